@@ -1,1 +1,36 @@
-//! placeholder
+//! Turns a Hugging Face reward-model checkpoint into a bundle: ONNX graphs, one per pipeline stage, that
+//! point into the checkpoint's own safetensors files, with a manifest, the tokenizer and the chat template.
+//!
+//! ```no_run
+//! use worldpm_ort_export::{Checkpoint, ExportOptions, export};
+//!
+//! let checkpoint = Checkpoint::open("WorldPM-72B".as_ref())?;
+//! let options = ExportOptions { stages: 4, ..ExportOptions::default() };
+//! let manifest = export(&checkpoint, "bundle".as_ref(), &options)?;
+//! println!("{} stages", manifest.stages.len());
+//! # Ok::<(), worldpm_ort_export::Error>(())
+//! ```
+//!
+//! No weights are loaded: an ONNX external-data entry is (file, offset, length) of raw little-endian
+//! bytes, which is what a safetensors tensor is.
+
+mod arch;
+mod block;
+pub mod checkpoint;
+mod error;
+pub mod graph;
+pub mod manifest;
+pub mod op;
+mod options;
+pub mod pooling;
+pub mod proto;
+pub mod shard;
+pub mod synth;
+mod write;
+
+pub use block::packed::names;
+pub use checkpoint::Checkpoint;
+pub use error::{Error, Result};
+pub use manifest::Manifest;
+pub use options::{Device, ExportOptions, Pooling, Target, UnknownChoice, WeightsMode};
+pub use write::{export, header_sha256};

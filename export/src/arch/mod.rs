@@ -1,0 +1,148 @@
+//! From a checkpoint's architecture to the graphs of its stages.
+//!
+//! An architecture is one file with its weight names and layer composition, and one arm in each `match`
+//! here. See `docs/adding-an-architecture.md`.
+
+mod qwen2;
+
+pub(crate) use qwen2::EMBED_TOKENS;
+
+use std::{collections::BTreeSet, ops::Range};
+
+use crate::{
+    block::{
+        packed::{PackedRows, SCORED, TOKENS, names},
+        reward_head::Head,
+        rope::{RotaryTables, inverse_frequencies},
+        weights::Weights,
+    },
+    checkpoint::{Architecture, Checkpoint, ModelConfig},
+    error::{Error, Result},
+    graph::{Dim, Graph, GraphBuilder},
+    op::onnx,
+    options::Target,
+    proto::ElementType,
+};
+
+/// What one stage of the model computes.
+#[derive(Clone, Debug)]
+pub(crate) struct StageSpec {
+    pub(crate) name: String,
+    /// The decoder layers of the stage.
+    pub(crate) layers: Range<usize>,
+    pub(crate) target: Target,
+}
+
+/// The reward head of an architecture.
+pub(crate) fn head(architecture: Architecture) -> Head {
+    match architecture {
+        Architecture::Qwen2ForRewardModel => Head::TwoLayer,
+        Architecture::Qwen2ForSequenceClassification => Head::OneLayer,
+    }
+}
+
+/// Number of scores that the head gives, read from the shape of its last weight.
+pub(crate) fn labels(checkpoint: &Checkpoint) -> Result<u64> {
+    let name = match head(checkpoint.config().architecture) {
+        Head::TwoLayer => "score.2.weight",
+        Head::OneLayer => "score.weight",
+    };
+    let hidden = checkpoint.config().hidden_size as u64;
+    let labels = checkpoint
+        .tensors()
+        .get(name)
+        .and_then(|entry| entry.shape.first().copied())
+        .unwrap_or(1);
+    checkpoint.tensor(name, &[labels, hidden])?;
+    if labels == 1 {
+        return Ok(labels);
+    }
+    Err(Error::Unsupported {
+        what: format!("a reward head with {labels} outputs (tensor {name})"),
+        hint: "only heads with a single score are supported".into(),
+    })
+}
+
+/// The tensors of each part of the model, for dividing it into stages and for telling extra tensors.
+pub(crate) fn layer_prefix(architecture: Architecture, layer: usize) -> String {
+    match architecture {
+        Architecture::Qwen2ForRewardModel | Architecture::Qwen2ForSequenceClassification => {
+            qwen2::layer_prefix(layer)
+        }
+    }
+}
+
+/// Whether a tensor that the graph does not use may stand in a checkpoint all the same: a language-model
+/// head, which reward models are often saved with.
+pub(crate) fn is_harmless(tensor: &str) -> bool {
+    tensor == "lm_head.weight"
+}
+
+/// Builds the graph of one stage, and tells which tensors it uses.
+pub(crate) fn build_stage(
+    checkpoint: &Checkpoint,
+    locations: &[String],
+    compute: ElementType,
+    spec: &StageSpec,
+) -> Result<(Graph, BTreeSet<String>)> {
+    let config = checkpoint.config();
+    let hidden = config.hidden_size as u64;
+    let labels = labels(checkpoint)?;
+    let first = spec.layers.start == 0;
+    let last = spec.layers.end == config.num_hidden_layers;
+
+    let mut weights = Weights::new(checkpoint, locations, compute);
+    let b = &mut GraphBuilder::new(&spec.name);
+
+    let hidden_states = if first {
+        let ids = b.input(names::INPUT_IDS, ElementType::Int64, [TOKENS])?;
+        let table = [config.vocab_size as u64, hidden];
+        let table = weights.stored(b, EMBED_TOKENS, &table)?;
+        let rows = onnx::gather(b, "embed_tokens", &table, &ids)?;
+        onnx::cast(b, "embed_tokens/cast", &rows, compute)?
+    } else {
+        b.input(names::HIDDEN_STATES, compute, [TOKENS, Dim::Fixed(hidden)])?
+    };
+    let position_ids = b.input(names::POSITION_IDS, ElementType::Int64, [TOKENS])?;
+    let rows = PackedRows::declare(b, spec.target == Target::Ort)?;
+    let scored = if last {
+        Some(b.input(names::SCORE_TOKENS, ElementType::Int64, [SCORED])?)
+    } else {
+        None
+    };
+    let frequencies = inverse_frequencies(config.rope_theta, config.head_dim as u64);
+    let rotary = RotaryTables::new(b, &position_ids, &frequencies, compute)?;
+
+    let mut hidden_states = hidden_states;
+    for layer in spec.layers.clone() {
+        let scored = scored
+            .as_ref()
+            .filter(|_| layer + 1 == config.num_hidden_layers);
+        let context = qwen2::LayerContext {
+            config,
+            rotary: &rotary,
+            rows: &rows,
+            scored,
+        };
+        hidden_states = b.scope(format!("layers.{layer}"), |b| {
+            qwen2::layer(b, &mut weights, layer, &hidden_states, &context)
+        })?;
+    }
+
+    if last {
+        let scale = weights.get(b, qwen2::NORM, &[hidden])?;
+        let normed =
+            onnx::rms_normalization(b, "norm", &hidden_states, &scale, epsilon(config))?;
+        let scores = head(config.architecture).apply(b, &mut weights, &normed, labels)?;
+        b.output(&scores, names::SCORES)?;
+    } else {
+        b.output(&hidden_states, names::NEXT_HIDDEN_STATES)?;
+    }
+    let graph = std::mem::take(b).finish()?;
+    Ok((graph, weights.into_used()))
+}
+
+#[allow(clippy::cast_possible_truncation)]
+fn epsilon(config: &ModelConfig) -> f32 {
+    config.rms_norm_eps as f32
+}

@@ -1,0 +1,11 @@
+//! The parts of a transformer, as functions over a [`GraphBuilder`](crate::graph::GraphBuilder).
+//!
+//! An architecture composes them; a part is added here only when its mathematics differs from what is
+//! there.
+
+pub(crate) mod attention;
+pub(crate) mod mlp;
+pub(crate) mod packed;
+pub(crate) mod reward_head;
+pub(crate) mod rope;
+pub(crate) mod weights;

@@ -1,0 +1,220 @@
+//! `manifest.json`: the only contract between an exported bundle and what runs it.
+//!
+//! The file is described field by field in `docs/bundle-format.md`.
+
+use std::{fs, path::Path};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    error::{Error, Result},
+    options::{Device, Pooling, Target, WeightsMode},
+};
+
+/// Name of the manifest's file in a bundle.
+pub const FILE_NAME: &str = "manifest.json";
+
+/// What the field `format` of every manifest says.
+pub const FORMAT: &str = "worldpm-ort-bundle";
+
+/// The format version that this crate writes and reads.
+pub const FORMAT_VERSION: u32 = 1;
+
+/// A bundle's contents.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Manifest {
+    /// [`FORMAT`].
+    pub format: String,
+    /// [`FORMAT_VERSION`].
+    pub format_version: u32,
+    /// Name and version of the exporter.
+    pub producer: String,
+    /// Where the weights came from.
+    pub source: Source,
+    /// Architecture and dimensions.
+    pub model: Model,
+    /// Type that the weights are stored in, for example `bf16`.
+    pub precision: String,
+    /// Device that the graphs are for.
+    pub device: Device,
+    /// Operators that the graphs use.
+    pub target: Target,
+    /// Lowest ONNX Runtime version that runs the graphs, as `major.minor`.
+    pub min_ort_version: String,
+    /// The stages, in order.
+    pub stages: Vec<Stage>,
+    /// The files that hold the weights.
+    pub weights: Weights,
+    /// Tokenizer and chat template.
+    pub text: Text,
+    /// Which token is scored.
+    pub pooling: Pooling,
+    /// The token that every rendered conversation must end with; `null` for any.
+    pub end_token: Option<Token>,
+    /// Most tokens that a conversation may have.
+    pub max_length: usize,
+}
+
+/// Where the weights came from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Source {
+    /// Hub repository, when the checkpoint is a snapshot in a Hugging Face cache.
+    pub repository: Option<String>,
+    /// Its commit.
+    pub revision: Option<String>,
+    /// SHA-256 of `config.json`.
+    pub config_sha256: String,
+}
+
+/// Architecture and dimensions, read from the checkpoint.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[allow(missing_docs)]
+pub struct Model {
+    pub architecture: String,
+    pub hidden_size: usize,
+    pub intermediate_size: usize,
+    pub num_hidden_layers: usize,
+    pub num_attention_heads: usize,
+    pub num_key_value_heads: usize,
+    pub head_dim: usize,
+    pub vocab_size: usize,
+    /// Scores per conversation.
+    pub labels: u64,
+}
+
+/// One stage: a graph that runs on one device.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stage {
+    /// File name of the graph.
+    pub graph: String,
+    /// Size of the graph file.
+    pub bytes: u64,
+    /// SHA-256 of the graph file.
+    pub sha256: String,
+    /// First decoder layer, and the one after the last.
+    pub layers: (usize, usize),
+    /// Bytes of weights as stored.
+    pub weight_bytes: u64,
+    /// Inputs of the graph.
+    pub inputs: Vec<TensorInfo>,
+    /// Outputs of the graph.
+    pub outputs: Vec<TensorInfo>,
+}
+
+/// A tensor at the edge of a stage.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TensorInfo {
+    /// Name.
+    pub name: String,
+    /// ONNX element type, for example `int64`.
+    #[serde(rename = "type")]
+    pub element: String,
+    /// Dimensions: numbers, or names of sizes known at run time.
+    pub shape: Vec<String>,
+}
+
+/// The files that hold the weights.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Weights {
+    /// How they came there.
+    pub mode: WeightsMode,
+    /// Their folder, absolute; `null` when they are in the bundle.
+    pub directory: Option<String>,
+    /// The files.
+    pub files: Vec<WeightFile>,
+}
+
+/// One safetensors file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WeightFile {
+    /// File name in the folder.
+    pub name: String,
+    /// Size in bytes.
+    pub bytes: u64,
+    /// SHA-256 of its header (the 8 bytes of length and the JSON after them).
+    pub header_sha256: String,
+    /// SHA-256 of the whole file, when it was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sha256: Option<String>,
+}
+
+/// Tokenizer and chat template, as files of the bundle.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Text {
+    /// `tokenizer.json`, `tokenizer_config.json` and, if the checkpoint has it, `chat_template.jinja`.
+    pub files: Vec<TextFile>,
+}
+
+/// One file of the tokenizer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TextFile {
+    /// File name.
+    pub name: String,
+    /// SHA-256.
+    pub sha256: String,
+}
+
+/// A token of the vocabulary.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Token {
+    /// Its id.
+    pub id: u32,
+    /// Its text.
+    pub text: String,
+}
+
+impl Manifest {
+    /// Reads the manifest of the bundle in `dir`.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when it cannot be read, [`Error::Manifest`] when it is not a manifest or of another
+    /// version.
+    pub fn read(dir: &Path) -> Result<Self> {
+        let path = dir.join(FILE_NAME);
+        let text = fs::read(&path).map_err(|source| Error::io("read", &path, source))?;
+        let fault = |field: &str, problem: String| Error::Manifest {
+            path: path.clone(),
+            field: field.to_owned(),
+            problem,
+        };
+        // The version comes first: a later format may differ in everything else.
+        let value: serde_json::Value = serde_json::from_slice(&text)
+            .map_err(|error| fault("", format!("is not JSON: {error}")))?;
+        if value.get("format").and_then(|format| format.as_str()) != Some(FORMAT) {
+            return Err(fault("format", format!("is not \"{FORMAT}\"; this is no bundle of ours")));
+        }
+        match value.get("format_version").and_then(serde_json::Value::as_u64) {
+            Some(version) if version == u64::from(FORMAT_VERSION) => {}
+            found => {
+                let found = found.map_or_else(|| "missing".to_owned(), |v| v.to_string());
+                return Err(fault(
+                    "format_version",
+                    format!(
+                        "is {found}, and this program reads version {FORMAT_VERSION}; \
+                         export the checkpoint again"
+                    ),
+                ));
+            }
+        }
+        let manifest: Self =
+            serde_json::from_value(value).map_err(|error| fault("", error.to_string()))?;
+        if manifest.stages.is_empty() {
+            return Err(fault("stages", "is empty".into()));
+        }
+        Ok(manifest)
+    }
+
+    /// The text of the file: the same bytes for the same manifest.
+    ///
+    /// # Errors
+    /// [`Error::Manifest`] if a value cannot be written as JSON.
+    pub(crate) fn to_json(&self) -> Result<Vec<u8>> {
+        let mut text = serde_json::to_vec_pretty(self).map_err(|error| Error::Manifest {
+            path: FILE_NAME.into(),
+            field: String::new(),
+            problem: error.to_string(),
+        })?;
+        text.push(b'\n');
+        Ok(text)
+    }
+}

@@ -1,0 +1,88 @@
+//! Operators of ONNX Runtime's own (`com.microsoft`).
+
+use super::{Heads, misfit, onnx::check_attention};
+use crate::{
+    error::Result,
+    graph::{Attribute, Dim, GraphBuilder, Operator, Value},
+    proto::ElementType,
+};
+
+/// How many tokens each attention row holds.
+#[derive(Clone, Debug)]
+pub struct RowLengths {
+    /// Length of each row, less one: `[batch]`, 32-bit integers.
+    pub seqlens_k: Value,
+    /// Length of the longest row: a scalar 32-bit integer, read on the host.
+    pub total_sequence_length: Value,
+}
+
+/// Causal attention over right-padded rows with grouped key and value heads, without a cache.
+///
+/// The same function as [`super::onnx::attention`]; it skips the padding and needs less memory on the CPU.
+/// The cells of the padding hold no useful values in the output.
+///
+/// # Errors
+/// [`crate::Error::Graph`] when the operands do not fit.
+pub fn group_query_attention(
+    b: &mut GraphBuilder,
+    name: &str,
+    query: &Value,
+    key: &Value,
+    value: &Value,
+    lengths: &RowLengths,
+    heads: Heads,
+) -> Result<Value> {
+    check_attention(name, query, key, value, heads)?;
+    let RowLengths {
+        seqlens_k,
+        total_sequence_length,
+    } = lengths;
+    if seqlens_k.element() != ElementType::Int32
+        || seqlens_k.shape() != &query.shape()[..1]
+        || total_sequence_length.element() != ElementType::Int32
+        || !total_sequence_length.shape().is_empty()
+    {
+        return misfit(
+            name,
+            &[seqlens_k, total_sequence_length],
+            "int32 [batch] and an int32 scalar",
+        );
+    }
+    let cache = vec![
+        query.shape()[0],
+        Dim::Fixed(heads.key_value),
+        query.shape()[1],
+        Dim::Fixed(heads.size),
+    ];
+    let attributes = vec![
+        ("do_rotary", Attribute::Int(0)),
+        ("kv_num_heads", Attribute::Int(heads.key_value.cast_signed())),
+        ("num_heads", Attribute::Int(heads.query.cast_signed())),
+    ];
+    // The two caches must be declared as outputs even though nothing reads them.
+    let outputs = vec![
+        ("", query.element(), query.shape().to_vec()),
+        ("present_key", query.element(), cache.clone()),
+        ("present_value", query.element(), cache),
+    ];
+    let inputs = [
+        Some(query),
+        Some(key),
+        Some(value),
+        None,
+        None,
+        Some(seqlens_k),
+        Some(total_sequence_length),
+    ];
+    let outputs = b.node(
+        name,
+        Operator::microsoft("GroupQueryAttention"),
+        &inputs,
+        attributes,
+        outputs,
+    )?;
+    match outputs.into_iter().next() {
+        Some(output) => Ok(output),
+        None => misfit(name, &[query], "an output"),
+    }
+}

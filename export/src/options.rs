@@ -1,0 +1,132 @@
+//! What an export is asked to produce.
+
+use std::{fmt, str::FromStr};
+
+use serde::{Deserialize, Serialize};
+
+/// Which operators the graph is written in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Target {
+    /// ONNX Runtime's CPU and CUDA providers: attention is `com.microsoft.GroupQueryAttention`.
+    #[default]
+    Ort,
+    /// Any ONNX runtime, and TensorRT: standard operators only, attention is `Attention` of operator
+    /// set 23.
+    Onnx,
+}
+
+/// Which kind of device the graph is for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Device {
+    /// The CPU: weights are cast to 32-bit floats when they are loaded, and all work is done in those.
+    #[default]
+    Cpu,
+    /// An NVIDIA GPU: the layers work in the 16-bit type that the weights have.
+    Cuda,
+}
+
+/// Where the weights of a bundle are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum WeightsMode {
+    /// In the checkpoint, which must stay where it is. Takes no disk space.
+    #[default]
+    Reference,
+    /// Beside the graphs, as hard links to the checkpoint's files. Takes no disk space, and any ONNX
+    /// Runtime opens the graphs by path; the checkpoint must be on the same file system.
+    Hardlink,
+    /// Beside the graphs, as copies.
+    Copy,
+}
+
+/// Which token's hidden state is scored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "rule", rename_all = "snake_case")]
+pub enum Pooling {
+    /// The last token.
+    Last,
+    /// The token before the first `pad_token_id`, which must be the conversation's last token.
+    BeforeFirstPad {
+        /// The padding token.
+        pad_token_id: u32,
+    },
+    /// The rightmost token that is not `pad_token_id`.
+    LastNonPad {
+        /// The padding token.
+        pad_token_id: u32,
+    },
+}
+
+/// Options of [`crate::export`]. [`Default`] exports one stage for the CPU that refers to the checkpoint.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ExportOptions {
+    /// Operators to use. Default [`Target::Ort`].
+    pub target: Target,
+    /// Device to export for. Default [`Device::Cpu`].
+    pub device: Device,
+    /// Number of stages. Default 1.
+    pub stages: usize,
+    /// Where the weights go. Default [`WeightsMode::Reference`].
+    pub weights: WeightsMode,
+    /// Whether to record the SHA-256 of every weight file, which reads them whole. Default `false`.
+    pub checksum: bool,
+    /// Which token is scored. Default: what the checkpoint's own code does, see [`crate::pooling`].
+    pub pooling: Option<Pooling>,
+    /// The token that every rendered conversation has to end with, as text. Default: see
+    /// [`crate::pooling`]. An empty string asks for no particular token.
+    pub end_token: Option<String>,
+}
+
+impl Default for ExportOptions {
+    fn default() -> Self {
+        Self {
+            target: Target::default(),
+            device: Device::default(),
+            stages: 1,
+            weights: WeightsMode::default(),
+            checksum: false,
+            pooling: None,
+            end_token: None,
+        }
+    }
+}
+
+/// A name that is none of the choices of an option.
+#[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
+#[error("'{given}' is none of: {}", .choices.join(", "))]
+pub struct UnknownChoice {
+    given: String,
+    choices: &'static [&'static str],
+}
+
+macro_rules! names {
+    ($type:ident: $($name:literal => $variant:ident),+) => {
+        impl $type {
+            /// The names of all choices.
+            pub const NAMES: &'static [&'static str] = &[$($name),+];
+        }
+
+        impl fmt::Display for $type {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(match self { $(Self::$variant => $name),+ })
+            }
+        }
+
+        impl FromStr for $type {
+            type Err = UnknownChoice;
+
+            fn from_str(name: &str) -> Result<Self, UnknownChoice> {
+                match name {
+                    $($name => Ok(Self::$variant),)+
+                    _ => Err(UnknownChoice { given: name.to_owned(), choices: Self::NAMES }),
+                }
+            }
+        }
+    };
+}
+
+names!(Target: "ort" => Ort, "onnx" => Onnx);
+names!(Device: "cpu" => Cpu, "cuda" => Cuda);
+names!(WeightsMode: "reference" => Reference, "hardlink" => Hardlink, "copy" => Copy);

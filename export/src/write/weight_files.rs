@@ -1,0 +1,175 @@
+//! Puts the weight files where the graphs look for them.
+
+use std::{
+    fs::{self, File},
+    io::{self, Read},
+    path::{Path, PathBuf},
+};
+
+use sha2::{Digest, Sha256};
+
+use super::{OutputDir, hex};
+use crate::{
+    checkpoint::{Checkpoint, DataFile},
+    error::{Error, Result},
+    manifest::{WeightFile, Weights},
+    options::{ExportOptions, WeightsMode},
+};
+
+/// Places the weights of `checkpoint` and describes them, in the order of [`Checkpoint::files`].
+pub(super) fn place(
+    checkpoint: &Checkpoint,
+    options: &ExportOptions,
+    output: &OutputDir,
+) -> Result<Weights> {
+    let files = checkpoint.files();
+    let directory = match options.weights {
+        WeightsMode::Reference => Some(common_directory(files)?),
+        WeightsMode::Hardlink | WeightsMode::Copy => None,
+    };
+    let placed = files
+        .iter()
+        .map(|file| {
+            let name = match options.weights {
+                // In a Hugging Face cache the real file has another name than its link.
+                WeightsMode::Reference => file_name(&file.path)?,
+                WeightsMode::Hardlink => link(file, output)?,
+                WeightsMode::Copy => copy(file, output)?,
+            };
+            Ok(WeightFile {
+                name,
+                bytes: file.bytes,
+                header_sha256: header_sha256(&file.path)?,
+                sha256: if options.checksum {
+                    Some(file_sha256(&file.path)?)
+                } else {
+                    None
+                },
+            })
+        })
+        .collect::<Result<_>>()?;
+    Ok(Weights {
+        mode: options.weights,
+        directory: directory
+            .map(|directory| utf8(&directory).map(str::to_owned))
+            .transpose()?,
+        files: placed,
+    })
+}
+
+/// Repository and revision, when `dir` is a snapshot in a Hugging Face cache
+/// (`models--OWNER--NAME/snapshots/REVISION`).
+pub(super) fn hub_origin(dir: &Path) -> (Option<String>, Option<String>) {
+    let named = |path: Option<&Path>| -> Option<String> {
+        Some(path?.file_name()?.to_str()?.to_owned())
+    };
+    let snapshots = dir.parent();
+    if named(snapshots).as_deref() != Some("snapshots") {
+        return (None, None);
+    }
+    let repository = named(snapshots.and_then(Path::parent))
+        .and_then(|name| Some(name.strip_prefix("models--")?.replace("--", "/")));
+    match repository {
+        Some(repository) => (Some(repository), named(Some(dir))),
+        None => (None, None),
+    }
+}
+
+/// ONNX Runtime reads all external data of a graph from one folder.
+fn common_directory(files: &[DataFile]) -> Result<PathBuf> {
+    let mut directories = files.iter().map(|file| file.path.parent());
+    let first = directories.next().flatten().unwrap_or(Path::new("/"));
+    if directories.any(|other| other != Some(first)) {
+        return Err(Error::Unsupported {
+            what: format!(
+                "weights in more than one folder (not all are in {})",
+                first.display()
+            ),
+            hint: "export with --weights copy or --weights hardlink".into(),
+        });
+    }
+    Ok(first.to_owned())
+}
+
+fn file_name(path: &Path) -> Result<String> {
+    match path.file_name() {
+        Some(name) => Ok(utf8(Path::new(name))?.to_owned()),
+        None => Err(Error::Unsupported {
+            what: format!("{} as a weight file", path.display()),
+            hint: "name a checkpoint directory with regular files".into(),
+        }),
+    }
+}
+
+fn utf8(path: &Path) -> Result<&str> {
+    path.to_str().ok_or_else(|| Error::Unsupported {
+        what: format!("the path {}, which is not UTF-8", path.display()),
+        hint: "rename the directory".into(),
+    })
+}
+
+fn link(file: &DataFile, output: &OutputDir) -> Result<String> {
+    fs::hard_link(&file.path, output.path().join(&file.name)).map_err(|error| Error::Output {
+        path: output.path().join(&file.name),
+        problem: format!(
+            "cannot be made a hard link to {}: {error}; use --weights copy when the checkpoint is \
+             on another file system",
+            file.path.display()
+        ),
+    })?;
+    Ok(file.name.clone())
+}
+
+fn copy(file: &DataFile, output: &OutputDir) -> Result<String> {
+    let fill = || -> io::Result<()> {
+        let mut from = File::open(&file.path)?;
+        let mut to = File::create(output.path().join(&file.name))?;
+        io::copy(&mut from, &mut to)?;
+        to.sync_all()
+    };
+    fill().map_err(|error| output.fault(&file.name, &error))?;
+    Ok(file.name.clone())
+}
+
+/// SHA-256 of the 8 bytes of length and the header after them, which say where every tensor is.
+///
+/// # Errors
+/// [`Error::Io`] when the file cannot be read that far.
+pub fn header_sha256(path: &Path) -> Result<String> {
+    let fault = |source| Error::io("read", path, source);
+    let mut file = File::open(path).map_err(fault)?;
+    let mut length = [0; 8];
+    file.read_exact(&mut length).map_err(fault)?;
+    let mut hasher = Sha256::new();
+    hasher.update(length);
+    let header = u64::from_le_bytes(length);
+    let read = io::copy(&mut file.take(header), &mut HashWriter(&mut hasher)).map_err(fault)?;
+    if read < header {
+        return Err(Error::Safetensors {
+            path: path.to_owned(),
+            problem: format!("ends inside its header of {header} bytes"),
+        });
+    }
+    Ok(hex(&hasher.finalize()))
+}
+
+fn file_sha256(path: &Path) -> Result<String> {
+    let fault = |source| Error::io("read", path, source);
+    let mut file = File::open(path).map_err(fault)?;
+    let mut hasher = Sha256::new();
+    io::copy(&mut file, &mut HashWriter(&mut hasher)).map_err(fault)?;
+    Ok(hex(&hasher.finalize()))
+}
+
+struct HashWriter<'a>(&'a mut Sha256);
+
+impl io::Write for HashWriter<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.update(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
