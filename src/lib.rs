@@ -1,1 +1,44 @@
-//! placeholder
+//! Scores conversations with large reward models, such as WorldPM-72B, through ONNX Runtime.
+//!
+//! A reward model reads a conversation and returns one number: how good its last answer is. This crate
+//! loads a *bundle*, the ONNX graphs that `worldpm-ort export` makes from a Hugging Face checkpoint,
+//! applies the model's chat template and tokenizer, and returns the raw score.
+//!
+//! ```no_run
+//! use worldpm_ort::{Conversation, Message, Scorer, ScorerOptions};
+//!
+//! let scorer = Scorer::open("bundle".as_ref(), &ScorerOptions::default())?;
+//! let conversation = Conversation::new(vec![
+//!     Message::new("user", "Tips for better sleep?"),
+//!     Message::new("assistant", "Keep a regular bedtime, and avoid screens before it."),
+//! ]);
+//! for score in scorer.score(&[conversation]) {
+//!     let score = score?;
+//!     println!("{} ({} tokens)", score.score, score.tokens);
+//! }
+//! # Ok::<(), worldpm_ort::Error>(())
+//! ```
+//!
+//! [`Scorer`] may be shared between threads. [`Scorer::stream`] scores any number of conversations in
+//! bounded memory. ONNX Runtime's library is loaded at run time, see [`engine::OnnxRuntime`].
+
+pub mod batch;
+mod bundle;
+#[cfg(feature = "cli")]
+pub mod cli;
+pub mod engine;
+pub mod ep;
+mod error;
+mod pooling;
+pub mod records;
+mod scorer;
+mod stream;
+pub mod text;
+
+pub use bundle::Bundle;
+pub use error::{Error, Result};
+pub use pooling::scored_position;
+pub use scorer::{Batch, Score, Scorer, ScorerOptions};
+pub use stream::ScoreStream;
+pub use text::{Conversation, Message, Truncation};
+pub use worldpm_ort_export as export;

@@ -1,0 +1,135 @@
+//! Opens an exported directory and checks that its files are what the manifest says.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use sha2::{Digest, Sha256};
+use worldpm_ort_export::{Manifest, header_sha256};
+
+use crate::error::{Error, Result};
+
+/// A bundle whose files are all present and as large as they should be.
+#[derive(Clone, Debug)]
+pub struct Bundle {
+    directory: PathBuf,
+    weights: PathBuf,
+    manifest: Manifest,
+}
+
+impl Bundle {
+    /// Opens the bundle in `directory`.
+    ///
+    /// Graphs and tokenizer files are compared with their SHA-256, weight files with their size and the
+    /// SHA-256 of their headers, which takes milliseconds for any size of model.
+    ///
+    /// `weights` overrides where the weight files are looked for, for a checkpoint that has moved.
+    ///
+    /// # Errors
+    /// [`Error::Manifest`] or [`Error::Bundle`], naming the file that is missing or differs.
+    pub fn open(directory: &Path, weights: Option<&Path>) -> Result<Self> {
+        let manifest = Manifest::read(directory)?;
+        let weights = match (weights, &manifest.weights.directory) {
+            (Some(folder), _) => folder.to_owned(),
+            (None, Some(folder)) => PathBuf::from(folder),
+            (None, None) => directory.to_owned(),
+        };
+        // ONNX Runtime compares resolved paths, so the folder has to be one.
+        let weights = weights.canonicalize().map_err(|error| Error::Bundle {
+            path: weights.clone(),
+            problem: format!(
+                "the folder of the bundle's weights cannot be opened: {error}; \
+                 if the checkpoint has moved, name its folder with --weights-dir"
+            ),
+        })?;
+        let bundle = Self {
+            directory: directory.to_owned(),
+            weights,
+            manifest,
+        };
+        bundle.check()?;
+        Ok(bundle)
+    }
+
+    /// The manifest.
+    #[must_use]
+    pub fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
+    /// The directory of the bundle.
+    #[must_use]
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// The folder of the weight files.
+    #[must_use]
+    pub fn weights(&self) -> &Path {
+        &self.weights
+    }
+
+    fn check(&self) -> Result<()> {
+        for stage in &self.manifest.stages {
+            let path = self.directory.join(&stage.graph);
+            check_size(&path, stage.bytes)?;
+            check_hash(&path, &stage.sha256)?;
+        }
+        for file in &self.manifest.text.files {
+            check_hash(&self.directory.join(&file.name), &file.sha256)?;
+        }
+        for file in &self.manifest.weights.files {
+            let path = self.weights.join(&file.name);
+            check_size(&path, file.bytes)?;
+            if header_sha256(&path)? != file.header_sha256 {
+                return Err(Error::Bundle {
+                    path,
+                    problem: "holds other tensors than when the bundle was exported; \
+                              export the checkpoint again"
+                        .into(),
+                });
+            }
+        }
+        Ok(())
+    }
+}
+
+fn check_size(path: &Path, bytes: u64) -> Result<()> {
+    let found = fs::metadata(path)
+        .map_err(|error| Error::Bundle {
+            path: path.to_owned(),
+            problem: format!("a file of the bundle cannot be opened: {error}"),
+        })?
+        .len();
+    if found == bytes {
+        return Ok(());
+    }
+    Err(Error::Bundle {
+        path: path.to_owned(),
+        problem: format!(
+            "has {found} bytes and the manifest says {bytes}; \
+             copy the bundle again, or export it again"
+        ),
+    })
+}
+
+fn check_hash(path: &Path, sha256: &str) -> Result<()> {
+    let bytes = fs::read(path).map_err(|error| Error::Bundle {
+        path: path.to_owned(),
+        problem: format!("a file of the bundle cannot be read: {error}"),
+    })?;
+    let found: String = Sha256::digest(&bytes)
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    if found == sha256 {
+        return Ok(());
+    }
+    Err(Error::Bundle {
+        path: path.to_owned(),
+        problem: "has changed since the bundle was exported (its SHA-256 differs from the \
+                  manifest's); export the checkpoint again"
+            .into(),
+    })
+}

@@ -1,0 +1,203 @@
+//! What the command line accepts.
+
+use std::{num::NonZeroUsize, path::PathBuf};
+
+use clap::{Parser, Subcommand, ValueEnum};
+use worldpm_ort_export::{Device, Target, WeightsMode};
+
+use crate::ep::Devices;
+
+/// Score conversations with large reward models through ONNX Runtime.
+#[derive(Debug, Parser)]
+#[command(name = "worldpm-ort", version)]
+pub(super) struct Args {
+    #[command(subcommand)]
+    pub(super) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Turn a Hugging Face checkpoint into a bundle of ONNX graphs
+    Export(ExportArgs),
+    /// Score conversations with a bundle
+    Score(ScoreArgs),
+    /// Make a checkpoint with random weights, for tests and benchmarks
+    Synth(Box<SynthArgs>),
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct ExportArgs {
+    /// Directory of the checkpoint: config.json, safetensors, tokenizer
+    #[arg(long, value_name = "DIR")]
+    pub(super) checkpoint: PathBuf,
+    /// Directory of the bundle to make; a bundle that stands there is replaced
+    #[arg(long, value_name = "DIR")]
+    pub(super) out: PathBuf,
+    /// Kind of device the bundle is for: cpu or cuda
+    #[arg(long, value_name = "DEVICE", default_value_t)]
+    pub(super) device: Device,
+    /// Operators to use: ort (ONNX Runtime on CPU and CUDA) or onnx (standard only, for TensorRT)
+    #[arg(long, value_name = "TARGET", default_value_t)]
+    pub(super) target: Target,
+    /// Number of pipeline stages
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub(super) stages: usize,
+    /// Where the weights are: reference (stay in the checkpoint), hardlink or copy (beside the graphs)
+    #[arg(long, value_name = "MODE", default_value_t)]
+    pub(super) weights: WeightsMode,
+    /// Record the SHA-256 of every weight file (reads all of them)
+    #[arg(long)]
+    pub(super) checksum: bool,
+    /// Which token is scored [default: what the checkpoint's own code does]
+    #[arg(long, value_name = "RULE")]
+    pub(super) pooling: Option<PoolingRule>,
+    /// The padding token that the pooling rule refers to [default: the configuration's]
+    #[arg(long, value_name = "ID")]
+    pub(super) pad_token_id: Option<u32>,
+    /// The special token that every rendered conversation must end with, or "" for any
+    /// [default: <|endoftext|> for Qwen2ForRewardModel, else any]
+    #[arg(long, value_name = "TOKEN")]
+    pub(super) end_token: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+#[value(rename_all = "snake_case")]
+pub(super) enum PoolingRule {
+    Last,
+    BeforeFirstPad,
+    LastNonPad,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct ScoreArgs {
+    /// Directory of the bundle
+    #[arg(long, value_name = "DIR")]
+    pub(super) model: PathBuf,
+    /// Conversations: JSON Lines or a JSON array; - for standard input
+    #[arg(long, value_name = "FILE", default_value = "-")]
+    pub(super) input: PathBuf,
+    /// Where the scores go, one JSON object a line; - for standard output
+    #[arg(long, value_name = "FILE", default_value = "-")]
+    pub(super) output: PathBuf,
+    /// cpu, cuda:N (with commas for several) or auto (what the bundle was exported for)
+    #[arg(long, value_name = "DEVICES", default_value = "auto")]
+    pub(super) device: Devices,
+    /// Threads for CPU work [default: all]
+    #[arg(long, value_name = "N")]
+    pub(super) threads: Option<NonZeroUsize>,
+    /// Most tokens of a conversation [default and upper bound: the bundle's limit]
+    #[arg(long, value_name = "TOKENS")]
+    pub(super) max_length: Option<usize>,
+    /// What happens to a longer conversation
+    #[arg(long, value_name = "WAY", value_enum, default_value_t)]
+    pub(super) truncation: TruncationWay,
+    /// Most unique tokens in one run of the model. With 2048, about ten pairs of 300 tokens whose halves
+    /// share 100 go together
+    #[arg(long, value_name = "TOKENS")]
+    pub(super) max_batch_tokens: Option<NonZeroUsize>,
+    /// ONNX Runtime's library [default: looked for beside the program and in the usual places]
+    #[arg(long, value_name = "FILE")]
+    pub(super) ort_lib: Option<PathBuf>,
+    /// Folder of the weights, when the checkpoint has moved since the export
+    #[arg(long, value_name = "DIR")]
+    pub(super) weights_dir: Option<PathBuf>,
+    /// Go on after a record that cannot be scored: it becomes an {"id","error"} line, and the exit status
+    /// is 1
+    #[arg(long)]
+    pub(super) keep_going: bool,
+}
+
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+pub(super) enum TruncationWay {
+    /// It is an error
+    #[default]
+    Refuse,
+    /// The oldest turns are left out
+    OldestTurns,
+    /// The longest message loses its middle
+    LongestMessageMiddle,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct SynthArgs {
+    /// Directory of the checkpoint to make
+    #[arg(long, value_name = "DIR")]
+    pub(super) out: PathBuf,
+    /// Dimensions to start from; the flags below change single ones
+    #[arg(long, value_name = "SHAPE", value_enum, default_value_t)]
+    pub(super) shape: Shape,
+    /// Lay the weights out as holes: full size, no disk used, every weight zero
+    #[arg(long)]
+    pub(super) sparse: bool,
+    /// Seed of the random weights: the same seed gives the same bytes
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(super) seed: u64,
+    #[arg(long, value_name = "N")]
+    pub(super) hidden_size: Option<usize>,
+    #[arg(long, value_name = "N")]
+    pub(super) intermediate_size: Option<usize>,
+    #[arg(long, value_name = "N")]
+    pub(super) num_hidden_layers: Option<usize>,
+    #[arg(long, value_name = "N")]
+    pub(super) num_attention_heads: Option<usize>,
+    #[arg(long, value_name = "N")]
+    pub(super) num_key_value_heads: Option<usize>,
+    #[arg(long, value_name = "N")]
+    pub(super) head_dim: Option<usize>,
+    #[arg(long, value_name = "N")]
+    pub(super) vocab_size: Option<usize>,
+    #[arg(long, value_name = "N")]
+    pub(super) max_position_embeddings: Option<usize>,
+    #[arg(long, value_name = "X")]
+    pub(super) rope_theta: Option<f64>,
+    /// Layers of the reward head: two (Qwen2ForRewardModel) or one (Qwen2ForSequenceClassification)
+    #[arg(long, value_enum, default_value_t)]
+    pub(super) head: HeadLayers,
+    /// Give a one-layer head a bias
+    #[arg(long)]
+    pub(super) head_bias: bool,
+    /// Set pad_token_id in the configuration
+    #[arg(long, value_name = "ID")]
+    pub(super) pad_token_id: Option<u32>,
+    #[arg(long)]
+    pub(super) tie_word_embeddings: bool,
+    /// One model.safetensors without an index
+    #[arg(long)]
+    pub(super) single_file: bool,
+    /// Most bytes of a shard
+    #[arg(long, value_name = "BYTES")]
+    pub(super) shard_bytes: Option<u64>,
+    /// Spelling of config.json
+    #[arg(long, value_enum, default_value_t)]
+    pub(super) config_style: ConfigSpelling,
+}
+
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+pub(super) enum Shape {
+    #[default]
+    Tiny,
+    #[value(name = "0.5b")]
+    Half,
+    #[value(name = "7b")]
+    Seven,
+    #[value(name = "72b")]
+    SeventyTwo,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(super) enum HeadLayers {
+    One,
+    #[default]
+    Two,
+}
+
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+pub(super) enum ConfigSpelling {
+    /// rope_theta, torch_dtype
+    #[default]
+    #[value(name = "transformers4")]
+    Transformers4,
+    /// rope_parameters, dtype
+    #[value(name = "transformers5")]
+    Transformers5,
+}

@@ -1,0 +1,49 @@
+//! The command line. Results go to standard output, everything else to standard error.
+
+mod args;
+mod export;
+mod score;
+mod synth;
+
+use std::{io, process::ExitCode};
+
+use clap::Parser;
+
+use args::{Args, Command};
+
+/// How a command ended, when it did not fail outright.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Status {
+    /// Everything was done.
+    Done,
+    /// Some records could not be scored; they are in the output as errors.
+    SomeFailed,
+}
+
+/// Runs the command that the process was started with. Exit status: 0 done, 1 failed, 2 bad usage.
+#[must_use]
+pub fn main() -> ExitCode {
+    let args = Args::parse();
+    let outcome = match &args.command {
+        Command::Synth(args) => synth::run(args),
+        Command::Export(args) => export::run(args),
+        Command::Score(args) => score::run(args),
+    };
+    match outcome {
+        Ok(Status::Done) => ExitCode::SUCCESS,
+        Ok(Status::SomeFailed) => ExitCode::FAILURE,
+        // Whoever read the results has seen enough.
+        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error
+        .chain()
+        .filter_map(|cause| cause.downcast_ref::<io::Error>())
+        .any(|error| error.kind() == io::ErrorKind::BrokenPipe)
+}

@@ -1,0 +1,280 @@
+//! `worldpm-ort score`.
+
+use std::{
+    fs::File,
+    io::{self, BufRead, BufReader, BufWriter, IsTerminal, Read, Write},
+    path::Path,
+    time::Instant,
+};
+
+use anyhow::{Context, Result, bail};
+use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::{Value, json};
+
+use super::{
+    Status,
+    args::{ScoreArgs, TruncationWay},
+};
+use crate::{
+    Conversation, Score, Scorer, ScorerOptions, Truncation,
+    batch::Budget,
+    records::{Body, Record, RecordReader},
+};
+
+pub(super) fn run(args: &ScoreArgs) -> Result<Status> {
+    let (input, progress) = open_input(&args.input)?;
+    let mut output = open_output(&args.output)?;
+
+    let loading = Instant::now();
+    let scorer = Scorer::open(&args.model, &options(args))?;
+    eprintln!(
+        "{} on {}, loaded in {:.1} s",
+        scorer.manifest().model.architecture,
+        placement(&scorer),
+        loading.elapsed().as_secs_f64()
+    );
+
+    let scoring = Instant::now();
+    let records = RecordReader::new(progress.wrap_read(input));
+    let mut failures = 0_usize;
+    let mut conversations = 0_usize;
+    let mut stream = scorer.stream(records.map(prepare));
+    while let Some((entry, scores)) = stream.next() {
+        conversations += scores.len();
+        let line = entry.result(scores);
+        if let Err(problem) = &line {
+            failures += 1;
+            if !args.keep_going {
+                output.flush()?;
+                progress.abandon();
+                bail!("{}: {problem:#}", entry.place(&args.input));
+            }
+        }
+        write_line(&mut output, &entry, line)?;
+    }
+    output.flush()?;
+    progress.finish_and_clear();
+
+    let seconds = scoring.elapsed().as_secs_f64();
+    let stats = stream.stats();
+    eprintln!(
+        "{conversations} conversations in {seconds:.1} s: {} tokens, {} of them computed",
+        stats.real_tokens, stats.unique_tokens
+    );
+    if failures > 0 {
+        eprintln!("{failures} records could not be scored; their lines in the output say why");
+        return Ok(Status::SomeFailed);
+    }
+    Ok(Status::Done)
+}
+
+fn options(args: &ScoreArgs) -> ScorerOptions {
+    let mut options = ScorerOptions::default()
+        .with_devices(args.device.clone())
+        .with_truncation(match args.truncation {
+            TruncationWay::Refuse => Truncation::Refuse,
+            TruncationWay::OldestTurns => Truncation::OldestTurns,
+            TruncationWay::LongestMessageMiddle => Truncation::LongestMessageMiddle,
+        });
+    options.threads = args.threads;
+    options.max_length = args.max_length;
+    options.ort_library.clone_from(&args.ort_lib);
+    options.weights_dir.clone_from(&args.weights_dir);
+    if let Some(tokens) = args.max_batch_tokens {
+        options.budget = Budget::default().with_max_tokens(tokens.get());
+    }
+    options
+}
+
+/// The devices of the stages, each named once.
+fn placement(scorer: &Scorer) -> String {
+    let mut names: Vec<String> = scorer.providers().iter().map(ToString::to_string).collect();
+    let stages = names.len();
+    names.dedup();
+    format!("{} ({stages} stages)", names.join(", "))
+}
+
+/// Where a record stands, whether it is one conversation or two, or what is wrong with it.
+struct Entry {
+    line: usize,
+    id: Option<Value>,
+    kind: Result<Kind>,
+}
+
+#[derive(Clone, Copy)]
+enum Kind {
+    Single,
+    Pair,
+}
+
+fn prepare(
+    read: Result<(usize, Record), crate::records::RecordError>,
+) -> (Entry, Vec<Conversation>) {
+    let (line, record) = match read {
+        Ok(read) => read,
+        Err(error) => {
+            let entry = Entry {
+                line: error.line(),
+                id: None,
+                kind: Err(error.into()),
+            };
+            return (entry, Vec::new());
+        }
+    };
+    let conversations = match record.body {
+        Body::Single(one) => Conversation::try_from(one)
+            .map(|one| (Kind::Single, vec![one]))
+            .map_err(Into::into),
+        Body::Pair { chosen, rejected } => pair(chosen, rejected),
+    };
+    let (kind, conversations) = match conversations {
+        Ok((kind, conversations)) => (Ok(kind), conversations),
+        Err(error) => (Err(error), Vec::new()),
+    };
+    let entry = Entry {
+        line,
+        id: record.id,
+        kind,
+    };
+    (entry, conversations)
+}
+
+fn pair(
+    chosen: crate::records::RawConversation,
+    rejected: crate::records::RawConversation,
+) -> Result<(Kind, Vec<Conversation>)> {
+    let chosen = Conversation::try_from(chosen).context("chosen")?;
+    let rejected = Conversation::try_from(rejected).context("rejected")?;
+    Ok((Kind::Pair, vec![chosen, rejected]))
+}
+
+impl Entry {
+    /// The fields of the output line.
+    fn result(&self, scores: Vec<crate::Result<Score>>) -> Result<Value> {
+        let kind = match &self.kind {
+            Ok(kind) => *kind,
+            Err(error) => bail!("{error:#}"),
+        };
+        let mut scores = scores.into_iter();
+        let mut next = |role: &'static str| -> Result<Score> {
+            let score = scores.next().context("no score was given")?;
+            match kind {
+                Kind::Single => Ok(score?),
+                Kind::Pair => score.context(role),
+            }
+        };
+        Ok(match kind {
+            Kind::Single => score_fields(&next("")?),
+            Kind::Pair => {
+                let chosen = next("chosen")?;
+                let rejected = next("rejected")?;
+                let margin = chosen.score - rejected.score;
+                json!({
+                    "chosen": score_fields(&chosen),
+                    "rejected": score_fields(&rejected),
+                    "margin": margin,
+                    "probability": sigmoid(margin),
+                })
+            }
+        })
+    }
+
+    fn place(&self, input: &Path) -> String {
+        let input = if input == Path::new("-") {
+            "standard input".into()
+        } else {
+            input.display().to_string()
+        };
+        match &self.kind {
+            // A reading error says its line itself.
+            Err(error) if error.is::<crate::records::RecordError>() => input,
+            _ => format!("{input}, line {}", self.line),
+        }
+    }
+}
+
+/// The Bradley-Terry probability that the chosen answer is the better one.
+fn sigmoid(margin: f32) -> f32 {
+    1.0 / (1.0 + (-margin).exp())
+}
+
+fn score_fields(score: &Score) -> Value {
+    let mut fields = json!({"score": score.score, "tokens": score.tokens});
+    if score.truncated {
+        fields["truncated"] = true.into();
+    }
+    fields
+}
+
+fn write_line(output: &mut dyn Write, entry: &Entry, fields: Result<Value>) -> Result<()> {
+    let mut line = serde_json::Map::new();
+    if let Some(id) = &entry.id {
+        line.insert("id".into(), id.clone());
+    }
+    match fields {
+        Ok(Value::Object(fields)) => line.extend(fields),
+        Ok(_) => {}
+        Err(problem) => {
+            line.insert("line".into(), entry.line.into());
+            line.insert("error".into(), format!("{problem:#}").into());
+        }
+    }
+    serde_json::to_writer(&mut *output, &line).map_err(io::Error::from)?;
+    output.write_all(b"\n")?;
+    Ok(())
+}
+
+type Input = Box<dyn Read + Send>;
+
+/// The input, and a progress bar over its bytes that shows on a terminal only.
+fn open_input(path: &Path) -> Result<(Input, Progress)> {
+    if path == Path::new("-") {
+        return Ok((Box::new(io::stdin()), Progress::new(None)));
+    }
+    let file = File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
+    let bytes = file.metadata().ok().filter(|m| m.is_file()).map(|m| m.len());
+    Ok((Box::new(file), Progress::new(bytes)))
+}
+
+fn open_output(path: &Path) -> Result<Box<dyn Write>> {
+    if path == Path::new("-") {
+        return Ok(Box::new(BufWriter::new(io::stdout())));
+    }
+    let file = File::create(path).with_context(|| format!("cannot write {}", path.display()))?;
+    Ok(Box::new(BufWriter::new(file)))
+}
+
+struct Progress(ProgressBar);
+
+impl Progress {
+    fn new(bytes: Option<u64>) -> Self {
+        let bar = match bytes {
+            Some(bytes) if io::stderr().is_terminal() => ProgressBar::new(bytes),
+            None if io::stderr().is_terminal() && !io::stdin().is_terminal() => {
+                ProgressBar::new_spinner()
+            }
+            _ => ProgressBar::hidden(),
+        };
+        let template = if bytes.is_some() {
+            "{wide_bar} {bytes}/{total_bytes} read, {eta} left"
+        } else {
+            "{spinner} {bytes} read, {elapsed}"
+        };
+        if let Ok(style) = ProgressStyle::with_template(template) {
+            bar.set_style(style);
+        }
+        Self(bar)
+    }
+
+    fn wrap_read(&self, input: Input) -> impl BufRead + use<> {
+        BufReader::new(self.0.wrap_read(input))
+    }
+
+    fn finish_and_clear(&self) {
+        self.0.finish_and_clear();
+    }
+
+    fn abandon(&self) {
+        self.0.abandon();
+    }
+}

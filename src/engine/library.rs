@@ -1,0 +1,164 @@
+//! Finds ONNX Runtime's library and loads it, once per process.
+
+use std::{
+    env, fmt,
+    path::{Path, PathBuf},
+    sync::{Mutex, PoisonError},
+};
+
+use ort::environment::Environment;
+
+use super::EngineError;
+
+/// File name of the library.
+const FILE_NAME: &str = if cfg!(target_os = "macos") {
+    "libonnxruntime.dylib"
+} else if cfg!(windows) {
+    "onnxruntime.dll"
+} else {
+    "libonnxruntime.so"
+};
+
+/// Folder that `make library` fills.
+const PROJECT_FOLDER: &str = ".onnxruntime";
+
+/// Where Linux packages and NVIDIA's containers keep the library.
+const SYSTEM_FOLDERS: [&str; 5] = [
+    "/opt/tritonserver/backends/onnxruntime",
+    "/opt/onnxruntime/lib",
+    "/usr/local/lib",
+    "/usr/lib/x86_64-linux-gnu",
+    "/usr/lib",
+];
+
+/// ONNX Runtime, loaded.
+#[derive(Clone)]
+pub struct OnnxRuntime {
+    environment: Environment,
+    path: PathBuf,
+}
+
+impl fmt::Debug for OnnxRuntime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OnnxRuntime").field("path", &self.path).finish_non_exhaustive()
+    }
+}
+
+/// The library stays loaded until the process ends; there can be only one.
+static LOADED: Mutex<Option<OnnxRuntime>> = Mutex::new(None);
+
+impl OnnxRuntime {
+    /// Loads the library, or returns the one that is loaded already.
+    ///
+    /// `explicit` names the file; without it the first of [`library_candidates`] that exists is taken.
+    /// The library's usage events to its vendor are switched off before it is loaded.
+    ///
+    /// # Errors
+    /// [`EngineError::Library`] when no file is found (with the places looked at and the command that
+    /// fetches it), when the file is no ONNX Runtime or too old, or when another file was loaded before.
+    pub fn load(explicit: Option<&Path>) -> Result<Self, EngineError> {
+        let mut loaded = LOADED.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(runtime) = &*loaded {
+            return match explicit {
+                Some(path) if path != runtime.path => Err(EngineError::Library(format!(
+                    "{} cannot be loaded: this process uses {} already, and there can be only one",
+                    path.display(),
+                    runtime.path.display()
+                ))),
+                _ => Ok(runtime.clone()),
+            };
+        }
+        let path = find(explicit)?;
+        disable_telemetry();
+        let fault = |problem: String| {
+            EngineError::Library(format!(
+                "{} cannot be used as ONNX Runtime: {problem}",
+                path.display()
+            ))
+        };
+        let environment = ort::init_from(&path)
+            .map_err(|error| fault(error.to_string()))?
+            .with_name("worldpm-ort")
+            .with_telemetry(false)
+            .build()
+            .map_err(|error| fault(error.to_string()))?;
+        let runtime = Self { environment, path };
+        *loaded = Some(runtime.clone());
+        Ok(runtime)
+    }
+
+    /// The file that was loaded.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(super) fn environment(&self) -> &Environment {
+        &self.environment
+    }
+}
+
+/// The files that are tried, in order: `ORT_DYLIB_PATH`, beside the executable, the project's set-up
+/// folder, then where systems and containers keep the library.
+#[must_use]
+pub fn library_candidates() -> Vec<PathBuf> {
+    let mut candidates = Vec::new();
+    if let Some(path) = env::var_os("ORT_DYLIB_PATH").filter(|path| !path.is_empty()) {
+        candidates.push(PathBuf::from(path));
+        // Whoever sets the variable means that file and no other.
+        return candidates;
+    }
+    if let Ok(executable) = env::current_exe() {
+        let folder = executable.parent().unwrap_or(Path::new("/"));
+        candidates.push(folder.join(FILE_NAME));
+        // `target/release/` and `target/debug/deps/` are two and three levels below the project.
+        for ancestor in folder.ancestors().skip(1).take(3) {
+            candidates.push(ancestor.join(PROJECT_FOLDER).join(FILE_NAME));
+        }
+    }
+    candidates.extend(
+        SYSTEM_FOLDERS
+            .iter()
+            .map(|folder| Path::new(folder).join(FILE_NAME)),
+    );
+    candidates
+}
+
+fn find(explicit: Option<&Path>) -> Result<PathBuf, EngineError> {
+    if let Some(path) = explicit {
+        return if path.is_file() {
+            Ok(path.to_owned())
+        } else {
+            Err(EngineError::Library(format!(
+                "{} is not a file; name ONNX Runtime's library ({FILE_NAME})",
+                path.display()
+            )))
+        };
+    }
+    let candidates = library_candidates();
+    if let Some(path) = candidates.iter().find(|path| path.is_file()) {
+        return Ok(path.clone());
+    }
+    let places: Vec<String> = candidates
+        .iter()
+        .map(|path| format!("  {}", path.display()))
+        .collect();
+    Err(EngineError::Library(format!(
+        "no ONNX Runtime library found. Looked for:\n{}\n\
+         Run `make library` in the project to fetch it, or name the file with --ort-lib or \
+         ORT_DYLIB_PATH",
+        places.join("\n")
+    )))
+}
+
+/// The vendor's builds send usage events unless this is set before the library is loaded.
+#[allow(unsafe_code)]
+fn disable_telemetry() {
+    const VARIABLE: &str = "ORT_DISABLE_TELEMETRY";
+    if env::var_os(VARIABLE).is_none() {
+        // SAFETY: changing the environment is unsound only while foreign code on another thread reads
+        // it. This runs once per process, under a lock, before ONNX Runtime or any thread of ours exists.
+        // Programs with such threads of their own set the variable themselves, and nothing is changed.
+        unsafe { env::set_var(VARIABLE, "1") };
+    }
+}

@@ -1,0 +1,70 @@
+//! Everything that can go wrong in scoring.
+
+use std::{path::PathBuf, sync::Arc};
+
+use crate::{engine::EngineError, ep::ProviderError, text::TextError};
+
+/// An error of this crate. Its text says what is wrong, where, and what to do.
+///
+/// It is cheap to clone: when a batch fails, each of its conversations gets the error.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The bundle cannot be used.
+    #[error("{}: {problem}", path.display())]
+    Bundle {
+        /// The file or directory.
+        path: PathBuf,
+        /// What is wrong with it, and what to do.
+        problem: String,
+    },
+    /// The bundle's manifest cannot be read.
+    #[error(transparent)]
+    Manifest(Arc<worldpm_ort_export::Error>),
+    /// ONNX Runtime's library, a session, or a run of one failed.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// A device was asked for that the bundle or the machine cannot serve.
+    #[error(transparent)]
+    Provider(#[from] ProviderError),
+    /// The conversation cannot be turned into tokens.
+    #[error(transparent)]
+    Text(Arc<TextError>),
+    /// The rendered conversation does not end as the model's pooling rule needs.
+    #[error("{0}")]
+    Ending(String),
+    /// A token id is outside the model's vocabulary.
+    #[error("token id {id} at position {position} is outside the vocabulary of {vocab_size} tokens")]
+    TokenId {
+        /// The id.
+        id: u32,
+        /// Its position in the sequence.
+        position: usize,
+        /// Size of the vocabulary.
+        vocab_size: usize,
+    },
+    /// The model gave no number.
+    #[error(
+        "the model's score is {value}, which is not a finite number; the weights or the precision of \
+         the bundle are at fault (compare with an fp32 bundle)"
+    )]
+    NotFinite {
+        /// What it gave.
+        value: f32,
+    },
+}
+
+/// Result of this crate.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+impl From<worldpm_ort_export::Error> for Error {
+    fn from(error: worldpm_ort_export::Error) -> Self {
+        Self::Manifest(Arc::new(error))
+    }
+}
+
+impl From<TextError> for Error {
+    fn from(error: TextError) -> Self {
+        Self::Text(Arc::new(error))
+    }
+}

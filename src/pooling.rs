@@ -1,0 +1,104 @@
+//! Finds the token whose hidden state is scored, and refuses conversations that do not end as they must.
+
+use worldpm_ort_export::{Pooling, manifest::Token};
+
+use crate::error::{Error, Result};
+
+/// Position of the scored token in `ids`.
+///
+/// `text_of` gives a token's text for error messages.
+///
+/// # Errors
+/// [`Error::Ending`] when `ids` are empty, do not end with `end_token`, or when the rule needs padding in
+/// the last place and it is elsewhere: the published code would then score some other token without a word.
+pub fn scored_position(
+    ids: &[u32],
+    pooling: Pooling,
+    end_token: Option<&Token>,
+    text_of: impl Fn(u32) -> Option<String>,
+) -> Result<usize> {
+    let Some((&last_id, _)) = ids.split_last() else {
+        return Err(Error::Ending("the conversation has no tokens".into()));
+    };
+    let last = ids.len() - 1;
+    let describe = |id: u32| format!("{:?} (id {id})", text_of(id).unwrap_or_default());
+    if let Some(end) = end_token.filter(|end| end.id != last_id) {
+        return Err(Error::Ending(format!(
+            "the rendered conversation ends with {}, and the model is scored at {:?} (id {}); \
+             use the chat template that was published with the model",
+            describe(last_id),
+            end.text,
+            end.id
+        )));
+    }
+    match pooling {
+        Pooling::Last => Ok(last),
+        Pooling::BeforeFirstPad { pad_token_id } => {
+            match ids.iter().position(|&id| id == pad_token_id) {
+                Some(first) if first == last && last > 0 => Ok(last - 1),
+                Some(first) => Err(Error::Ending(format!(
+                    "the padding token {} stands at position {first} of {}, and the model scores the \
+                     token before the first one; remove it from the conversation's text",
+                    describe(pad_token_id),
+                    ids.len()
+                ))),
+                None => Err(Error::Ending(format!(
+                    "the rendered conversation ends with {} and not with the padding token {}, before \
+                     which the model is scored; use the chat template that was published with the model",
+                    describe(last_id),
+                    describe(pad_token_id)
+                ))),
+            }
+        }
+        Pooling::LastNonPad { pad_token_id } => {
+            ids.iter().rposition(|&id| id != pad_token_id).ok_or_else(|| {
+                Error::Ending(format!(
+                    "the conversation is nothing but the padding token {}",
+                    describe(pad_token_id)
+                ))
+            })
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    const PAD: u32 = 9;
+
+    #[test]
+    fn positions() {
+        let before = Pooling::BeforeFirstPad { pad_token_id: PAD };
+        let non_pad = Pooling::LastNonPad { pad_token_id: PAD };
+        let cases: [(&[u32], Pooling, Option<u32>, Result<usize, &str>); 12] = [
+            (&[1, 2, 9], Pooling::Last, Some(9), Ok(2)),
+            (&[1, 9, 9], Pooling::Last, Some(9), Ok(2)),
+            (&[1, 2, 3], Pooling::Last, None, Ok(2)),
+            (&[1, 2, 3], Pooling::Last, Some(9), Err("ends with \"t3\" (id 3)")),
+            (&[], Pooling::Last, None, Err("no tokens")),
+            (&[1, 2, 9], before, Some(9), Ok(1)),
+            (&[1, 9, 2, 9], before, Some(9), Err("position 1 of 4")),
+            (&[1, 2, 3], before, None, Err("not with the padding token")),
+            (&[9], before, None, Err("position 0 of 1")),
+            (&[1, 2, 9, 9], non_pad, None, Ok(1)),
+            (&[1, 2, 3], non_pad, None, Ok(2)),
+            (&[9, 9], non_pad, None, Err("nothing but")),
+        ];
+        for (ids, pooling, end, expected) in cases {
+            let end = end.map(|id| Token {
+                id,
+                text: "<end>".into(),
+            });
+            let found = scored_position(ids, pooling, end.as_ref(), |id| Some(format!("t{id}")));
+            match (found, expected) {
+                (Ok(found), Ok(expected)) => assert_eq!(found, expected, "{ids:?}"),
+                (Err(error), Err(part)) => {
+                    assert!(error.to_string().contains(part), "{ids:?}: {error}");
+                }
+                (found, expected) => panic!("{ids:?} {pooling:?}: {found:?}, not {expected:?}"),
+            }
+        }
+    }
+}

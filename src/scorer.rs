@@ -1,0 +1,409 @@
+//! From conversations to scores: the façade over text, batching and the engine.
+
+use std::{
+    num::NonZeroUsize,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex},
+    thread,
+};
+
+use worldpm_ort_export::{Device, Manifest, Pooling};
+
+use crate::{
+    batch::{Budget, PackInputs, PlanStats, plan},
+    bundle::Bundle,
+    engine::{EngineError, OnnxRuntime, Pending, Pipeline, SessionStage, StageSetup},
+    ep::{Devices, Provider},
+    error::{Error, Result},
+    pooling::scored_position,
+    text::{ChatEncoder, Conversation, LengthRule, Truncation},
+};
+
+/// How a [`Scorer`] is opened. [`Default`] suits most uses.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct ScorerOptions {
+    /// Where the stages run. Default [`Devices::Auto`].
+    pub devices: Devices,
+    /// Threads for CPU work. Default: as many as the process may use.
+    pub threads: Option<NonZeroUsize>,
+    /// How much goes into one run of the model.
+    pub budget: Budget,
+    /// Most tokens of a conversation. Default, and upper bound: the bundle's own limit.
+    pub max_length: Option<usize>,
+    /// What happens to a longer conversation. Default [`Truncation::Refuse`].
+    pub truncation: Truncation,
+    /// ONNX Runtime's library. Default: the first found, see
+    /// [`library_candidates`](crate::engine::library_candidates).
+    pub ort_library: Option<PathBuf>,
+    /// Folder of the weights. Default: where the bundle says.
+    pub weights_dir: Option<PathBuf>,
+    /// Which token is scored. Default: the bundle's own rule.
+    pub pooling: Option<Pooling>,
+}
+
+impl ScorerOptions {
+    /// Sets where the stages run.
+    #[must_use]
+    pub fn with_devices(mut self, devices: Devices) -> Self {
+        self.devices = devices;
+        self
+    }
+
+    /// Sets the number of threads for CPU work.
+    #[must_use]
+    pub fn with_threads(mut self, threads: NonZeroUsize) -> Self {
+        self.threads = Some(threads);
+        self
+    }
+
+    /// Sets how much goes into one run of the model.
+    #[must_use]
+    pub fn with_budget(mut self, budget: Budget) -> Self {
+        self.budget = budget;
+        self
+    }
+
+    /// Sets the most tokens of a conversation.
+    #[must_use]
+    pub fn with_max_length(mut self, tokens: usize) -> Self {
+        self.max_length = Some(tokens);
+        self
+    }
+
+    /// Sets what happens to a conversation that is too long.
+    #[must_use]
+    pub fn with_truncation(mut self, truncation: Truncation) -> Self {
+        self.truncation = truncation;
+        self
+    }
+
+    /// Sets the file of ONNX Runtime's library.
+    #[must_use]
+    pub fn with_ort_library(mut self, path: impl Into<PathBuf>) -> Self {
+        self.ort_library = Some(path.into());
+        self
+    }
+
+    /// Sets the folder of the weights, for a checkpoint that has moved since the export.
+    #[must_use]
+    pub fn with_weights_dir(mut self, path: impl Into<PathBuf>) -> Self {
+        self.weights_dir = Some(path.into());
+        self
+    }
+
+    /// Sets which token is scored.
+    #[must_use]
+    pub fn with_pooling(mut self, pooling: Pooling) -> Self {
+        self.pooling = Some(pooling);
+        self
+    }
+}
+
+/// What the model says of a conversation.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Score {
+    /// The raw output of the reward head: no sigmoid, no normalisation. Higher is better; only the
+    /// differences between answers to the same prompt mean something.
+    pub score: f32,
+    /// Tokens of the rendered conversation.
+    pub tokens: usize,
+    /// Whether parts of the conversation were left out to fit the length limit.
+    pub truncated: bool,
+}
+
+/// Scores conversations with an exported model.
+///
+/// It may be shared between threads: each call puts its work in line and waits for its own results.
+///
+/// ```no_run
+/// use worldpm_ort::{Conversation, Scorer, ScorerOptions};
+///
+/// let scorer = Scorer::open("bundle".as_ref(), &ScorerOptions::default())?;
+/// let good = Conversation::exchange("Tips for better sleep?", "Keep a regular bedtime.");
+/// let bad = Conversation::exchange("Tips for better sleep?", "just sleep lol");
+/// for score in scorer.score(&[good, bad]) {
+///     println!("{}", score?.score);
+/// }
+/// # Ok::<(), worldpm_ort::Error>(())
+/// ```
+pub struct Scorer {
+    bundle: Bundle,
+    encoder: ChatEncoder,
+    pipeline: Pipeline<SessionStage>,
+    providers: Vec<Provider>,
+    budget: Budget,
+    length: LengthRule,
+    pooling: Pooling,
+    threads: usize,
+}
+
+impl Scorer {
+    /// Opens the bundle in `directory` and loads all its stages.
+    ///
+    /// # Memory
+    /// On the CPU, about 4 bytes per parameter of the layers and 2 of the embedding.
+    ///
+    /// # Errors
+    /// Whatever is wrong with the bundle, the library or the devices.
+    pub fn open(directory: &Path, options: &ScorerOptions) -> Result<Self> {
+        let bundle = Bundle::open(directory, options.weights_dir.as_deref())?;
+        let manifest = bundle.manifest();
+        let encoder = ChatEncoder::open(directory)?;
+        let providers = options
+            .devices
+            .assign(manifest.device, manifest.stages.len())?;
+        let runtime = OnnxRuntime::load(options.ort_library.as_deref())?;
+        let threads = options
+            .threads
+            .or_else(|| thread::available_parallelism().ok())
+            .map_or(1, NonZeroUsize::get);
+        let pipeline = Pipeline::start(load_stages(&runtime, &bundle, &providers, threads)?)?;
+        let limit = manifest.max_length;
+        Ok(Self {
+            encoder,
+            pipeline,
+            providers,
+            budget: options.budget,
+            length: LengthRule {
+                max_tokens: options.max_length.map_or(limit, |wanted| wanted.min(limit)),
+                truncation: options.truncation,
+            },
+            pooling: options.pooling.unwrap_or(manifest.pooling),
+            threads,
+            bundle,
+        })
+    }
+
+    /// The manifest of the bundle.
+    #[must_use]
+    pub fn manifest(&self) -> &Manifest {
+        self.bundle.manifest()
+    }
+
+    /// The device of each stage.
+    #[must_use]
+    pub fn providers(&self) -> &[Provider] {
+        &self.providers
+    }
+
+    /// Scores conversations; the results are in their order.
+    ///
+    /// Conversations that share a beginning are computed once up to where they part. On the CPU, a
+    /// conversation's score has the same bits whatever it is scored with.
+    ///
+    /// # Errors
+    /// Each result is its own: a conversation that cannot be scored does not touch the others.
+    #[must_use = "scores are returned, not stored"]
+    pub fn score(&self, conversations: &[Conversation]) -> Vec<Result<Score>> {
+        self.submit(conversations).wait()
+    }
+
+    /// Puts conversations in line and returns without waiting for their scores.
+    #[must_use = "the scores come from `Batch::wait`"]
+    pub fn submit(&self, conversations: &[Conversation]) -> Batch {
+        let encoded = self
+            .encoder
+            .encode_all(conversations, &self.length, self.threads)
+            .into_iter()
+            .map(|encoded| Ok(encoded?).map(|encoded| (encoded.ids, encoded.truncated)))
+            .collect();
+        self.submit_encoded(encoded)
+    }
+
+    /// Scores token sequences that were templated elsewhere; the results are in their order.
+    ///
+    /// # Errors
+    /// As [`Scorer::score`]; a sequence over the length limit is refused, never truncated.
+    #[must_use = "scores are returned, not stored"]
+    pub fn score_ids(&self, sequences: &[Vec<u32>]) -> Vec<Result<Score>> {
+        let encoded = sequences
+            .iter()
+            .map(|ids| {
+                self.length.check(ids.len())?;
+                Ok((ids.clone(), false))
+            })
+            .collect();
+        self.submit_encoded(encoded).wait()
+    }
+
+    /// Scores a stream of items, each with any number of conversations, in order and in bounded memory.
+    ///
+    /// Items are taken in windows of a few hundred conversations. While one window is computed the next
+    /// is read and tokenised. `T` is whatever the caller wants back with the scores.
+    pub fn stream<T, I>(&self, items: I) -> ScoreStream<'_, T, I::IntoIter>
+    where
+        I: IntoIterator<Item = (T, Vec<Conversation>)>,
+    {
+        ScoreStream::new(self, items.into_iter())
+    }
+
+    fn submit_encoded(&self, encoded: Vec<Result<(Vec<u32>, bool)>>) -> Batch {
+        let mut sequences = Vec::with_capacity(encoded.len());
+        let mut places = Vec::with_capacity(encoded.len());
+        let mut outcomes = Vec::with_capacity(encoded.len());
+        for (place, encoded) in encoded.into_iter().enumerate() {
+            let checked = encoded.and_then(|(ids, truncated)| {
+                let sequence = self.scored_part(&ids)?;
+                Ok((sequence, ids.len(), truncated))
+            });
+            outcomes.push(match checked {
+                Ok((sequence, tokens, truncated)) => {
+                    sequences.push(sequence);
+                    places.push(place);
+                    Outcome::Waiting { tokens, truncated }
+                }
+                Err(error) => Outcome::Failed(error),
+            });
+        }
+        let plan = plan(&sequences, &self.budget);
+        let packs = plan
+            .packs
+            .iter()
+            .map(|pack| {
+                let members = pack.members.iter().map(|&m| places[m]).collect();
+                (members, self.pipeline.submit(PackInputs::from(pack)))
+            })
+            .collect();
+        Batch {
+            outcomes,
+            packs,
+            stats: plan.stats,
+        }
+    }
+
+    /// The tokens up to the scored one: attention is causal, so what follows has no say.
+    fn scored_part(&self, ids: &[u32]) -> Result<Vec<u32>> {
+        let manifest = self.bundle.manifest();
+        let vocab_size = manifest.model.vocab_size;
+        if let Some(position) = ids.iter().position(|&id| id as usize >= vocab_size) {
+            return Err(Error::TokenId {
+                id: ids[position],
+                position,
+                vocab_size,
+            });
+        }
+        let scored = scored_position(ids, self.pooling, manifest.end_token.as_ref(), |id| {
+            self.encoder.token_text(id)
+        })?;
+        Ok(ids[..=scored].to_vec())
+    }
+}
+
+/// Loads the stages; those on different devices at the same time.
+fn load_stages(
+    runtime: &OnnxRuntime,
+    bundle: &Bundle,
+    providers: &[Provider],
+    threads: usize,
+) -> Result<Vec<SessionStage>, EngineError> {
+    let mut turns: Vec<(&Provider, Arc<Mutex<()>>)> = Vec::new();
+    let mut setups = Vec::with_capacity(providers.len());
+    for (stage, provider) in bundle.manifest().stages.iter().zip(providers) {
+        let turn = match turns.iter().find(|(known, _)| *known == provider) {
+            Some((_, turn)) => Arc::clone(turn),
+            None => {
+                turns.push((provider, Arc::default()));
+                turns.last().map(|(_, turn)| Arc::clone(turn)).unwrap_or_default()
+            }
+        };
+        setups.push(StageSetup {
+            stage: stage.clone(),
+            graph: bundle.directory().join(&stage.graph),
+            weights: bundle.weights().to_owned(),
+            provider: provider.clone(),
+            threads,
+            turn,
+            shared: providers.iter().filter(|other| *other == provider).count() > 1,
+        });
+    }
+    let load = |setup| SessionStage::load(runtime, setup);
+    if providers.iter().all(|provider| provider.device() == Device::Cpu) {
+        // Loading works all cores already, and one stage at a time needs the least memory.
+        return setups.into_iter().map(load).collect();
+    }
+    thread::scope(|scope| {
+        let loads: Vec<_> = setups
+            .into_iter()
+            .map(|setup| scope.spawn(move || load(setup)))
+            .collect();
+        loads
+            .into_iter()
+            .map(|load| {
+                load.join().unwrap_or_else(|_| {
+                    Err(EngineError::Stopped("loading a stage panicked".into()))
+                })
+            })
+            .collect()
+    })
+}
+
+/// Conversations whose scores are being computed.
+#[derive(Debug)]
+pub struct Batch {
+    outcomes: Vec<Outcome>,
+    packs: Vec<(Vec<usize>, Pending)>,
+    stats: PlanStats,
+}
+
+#[derive(Debug)]
+enum Outcome {
+    Waiting { tokens: usize, truncated: bool },
+    Done(Score),
+    Failed(Error),
+}
+
+impl Batch {
+    /// How many tokens there are, how many are computed, and how many attention cells are padding.
+    #[must_use]
+    pub fn stats(&self) -> &PlanStats {
+        &self.stats
+    }
+
+    /// Waits for all scores, in the order of the conversations.
+    #[must_use = "scores are returned, not stored"]
+    pub fn wait(mut self) -> Vec<Result<Score>> {
+        for (members, pending) in self.packs {
+            match pending.wait() {
+                Ok(scores) => {
+                    for (member, value) in members.into_iter().zip(scores) {
+                        self.outcomes[member].finish(value);
+                    }
+                }
+                Err(error) => {
+                    for member in members {
+                        self.outcomes[member] = Outcome::Failed(error.clone().into());
+                    }
+                }
+            }
+        }
+        self.outcomes.into_iter().map(Outcome::into_result).collect()
+    }
+}
+
+impl Outcome {
+    fn finish(&mut self, value: f32) {
+        if let Self::Waiting { tokens, truncated } = *self {
+            *self = if value.is_finite() {
+                Self::Done(Score {
+                    score: value,
+                    tokens,
+                    truncated,
+                })
+            } else {
+                Self::Failed(Error::NotFinite { value })
+            };
+        }
+    }
+
+    fn into_result(self) -> Result<Score> {
+        match self {
+            Self::Done(score) => Ok(score),
+            Self::Failed(error) => Err(error),
+            Self::Waiting { .. } => Err(Error::Engine(EngineError::Stopped(
+                "the model gave fewer scores than it was asked for".into(),
+            ))),
+        }
+    }
+}

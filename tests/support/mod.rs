@@ -1,0 +1,121 @@
+//! What the integration tests share: the command, and small checkpoints and bundles made with it.
+
+#![allow(dead_code, clippy::unwrap_used)]
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, Output, Stdio},
+};
+
+/// The conversations of the model card.
+pub const SLEEP: &str = "models/worldpm-72b/sleep.jsonl";
+
+/// The command under test.
+pub fn command() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_worldpm-ort"));
+    command.current_dir(env!("CARGO_MANIFEST_DIR"));
+    command
+}
+
+/// Runs the command and returns what came out.
+pub fn run(args: &[&str]) -> Output {
+    command().args(args).output().unwrap()
+}
+
+/// Runs the command with `input` on standard input.
+pub fn run_with_input(args: &[&str], input: &[u8]) -> Output {
+    use std::io::Write;
+    let mut child = command()
+        .args(args)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    let input = input.to_vec();
+    let writer = std::thread::spawn(move || {
+        // A command that fails early closes the pipe.
+        let _ = stdin.write_all(&input);
+    });
+    let output = child.wait_with_output().unwrap();
+    writer.join().unwrap();
+    output
+}
+
+/// Runs the command, which must succeed.
+pub fn run_ok(args: &[&str]) -> Output {
+    let output = run(args);
+    assert!(
+        output.status.success(),
+        "worldpm-ort {}: {}",
+        args.join(" "),
+        String::from_utf8_lossy(&output.stderr)
+    );
+    output
+}
+
+/// A checkpoint made with `synth`, kept between test runs under the flags it was made with.
+pub fn checkpoint(flags: &[&str]) -> PathBuf {
+    cached("checkpoint", flags, |out| {
+        let mut args = vec!["synth", "--out", out.to_str().unwrap()];
+        args.extend(flags);
+        run_ok(&args);
+    })
+}
+
+/// A bundle of `checkpoint(synth_flags)` exported with `flags`, kept like it.
+pub fn bundle(synth_flags: &[&str], flags: &[&str]) -> PathBuf {
+    let checkpoint = checkpoint(synth_flags);
+    let key: Vec<&str> = [synth_flags, &["|"], flags].concat();
+    cached("bundle", &key, |out| {
+        let mut args = vec!["export", "--checkpoint", checkpoint.to_str().unwrap()];
+        args.extend(["--out", out.to_str().unwrap()]);
+        args.extend(flags);
+        run_ok(&args);
+    })
+}
+
+/// Makes a directory once per version of the command; several test processes may ask at the same time.
+fn cached(kind: &str, flags: &[&str], make: impl FnOnce(&Path)) -> PathBuf {
+    use std::hash::{DefaultHasher, Hash, Hasher};
+    let hash = |hash: &dyn Fn(&mut DefaultHasher)| {
+        let mut hasher = DefaultHasher::new();
+        hash(&mut hasher);
+        format!("{:016x}", hasher.finish())
+    };
+    let binary = Path::new(env!("CARGO_BIN_EXE_worldpm-ort"));
+    let built = binary.metadata().unwrap().modified().unwrap();
+    let all = Path::new(env!("CARGO_TARGET_TMPDIR")).join(kind);
+    let root = all.join(hash(&|hasher| built.hash(hasher)));
+    if !root.exists() {
+        // What earlier builds of the command made is of no more use.
+        let _ = fs::remove_dir_all(&all);
+    }
+    let path = root.join(hash(&|hasher| flags.hash(hasher)));
+    if !path.exists() {
+        fs::create_dir_all(&root).unwrap();
+        let own = tempfile::Builder::new().tempdir_in(&root).unwrap();
+        let made = own.path().join("made");
+        make(&made);
+        // Whoever comes second finds the directory there, and drops its own.
+        let _ = fs::rename(&made, &path);
+        assert!(path.exists());
+    }
+    path
+}
+
+/// The JSON lines of standard output.
+pub fn lines(output: &Output) -> Vec<serde_json::Value> {
+    String::from_utf8(output.stdout.clone())
+        .unwrap()
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect()
+}
+
+/// Standard error as text.
+pub fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
