@@ -1,1 +1,3 @@
-//! placeholder
+//! Scores conversations with large reward models through ONNX Runtime.
+
+pub mod batch;
