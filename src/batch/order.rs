@@ -223,7 +223,8 @@ mod tests {
 
     #[test]
     fn longest_first_and_prefixes_after_their_extensions() {
-        let cases: &[(&[&[u32]], &[&[u32]])] = &[
+        type Case<'a> = (&'a [&'a [u32]], &'a [&'a [u32]]);
+        let cases: &[Case<'_>] = &[
             (&[], &[]),
             (&[&[4]], &[&[4]]),
             (&[&[1], &[2, 2], &[3, 3, 3]], &[&[3, 3, 3], &[2, 2], &[1]]),

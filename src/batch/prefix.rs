@@ -21,8 +21,20 @@ pub(super) struct Sorted<'a> {
 
 impl<'a> Sorted<'a> {
     pub(super) fn new(sequences: &[&'a [u32]]) -> Self {
+        // Compared once here instead of at every step of the sort: a system
+        // prompt that all share may be most of the tokens.
+        let shared_by_all = sequences
+            .iter()
+            .map(|tokens| common_prefix(sequences[0], tokens))
+            .min()
+            .unwrap_or(0);
         let mut members: Vec<usize> = (0..sequences.len()).collect();
-        members.sort_by(|&a, &b| compare(sequences[a], sequences[b]));
+        members.sort_by(|&a, &b| {
+            compare(
+                &sequences[a][shared_by_all..],
+                &sequences[b][shared_by_all..],
+            )
+        });
 
         let mut distinct: Vec<Distinct<'a>> = Vec::new();
         for (position, &member) in members.iter().enumerate() {
