@@ -1,0 +1,43 @@
+//! What one pack may cost.
+
+/// The most one pack may hold.
+///
+/// Both limits bound memory: each unique token carries the activations of the
+/// linear layers, each attention cell a query, key, value and output vector. A
+/// sequence that exceeds a limit by itself is still planned, in a pack with no
+/// other row; refusing long sequences is the length limit's job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Budget {
+    /// Unique packed tokens `T`. Default 2048: enough for the linear layers to
+    /// run at full speed, and a few GB of activations at the 72B shape.
+    pub max_tokens: usize,
+    /// Attention cells `B × S`, padding included. Default 16384, eight times
+    /// `max_tokens`: a cell takes several times less memory than a token, and a
+    /// tighter limit would cut best-of-N groups and compute their prompt again.
+    pub max_cells: usize,
+}
+
+impl Budget {
+    /// Sets the most unique tokens in a pack.
+    #[must_use]
+    pub fn with_max_tokens(mut self, max_tokens: usize) -> Self {
+        self.max_tokens = max_tokens;
+        self
+    }
+
+    /// Sets the most attention cells in a pack.
+    #[must_use]
+    pub fn with_max_cells(mut self, max_cells: usize) -> Self {
+        self.max_cells = max_cells;
+        self
+    }
+}
+
+impl Default for Budget {
+    fn default() -> Self {
+        Self {
+            max_tokens: 2048,
+            max_cells: 8 * 2048,
+        }
+    }
+}

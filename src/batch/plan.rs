@@ -1,0 +1,103 @@
+//! The plan: which sequences go together.
+
+use super::cut::cut;
+use super::error::BatchError;
+use super::options::Budget;
+use super::order::sharing_order;
+use super::pack::PackInputs;
+use super::prefix::{Shape, Sorted};
+use super::stats::PlanStats;
+
+/// Packs that hold every sequence exactly once.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Plan {
+    /// The packs, in an order where neighbours are alike; about the longest
+    /// sequences first.
+    pub packs: Vec<Pack>,
+    /// What the plan comes to.
+    pub stats: PlanStats,
+}
+
+/// Sequences that are computed together.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Pack {
+    /// Positions of the pack's sequences in the planned input, ascending. The
+    /// pack's scores come out in this order.
+    pub members: Vec<usize>,
+    /// Unique packed tokens `T`.
+    pub tokens: usize,
+    /// Attention rows `B`.
+    pub rows: usize,
+    /// Length of the longest row, `S`.
+    pub columns: usize,
+}
+
+impl Pack {
+    /// The index tensors of this pack, from the sequences it was planned for.
+    ///
+    /// # Errors
+    ///
+    /// When `sequences` is not what the plan was made for and lacks a member
+    /// or holds it without tokens, and when a length exceeds 32 bits.
+    pub fn inputs<S: AsRef<[u32]>>(&self, sequences: &[S]) -> Result<PackInputs, BatchError> {
+        PackInputs::new(sequences, &self.members)
+    }
+}
+
+/// Groups sequences into packs under a budget.
+///
+/// The last token of each sequence is the one that is scored: cut sequences
+/// there first. Sequences that share long prefixes go together as the budget
+/// permits; otherwise similar lengths do, to keep attention padding low. Packs
+/// are chosen for the least work: unique tokens count most, attention cells
+/// second, and each pack costs a little by itself.
+///
+/// The same input gives the same plan. Time is about linear in the tokens;
+/// ten thousand sequences of a thousand tokens take tens of milliseconds.
+///
+/// # Errors
+///
+/// [`BatchError::EmptySequence`] when a sequence has no token.
+pub fn plan<S: AsRef<[u32]>>(sequences: &[S], budget: &Budget) -> Result<Plan, BatchError> {
+    let slices: Vec<&[u32]> = sequences.iter().map(AsRef::as_ref).collect();
+    if let Some(index) = slices.iter().position(|tokens| tokens.is_empty()) {
+        return Err(BatchError::EmptySequence { index });
+    }
+    let sorted = Sorted::new(&slices);
+    let order = sharing_order(&sorted.sequences, budget.max_tokens);
+
+    let mut packs = Vec::new();
+    let mut stats = PlanStats {
+        conversations: slices.len(),
+        tokens: slices.iter().map(|tokens| tokens.len()).sum(),
+        ..PlanStats::default()
+    };
+    for run in cut(&sorted.sequences, &order, budget) {
+        // Back to lexicographic order, where the trie can be read off.
+        let mut chosen = order[run].to_vec();
+        chosen.sort_unstable();
+        let chosen = || chosen.iter().map(|&index| &sorted.sequences[index]);
+
+        let shape = Shape::of(chosen().map(|sequence| sequence.tokens));
+        let mut members: Vec<usize> = chosen()
+            .flat_map(|sequence| sorted.members(sequence))
+            .copied()
+            .collect();
+        members.sort_unstable();
+
+        let cells = shape.rows * shape.columns;
+        stats.packs += 1;
+        stats.unique_tokens += shape.tokens;
+        stats.cells += cells;
+        stats.padded_cells += cells - shape.filled_cells;
+        packs.push(Pack {
+            members,
+            tokens: shape.tokens,
+            rows: shape.rows,
+            columns: shape.columns,
+        });
+    }
+    Ok(Plan { packs, stats })
+}
