@@ -1,0 +1,50 @@
+# Works from a clean clone with a Rust toolchain, Python 3.11 or newer with pip, and make. Nothing is installed outside
+# this folder. Another Python: make PYTHON=/path/to/python3.12 ...
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-print-directory
+
+export PYTHON ?= python3
+# How `make demo` builds: release as users do, or dev to share the build with `make test`.
+PROFILE ?= release
+
+.PHONY: help demo test check bench onnx-check goldens library
+
+help:
+	@sed -n 's/^## //p' Makefile
+
+## make demo        fetch ONNX Runtime, build, make a tiny model, export it and score two conversations
+demo:
+	@PROFILE=$(PROFILE) scripts/demo
+
+## make test        every test: Rust, documentation examples, and the exported graphs in plain Python onnxruntime
+test: library
+	cargo test --workspace --locked
+	@$(MAKE) onnx-check
+
+## make check       format, clippy, docs, layering rules, dependency policy
+check:
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --locked -- -D warnings
+	cargo clippy --workspace --all-targets --no-default-features --locked -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked
+	$(PYTHON) scripts/check-layers
+	$(PYTHON) scripts/check-deps
+
+## make onnx-check  export bundles of every form, check them with onnx, score them with Python onnxruntime
+onnx-check: library
+	@scripts/make-venv .venv-check scripts/requirements-check.txt
+	cargo build --locked
+	.venv-check/bin/python tests/onnx_check.py --binary target/debug/worldpm-ort
+
+## make bench       compare with transformers side by side (installs torch unless BENCH_PYTHON names a Python that has it)
+bench: library
+	@scripts/bench
+
+## make goldens     make the golden scores and token ids again with transformers (installs torch, as bench does)
+goldens: library
+	@scripts/goldens
+
+library:
+	@$(PYTHON) scripts/fetch-onnxruntime
