@@ -1,0 +1,113 @@
+//! What can go wrong while reading a checkpoint, making one, or writing a bundle.
+
+use std::io;
+use std::path::PathBuf;
+
+/// The result of everything in this crate.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// An error that says what is wrong and where.
+///
+/// [`Error::Io`] keeps the operating system's reason as its
+/// [`source`](std::error::Error::source): print the whole chain.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A file or directory could not be read.
+    #[error("cannot {action} `{path}`")]
+    Io {
+        /// The file or directory.
+        path: PathBuf,
+        /// What was being done, as in "cannot *open* ...".
+        action: &'static str,
+        /// The operating system's reason.
+        source: io::Error,
+    },
+
+    /// `config.json` lacks a field, or holds a value that makes no sense.
+    #[error("{path}: field `{field}`: {problem}")]
+    Config {
+        /// The configuration file.
+        path: PathBuf,
+        /// The field, with dots for nested ones.
+        field: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+
+    /// The list of weight files is unusable, or disagrees with the files.
+    #[error("{path}: {problem}")]
+    Index {
+        /// The index file, or the checkpoint directory when it has none.
+        path: PathBuf,
+        /// What is wrong.
+        problem: String,
+    },
+
+    /// A weight file is not well-formed safetensors.
+    #[error("{path}: {problem}")]
+    Safetensors {
+        /// The weight file, by its name in the checkpoint directory.
+        path: PathBuf,
+        /// What is wrong, with the tensor's name where there is one.
+        problem: String,
+    },
+
+    /// A tensor is missing, or has another type or shape than the model needs.
+    #[error("{file}: tensor `{tensor}`: {problem}")]
+    Tensor {
+        /// The tensor's name.
+        tensor: String,
+        /// The weight file it is in, or the checkpoint directory when it is in none.
+        file: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+
+    /// A tokenizer or chat template file is missing or unusable.
+    #[error("{path}: {problem}")]
+    Tokenizer {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: String,
+    },
+
+    /// The checkpoint is sound, but asks for something this project does not do.
+    #[error("{what} is not supported: {hint}")]
+    Unsupported {
+        /// What was found, and where.
+        what: String,
+        /// What is supported, or what to do instead.
+        hint: String,
+    },
+
+    /// An option's value cannot be used.
+    #[error("option `{option}`: {problem}")]
+    Option {
+        /// The option, by its name in the options struct.
+        option: String,
+        /// What is wrong with its value.
+        problem: String,
+    },
+
+    /// The output directory cannot be written.
+    #[error("{path}: {problem}")]
+    Output {
+        /// The file or directory.
+        path: PathBuf,
+        /// What is wrong, and what to do.
+        problem: String,
+    },
+
+    /// A bundle's manifest cannot be read, or does not match the bundle.
+    #[error("{path}{}: {problem}", .field.as_deref().map(|f| format!(": field `{f}`")).unwrap_or_default())]
+    Manifest {
+        /// The manifest file.
+        path: PathBuf,
+        /// The field, with dots for nested ones, when one is to blame.
+        field: Option<String>,
+        /// What is wrong.
+        problem: String,
+    },
+}
