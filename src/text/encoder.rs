@@ -1,0 +1,502 @@
+use std::fmt;
+use std::num::NonZero;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+
+use tokenizers::{Encoding, Tokenizer};
+
+use super::config::{self, TokenizerConfig};
+use super::conversation::Conversation;
+use super::error::TextError;
+use super::template::ChatTemplates;
+
+/// How conversations become text, where the checkpoint leaves a choice.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TextOptions {
+    /// Put an empty system message in front of a conversation that does not start with a system message. Default: true.
+    ///
+    /// WorldPM was trained this way: the empty block stops Qwen's template from writing in a default system prompt.
+    /// Other reward models were trained on what their template makes of the messages given; see
+    /// [`TextOptions::for_architecture`].
+    pub system_marker: bool,
+    /// The time that a template's `strftime_now` sees, in seconds since 1970, as UTC. Some templates (Llama 3.2) write
+    /// today's date into the prompt, so a fixed time is what makes scores repeatable. Default: the machine's clock and
+    /// time zone, as in `transformers`.
+    pub now: Option<i64>,
+}
+
+impl Default for TextOptions {
+    fn default() -> Self {
+        Self {
+            system_marker: true,
+            now: None,
+        }
+    }
+}
+
+impl TextOptions {
+    /// The options for a checkpoint whose `config.json` names this architecture: the system marker for
+    /// `Qwen2ForRewardModel` (WorldPM), and for every other one the messages as they are given.
+    pub fn for_architecture(architecture: &str) -> Self {
+        Self {
+            system_marker: architecture == "Qwen2ForRewardModel",
+            ..Self::default()
+        }
+    }
+
+    /// Sets [`TextOptions::system_marker`].
+    #[must_use]
+    pub fn with_system_marker(mut self, system_marker: bool) -> Self {
+        self.system_marker = system_marker;
+        self
+    }
+
+    /// Sets [`TextOptions::now`].
+    #[must_use]
+    pub fn with_now(mut self, now: Option<i64>) -> Self {
+        self.now = now;
+        self
+    }
+}
+
+/// A checkpoint's chat template and tokenizer: from conversation to token ids.
+///
+/// Cheap to clone; clones share one template and one tokenizer, and may be used from several threads at once.
+///
+/// ```no_run
+/// use worldpm_ort::text::{ChatEncoder, Conversation};
+///
+/// let encoder = ChatEncoder::open("WorldPM-72B")?;
+/// let ids = encoder.conversation_ids(&Conversation::exchange("Tips for better sleep?", "Keep it dark."))?;
+/// assert_eq!(encoder.token_text(ids[ids.len() - 1]).as_deref(), Some("<|endoftext|>"));
+/// # Ok::<(), worldpm_ort::text::TextError>(())
+/// ```
+#[derive(Clone)]
+pub struct ChatEncoder {
+    parts: Arc<Parts>,
+}
+
+struct Parts {
+    tokenizer: Tokenizer,
+    templates: ChatTemplates,
+    options: TextOptions,
+}
+
+impl fmt::Debug for ChatEncoder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ChatEncoder")
+            .field("vocabulary", &self.parts.tokenizer.get_vocab_size(true))
+            .field("options", &self.parts.options)
+            .finish_non_exhaustive()
+    }
+}
+
+impl ChatEncoder {
+    /// [`ChatEncoder::open_with`] and the default options.
+    ///
+    /// # Errors
+    ///
+    /// As [`ChatEncoder::open_with`].
+    pub fn open(dir: impl AsRef<Path>) -> Result<Self, TextError> {
+        Self::open_with(dir, TextOptions::default())
+    }
+
+    /// Reads `tokenizer.json`, `tokenizer_config.json` and the chat template of a checkpoint, and compiles the template.
+    ///
+    /// A `chat_template.jinja` (and files in `additional_chat_templates/`) comes before the `chat_template` field of
+    /// `tokenizer_config.json`, which is one template or a list of named ones. The one named `default` is used, or the
+    /// one named `tool_use` for a conversation with tools. `chat_template.json`, which belongs to processors of images,
+    /// is not read; `transformers` does not read it for tokenizers either.
+    ///
+    /// # Errors
+    ///
+    /// Names the file that is missing, unreadable or malformed, and the line where a template does not compile.
+    pub fn open_with(dir: impl AsRef<Path>, options: TextOptions) -> Result<Self, TextError> {
+        let dir = dir.as_ref();
+        let config = TokenizerConfig::open(dir)?;
+        let path = dir.join("tokenizer.json");
+        let bytes = config::read(&path)?;
+        let mut tokenizer = load_tokenizer(&path, &bytes)?;
+        add_tokens(&mut tokenizer, &config)?;
+        let templates =
+            ChatTemplates::compile(config.templates, config.special_tokens, options.now)?;
+        Ok(Self {
+            parts: Arc::new(Parts {
+                tokenizer,
+                templates,
+                options,
+            }),
+        })
+    }
+
+    /// The options in force.
+    pub fn options(&self) -> &TextOptions {
+        &self.parts.options
+    }
+
+    /// The text that the chat template makes of a conversation, without a prompt for a further reply.
+    ///
+    /// # Errors
+    ///
+    /// A conversation that does not [validate](Conversation::validate), or that the template refuses or fails on.
+    pub fn render(&self, conversation: &Conversation) -> Result<String, TextError> {
+        conversation.validate()?;
+        let marker = self.parts.options.system_marker;
+        self.parts.templates.render(conversation, marker)
+    }
+
+    /// The token ids of a text. Nothing is added to it, and the text of a special token becomes that token.
+    ///
+    /// # Errors
+    ///
+    /// [`TextError::Encode`] when the tokenizer fails, which a text of tens of megabytes can make it do.
+    pub fn encode(&self, text: &str) -> Result<Vec<u32>, TextError> {
+        let tokenizer = &self.parts.tokenizer;
+        let encoding = guarded(text, || tokenizer.encode_fast(text, false))?;
+        Ok(encoding.get_ids().to_vec())
+    }
+
+    /// The byte range of each token of a text.
+    pub(super) fn token_ranges(&self, text: &str) -> Result<Vec<(usize, usize)>, TextError> {
+        let tokenizer = &self.parts.tokenizer;
+        let encoding = guarded(text, || tokenizer.encode(text, false))?;
+        Ok(encoding.get_offsets().to_vec())
+    }
+
+    /// The token ids of a conversation: [`render`](Self::render), then [`encode`](Self::encode).
+    ///
+    /// # Errors
+    ///
+    /// As both of them.
+    pub fn conversation_ids(&self, conversation: &Conversation) -> Result<Vec<u32>, TextError> {
+        self.encode(&self.render(conversation)?)
+    }
+
+    /// [`conversation_ids`](Self::conversation_ids) of many conversations, in their order, on all cores.
+    pub fn conversation_ids_batch(
+        &self,
+        conversations: &[Conversation],
+    ) -> Vec<Result<Vec<u32>, TextError>> {
+        in_parallel(conversations, |conversation| {
+            self.conversation_ids(conversation)
+        })
+    }
+
+    /// The text of a token, as it stands in the vocabulary.
+    pub fn token_text(&self, id: u32) -> Option<String> {
+        self.parts.tokenizer.id_to_token(id)
+    }
+
+    /// The id of a token, by its text in the vocabulary.
+    pub fn token_id(&self, token: &str) -> Option<u32> {
+        self.parts.tokenizer.token_to_id(token)
+    }
+}
+
+fn load_tokenizer(path: &Path, bytes: &[u8]) -> Result<Tokenizer, TextError> {
+    // Only to tell a file that is damaged from one of another kind: the library's own error does not.
+    serde_json::from_slice::<serde::de::IgnoredAny>(bytes).map_err(|source| TextError::Json {
+        path: path.to_owned(),
+        source,
+    })?;
+    let bad = |error: tokenizers::Error| TextError::Tokenizer {
+        path: path.to_owned(),
+        message: error.to_string(),
+    };
+    let mut tokenizer = Tokenizer::from_bytes(bytes).map_err(bad)?;
+    // Some checkpoints carry settings for training here; `transformers` encodes without them.
+    tokenizer.with_truncation(None).map_err(bad)?;
+    tokenizer.with_padding(None);
+    tokenizer.set_encode_special_tokens(false);
+    Ok(tokenizer)
+}
+
+/// Adds the tokens that only `tokenizer_config.json` has, and checks that each gets the id given there.
+fn add_tokens(tokenizer: &mut Tokenizer, config: &TokenizerConfig) -> Result<(), TextError> {
+    let known = tokenizer.get_added_tokens_decoder();
+    for (id, token) in &config.added_tokens {
+        if known.get(id) == Some(token) {
+            continue;
+        }
+        let bad = |problem: String| TextError::Config {
+            path: config.path.clone(),
+            field: format!("added_tokens_decoder.{id}"),
+            problem,
+        };
+        tokenizer
+            .add_tokens([token.clone()])
+            .map_err(|error| bad(error.to_string()))?;
+        let found = tokenizer.token_to_id(&token.content);
+        if found != Some(*id) {
+            let found = found.map_or("no id".to_owned(), |id| format!("id {id}"));
+            return Err(bad(format!(
+                "token {:?} has {found} in tokenizer.json; the two files are not of the same checkpoint",
+                token.content
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// Runs the tokenizer so that a panic in its regular expression engine, which gives up on very long runs of white space
+/// that way, is an error of this one text.
+fn guarded(
+    text: &str,
+    encode: impl FnOnce() -> tokenizers::Result<Encoding>,
+) -> Result<Encoding, TextError> {
+    let failed = |message: String| TextError::Encode {
+        bytes: text.len(),
+        message,
+    };
+    match catch_unwind(AssertUnwindSafe(encode)) {
+        Ok(Ok(encoding)) => Ok(encoding),
+        Ok(Err(error)) => Err(failed(error.to_string())),
+        Err(panic) => {
+            let message = match (panic.downcast_ref::<String>(), panic.downcast_ref::<&str>()) {
+                (Some(message), _) => message.clone(),
+                (None, Some(message)) => (*message).to_owned(),
+                (None, None) => "it stopped without a reason".to_owned(),
+            };
+            Err(failed(message))
+        }
+    }
+}
+
+/// Applies `work` to each item on all cores and keeps the order.
+pub(super) fn in_parallel<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
+    let cores = thread::available_parallelism().map_or(1, NonZero::get);
+    let threads = cores.min(items.len());
+    if threads <= 1 {
+        return items.iter().map(work).collect();
+    }
+    let next = AtomicUsize::new(0);
+    let worker = || {
+        let mut done = Vec::new();
+        loop {
+            let i = next.fetch_add(1, Ordering::Relaxed);
+            let Some(item) = items.get(i) else {
+                return done;
+            };
+            done.push((i, work(item)));
+        }
+    };
+    let mut done = thread::scope(|scope| {
+        let others: Vec<_> = (1..threads).map(|_| scope.spawn(worker)).collect();
+        let mut done = worker();
+        for other in others {
+            match other.join() {
+                Ok(results) => done.extend(results),
+                Err(panic) => std::panic::resume_unwind(panic),
+            }
+        }
+        done
+    });
+    done.sort_unstable_by_key(|(i, _)| *i);
+    done.into_iter().map(|(_, result)| result).collect()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::fs;
+    use std::path::PathBuf;
+    use std::time::{Duration, Instant};
+
+    use serde_json::{Value, json};
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::text::Message;
+
+    fn tokenizer_dir() -> PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("models/tokenizers/qwen2.5")
+    }
+
+    /// A copy of the Qwen2.5 tokenizer's files, to break.
+    fn copy() -> TempDir {
+        let dir = TempDir::new().unwrap();
+        for file in ["tokenizer.json", "tokenizer_config.json"] {
+            fs::copy(tokenizer_dir().join(file), dir.path().join(file)).unwrap();
+        }
+        dir
+    }
+
+    fn config_with(dir: &TempDir, field: &str, value: Value) {
+        let path = dir.path().join("tokenizer_config.json");
+        let mut config: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+        config[field] = value;
+        fs::write(path, config.to_string()).unwrap();
+    }
+
+    fn open_error(dir: &TempDir) -> String {
+        ChatEncoder::open(dir.path()).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn missing_and_broken_files_are_named() {
+        for file in ["tokenizer.json", "tokenizer_config.json"] {
+            let dir = copy();
+            let path = dir.path().join(file);
+            fs::remove_file(&path).unwrap();
+            let expected = format!("{} is missing: copy it", path.display());
+            let error = open_error(&dir);
+            assert!(error.starts_with(&expected), "{error}");
+
+            fs::write(&path, "{\n\"truncated\": [").unwrap();
+            let expected = format!("{} is not valid JSON: EOF", path.display());
+            let error = open_error(&dir);
+            assert!(error.starts_with(&expected), "{error}");
+            assert!(error.contains("line 2"), "{error}");
+        }
+        let dir = copy();
+        fs::write(dir.path().join("tokenizer.json"), "{\"model\": {}}").unwrap();
+        let error = open_error(&dir);
+        assert!(error.contains("is not a tokenizer that can be loaded"), "{error}");
+        fs::write(dir.path().join("tokenizer.json"), b"\xff\xfe").unwrap();
+        assert!(open_error(&dir).contains("tokenizer.json is not valid JSON"));
+    }
+
+    #[test]
+    fn unusable_templates_and_tokens_are_named() {
+        for (field, value, expected) in [
+            ("chat_template", json!(null), "has no chat template"),
+            ("chat_template", json!(7), "field `chat_template`: must be a template"),
+            ("chat_template", json!([{"name": "rag"}]), "field `chat_template[0]`: must be"),
+            (
+                "chat_template",
+                json!([{"name": "rag", "template": ""}]),
+                "there are templates named rag, but none is named default",
+            ),
+            (
+                "chat_template",
+                json!("{% if %}"),
+                "tokenizer_config.json, field `chat_template` does not compile: line 1",
+            ),
+            ("added_tokens_decoder", json!([]), "field `added_tokens_decoder`: must be"),
+            (
+                "added_tokens_decoder",
+                json!({"x": {}}),
+                "field `added_tokens_decoder.x`: its name must be a token id",
+            ),
+            (
+                "added_tokens_decoder",
+                json!({"3": {}}),
+                "field `added_tokens_decoder.3`: must be an object with `content`",
+            ),
+            (
+                "added_tokens_decoder",
+                json!({"3": {"content": "<|im_end|>"}}),
+                "token \"<|im_end|>\" has id 151645 in tokenizer.json",
+            ),
+        ] {
+            let dir = copy();
+            config_with(&dir, field, value);
+            let error = open_error(&dir);
+            assert!(error.contains(expected), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_template_file_comes_before_the_field() {
+        let dir = copy();
+        let list = json!([
+            {"name": "tool_use", "template": "tools"},
+            {"name": "default", "template": "{{ eos_token }}{{ pad_token }}{{ bos_token }}."},
+        ]);
+        config_with(&dir, "chat_template", list);
+        config_with(&dir, "pad_token", json!({"content": "<pad>", "lstrip": false}));
+        let exchange = Conversation::exchange("q", "a");
+        let render = |conversation| ChatEncoder::open(dir.path())?.render(conversation);
+        assert_eq!(render(&exchange).unwrap(), "<|im_end|><pad>.");
+
+        fs::write(dir.path().join("chat_template.jinja"), "file\r\n").unwrap();
+        assert_eq!(render(&exchange).unwrap(), "file");
+
+        let mut with_tools = exchange;
+        with_tools.tools = Some(vec![json!({})]);
+        assert_eq!(render(&with_tools).unwrap(), "file");
+        let more = dir.path().join("additional_chat_templates");
+        fs::create_dir(&more).unwrap();
+        fs::write(more.join("tool_use.jinja"), "file for tools").unwrap();
+        assert_eq!(render(&with_tools).unwrap(), "file for tools");
+    }
+
+    #[test]
+    fn the_empty_marker_stops_the_default_system_prompt() {
+        let exchange = Conversation::exchange("q", "a");
+        let options = TextOptions::for_architecture("Qwen2ForRewardModel");
+        let text = ChatEncoder::open_with(tokenizer_dir(), options)
+            .unwrap()
+            .render(&exchange)
+            .unwrap();
+        assert!(text.starts_with("<|im_start|>system\n<|im_end|>\n"), "{text}");
+        let options = TextOptions::for_architecture("Qwen3ForSequenceClassification");
+        let text = ChatEncoder::open_with(tokenizer_dir(), options)
+            .unwrap()
+            .render(&exchange)
+            .unwrap();
+        assert!(text.starts_with("<|im_start|>system\nYou are Qwen"), "{text}");
+    }
+
+    #[test]
+    fn tokens_have_names_and_ids() {
+        let encoder = ChatEncoder::open(tokenizer_dir()).unwrap();
+        assert_eq!(encoder.token_id("<|endoftext|>"), Some(151643));
+        assert_eq!(encoder.token_text(151645).as_deref(), Some("<|im_end|>"));
+        assert_eq!(encoder.token_text(999_999), None);
+        assert_eq!(encoder.token_id("no such token"), None);
+        assert_eq!(encoder.encode("").unwrap(), Vec::<u32>::new());
+    }
+
+    #[test]
+    fn long_texts_take_time_in_proportion() {
+        let encoder = ChatEncoder::open(tokenizer_dir()).unwrap();
+        for unit in ["a", "ab", " ", "\n", "漢", "e\u{301}", "!", "7", "\u{200b}", "<|im_end|>", "<"] {
+            let text = unit.repeat((1 << 20) / unit.len());
+            let start = Instant::now();
+            let ids = encoder.encode(&text).unwrap();
+            let took = start.elapsed();
+            assert!(!ids.is_empty());
+            assert!(took < Duration::from_secs(20), "{unit:?}: {took:?}");
+        }
+    }
+
+    #[test]
+    fn a_text_that_the_tokenizer_gives_up_on_is_an_error() {
+        let encoder = ChatEncoder::open(tokenizer_dir()).unwrap();
+        let text = " ".repeat(12_000_000);
+        match encoder.encode(&text) {
+            Ok(ids) => assert!(!ids.is_empty()),
+            Err(error) => assert!(error.to_string().contains("12000000 bytes"), "{error}"),
+        }
+        assert_eq!(encoder.encode("still works").unwrap().len(), 2);
+    }
+
+    #[test]
+    fn a_batch_keeps_order_and_errors() {
+        let encoder = ChatEncoder::open(tokenizer_dir()).unwrap();
+        let conversations: Vec<_> = (0..100)
+            .map(|i| match i % 10 {
+                3 => Conversation::new(vec![]),
+                _ => Conversation::new(vec![Message::new("user", format!("number {i}"))]),
+            })
+            .collect();
+        let batch = encoder.conversation_ids_batch(&conversations);
+        assert_eq!(batch.len(), 100);
+        for (conversation, ids) in conversations.iter().zip(batch) {
+            match encoder.conversation_ids(conversation) {
+                Ok(expected) => assert_eq!(ids.unwrap(), expected),
+                Err(error) => assert_eq!(ids.unwrap_err().to_string(), error.to_string()),
+            }
+        }
+    }
+
+    #[test]
+    fn encoders_are_shared_between_threads() {
+        fn shared<T: Send + Sync + Clone>() {}
+        shared::<ChatEncoder>();
+    }
+}

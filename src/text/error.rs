@@ -1,0 +1,200 @@
+use std::path::PathBuf;
+
+use super::conversation::ROLES;
+use super::length::Truncation;
+
+/// What can go wrong between a conversation and its token ids.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TextError {
+    /// A file that every checkpoint must have is not there.
+    #[error(
+        "{path} is missing: copy it from the checkpoint (tokenizer.json, tokenizer_config.json and, where it has one, \
+         chat_template.jinja)", path = path.display()
+    )]
+    FileMissing {
+        /// The file looked for.
+        path: PathBuf,
+    },
+    /// A file is there and cannot be read.
+    #[error("cannot read {path}: {source}", path = path.display())]
+    FileUnreadable {
+        /// The file.
+        path: PathBuf,
+        /// The system's reason.
+        source: std::io::Error,
+    },
+    /// A file is not the JSON it should be.
+    #[error("{path} is not valid JSON: {source}; fetch the file again", path = path.display())]
+    Json {
+        /// The file.
+        path: PathBuf,
+        /// Where the JSON breaks.
+        source: serde_json::Error,
+    },
+    /// A field of a configuration file has a form that is not known.
+    #[error("{path}: field `{field}`: {problem}", path = path.display())]
+    Config {
+        /// The file.
+        path: PathBuf,
+        /// The field, as a dotted path.
+        field: String,
+        /// What is wrong and what would be right.
+        problem: String,
+    },
+    /// `tokenizer.json` is JSON, but not a tokenizer.
+    #[error("{path} is not a tokenizer that can be loaded: {message}; fetch the file again", path = path.display())]
+    Tokenizer {
+        /// The file.
+        path: PathBuf,
+        /// The tokenizer library's reason.
+        message: String,
+    },
+    /// The checkpoint has no chat template.
+    #[error(
+        "{dir} has no chat template: it needs a chat_template.jinja, or a `chat_template` in tokenizer_config.json{names}",
+        dir = dir.display(),
+        names = if names.is_empty() { String::new() } else {
+            format!(" (there are templates named {}, but none is named default)", names.join(", "))
+        }
+    )]
+    TemplateMissing {
+        /// The checkpoint's directory.
+        dir: PathBuf,
+        /// The names of the templates that are there.
+        names: Vec<String>,
+    },
+    /// The chat template cannot be compiled.
+    #[error("the chat template in {origin} does not compile: {message}")]
+    TemplateSyntax {
+        /// The file, and the field where the template is in a field.
+        origin: String,
+        /// What the compiler says, with the line.
+        message: String,
+    },
+    /// The chat template called `raise_exception`: it does not accept this conversation.
+    #[error("the chat template does not accept this conversation: {message}{hint}")]
+    TemplateRaised {
+        /// The template's own message.
+        message: String,
+        /// Empty, or what to change.
+        hint: &'static str,
+    },
+    /// The chat template failed while it ran.
+    #[error("the chat template failed on this conversation: {message}{hint}")]
+    TemplateFailed {
+        /// What the template engine says, with the line.
+        message: String,
+        /// Empty, or what to change.
+        hint: &'static str,
+    },
+    /// A conversation is not of the form that is scored.
+    #[error(transparent)]
+    Conversation(#[from] ConversationError),
+    /// The tokenizer failed on a text.
+    #[error("the tokenizer failed on a text of {bytes} bytes: {message}")]
+    Encode {
+        /// Length of the text.
+        bytes: usize,
+        /// The tokenizer library's reason.
+        message: String,
+    },
+    /// A conversation has more tokens than the limit in force.
+    #[error(
+        "the conversation has {tokens} tokens and the limit is {limit}: {}",
+        match truncation {
+            Truncation::Refuse => "shorten it, raise the limit (not past the model's own), or allow truncation",
+            Truncation::OldestTurns => "even with only its system message and last turn it does not fit",
+            Truncation::LongestMessageMiddle => "even with its longest message cut to its two ends it does not fit",
+        }
+    )]
+    TooLong {
+        /// Tokens of the whole conversation.
+        tokens: usize,
+        /// The limit in force.
+        limit: usize,
+        /// The truncation that was allowed, and did not suffice.
+        truncation: Truncation,
+    },
+}
+
+/// What is wrong with a conversation, and in which message.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConversationError {
+    /// Neither an array of messages nor an object with `messages`.
+    #[error("a conversation is an array of messages, or an object with `messages`, not {found}")]
+    NotAConversation {
+        /// What was found instead.
+        found: &'static str,
+    },
+    /// There are no messages.
+    #[error("`messages` is empty: a conversation needs at least one message")]
+    Empty,
+    /// A message is not an object.
+    #[error("messages[{index}] is {found}: a message is an object with `role` and `content`")]
+    NotAnObject {
+        /// Which message, from 0.
+        index: usize,
+        /// What was found instead.
+        found: &'static str,
+    },
+    /// A message has no role.
+    #[error("messages[{index}].role is missing: it must be one of {}", ROLES.join(", "))]
+    RoleMissing {
+        /// Which message, from 0.
+        index: usize,
+    },
+    /// A role is not a string.
+    #[error("messages[{index}].role is {found}: it must be one of {}", ROLES.join(", "))]
+    RoleNotAString {
+        /// Which message, from 0.
+        index: usize,
+        /// What was found instead.
+        found: &'static str,
+    },
+    /// A role is not one that chat templates know.
+    #[error("messages[{index}].role is {role:?}: it must be one of {}", ROLES.join(", "))]
+    RoleUnknown {
+        /// Which message, from 0.
+        index: usize,
+        /// The role given.
+        role: String,
+    },
+    /// A message has no content.
+    #[error("messages[{index}].content is missing: only an assistant message with tool_calls may leave it out")]
+    ContentMissing {
+        /// Which message, from 0.
+        index: usize,
+    },
+    /// A message's content is not text.
+    #[error("messages[{index}].content is {found}: it must be a string (only text is scored)")]
+    ContentNotText {
+        /// Which message, from 0.
+        index: usize,
+        /// What was found instead.
+        found: &'static str,
+    },
+    /// A message's `tool_calls` is not a list.
+    #[error("messages[{index}].tool_calls is {found}: it must be an array")]
+    ToolCallsNotAList {
+        /// Which message, from 0.
+        index: usize,
+        /// What was found instead.
+        found: &'static str,
+    },
+    /// `tools` is not a list.
+    #[error("`tools` is {found}: it must be an array of JSON schemas")]
+    ToolsNotAList {
+        /// What was found instead.
+        found: &'static str,
+    },
+    /// A tool is not an object.
+    #[error("tools[{index}] is {found}: a tool is a JSON schema, an object")]
+    ToolNotAnObject {
+        /// Which tool, from 0.
+        index: usize,
+        /// What was found instead.
+        found: &'static str,
+    },
+}

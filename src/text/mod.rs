@@ -1,0 +1,18 @@
+//! From conversation to token ids, exactly as Hugging Face `transformers` does it.
+//!
+//! [`ChatEncoder`] renders a [`Conversation`] with the checkpoint's own chat template and encodes the text with the
+//! checkpoint's own tokenizer. [`LengthRule`] says what happens to a conversation that is too long.
+
+mod config;
+mod conversation;
+mod encoder;
+mod error;
+mod json;
+mod length;
+mod pystr;
+mod template;
+
+pub use conversation::{Conversation, Message, ROLES};
+pub use encoder::{ChatEncoder, TextOptions};
+pub use error::{ConversationError, TextError};
+pub use length::{Encoded, LengthRule, Truncation};
