@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, sync::Arc};
 
-use crate::{engine::EngineError, ep::ProviderError, text::TextError};
+use crate::{batch::BatchError, engine::EngineError, ep::ProviderError, text::TextError};
 
 /// An error of this crate. Its text says what is wrong, where, and what to do.
 ///
@@ -33,6 +33,17 @@ pub enum Error {
     /// The rendered conversation does not end as the model's pooling rule needs.
     #[error("{0}")]
     Ending(String),
+    /// A token sequence is longer than the length limit.
+    #[error("the sequence has {tokens} tokens and the limit is {limit}")]
+    TooLong {
+        /// Its tokens.
+        tokens: usize,
+        /// The limit in force.
+        limit: usize,
+    },
+    /// The batch planner refused the sequences.
+    #[error(transparent)]
+    Batch(#[from] BatchError),
     /// A token id is outside the model's vocabulary.
     #[error("token id {id} at position {position} is outside the vocabulary of {vocab_size} tokens")]
     TokenId {

@@ -24,6 +24,7 @@
 
 pub mod batch;
 mod bundle;
+
 #[cfg(feature = "cli")]
 pub mod cli;
 pub mod engine;

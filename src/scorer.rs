@@ -10,13 +10,14 @@ use std::{
 use worldpm_ort_export::{Device, Manifest, Pooling};
 
 use crate::{
-    batch::{Budget, PackInputs, PlanStats, plan},
+    batch::{Budget, PlanStats, plan},
     bundle::Bundle,
     engine::{EngineError, OnnxRuntime, Pending, Pipeline, SessionStage, StageSetup},
     ep::{Devices, Provider},
     error::{Error, Result},
     pooling::scored_position,
-    text::{ChatEncoder, Conversation, LengthRule, Truncation},
+    stream::ScoreStream,
+    text::{ChatEncoder, Conversation, Encoded, LengthRule, TextOptions, Truncation},
 };
 
 /// How a [`Scorer`] is opened. [`Default`] suits most uses.
@@ -136,7 +137,6 @@ pub struct Scorer {
     budget: Budget,
     length: LengthRule,
     pooling: Pooling,
-    threads: usize,
 }
 
 impl Scorer {
@@ -150,7 +150,8 @@ impl Scorer {
     pub fn open(directory: &Path, options: &ScorerOptions) -> Result<Self> {
         let bundle = Bundle::open(directory, options.weights_dir.as_deref())?;
         let manifest = bundle.manifest();
-        let encoder = ChatEncoder::open(directory)?;
+        let text = TextOptions::default().with_system_marker(manifest.text.system_marker);
+        let encoder = ChatEncoder::open_with(directory, text)?;
         let providers = options
             .devices
             .assign(manifest.device, manifest.stages.len())?;
@@ -171,7 +172,6 @@ impl Scorer {
                 truncation: options.truncation,
             },
             pooling: options.pooling.unwrap_or(manifest.pooling),
-            threads,
             bundle,
         })
     }
@@ -205,9 +205,9 @@ impl Scorer {
     pub fn submit(&self, conversations: &[Conversation]) -> Batch {
         let encoded = self
             .encoder
-            .encode_all(conversations, &self.length, self.threads)
+            .ids_within_batch(conversations, &self.length)
             .into_iter()
-            .map(|encoded| Ok(encoded?).map(|encoded| (encoded.ids, encoded.truncated)))
+            .map(|encoded| encoded.map_err(Error::from))
             .collect();
         self.submit_encoded(encoded)
     }
@@ -221,8 +221,15 @@ impl Scorer {
         let encoded = sequences
             .iter()
             .map(|ids| {
-                self.length.check(ids.len())?;
-                Ok((ids.clone(), false))
+                let (tokens, limit) = (ids.len(), self.length.max_tokens);
+                if tokens > limit {
+                    return Err(Error::TooLong { tokens, limit });
+                }
+                Ok(Encoded {
+                    ids: ids.clone(),
+                    truncated: false,
+                    full_tokens: tokens,
+                })
             })
             .collect();
         self.submit_encoded(encoded).wait()
@@ -239,14 +246,14 @@ impl Scorer {
         ScoreStream::new(self, items.into_iter())
     }
 
-    fn submit_encoded(&self, encoded: Vec<Result<(Vec<u32>, bool)>>) -> Batch {
+    fn submit_encoded(&self, encoded: Vec<Result<Encoded>>) -> Batch {
         let mut sequences = Vec::with_capacity(encoded.len());
         let mut places = Vec::with_capacity(encoded.len());
         let mut outcomes = Vec::with_capacity(encoded.len());
         for (place, encoded) in encoded.into_iter().enumerate() {
-            let checked = encoded.and_then(|(ids, truncated)| {
-                let sequence = self.scored_part(&ids)?;
-                Ok((sequence, ids.len(), truncated))
+            let checked = encoded.and_then(|encoded| {
+                let sequence = self.scored_part(&encoded.ids)?;
+                Ok((sequence, encoded.ids.len(), encoded.truncated))
             });
             outcomes.push(match checked {
                 Ok((sequence, tokens, truncated)) => {
@@ -257,20 +264,25 @@ impl Scorer {
                 Err(error) => Outcome::Failed(error),
             });
         }
-        let plan = plan(&sequences, &self.budget);
-        let packs = plan
-            .packs
-            .iter()
-            .map(|pack| {
-                let members = pack.members.iter().map(|&m| places[m]).collect();
-                (members, self.pipeline.submit(PackInputs::from(pack)))
-            })
-            .collect();
-        Batch {
+        let mut batch = Batch {
             outcomes,
-            packs,
-            stats: plan.stats,
+            packs: Vec::new(),
+            stats: PlanStats::default(),
+        };
+        match plan(&sequences, &self.budget) {
+            Ok(plan) => {
+                batch.stats = plan.stats;
+                for pack in &plan.packs {
+                    let members: Vec<usize> = pack.members.iter().map(|&m| places[m]).collect();
+                    match pack.inputs(&sequences) {
+                        Ok(inputs) => batch.packs.push((members, self.pipeline.submit(inputs))),
+                        Err(error) => batch.fail(&members, &error.into()),
+                    }
+                }
+            }
+            Err(error) => batch.fail(&places, &error.into()),
         }
+        batch
     }
 
     /// The tokens up to the scored one: attention is causal, so what follows has no say.
@@ -361,21 +373,23 @@ impl Batch {
         &self.stats
     }
 
+    fn fail(&mut self, members: &[usize], error: &Error) {
+        for &member in members {
+            self.outcomes[member] = Outcome::Failed(error.clone());
+        }
+    }
+
     /// Waits for all scores, in the order of the conversations.
     #[must_use = "scores are returned, not stored"]
     pub fn wait(mut self) -> Vec<Result<Score>> {
-        for (members, pending) in self.packs {
+        for (members, pending) in std::mem::take(&mut self.packs) {
             match pending.wait() {
                 Ok(scores) => {
                     for (member, value) in members.into_iter().zip(scores) {
                         self.outcomes[member].finish(value);
                     }
                 }
-                Err(error) => {
-                    for member in members {
-                        self.outcomes[member] = Outcome::Failed(error.clone().into());
-                    }
-                }
+                Err(error) => self.fail(&members, &error.into()),
             }
         }
         self.outcomes.into_iter().map(Outcome::into_result).collect()

@@ -6,7 +6,7 @@ use crate::{
     batch::PlanStats,
     error::Result,
     scorer::{Batch, Score, Scorer},
-    text::Conversation,
+    text::{Conversation, Message},
 };
 
 /// Conversations in a window: enough for the planner to find shared beginnings and like lengths.
@@ -59,7 +59,7 @@ impl<'s, T, I: Iterator<Item = (T, Vec<Conversation>)>> ScoreStream<'s, T, I> {
                 self.exhausted = true;
                 break;
             };
-            bytes += of_item.iter().map(Conversation::text_bytes).sum::<usize>();
+            bytes += of_item.iter().map(text_bytes).sum::<usize>();
             owners.push((item, of_item.len()));
             conversations.extend(of_item);
         }
@@ -67,7 +67,7 @@ impl<'s, T, I: Iterator<Item = (T, Vec<Conversation>)>> ScoreStream<'s, T, I> {
             return;
         }
         let batch = self.scorer.submit(&conversations);
-        self.stats += batch.stats();
+        self.stats += *batch.stats();
         self.windows.push_back((owners, batch));
     }
 }
@@ -90,4 +90,10 @@ impl<T, I: Iterator<Item = (T, Vec<Conversation>)>> Iterator for ScoreStream<'_,
             }
         }
     }
+}
+
+/// Bytes of a conversation's messages, which stand for its tokens before it is tokenised.
+fn text_bytes(conversation: &Conversation) -> usize {
+    let contents = conversation.messages.iter().filter_map(Message::content);
+    contents.map(str::len).sum()
 }

@@ -141,6 +141,8 @@ pub struct WeightFile {
 /// Tokenizer and chat template, as files of the bundle.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Text {
+    /// Whether a conversation that has no system message gets an empty one in front.
+    pub system_marker: bool,
     /// `tokenizer.json`, `tokenizer_config.json` and, if the checkpoint has it, `chat_template.jinja`.
     pub files: Vec<TextFile>,
 }

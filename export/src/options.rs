@@ -77,6 +77,9 @@ pub struct ExportOptions {
     /// The token that every rendered conversation has to end with, as text. Default: see
     /// [`crate::pooling`]. An empty string asks for no particular token.
     pub end_token: Option<String>,
+    /// Whether a conversation without a system message gets an empty one in front. Default: yes for
+    /// `Qwen2ForRewardModel`, which was trained so, and no for other architectures.
+    pub system_marker: Option<bool>,
 }
 
 impl Default for ExportOptions {
@@ -89,6 +92,7 @@ impl Default for ExportOptions {
             checksum: false,
             pooling: None,
             end_token: None,
+            system_marker: None,
         }
     }
 }

@@ -5,7 +5,7 @@ use super::prefix::{Shape, Sorted, common_prefix};
 
 /// What the graph reads besides weights: `T` packed tokens in depth-first order
 /// of the prefix trie, `B` rows of up to `S` tokens, `N` scores.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PackInputs {
     /// `[T]`: token ids.

@@ -58,6 +58,10 @@ pub(super) struct ExportArgs {
     /// [default: <|endoftext|> for Qwen2ForRewardModel, else any]
     #[arg(long, value_name = "TOKEN")]
     pub(super) end_token: Option<String>,
+    /// Whether a conversation without a system message gets an empty one in front
+    /// [default: true for Qwen2ForRewardModel, else false]
+    #[arg(long, value_name = "BOOL")]
+    pub(super) system_marker: Option<bool>,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]

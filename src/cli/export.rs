@@ -22,6 +22,7 @@ pub(super) fn run(args: &ExportArgs) -> Result<Status> {
             .map(|rule| pooling(rule, pad_token_id))
             .transpose()?,
         end_token: args.end_token.clone(),
+        system_marker: args.system_marker,
     };
     let manifest = export(&checkpoint, &args.out, &options)?;
     let bytes: u64 = manifest.weights.files.iter().map(|file| file.bytes).sum();

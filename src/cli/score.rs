@@ -59,7 +59,7 @@ pub(super) fn run(args: &ScoreArgs) -> Result<Status> {
     let stats = stream.stats();
     eprintln!(
         "{conversations} conversations in {seconds:.1} s: {} tokens, {} of them computed",
-        stats.real_tokens, stats.unique_tokens
+        stats.tokens, stats.unique_tokens
     );
     if failures > 0 {
         eprintln!("{failures} records could not be scored; their lines in the output say why");

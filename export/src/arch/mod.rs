@@ -41,6 +41,14 @@ pub(crate) fn head(architecture: Architecture) -> Head {
     }
 }
 
+/// Whether the model was trained with an empty system message in front of conversations without one.
+pub(crate) fn system_marker(architecture: Architecture) -> bool {
+    match architecture {
+        Architecture::Qwen2ForRewardModel => true,
+        Architecture::Qwen2ForSequenceClassification => false,
+    }
+}
+
 /// Number of scores that the head gives, read from the shape of its last weight.
 pub(crate) fn labels(checkpoint: &Checkpoint) -> Result<u64> {
     let name = match head(checkpoint.config().architecture) {

@@ -62,7 +62,10 @@ pub fn export(checkpoint: &Checkpoint, out: &Path, options: &ExportOptions) -> R
         stages.push(write_stage(&output, &spec, &graph)?);
     }
     refuse_extra_tensors(checkpoint, &used)?;
-    let text = text::write(&output, &text_files)?;
+    let system_marker = options
+        .system_marker
+        .unwrap_or_else(|| arch::system_marker(config.architecture));
+    let text = text::write(&output, &text_files, system_marker)?;
 
     let (repository, revision) = weight_files::hub_origin(checkpoint.dir());
     let manifest = Manifest {

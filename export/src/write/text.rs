@@ -51,7 +51,11 @@ pub(super) fn collect(dir: &Path) -> Result<Vec<(&'static str, Vec<u8>)>> {
 }
 
 /// Puts the files into the bundle.
-pub(super) fn write(output: &OutputDir, files: &[(&'static str, Vec<u8>)]) -> Result<Text> {
+pub(super) fn write(
+    output: &OutputDir,
+    files: &[(&'static str, Vec<u8>)],
+    system_marker: bool,
+) -> Result<Text> {
     let files = files
         .iter()
         .map(|(name, bytes)| {
@@ -62,5 +66,8 @@ pub(super) fn write(output: &OutputDir, files: &[(&'static str, Vec<u8>)]) -> Re
             })
         })
         .collect::<Result<_>>()?;
-    Ok(Text { files })
+    Ok(Text {
+        system_marker,
+        files,
+    })
 }
