@@ -1,3 +1,4 @@
 //! Scores conversations with large reward models through ONNX Runtime.
 
 pub mod batch;
+pub mod records;
