@@ -1,7 +1,7 @@
 //! What can go wrong while reading a checkpoint, making one, or writing a bundle.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// The result of everything in this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -110,4 +110,32 @@ pub enum Error {
         /// What is wrong.
         problem: String,
     },
+
+    /// More stages than layers were asked for, or none.
+    #[error("{layers} layers cannot be divided into {stages} stages; give 1 to {layers}")]
+    Stages {
+        /// Stages asked for.
+        stages: usize,
+        /// Layers there are.
+        layers: usize,
+    },
+
+    /// A graph is not well formed: a fault of this crate, not of its input.
+    #[error("graph value `{node}`: {problem}")]
+    Graph {
+        /// The node or value.
+        node: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+}
+
+impl Error {
+    pub(crate) fn io(action: &'static str, path: &Path, source: io::Error) -> Self {
+        Self::Io {
+            path: path.to_owned(),
+            action,
+            source,
+        }
+    }
 }

@@ -176,7 +176,7 @@ impl Manifest {
         let text = fs::read(&path).map_err(|source| Error::io("read", &path, source))?;
         let fault = |field: &str, problem: String| Error::Manifest {
             path: path.clone(),
-            field: field.to_owned(),
+            field: Some(field.to_owned()).filter(|field| !field.is_empty()),
             problem,
         };
         // The version comes first: a later format may differ in everything else.
@@ -213,7 +213,7 @@ impl Manifest {
     pub(crate) fn to_json(&self) -> Result<Vec<u8>> {
         let mut text = serde_json::to_vec_pretty(self).map_err(|error| Error::Manifest {
             path: FILE_NAME.into(),
-            field: String::new(),
+            field: None,
             problem: error.to_string(),
         })?;
         text.push(b'\n');

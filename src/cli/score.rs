@@ -18,7 +18,8 @@ use super::{
 use crate::{
     Conversation, Score, Scorer, ScorerOptions, Truncation,
     batch::Budget,
-    records::{Body, Record, RecordReader},
+    records::{Body, RawConversation, Record, RecordError, RecordReader},
+    text::ConversationError,
 };
 
 pub(super) fn run(args: &ScoreArgs) -> Result<Status> {
@@ -108,21 +109,21 @@ enum Kind {
 }
 
 fn prepare(
-    read: Result<(usize, Record), crate::records::RecordError>,
+    read: Result<(usize, Record), RecordError>,
 ) -> (Entry, Vec<Conversation>) {
     let (line, record) = match read {
         Ok(read) => read,
         Err(error) => {
             let entry = Entry {
-                line: error.line(),
-                id: None,
+                line: error.line,
+                id: error.id.clone(),
                 kind: Err(error.into()),
             };
             return (entry, Vec::new());
         }
     };
     let conversations = match record.body {
-        Body::Single(one) => Conversation::try_from(one)
+        Body::Single(one) => conversation(one)
             .map(|one| (Kind::Single, vec![one]))
             .map_err(Into::into),
         Body::Pair { chosen, rejected } => pair(chosen, rejected),
@@ -139,12 +140,17 @@ fn prepare(
     (entry, conversations)
 }
 
+fn conversation(raw: RawConversation) -> Result<Conversation, ConversationError> {
+    let RawConversation { messages, tools } = raw;
+    Conversation::from_value(json!({"messages": messages, "tools": tools}))
+}
+
 fn pair(
-    chosen: crate::records::RawConversation,
-    rejected: crate::records::RawConversation,
+    chosen: RawConversation,
+    rejected: RawConversation,
 ) -> Result<(Kind, Vec<Conversation>)> {
-    let chosen = Conversation::try_from(chosen).context("chosen")?;
-    let rejected = Conversation::try_from(rejected).context("rejected")?;
+    let chosen = conversation(chosen).context("chosen")?;
+    let rejected = conversation(rejected).context("rejected")?;
     Ok((Kind::Pair, vec![chosen, rejected]))
 }
 
@@ -187,7 +193,7 @@ impl Entry {
         };
         match &self.kind {
             // A reading error says its line itself.
-            Err(error) if error.is::<crate::records::RecordError>() => input,
+            Err(error) if error.is::<RecordError>() => input,
             _ => format!("{input}, line {}", self.line),
         }
     }

@@ -1,0 +1,198 @@
+//! What can be wrong with an input record.
+
+use std::fmt;
+use std::io;
+
+use serde_json::Value;
+use thiserror::Error;
+
+use super::source::Position;
+
+/// A record that could not be read, and where it stands.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct RecordError {
+    /// The line where the record starts, from 1.
+    pub line: usize,
+    /// The record's place in the list, from 1, when the input is one JSON list.
+    pub element: Option<usize>,
+    /// The record's `id`, if that could be read.
+    pub id: Option<Value>,
+    /// Whether reading ends here. Otherwise the next record can still be read.
+    pub is_fatal: bool,
+    /// What is wrong.
+    pub kind: Box<RecordErrorKind>,
+}
+
+impl fmt::Display for RecordError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "line {}", self.line)?;
+        if let Some(element) = self.element {
+            write!(f, ", element {element}")?;
+        }
+        write!(f, ": {}", self.kind)?;
+        if self.is_fatal && !matches!(*self.kind, RecordErrorKind::Io(_)) {
+            f.write_str(
+                "; nothing after it is read, since where the next record starts is unsure",
+            )?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for RecordError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        // The kind is part of the message above; what caused it comes next.
+        self.kind.source()
+    }
+}
+
+/// What is wrong with a record.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum RecordErrorKind {
+    /// The input could not be read.
+    #[error("the input could not be read: {0}")]
+    Io(#[source] io::Error),
+    /// The text is not JSON.
+    #[error("not valid JSON: {message} (line {line}, column {column})")]
+    Syntax {
+        /// The line where reading stopped, from 1.
+        line: usize,
+        /// The byte of that line, from 1.
+        column: usize,
+        /// What the parser met.
+        message: String,
+    },
+    /// The text is not UTF-8.
+    #[error("not valid UTF-8 at line {line}, byte {column}: convert the input to UTF-8")]
+    NotUtf8 {
+        /// The line of the first wrong byte, from 1.
+        line: usize,
+        /// Its place in that line, from 1.
+        column: usize,
+    },
+    /// A record is longer than the reader's limit.
+    #[error(
+        "the record is longer than {limit} bytes, the most that is read: \
+         split it, or raise the limit"
+    )]
+    TooLong {
+        /// The limit in force, in bytes.
+        limit: usize,
+    },
+    /// JSON, but neither an object nor a list.
+    #[error("expected a record (an object, or a list of messages), found {found}")]
+    NotARecord {
+        /// What there is instead.
+        found: &'static str,
+    },
+    /// The fields present make none of the forms, or more than one.
+    #[error(
+        "the record's fields must make exactly one form: `messages`, or `prompt` and `response`, \
+         or `chosen` and `rejected` with or without `prompt`; found {}",
+        list(present)
+    )]
+    NoSingleForm {
+        /// Fields of the record that are not null: those that have a meaning,
+        /// then some of the others.
+        present: Vec<String>,
+    },
+    /// A field with a meaning is there more than once.
+    #[error("the field `{field}` is there more than once: keep one")]
+    RepeatedField {
+        /// The field.
+        field: &'static str,
+    },
+    /// A field holds another type of value than it must.
+    #[error("`{field}` must be {expected}, found {found}")]
+    WrongType {
+        /// The field.
+        field: &'static str,
+        /// What it may hold.
+        expected: &'static str,
+        /// What it holds.
+        found: &'static str,
+    },
+    /// Prompt and completion are not of one kind.
+    #[error(
+        "`prompt` and `{field}` must both be strings or both be lists of messages, \
+         found one of each"
+    )]
+    MixedContent {
+        /// The completion.
+        field: &'static str,
+    },
+    /// A completion is text, and there is no prompt that it answers.
+    #[error("`{field}` is a string, so a string `prompt` must say what it answers")]
+    NoPrompt {
+        /// The completion.
+        field: &'static str,
+    },
+    /// A completion begins with the prompt, which would then be there twice.
+    #[error(
+        "`{field}` begins with the messages of `prompt`: leave `prompt` out, \
+         or keep only the messages after it in `{field}`"
+    )]
+    PromptRepeated {
+        /// The completion.
+        field: &'static str,
+    },
+}
+
+impl RecordErrorKind {
+    pub(super) fn wrong_type(field: &'static str, expected: &'static str, found: &Value) -> Self {
+        let found = match found {
+            Value::Null => "null",
+            Value::Bool(_) => "a boolean",
+            Value::Number(_) => "a number",
+            Value::String(_) => "a string",
+            Value::Array(_) => "a list",
+            Value::Object(_) => "an object",
+        };
+        Self::WrongType {
+            field,
+            expected,
+            found,
+        }
+    }
+
+    /// From the parser's error over `json`, which stands at `start` in the
+    /// input.
+    pub(super) fn from_json(error: &serde_json::Error, json: &[u8], start: Position) -> Self {
+        if let Err(wrong) = std::str::from_utf8(json) {
+            let before = &json[..wrong.valid_up_to()];
+            let Position { line, column } = start.after(before);
+            return Self::NotUtf8 { line, column };
+        }
+        let place = format!(" at line {} column {}", error.line(), error.column());
+        let message = error.to_string();
+        let message = message.strip_suffix(&place).unwrap_or(&message).to_owned();
+        let column = if error.line() <= 1 {
+            start.column + error.column().saturating_sub(1)
+        } else {
+            error.column()
+        };
+        Self::Syntax {
+            line: start.line + error.line().saturating_sub(1),
+            column,
+            message,
+        }
+    }
+
+    pub(super) fn syntax(at: Position, message: &str) -> Self {
+        Self::Syntax {
+            line: at.line,
+            column: at.column,
+            message: message.to_owned(),
+        }
+    }
+}
+
+fn list(names: &[String]) -> String {
+    if names.is_empty() {
+        return "none of them".to_owned();
+    }
+    let quoted: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
+    quoted.join(", ")
+}
