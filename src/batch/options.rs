@@ -8,8 +8,8 @@
 /// other row; refusing long sequences is the length limit's job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Budget {
-    /// Unique packed tokens `T`. Default 2048: enough for the linear layers to
-    /// run at full speed, and a few GB of activations at the 72B shape.
+    /// Unique packed tokens `T`. Default 2048: enough that the linear layers
+    /// are bound by arithmetic and not by reading their weights.
     pub max_tokens: usize,
     /// Attention cells `B × S`, padding included. Default 16384, eight times
     /// `max_tokens`: a cell takes several times less memory than a token, and a

@@ -187,7 +187,12 @@ impl<R: BufRead> RecordReader<R> {
         let mut element = None;
         let mut is_conversation = false;
         while let Some(byte) = self.source.peek()? {
-            if self.buffer.len() >= self.max_record_bytes {
+            // The bracket of a list is no part of its first record.
+            let record = match element {
+                Some((offset, _)) if !is_conversation => offset,
+                _ => 0,
+            };
+            if self.buffer.len() - record >= self.max_record_bytes {
                 return Ok(Beginning::TooLong { spans });
             }
             if byte == b'\n' && scanner.in_string {

@@ -4,6 +4,7 @@ use std::cell::Cell;
 use std::io::{self, BufReader, Cursor, Read};
 use std::rc::Rc;
 
+use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
@@ -524,7 +525,7 @@ fn long_records_are_refused() {
         assert_eq!(read(input.clone()), expected, "{input}");
     }
     // Exactly the limit is not over it.
-    let exact = format!(r#"{{"prompt":"{}","response":"a"}}"#, "x".repeat(72));
+    let exact = format!(r#"{{"prompt":"{}","response":"a"}}"#, "x".repeat(73));
     assert_eq!(exact.len(), 101);
     assert_eq!(read(exact.clone()), "1!TooLong");
     assert_eq!(
@@ -599,8 +600,7 @@ fn a_million_records_stream() {
         for given in 1..=COUNT {
             reader.next().unwrap().unwrap();
             // What was read ahead of the records given is all that is held.
-            let ahead =
-                made.get() - open.len().min(made.get()) - given * (record.len() - 1) - (given - 1);
+            let ahead = made.get().saturating_sub(open.len() + given * record.len());
             assert!(ahead <= 4096 + 2 * record.len(), "{ahead} bytes ahead");
         }
         assert!(reader.next().is_none());
@@ -652,5 +652,75 @@ fn a_failing_input_is_an_error_and_the_end() {
             !items.iter().any(|item| item.contains("Io")),
             "{start}: {items:?}"
         );
+    }
+}
+
+/// Pieces of JSON in any order, and bytes that are none.
+fn fragments() -> impl Strategy<Value = Vec<u8>> {
+    let pieces: Vec<&[u8]> = vec![
+        b"[",
+        b"]",
+        b"{",
+        b"}",
+        b",",
+        b":",
+        b"\"",
+        b"\\",
+        b"\n",
+        b" ",
+        b"1",
+        b"null",
+        b"\xff",
+        b"\xef",
+        b"\xbb",
+        b"\xbf",
+        b"\0",
+        b"\"role\"",
+        b"\"messages\":",
+        b"\"prompt\":\"x\"",
+        A.as_bytes(),
+        LIST.as_bytes(),
+    ];
+    prop::collection::vec(prop::sample::select(pieces), 0..30).prop_map(|pieces| pieces.concat())
+}
+
+proptest! {
+    #[test]
+    fn any_bytes_end_in_records_or_errors(input in fragments(), limit in 0..200usize) {
+        let reader = RecordReader::new(&input[..]).with_max_record_bytes(limit);
+        let mut last = 0;
+        // Each item uses up input, and lines never run backwards.
+        for (count, item) in reader.enumerate() {
+            prop_assert!(count <= input.len());
+            let line = item.map_or_else(|error| error.line, |(line, _)| line);
+            prop_assert!(line >= last);
+            last = line;
+        }
+    }
+
+    #[test]
+    fn layouts_hold_the_same_records(
+        contents in prop::collection::vec(any::<String>(), 1..8),
+        capacity in 1..64usize,
+    ) {
+        let values: Vec<Value> = contents
+            .iter()
+            .enumerate()
+            .map(|(index, content)| match index % 2 {
+                0 => json!({"id": index, "prompt": content, "response": content}),
+                _ => json!([{"role": "user", "content": content}]),
+            })
+            .collect();
+        let expected: Vec<Record> =
+            values.iter().map(|value| Record::from_value(value.clone()).unwrap()).collect();
+        let lines: String = values.iter().map(|value| format!("{value}\n")).collect();
+        let pretty: String = values.iter().map(|value| format!("{value:#}\n")).collect();
+        let list = Value::from(values);
+        for text in [lines, pretty, format!("{list}"), format!("{list:#}")] {
+            let input = BufReader::with_capacity(capacity, text.as_bytes());
+            let records: Result<Vec<_>, _> =
+                RecordReader::new(input).map(|item| item.map(|(_, record)| record)).collect();
+            prop_assert_eq!(records.unwrap(), expected.clone(), "{}", text);
+        }
     }
 }
