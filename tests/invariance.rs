@@ -1,0 +1,127 @@
+//! On the CPU a conversation's score has the same bits alone, in any batch, in any order, under any budget,
+//! and for any number of stages.
+
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use std::sync::OnceLock;
+
+use proptest::prelude::*;
+use worldpm_ort::{Scorer, ScorerOptions, batch::Budget};
+
+const SHAPE: &[&str] = &["--shape", "tiny", "--num-hidden-layers", "4", "--seed", "11"];
+const LAYERS: usize = 4;
+
+fn scorer(stages: usize, target: &str, budget: Budget) -> Scorer {
+    let stages = stages.to_string();
+    let bundle = support::bundle(SHAPE, &["--stages", &stages, "--target", target, "--end-token", ""]);
+    Scorer::open(&bundle, &ScorerOptions::default().with_budget(budget)).unwrap()
+}
+
+/// One scorer per number of stages and target, opened once.
+fn scorers() -> &'static [Scorer] {
+    static SCORERS: OnceLock<Vec<Scorer>> = OnceLock::new();
+    SCORERS.get_or_init(|| {
+        let budgets = [(2048, 16384), (300, 900), (64, 4096), (700, 700)];
+        [1, 2, 3, LAYERS]
+            .iter()
+            .zip(budgets)
+            .map(|(&stages, (tokens, cells))| {
+                let budget = Budget::default().with_max_tokens(tokens).with_max_cells(cells);
+                scorer(stages, "ort", budget)
+            })
+            .collect()
+    })
+}
+
+fn bits(scorer: &Scorer, sequences: &[Vec<u32>]) -> Vec<u32> {
+    scorer
+        .score_ids(sequences)
+        .into_iter()
+        .map(|score| score.unwrap().score.to_bits())
+        .collect()
+}
+
+/// Sequences that share beginnings, repeat, and extend one another.
+fn sequences() -> impl Strategy<Value = Vec<Vec<u32>>> {
+    let token = 0_u32..150_000;
+    let stems = prop::collection::vec(prop::collection::vec(token.clone(), 1..120), 1..4);
+    let tails = prop::collection::vec(
+        (any::<prop::sample::Index>(), any::<prop::sample::Index>(), prop::collection::vec(token, 0..90)),
+        1..9,
+    );
+    (stems, tails).prop_map(|(stems, tails)| {
+        tails
+            .into_iter()
+            .map(|(stem, cut, tail)| {
+                let stem = &stems[stem.index(stems.len())];
+                let kept = &stem[..=cut.index(stem.len())];
+                [kept, &tail].concat()
+            })
+            .collect()
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 40, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_score_has_the_same_bits_in_any_company(
+        sequences in sequences(),
+        order in Just(()).prop_perturb(|(), mut rng| rng.next_u64()),
+    ) {
+        let alone: Vec<u32> = sequences
+            .iter()
+            .flat_map(|one| bits(&scorers()[0], std::slice::from_ref(one)))
+            .collect();
+        let mut shuffled: Vec<usize> = (0..sequences.len()).collect();
+        shuffled.sort_by_key(|i| (*i as u64 + 1).wrapping_mul(order | 1));
+        let reordered: Vec<Vec<u32>> = shuffled.iter().map(|&i| sequences[i].clone()).collect();
+        for (index, scorer) in scorers().iter().enumerate() {
+            prop_assert_eq!(&bits(scorer, &sequences), &alone, "scorer {}", index);
+            let expected: Vec<u32> = shuffled.iter().map(|&i| alone[i]).collect();
+            prop_assert_eq!(bits(scorer, &reordered), expected, "scorer {}, reordered", index);
+        }
+    }
+}
+
+/// Lengths at which matrix kernels change their ways: one row, few rows, whole blocks, long rows.
+#[test]
+fn edge_lengths() {
+    let lengths = [1, 2, 3, 4, 5, 7, 8, 11, 12, 13, 16, 17, 31, 64, 65, 256, 257, 1000, 1500];
+    let text: Vec<u32> = (0..1500).map(|i| (i * 7919) % 150_000).collect();
+    let sequences: Vec<Vec<u32>> = lengths
+        .iter()
+        .flat_map(|&length| [text[..length].to_vec(), text[1500 - length..].to_vec()])
+        .collect();
+    for target in ["ort", "onnx"] {
+        let scorer = scorer(1, target, Budget::default());
+        let together = bits(&scorer, &sequences);
+        for (sequence, expected) in sequences.iter().zip(together) {
+            let alone = bits(&scorer, std::slice::from_ref(sequence))[0];
+            assert_eq!(alone, expected, "target {target}, {} tokens", sequence.len());
+        }
+    }
+}
+
+/// Several threads that share a scorer get what they would get alone.
+#[test]
+fn a_scorer_is_shared_between_threads() {
+    let sequences: Vec<Vec<u32>> = (1..40)
+        .map(|n: u32| (0..n * 3).map(|i| (i * 31 + n) % 150_000).collect())
+        .collect();
+    let scorer = &scorers()[1];
+    let expected = bits(scorer, &sequences);
+    std::thread::scope(|scope| {
+        for worker in 0..4 {
+            let (sequences, expected) = (&sequences, &expected);
+            scope.spawn(move || {
+                for start in (worker..sequences.len()).step_by(4) {
+                    let got = bits(scorer, &sequences[start..]);
+                    assert_eq!(got, expected[start..], "from {start}");
+                }
+            });
+        }
+    });
+}

@@ -1,0 +1,192 @@
+//! The `score` command: forms of input and output, order, and memory.
+
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use std::{
+    fs,
+    io::{BufRead, BufReader, Write},
+    process::Stdio,
+};
+
+use serde_json::{Value, json};
+use support::{lines, run_ok, run_with_input};
+
+const SHAPE: &[&str] = &["--shape", "tiny", "--seed", "9"];
+
+fn model() -> String {
+    support::bundle(SHAPE, &["--stages", "2"]).to_str().unwrap().to_owned()
+}
+
+fn score(input: &str) -> Vec<Value> {
+    let output = run_with_input(&["score", "--model", &model()], input.as_bytes());
+    assert!(output.status.success(), "{}", support::stderr(&output));
+    lines(&output)
+}
+
+#[test]
+fn the_four_forms_of_a_record() {
+    let message = |role: &str, content: &str| json!({"role": role, "content": content});
+    let conversation = json!([message("user", "Q"), message("assistant", "A")]);
+    let worse = json!([message("user", "Q"), message("assistant", "B")]);
+    let records = [
+        json!({"id": "m", "messages": conversation}),
+        conversation.clone(),
+        json!({"id": 7, "prompt": "Q", "response": "A", "extra": [1, 2]}),
+        json!({"chosen": conversation, "rejected": worse}),
+        json!({"prompt": "Q", "chosen": "A", "rejected": "B"}),
+        json!({"prompt": [message("user", "Q")], "chosen": [message("assistant", "A")],
+               "rejected": [message("assistant", "B")]}),
+    ];
+    let as_lines: String = records.iter().map(|record| format!("{record}\n")).collect();
+    let output = score(&as_lines);
+    assert_eq!(output.len(), records.len());
+
+    let single = output[0]["score"].as_f64().unwrap();
+    assert_eq!(output[0]["id"], "m");
+    assert!(output[0]["tokens"].as_u64().unwrap() > 5);
+    assert_eq!(output[1]["score"], single);
+    assert!(output[1].get("id").is_none());
+    assert_eq!((&output[2]["id"], &output[2]["score"]), (&json!(7), &json!(single)));
+    for pair in &output[3..] {
+        assert_eq!(pair["chosen"]["score"], single);
+        let chosen = pair["chosen"]["score"].as_f64().unwrap();
+        let rejected = pair["rejected"]["score"].as_f64().unwrap();
+        let margin = pair["margin"].as_f64().unwrap();
+        assert!((margin - (chosen - rejected)).abs() < 1e-6);
+        let probability = pair["probability"].as_f64().unwrap();
+        assert!((probability - 1.0 / (1.0 + (-margin).exp())).abs() < 1e-6);
+        assert_eq!(pair, &output[3]);
+    }
+
+    // A JSON document gives what the lines give.
+    let document = serde_json::to_string_pretty(&records[1..]).unwrap();
+    assert_eq!(score(&document), output[1..]);
+}
+
+#[test]
+fn order_is_kept_and_files_equal_pipes() {
+    let texts: Vec<String> = (0..1500)
+        .map(|i| format!("answer {} {}", i % 37, "word ".repeat((i * 7) % 23)))
+        .collect();
+    let input: String = texts
+        .iter()
+        .enumerate()
+        .map(|(i, text)| format!("{}\n", json!({"id": i, "prompt": "Q", "response": text})))
+        .collect();
+    let piped = score(&input);
+    for (i, line) in piped.iter().enumerate() {
+        assert_eq!(line["id"], i);
+    }
+    let place = tempfile::tempdir().unwrap();
+    let (from, to) = (place.path().join("in.jsonl"), place.path().join("out.jsonl"));
+    fs::write(&from, &input).unwrap();
+    let args = ["score", "--model", &model(), "--input", from.to_str().unwrap()];
+    let output = run_ok(&[&args[..], &["--output", to.to_str().unwrap()]].concat());
+    assert!(output.stdout.is_empty());
+    let filed: Vec<Value> = fs::read_to_string(to)
+        .unwrap()
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    assert_eq!(filed, piped);
+
+    // The budget changes the packs and nothing else.
+    let small = run_ok(&[&args[..], &["--max-batch-tokens", "100", "--threads", "1"]].concat());
+    assert_eq!(lines(&small), piped);
+}
+
+#[test]
+fn empty_input_is_no_error() {
+    assert!(score("").is_empty());
+    assert!(score("\n\n[]\n").is_empty());
+}
+
+#[test]
+fn truncation_is_told() {
+    let long = "word ".repeat(300);
+    let input = json!({"prompt": "Q", "response": long}).to_string();
+    let args = ["score", "--model", &model(), "--max-length", "64"];
+    let way = ["--truncation", "longest-message-middle"];
+    let output = run_with_input(&[&args[..], &way].concat(), input.as_bytes());
+    let line = &lines(&output)[0];
+    assert_eq!(line["truncated"], true);
+    assert!(line["tokens"].as_u64().unwrap() <= 64);
+}
+
+/// Whoever closes the pipe early has seen enough.
+#[test]
+fn a_closed_pipe_is_no_failure() {
+    let mut child = support::command()
+        .args(["score", "--model", &model()])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    let feeder = std::thread::spawn(move || {
+        for i in 0..20_000 {
+            let record = json!({"prompt": "Q", "response": format!("{i}")});
+            if writeln!(stdin, "{record}").is_err() {
+                return;
+            }
+        }
+    });
+    let mut first = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut first).unwrap();
+    assert!(first.contains("score"));
+    let output = child.wait_with_output().unwrap();
+    feeder.join().unwrap();
+    assert!(output.status.success(), "{}", support::stderr(&output));
+}
+
+/// Peak memory does not depend on the length of the input.
+#[test]
+#[cfg(target_os = "linux")]
+fn memory_stays_flat() {
+    let short = peak_kilobytes(10_000);
+    let long = peak_kilobytes(150_000);
+    assert!(
+        long < short + 64 * 1024,
+        "{short} kB for ten thousand records, {long} kB for fifteen times as many"
+    );
+}
+
+/// Peak resident memory of scoring `records` records that come through a pipe.
+#[cfg(target_os = "linux")]
+fn peak_kilobytes(records: usize) -> u64 {
+    let mut child = support::command()
+        .args(["score", "--model", &model()])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let status = format!("/proc/{}/status", child.id());
+    let mut stdin = child.stdin.take().unwrap();
+    let feeder = std::thread::spawn(move || {
+        for i in 0..records {
+            // Few different conversations: this is about reading and writing, not about the model.
+            let record = json!({"id": i, "prompt": "Q", "response": format!("{}", i % 10)});
+            writeln!(stdin, "{record}").unwrap();
+        }
+    });
+    let mut peak = 0;
+    let mut count = 0;
+    for line in BufReader::new(child.stdout.take().unwrap()).lines() {
+        assert!(line.unwrap().contains("score"));
+        count += 1;
+        if count % 1000 == 0 {
+            let text = fs::read_to_string(&status).unwrap();
+            let high = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+            peak = high.and_then(|v| v.trim().trim_end_matches(" kB").parse().ok()).unwrap_or(peak);
+        }
+    }
+    feeder.join().unwrap();
+    assert!(child.wait().unwrap().success());
+    assert_eq!(count, records);
+    assert!(peak > 0);
+    peak
+}

@@ -1,0 +1,119 @@
+//! Scores equal Hugging Face `transformers` in fp32.
+//!
+//! The golden files are made by `tests/fixtures/scores/make_score_goldens.py`. Each names the flags of the
+//! `synth` command that its checkpoint was made with, so the checkpoint is made again here.
+
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use std::{fs, path::PathBuf};
+
+use serde::Deserialize;
+use serde_json::Value;
+use worldpm_ort::{Conversation, Scorer, ScorerOptions};
+
+/// Largest difference to the reference, absolute.
+const TOLERANCE: f64 = 1e-4;
+
+#[derive(Deserialize)]
+struct Golden {
+    synth: Vec<String>,
+    conversations: Vec<Case>,
+}
+
+#[derive(Deserialize)]
+struct Case {
+    messages: Value,
+    input_ids: Vec<u32>,
+    score: f64,
+}
+
+fn goldens() -> Vec<(String, Golden)> {
+    let mut files: Vec<PathBuf> = fs::read_dir("tests/fixtures/scores")
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|e| e == "json"))
+        .collect();
+    files.sort();
+    files
+        .iter()
+        .map(|path| {
+            let name = path.file_stem().unwrap().to_string_lossy().into_owned();
+            let golden = serde_json::from_slice(&fs::read(path).unwrap()).unwrap();
+            (name, golden)
+        })
+        .collect()
+}
+
+/// The forms of bundle that each checkpoint is scored with.
+const FORMS: [&[&str]; 3] = [
+    &["--target", "ort"],
+    &["--target", "onnx"],
+    &["--target", "ort", "--weights", "copy", "--stages", "all"],
+];
+
+#[test]
+fn scores_equal_transformers() {
+    let goldens = goldens();
+    assert!(goldens.len() >= 6, "golden files are missing");
+    let mut worst = (0.0, String::new());
+    for (name, golden) in &goldens {
+        assert!(golden.conversations.len() >= 20, "{name}");
+        let conversations: Vec<Conversation> = golden
+            .conversations
+            .iter()
+            .map(|case| Conversation::from_value(case.messages.clone()).unwrap())
+            .collect();
+        let sequences: Vec<Vec<u32>> = golden
+            .conversations
+            .iter()
+            .map(|case| case.input_ids.clone())
+            .collect();
+        let synth: Vec<&str> = golden.synth.iter().map(String::as_str).collect();
+        let layers = flag(&synth, "--num-hidden-layers");
+        for form in FORMS {
+            let form: Vec<&str> = form
+                .iter()
+                .map(|&flag| if flag == "all" { layers } else { flag })
+                .collect();
+            let bundle = support::bundle(&synth, &form);
+            let scorer = Scorer::open(&bundle, &ScorerOptions::default()).unwrap();
+            let from_text = scorer.score(&conversations);
+            let from_ids = scorer.score_ids(&sequences);
+            for (i, case) in golden.conversations.iter().enumerate() {
+                let what = format!("{name} {form:?}, conversation {i}");
+                let score = from_text[i].as_ref().unwrap();
+                assert_eq!(score.tokens, case.input_ids.len(), "{what}");
+                assert_eq!(score, from_ids[i].as_ref().unwrap(), "{what}");
+                let difference = (f64::from(score.score) - case.score).abs();
+                assert!(
+                    difference <= TOLERANCE,
+                    "{what}: {} and not {}",
+                    score.score,
+                    case.score
+                );
+                if difference > worst.0 {
+                    worst = (difference, what);
+                }
+            }
+        }
+    }
+    println!("largest difference {:.1e}: {}", worst.0, worst.1);
+}
+
+/// A golden whose scores hardly differ would pass whatever is computed.
+#[test]
+fn golden_scores_differ_clearly() {
+    for (name, golden) in goldens() {
+        let scores: Vec<f64> = golden.conversations.iter().map(|case| case.score).collect();
+        let low = scores.iter().copied().fold(f64::INFINITY, f64::min);
+        let high = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        assert!(high - low > 0.5, "{name}: scores from {low} to {high}");
+    }
+}
+
+fn flag<'a>(flags: &[&'a str], name: &str) -> &'a str {
+    let at = flags.iter().position(|flag| *flag == name).unwrap();
+    flags[at + 1]
+}
