@@ -415,7 +415,7 @@ mod tests {
         fs::write(dir.path().join("chat_template.jinja"), "file\r\n").unwrap();
         assert_eq!(render(&exchange).unwrap(), "file");
 
-        let mut with_tools = exchange;
+        let mut with_tools = exchange.clone();
         with_tools.tools = Some(vec![json!({})]);
         assert_eq!(render(&with_tools).unwrap(), "file");
         let more = dir.path().join("additional_chat_templates");
