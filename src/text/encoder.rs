@@ -354,7 +354,10 @@ mod tests {
         let dir = copy();
         fs::write(dir.path().join("tokenizer.json"), "{\"model\": {}}").unwrap();
         let error = open_error(&dir);
-        assert!(error.contains("is not a tokenizer that can be loaded"), "{error}");
+        assert!(
+            error.contains("is not a tokenizer that can be loaded"),
+            "{error}"
+        );
         fs::write(dir.path().join("tokenizer.json"), b"\xff\xfe").unwrap();
         assert!(open_error(&dir).contains("tokenizer.json is not valid JSON"));
     }
@@ -363,8 +366,16 @@ mod tests {
     fn unusable_templates_and_tokens_are_named() {
         for (field, value, expected) in [
             ("chat_template", json!(null), "has no chat template"),
-            ("chat_template", json!(7), "field `chat_template`: must be a template"),
-            ("chat_template", json!([{"name": "rag"}]), "field `chat_template[0]`: must be"),
+            (
+                "chat_template",
+                json!(7),
+                "field `chat_template`: must be a template",
+            ),
+            (
+                "chat_template",
+                json!([{"name": "rag"}]),
+                "field `chat_template[0]`: must be",
+            ),
             (
                 "chat_template",
                 json!([{"name": "rag", "template": ""}]),
@@ -375,7 +386,11 @@ mod tests {
                 json!("{% if %}"),
                 "tokenizer_config.json, field `chat_template` does not compile: line 1",
             ),
-            ("added_tokens_decoder", json!([]), "field `added_tokens_decoder`: must be"),
+            (
+                "added_tokens_decoder",
+                json!([]),
+                "field `added_tokens_decoder`: must be",
+            ),
             (
                 "added_tokens_decoder",
                 json!({"x": {}}),
@@ -407,7 +422,11 @@ mod tests {
             {"name": "default", "template": "{{ eos_token }}{{ pad_token }}{{ bos_token }}."},
         ]);
         config_with(&dir, "chat_template", list);
-        config_with(&dir, "pad_token", json!({"content": "<pad>", "lstrip": false}));
+        config_with(
+            &dir,
+            "pad_token",
+            json!({"content": "<pad>", "lstrip": false}),
+        );
         let exchange = Conversation::exchange("q", "a");
         let render = |conversation| ChatEncoder::open(dir.path())?.render(conversation);
         assert_eq!(render(&exchange).unwrap(), "<|im_end|><pad>.");
@@ -415,7 +434,7 @@ mod tests {
         fs::write(dir.path().join("chat_template.jinja"), "file\r\n").unwrap();
         assert_eq!(render(&exchange).unwrap(), "file");
 
-        let mut with_tools = exchange;
+        let mut with_tools = exchange.clone();
         with_tools.tools = Some(vec![json!({})]);
         assert_eq!(render(&with_tools).unwrap(), "file");
         let more = dir.path().join("additional_chat_templates");
@@ -432,13 +451,19 @@ mod tests {
             .unwrap()
             .render(&exchange)
             .unwrap();
-        assert!(text.starts_with("<|im_start|>system\n<|im_end|>\n"), "{text}");
+        assert!(
+            text.starts_with("<|im_start|>system\n<|im_end|>\n"),
+            "{text}"
+        );
         let options = TextOptions::for_architecture("Qwen3ForSequenceClassification");
         let text = ChatEncoder::open_with(tokenizer_dir(), options)
             .unwrap()
             .render(&exchange)
             .unwrap();
-        assert!(text.starts_with("<|im_start|>system\nYou are Qwen"), "{text}");
+        assert!(
+            text.starts_with("<|im_start|>system\nYou are Qwen"),
+            "{text}"
+        );
     }
 
     #[test]
@@ -454,7 +479,19 @@ mod tests {
     #[test]
     fn long_texts_take_time_in_proportion() {
         let encoder = ChatEncoder::open(tokenizer_dir()).unwrap();
-        for unit in ["a", "ab", " ", "\n", "漢", "e\u{301}", "!", "7", "\u{200b}", "<|im_end|>", "<"] {
+        for unit in [
+            "a",
+            "ab",
+            " ",
+            "\n",
+            "漢",
+            "e\u{301}",
+            "!",
+            "7",
+            "\u{200b}",
+            "<|im_end|>",
+            "<",
+        ] {
             let text = unit.repeat((1 << 20) / unit.len());
             let start = Instant::now();
             let ids = encoder.encode(&text).unwrap();

@@ -58,18 +58,18 @@ fn string_method(text: &str, method: &str, args: &[Value]) -> Option<Result<Valu
             let keep = keep.or_else(|| kwargs.get("keepends").ok());
             split_lines(text, keep.unwrap_or(false))
         }),
-        "partition" => from_args(args).map(|(separator,): (&str,)| {
-            match text.split_once(separator) {
+        "partition" => {
+            from_args(args).map(|(separator,): (&str,)| match text.split_once(separator) {
                 Some((head, tail)) => three(head, separator, tail),
                 None => three(text, "", ""),
-            }
-        }),
-        "rpartition" => from_args(args).map(|(separator,): (&str,)| {
-            match text.rsplit_once(separator) {
+            })
+        }
+        "rpartition" => {
+            from_args(args).map(|(separator,): (&str,)| match text.rsplit_once(separator) {
                 Some((head, tail)) => three(head, separator, tail),
                 None => three("", "", text),
-            }
-        }),
+            })
+        }
         "removeprefix" => from_args(args)
             .map(|(prefix,): (&str,)| Value::from(text.strip_prefix(prefix).unwrap_or(text))),
         "removesuffix" => from_args(args)
@@ -87,7 +87,10 @@ fn three(head: &str, separator: &str, tail: &str) -> Value {
 }
 
 fn unsupported(what: &str) -> Error {
-    Error::new(ErrorKind::InvalidOperation, format!("{what} is not supported"))
+    Error::new(
+        ErrorKind::InvalidOperation,
+        format!("{what} is not supported"),
+    )
 }
 
 /// The separator and the largest number of cuts of a `split`; an empty separator is an error, as in Python.
