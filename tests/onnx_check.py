@@ -76,6 +76,7 @@ def run_stages(graphs, sequences, weights=None):
         outputs = [output.name for output in session.get_outputs()]
         inputs = {value.name: values[value.name] for value in session.get_inputs()}
         values |= zip(outputs, session.run(outputs, inputs), strict=True)
+        values["hidden_states"] = values.get("next_hidden_states")
     return values["scores"][:, 0]
 
 

@@ -70,8 +70,13 @@ impl OutputDir {
         };
         fs::create_dir_all(parent)
             .map_err(|error| fault(format!("its parent directory cannot be made: {error}")))?;
-        let temporary = tempfile::Builder::new()
-            .prefix(&format!(".{}.partial-", name.to_string_lossy()))
+        let prefix = format!(".{}.partial-", name.to_string_lossy());
+        let mut builder = tempfile::Builder::new();
+        builder.prefix(&prefix);
+        // A temporary directory is private to its owner; the finished one is as open as any new directory.
+        #[cfg(unix)]
+        builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o777));
+        let temporary = builder
             .tempdir_in(parent)
             .map_err(|error| fault(format!("cannot write beside it: {error}")))?;
         Ok(Self {
@@ -111,7 +116,6 @@ impl OutputDir {
             problem: format!("cannot be put in place: {error}"),
         };
         let built = self.temporary.path();
-        set_default_permissions(built).map_err(fault)?;
         if self.replaceable {
             let parent = built.parent().unwrap_or(Path::new("."));
             let old = tempfile::Builder::new()
@@ -132,21 +136,6 @@ impl OutputDir {
         let _ = self.temporary.keep();
         Ok(())
     }
-}
-
-/// Temporary directories are private to their owner; a finished one is as open as any new directory.
-#[cfg(unix)]
-fn set_default_permissions(path: &Path) -> io::Result<()> {
-    let probe = path.join(".permissions");
-    fs::create_dir(&probe)?;
-    let permissions = fs::metadata(&probe)?.permissions();
-    fs::remove_dir(&probe)?;
-    fs::set_permissions(path, permissions)
-}
-
-#[cfg(not(unix))]
-fn set_default_permissions(_: &Path) -> io::Result<()> {
-    Ok(())
 }
 
 enum Occupied {
