@@ -448,6 +448,14 @@ fn libraries() {
     let other = run_with_input(&["score", "--model", model, "--ort-lib", "Cargo.toml"], b"");
     expect_failure("not a library", &other, &["Cargo.toml"]);
 
+    let old = too_old_library();
+    let old = old.path().join("libonnxruntime.so");
+    let too_old = run_with_input(
+        &["score", "--model", model, "--ort-lib", old.to_str().unwrap()],
+        b"",
+    );
+    expect_failure("too old", &too_old, &["libonnxruntime.so", "1.16.3", "1.23"]);
+
     let mut command = support::command();
     let output = command
         .args(["score", "--model", model])
@@ -455,6 +463,28 @@ fn libraries() {
         .output()
         .unwrap();
     expect_failure("none found", &output, &["elsewhere.so", "make library"]);
+}
+
+/// A library with the entry point of ONNX Runtime 1.16: what is read of one before it is used.
+fn too_old_library() -> TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    let source = dir.path().join("old.c");
+    let code = r#"
+        static const void *api(unsigned version) { return 0; }
+        static const char *version(void) { return "1.16.3"; }
+        static const struct { const void *(*api)(unsigned); const char *(*version)(void); }
+            base = { api, version };
+        const void *OrtGetApiBase(void) { return &base; }
+    "#;
+    fs::write(&source, code).unwrap();
+    let status = std::process::Command::new("cc")
+        .args(["-shared", "-fPIC", "-o"])
+        .arg(dir.path().join("libonnxruntime.so"))
+        .arg(&source)
+        .status()
+        .unwrap();
+    assert!(status.success());
+    dir
 }
 
 #[test]

@@ -25,7 +25,7 @@ use crate::{
 pub(crate) use dir::OutputDir;
 
 /// Lowest ONNX Runtime that has every operator in use on the CPU.
-const MIN_ORT_VERSION: &str = "1.24";
+const MIN_ORT_VERSION: &str = "1.23";
 
 /// Exports `checkpoint` to the directory `out`.
 ///
