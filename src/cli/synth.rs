@@ -22,12 +22,7 @@ pub(super) fn run(args: &SynthArgs) -> Result<Status> {
 }
 
 fn options(args: &SynthArgs) -> SynthOptions {
-    let mut options = SynthOptions::new(match args.shape {
-        Shape::Tiny => Preset::Tiny,
-        Shape::Half => Preset::Qwen0_5B,
-        Shape::Seven => Preset::Qwen7B,
-        Shape::SeventyTwo => Preset::Qwen72B,
-    });
+    let mut options = SynthOptions::new(preset(args.shape).shape());
     reshape(&mut options.shape, args);
     options.head = match args.head {
         HeadLayers::One => Head::OneLayer {
@@ -48,6 +43,15 @@ fn options(args: &SynthArgs) -> SynthOptions {
         options.shard_bytes = bytes;
     }
     options
+}
+
+fn preset(shape: Shape) -> Preset {
+    match shape {
+        Shape::Tiny => Preset::Tiny,
+        Shape::Half => Preset::Qwen0_5B,
+        Shape::Seven => Preset::Qwen7B,
+        Shape::SeventyTwo => Preset::Qwen72B,
+    }
 }
 
 /// Changes the dimensions that were given on the command line.
