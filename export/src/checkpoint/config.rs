@@ -625,7 +625,8 @@ mod tests {
 
     #[test]
     fn accepted_variants() {
-        let cases: Vec<(Value, fn(&ModelConfig) -> bool)> = vec![
+        type Check = fn(&ModelConfig) -> bool;
+        let cases: Vec<(Value, Check)> = vec![
             (json!({"head_dim": 64}), |c| c.head_dim == 64),
             (json!({"head_dim": null}), |c| c.head_dim == 128),
             (json!({"num_key_value_heads": null}), |c| {

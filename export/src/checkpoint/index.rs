@@ -104,7 +104,7 @@ fn no_weights(dir: &Path) -> Error {
     match pickled {
         Some(name) => Error::Unsupported {
             what: format!("{}: `{name}`, weights as Python pickles,", path.display()),
-            hint: "save the model again with safe_serialization=True".to_owned(),
+            hint: "save the model again as safetensors, with `safe_serialization=True`".to_owned(),
         },
         None => Error::Index {
             path,

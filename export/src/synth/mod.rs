@@ -1,8 +1,36 @@
-//! Checkpoints with seeded random weights, in the true Hugging Face layout.
+//! Checkpoints with seeded random weights, in the true Hugging Face layout:
+//! for tests, benchmarks and trying out an export without 145 GB at hand.
 
+mod config;
+mod layout;
+mod output;
+#[cfg(test)]
+mod tests;
+mod values;
+
+use std::fs::File;
+use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 
-use crate::error::Result;
+use serde_json::Value;
+
+use crate::checkpoint::CONFIG_FILE;
+use crate::checkpoint::index::INDEX_FILE;
+use crate::error::{Error, Result};
+use layout::{ELEMENT_BYTES, Shard};
+use output::{StagedDir, output_error, write_file};
+
+/// The real Qwen2.5 tokenizer. It is part of the program so that a checkpoint
+/// can be made wherever the program is installed.
+const TOKENIZER: &[u8] = include_bytes!("../../assets/tokenizer.json");
+const TOKENIZER_CONFIG: &str = include_str!("../../assets/tokenizer_config.json");
+/// Ends the last message with the token that is scored, and keeps an empty system block.
+const CHAT_TEMPLATE: &str = include_str!("../../assets/worldpm.jinja");
+/// One more than the tokenizer's highest id.
+const TOKENIZER_SIZE: usize = 151_665;
+/// What `transformers` uses unless told otherwise.
+const DEFAULT_SHARD_BYTES: u64 = 5_000_000_000;
 
 /// The dimensions of a model.
 #[derive(Clone, Debug, PartialEq)]
@@ -19,7 +47,7 @@ pub struct ModelShape {
     pub num_key_value_heads: usize,
     /// Width of one head; `hidden_size / num_attention_heads` when `None`.
     pub head_dim: Option<usize>,
-    /// Rows of the embedding; must cover every id of the tokenizer.
+    /// Rows of the embedding; at least 151665, to cover every id of the tokenizer.
     pub vocab_size: usize,
     /// Longest sequence, in tokens.
     pub max_position_embeddings: usize,
@@ -33,14 +61,94 @@ pub struct ModelShape {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Preset {
-    /// Three layers of width 256: a few MB apart from the embedding.
+    /// `tiny`: three layers of width 256, 5 MB apart from the embedding's 78 MB.
     Tiny,
-    /// Qwen2.5-0.5B.
+    /// `0.5b`: Qwen2.5-0.5B, 1 GB.
     Qwen0_5B,
-    /// Qwen2.5-7B.
+    /// `7b`: Qwen2.5-7B, 14 GB.
     Qwen7B,
-    /// Qwen2.5-72B, WorldPM's shape.
+    /// `72b`: Qwen2.5-72B, which is WorldPM's shape, 143 GB.
     Qwen72B,
+}
+
+impl Preset {
+    /// Every preset.
+    pub const ALL: [Self; 4] = [Self::Tiny, Self::Qwen0_5B, Self::Qwen7B, Self::Qwen72B];
+
+    /// The name on the command line, as in `0.5b`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Tiny => "tiny",
+            Self::Qwen0_5B => "0.5b",
+            Self::Qwen7B => "7b",
+            Self::Qwen72B => "72b",
+        }
+    }
+
+    /// The dimensions.
+    pub fn shape(self) -> ModelShape {
+        let (hidden_size, intermediate_size, num_hidden_layers) = match self {
+            Self::Tiny => (256, 704, 3),
+            Self::Qwen0_5B => (896, 4864, 24),
+            Self::Qwen7B => (3584, 18944, 28),
+            Self::Qwen72B => (8192, 29568, 80),
+        };
+        let (num_attention_heads, num_key_value_heads) = match self {
+            Self::Tiny => (4, 2),
+            Self::Qwen0_5B => (14, 2),
+            Self::Qwen7B => (28, 4),
+            Self::Qwen72B => (64, 8),
+        };
+        let (vocab_size, max_position_embeddings, rms_norm_eps) = match self {
+            Self::Tiny | Self::Qwen0_5B => (151_936, 32_768, 1e-6),
+            Self::Qwen7B => (152_064, 32_768, 1e-6),
+            Self::Qwen72B => (152_064, 32_768, 1e-5),
+        };
+        ModelShape {
+            hidden_size,
+            intermediate_size,
+            num_hidden_layers,
+            num_attention_heads,
+            num_key_value_heads,
+            head_dim: None,
+            vocab_size,
+            max_position_embeddings,
+            rope_theta: 1e6,
+            rms_norm_eps,
+        }
+    }
+
+    /// Options for this shape, all others at their defaults, except for the size
+    /// of weight files: small enough that even `tiny` has several, and `72b` as
+    /// many as the real one.
+    pub fn options(self) -> SynthOptions {
+        let shard_bytes = match self {
+            Self::Tiny => 2_000_000,
+            Self::Qwen0_5B => 400_000_000,
+            Self::Qwen7B | Self::Qwen72B => 4_000_000_000,
+        };
+        SynthOptions {
+            shard_bytes,
+            ..SynthOptions::new(self.shape())
+        }
+    }
+}
+
+impl FromStr for Preset {
+    type Err = Error;
+
+    fn from_str(name: &str) -> Result<Self> {
+        Self::ALL
+            .into_iter()
+            .find(|preset| preset.as_str() == name)
+            .ok_or_else(|| Error::Option {
+                option: "shape".to_owned(),
+                problem: format!(
+                    "`{name}` is none of {}",
+                    Self::ALL.map(Self::as_str).join(", ")
+                ),
+            })
+    }
 }
 
 /// The reward head.
@@ -50,7 +158,7 @@ pub enum Head {
     TwoLayer,
     /// One `Linear` (`Qwen2ForSequenceClassification`).
     OneLayer {
-        /// Whether it has a bias; `transformers` itself makes none.
+        /// Whether it has a bias; the class in `transformers` has none.
         bias: bool,
     },
 }
@@ -71,24 +179,45 @@ pub struct SynthOptions {
     pub shape: ModelShape,
     /// The reward head; [`Head::TwoLayer`] by default.
     pub head: Head,
-    /// Written to `config.json` when set; decides which token is scored.
+    /// Written to `config.json` when set, `None` by default; decides which token is scored.
     pub pad_token_id: Option<u32>,
-    /// Written to `config.json`; without effect on a score. `false` by default.
+    /// Written to `config.json`, `false` by default; without effect on a score.
     pub tie_word_embeddings: bool,
-    /// Largest weight file, in bytes; one tensor larger than this gets its own file.
+    /// Largest weight file, in bytes, 5 GB by default; a tensor larger than this
+    /// gets a file of its own. Weights that fit one file become a plain
+    /// `model.safetensors`, without an index.
     pub shard_bytes: u64,
-    /// Put all weights in one `model.safetensors`, whatever their size.
+    /// Put all weights in one file, whatever their size; `false` by default.
     pub single_file: bool,
-    /// Decides every value; 0 by default.
+    /// Decides every value, together with the tensor's name; 0 by default.
     pub seed: u64,
-    /// Leave the weights as holes: full-size headers and files that take no disk.
+    /// Leave the weights as holes, which read as zeros: files of full size that
+    /// take no disk. `false` by default.
     pub sparse: bool,
-    /// The spelling of `config.json`.
+    /// The spelling of `config.json`; [`ConfigStyle::Transformers4`] by default, as in WorldPM.
     pub config_style: ConfigStyle,
+}
+
+impl SynthOptions {
+    /// The defaults, for a model of this shape.
+    pub fn new(shape: ModelShape) -> Self {
+        Self {
+            shape,
+            head: Head::TwoLayer,
+            pad_token_id: None,
+            tie_word_embeddings: false,
+            shard_bytes: DEFAULT_SHARD_BYTES,
+            single_file: false,
+            seed: 0,
+            sparse: false,
+            config_style: ConfigStyle::Transformers4,
+        }
+    }
 }
 
 /// What was made.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct SynthReport {
     /// The checkpoint directory.
     pub path: PathBuf,
@@ -98,12 +227,114 @@ pub struct SynthReport {
     pub tensors: usize,
     /// Number of weights.
     pub parameters: u64,
-    /// Size of all weights, in bytes.
+    /// Size of all weights, in bytes; holes included.
     pub bytes: u64,
 }
 
-/// Makes a checkpoint in `out`.
+/// Makes a checkpoint in `out`: `config.json`, bf16 weights with their index,
+/// the Qwen2.5 tokenizer, and a chat template in WorldPM's manner.
+///
+/// The same options make the same bytes on every machine. A weight depends only
+/// on the seed and on its tensor's name, shape and place in it. The work goes to
+/// all cores, with a few MB of memory for each. `out` appears when everything is
+/// written; until then the files are in a hidden directory beside it.
+///
+/// # Errors
+/// [`Error::Option`] for dimensions that make no model; [`Error::Output`] when
+/// `out` exists and is not an empty directory, or cannot be written. Nothing is
+/// left behind.
+///
+/// # Example
+/// ```
+/// use worldpm_ort_export::checkpoint::Checkpoint;
+/// use worldpm_ort_export::synth::{Preset, SynthOptions, synth};
+///
+/// # let dir = tempfile::tempdir()?;
+/// # let out = dir.path().join("full-size");
+/// let options = SynthOptions { sparse: true, ..Preset::Qwen72B.options() };
+/// let report = synth(&out, &options)?;
+/// assert_eq!(Checkpoint::open(&out)?.files().len(), report.files);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub fn synth(out: &Path, options: &SynthOptions) -> Result<SynthReport> {
-    let _ = (out, options);
-    todo!()
+    check(options)?;
+    let (config_json, config) = config::config(options)?;
+    let tensors = layout::tensors(&options.shape, config.head_dim, options.head);
+    let shards = layout::shards(tensors, options)?;
+
+    let staged = StagedDir::new(out)?;
+    let dir = staged.path();
+    write_json(&dir.join(CONFIG_FILE), &config_json)?;
+    write_tokenizer(dir)?;
+    if shards.len() > 1 {
+        write_json(&dir.join(INDEX_FILE), &layout::index(&shards))?;
+    }
+    for shard in &shards {
+        lay_out(dir, shard)?;
+    }
+    if !options.sparse {
+        values::fill(dir, &shards, options.seed)?;
+    }
+    staged.commit()?;
+
+    let sizes = || shards.iter().flat_map(|s| &s.tensors).map(|(_, t)| t.bytes);
+    let bytes: u64 = sizes().sum();
+    Ok(SynthReport {
+        path: out.to_owned(),
+        files: shards.len(),
+        tensors: sizes().count(),
+        parameters: bytes / ELEMENT_BYTES,
+        bytes,
+    })
+}
+
+/// What the configuration's own rules do not cover.
+fn check(options: &SynthOptions) -> Result<()> {
+    let fail = |option: &str, problem: String| {
+        Err(Error::Option {
+            option: option.to_owned(),
+            problem,
+        })
+    };
+    let vocab_size = options.shape.vocab_size;
+    if vocab_size < TOKENIZER_SIZE {
+        return fail(
+            "vocab_size",
+            format!("is {vocab_size}; the tokenizer needs at least {TOKENIZER_SIZE}"),
+        );
+    }
+    if options.shard_bytes == 0 {
+        return fail("shard_bytes", "is 0; it must be at least 1".to_owned());
+    }
+    Ok(())
+}
+
+/// Writes the header of a weight file, and makes the rest of it a hole.
+fn lay_out(dir: &Path, shard: &Shard) -> Result<()> {
+    let path = dir.join(&shard.name);
+    let write = || {
+        let mut file = File::create_new(&path)?;
+        file.write_all(&shard.head)?;
+        file.set_len(shard.bytes)
+    };
+    write().map_err(|e| output_error(&path, "write it", &e))
+}
+
+fn write_tokenizer(dir: &Path) -> Result<()> {
+    write_file(&dir.join("tokenizer.json"), TOKENIZER)?;
+    write_file(&dir.join("chat_template.jinja"), CHAT_TEMPLATE)?;
+    let mut config: Value =
+        serde_json::from_str(TOKENIZER_CONFIG).map_err(|e| Error::Tokenizer {
+            path: dir.join("tokenizer_config.json"),
+            problem: format!("the built-in file is not valid JSON: {e}"),
+        })?;
+    if let Value::Object(map) = &mut config {
+        map.insert("chat_template".to_owned(), CHAT_TEMPLATE.into());
+    }
+    write_json(&dir.join("tokenizer_config.json"), &config)
+}
+
+/// Writes JSON as `transformers` does: two spaces, and a newline at the end.
+fn write_json(path: &Path, value: &Value) -> Result<()> {
+    write_file(path, format!("{value:#}\n"))
 }

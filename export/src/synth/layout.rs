@@ -1,0 +1,234 @@
+//! The tensors of a model, their place in the weight files, and the files' headers.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value, json};
+
+use super::{Head, ModelShape, SynthOptions};
+use crate::checkpoint::Dtype;
+use crate::checkpoint::header::{Entry, LENGTH_BYTES};
+use crate::checkpoint::index::SINGLE_FILE;
+use crate::error::{Error, Result};
+
+/// Weights are bf16.
+pub(super) const ELEMENT_BYTES: u64 = 2;
+
+/// A tensor to make, and the distribution of its values: uniform, with this
+/// mean and standard deviation.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Tensor {
+    pub(super) name: String,
+    pub(super) shape: Vec<u64>,
+    pub(super) bytes: u64,
+    pub(super) mean: f32,
+    pub(super) std: f32,
+}
+
+/// A weight file to make.
+#[derive(Debug)]
+pub(super) struct Shard {
+    pub(super) name: String,
+    /// The length of the header and the header.
+    pub(super) head: Vec<u8>,
+    pub(super) bytes: u64,
+    /// Sorted by name; each with its first byte in the file.
+    pub(super) tensors: Vec<(u64, Tensor)>,
+}
+
+/// Collects the tensors of a model.
+struct Tensors(Vec<Tensor>);
+
+impl Tensors {
+    fn add(&mut self, name: String, shape: &[usize], mean: f32, std: f32) {
+        let shape: Vec<u64> = shape.iter().map(|&size| size as u64).collect();
+        // Sizes were checked: two of them, in bytes, cannot overflow.
+        let bytes = shape.iter().product::<u64>() * ELEMENT_BYTES;
+        self.0.push(Tensor {
+            name,
+            shape,
+            bytes,
+            mean,
+            std,
+        });
+    }
+
+    /// A projection that keeps the size of its input, times `gain`.
+    fn linear(&mut self, name: String, out: usize, input: usize, gain: f32) {
+        self.add(name, &[out, input], 0.0, gain / (input as f32).sqrt());
+    }
+
+    fn norm(&mut self, name: String, size: usize) {
+        self.add(name, &[size], 1.0, 0.15);
+    }
+
+    fn bias(&mut self, name: String, size: usize) {
+        self.add(name, &[size], 0.0, 0.3);
+    }
+}
+
+/// Every tensor, in the order in which `transformers` lists them.
+///
+/// The gains are chosen so that no value grows out of hand over many layers,
+/// that what a token says reaches the last one through attention, and that
+/// scores of different conversations lie about 1 apart.
+pub(super) fn tensors(shape: &ModelShape, head_dim: usize, head: Head) -> Vec<Tensor> {
+    let hidden = shape.hidden_size;
+    let queries = shape.num_attention_heads * head_dim;
+    let keys = shape.num_key_value_heads * head_dim;
+    let mut t = Tensors(Vec::new());
+    t.add(
+        "model.embed_tokens.weight".to_owned(),
+        &[shape.vocab_size, hidden],
+        0.0,
+        1.0,
+    );
+    for layer in 0..shape.num_hidden_layers {
+        let name = |part: &str| format!("model.layers.{layer}.{part}");
+        for (part, size) in [("q", queries), ("k", keys), ("v", keys)] {
+            let gain = if part == "v" { 2.0 } else { 1.4 };
+            t.linear(
+                name(&format!("self_attn.{part}_proj.weight")),
+                size,
+                hidden,
+                gain,
+            );
+            t.bias(name(&format!("self_attn.{part}_proj.bias")), size);
+        }
+        t.linear(name("self_attn.o_proj.weight"), hidden, queries, 2.0);
+        t.linear(
+            name("mlp.gate_proj.weight"),
+            shape.intermediate_size,
+            hidden,
+            1.0,
+        );
+        t.linear(
+            name("mlp.up_proj.weight"),
+            shape.intermediate_size,
+            hidden,
+            1.0,
+        );
+        t.linear(
+            name("mlp.down_proj.weight"),
+            hidden,
+            shape.intermediate_size,
+            1.5,
+        );
+        t.norm(name("input_layernorm.weight"), hidden);
+        t.norm(name("post_attention_layernorm.weight"), hidden);
+    }
+    t.norm("model.norm.weight".to_owned(), hidden);
+    match head {
+        Head::TwoLayer => {
+            t.linear("score.0.weight".to_owned(), hidden, hidden, 1.4);
+            t.bias("score.0.bias".to_owned(), hidden);
+            t.linear("score.2.weight".to_owned(), 1, hidden, 2.0);
+            t.bias("score.2.bias".to_owned(), 1);
+        }
+        Head::OneLayer { bias } => {
+            t.linear("score.weight".to_owned(), 1, hidden, 1.5);
+            if bias {
+                t.bias("score.bias".to_owned(), 1);
+            }
+        }
+    }
+    t.0
+}
+
+/// Divides tensors among files as `transformers` does: in order, a new file
+/// whenever the next tensor would make the current one too large.
+///
+/// # Errors
+/// [`Error::Option`] when the files together would be larger than 64 bits can count.
+pub(super) fn shards(tensors: Vec<Tensor>, options: &SynthOptions) -> Result<Vec<Shard>> {
+    let limit = match options.single_file {
+        true => u64::MAX,
+        false => options.shard_bytes,
+    };
+    let mut groups: Vec<Vec<Tensor>> = Vec::new();
+    let mut room = 0;
+    let mut total: u64 = 0;
+    for tensor in tensors {
+        total = total
+            .checked_add(tensor.bytes)
+            .filter(|&total| total <= i64::MAX as u64)
+            .ok_or_else(|| Error::Option {
+                option: "num_hidden_layers".to_owned(),
+                problem: "makes a model too large for any disk".to_owned(),
+            })?;
+        match groups.last_mut() {
+            Some(group) if tensor.bytes <= room => {
+                room -= tensor.bytes;
+                group.push(tensor);
+            }
+            _ => {
+                room = limit.saturating_sub(tensor.bytes);
+                groups.push(vec![tensor]);
+            }
+        }
+    }
+    let count = groups.len();
+    let shards = groups.into_iter().enumerate().map(|(number, group)| {
+        let name = match count {
+            1 => SINGLE_FILE.to_owned(),
+            _ => format!("model-{:05}-of-{count:05}.safetensors", number + 1),
+        };
+        shard(name, group)
+    });
+    Ok(shards.collect())
+}
+
+fn shard(name: String, mut group: Vec<Tensor>) -> Shard {
+    group.sort_by(|a, b| a.name.cmp(&b.name));
+    let mut header = Map::new();
+    header.insert("__metadata__".to_owned(), json!({"format": "pt"}));
+    let mut end = 0;
+    let mut placed = Vec::with_capacity(group.len());
+    for tensor in group {
+        let begin = end;
+        end += tensor.bytes;
+        let entry = Entry {
+            dtype: Dtype::Bf16,
+            shape: tensor.shape.clone(),
+            data_offsets: (begin, end),
+        };
+        header.insert(tensor.name.clone(), json!(entry));
+        placed.push((begin, tensor));
+    }
+    let mut json = Value::Object(header).to_string();
+    // Aligned data is faster to map into memory; the format pads with spaces.
+    while !json.len().is_multiple_of(LENGTH_BYTES as usize) {
+        json.push(' ');
+    }
+    let mut head = (json.len() as u64).to_le_bytes().to_vec();
+    head.extend_from_slice(json.as_bytes());
+    let data_start = head.len() as u64;
+    for (offset, _) in &mut placed {
+        *offset += data_start;
+    }
+    Shard {
+        name,
+        bytes: data_start + end,
+        head,
+        tensors: placed,
+    }
+}
+
+/// The index of sharded weights.
+pub(super) fn index(shards: &[Shard]) -> Value {
+    let all = || {
+        shards
+            .iter()
+            .flat_map(|shard| shard.tensors.iter().map(move |(_, tensor)| (shard, tensor)))
+    };
+    let weight_map: BTreeMap<&str, &str> = all()
+        .map(|(shard, tensor)| (tensor.name.as_str(), shard.name.as_str()))
+        .collect();
+    let total_size: u64 = all().map(|(_, tensor)| tensor.bytes).sum();
+    json!({
+        "metadata": {
+            "total_parameters": total_size / ELEMENT_BYTES,
+            "total_size": total_size,
+        },
+        "weight_map": weight_map,
+    })
+}

@@ -1,0 +1,251 @@
+//! An output directory that appears whole or not at all.
+
+use std::fs;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+use tempfile::TempDir;
+
+use crate::error::{Error, Result};
+
+/// A directory being filled under a temporary name beside its final one.
+///
+/// Dropped before [`commit`](Self::commit), it leaves nothing behind.
+#[derive(Debug)]
+pub(crate) struct StagedDir {
+    temp: TempDir,
+    out: PathBuf,
+    parents: CreatedParents,
+}
+
+impl StagedDir {
+    /// Begins to fill `out`, which must not exist, or be an empty directory.
+    /// Missing parents are made.
+    ///
+    /// # Errors
+    /// [`Error::Output`] when `out` is taken, or its parent cannot be written.
+    pub(crate) fn new(out: &Path) -> Result<Self> {
+        let out = free_path(out)?;
+        let (Some(name), Some(parent)) = (out.file_name(), out.parent()) else {
+            return Err(Error::Output {
+                path: out,
+                problem: "has no name that a directory could be made under".to_owned(),
+            });
+        };
+        let parent = match parent {
+            empty if empty.as_os_str().is_empty() => Path::new("."),
+            parent => parent,
+        };
+        let parents = CreatedParents::make(parent)?;
+        let mut builder = tempfile::Builder::new();
+        let prefix = format!(".{}.", name.to_string_lossy());
+        builder.prefix(&prefix);
+        // The default is a directory that only its owner can read.
+        #[cfg(unix)]
+        builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o777));
+        let temp = builder
+            .tempdir_in(parent)
+            .map_err(|e| output_error(parent, "make a directory in it", &e))?;
+        Ok(Self { temp, out, parents })
+    }
+
+    /// Where to write.
+    pub(crate) fn path(&self) -> &Path {
+        self.temp.path()
+    }
+
+    /// Gives the directory its final name.
+    ///
+    /// # Errors
+    /// [`Error::Output`] when that name was taken in the meantime.
+    pub(crate) fn commit(self) -> Result<()> {
+        fs::rename(self.temp.path(), &self.out)
+            .map_err(|e| output_error(&self.out, "give the finished directory this name", &e))?;
+        // Its old name is gone, so there is nothing left to remove.
+        let _ = self.temp.keep();
+        self.parents.keep();
+        Ok(())
+    }
+}
+
+/// Writes a whole file of the output.
+///
+/// # Errors
+/// [`Error::Output`], naming the file.
+pub(crate) fn write_file(path: &Path, content: impl AsRef<[u8]>) -> Result<()> {
+    fs::write(path, content).map_err(|e| output_error(path, "write it", &e))
+}
+
+/// An [`Error::Output`] from the operating system's reason.
+pub(crate) fn output_error(path: &Path, action: &str, error: &std::io::Error) -> Error {
+    let hint = match error.kind() {
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
+            "; free some space, or choose a directory on another disk"
+        }
+        ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => {
+            "; choose a directory that you may write"
+        }
+        _ => "",
+    };
+    Error::Output {
+        path: path.to_owned(),
+        problem: format!("cannot {action}: {error}{hint}"),
+    }
+}
+
+/// `out` with an existing link resolved, when nothing of value is there.
+fn free_path(out: &Path) -> Result<PathBuf> {
+    let taken = |problem: &str| {
+        Err(Error::Output {
+            path: out.to_owned(),
+            problem: problem.to_owned(),
+        })
+    };
+    if fs::symlink_metadata(out).is_err_and(|e| e.kind() == ErrorKind::NotFound) {
+        return Ok(out.to_owned());
+    }
+    match fs::metadata(out) {
+        Ok(metadata) if !metadata.is_dir() => return taken("exists and is not a directory"),
+        Ok(_) => {}
+        Err(e) => return Err(output_error(out, "open it", &e)),
+    }
+    let mut entries = fs::read_dir(out).map_err(|e| output_error(out, "open it", &e))?;
+    if entries.next().is_some() {
+        return taken("exists and is not empty: remove it, or choose another directory");
+    }
+    // Renaming onto a link would fail, and `.` has no name to rename onto.
+    out.canonicalize()
+        .map_err(|e| output_error(out, "open it", &e))
+}
+
+/// The parent directories that were made for an output; removed again unless kept.
+#[derive(Debug, Default)]
+struct CreatedParents(Vec<PathBuf>);
+
+impl CreatedParents {
+    fn make(parent: &Path) -> Result<Self> {
+        let missing: Vec<&Path> = parent
+            .ancestors()
+            .take_while(|path| !path.as_os_str().is_empty() && !path.exists())
+            .collect();
+        let mut created = Self::default();
+        for path in missing.into_iter().rev() {
+            fs::create_dir(path).map_err(|e| output_error(path, "make this directory", &e))?;
+            created.0.push(path.to_owned());
+        }
+        Ok(created)
+    }
+
+    fn keep(mut self) {
+        self.0.clear();
+    }
+}
+
+impl Drop for CreatedParents {
+    fn drop(&mut self) {
+        // Deepest first; one that someone else uses by now is not empty and stays.
+        for path in self.0.iter().rev() {
+            let _ = fs::remove_dir(path);
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn names(dir: &Path) -> Vec<String> {
+        let entries = fs::read_dir(dir).unwrap();
+        entries
+            .map(|e| e.unwrap().file_name().into_string().unwrap())
+            .collect()
+    }
+
+    #[test]
+    fn commit_makes_exactly_the_output() {
+        let root = tempfile::tempdir().unwrap();
+        let out = root.path().join("a/b/out");
+        let staged = StagedDir::new(&out).unwrap();
+        write_file(&staged.path().join("file"), "text").unwrap();
+        assert!(!out.exists());
+        staged.commit().unwrap();
+        assert_eq!(names(out.parent().unwrap()), ["out"]);
+        assert_eq!(fs::read_to_string(out.join("file")).unwrap(), "text");
+    }
+
+    #[test]
+    fn dropping_leaves_nothing() {
+        let root = tempfile::tempdir().unwrap();
+        let staged = StagedDir::new(&root.path().join("a/b/out")).unwrap();
+        write_file(&staged.path().join("file"), "text").unwrap();
+        drop(staged);
+        assert!(names(root.path()).is_empty());
+    }
+
+    #[test]
+    fn an_empty_directory_may_be_filled() {
+        let root = tempfile::tempdir().unwrap();
+        let out = root.path().join("out");
+        fs::create_dir(&out).unwrap();
+        StagedDir::new(&out.join(".")).unwrap().commit().unwrap();
+        assert_eq!(names(root.path()), ["out"]);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_link_to_an_empty_directory_may_be_filled() {
+        let root = tempfile::tempdir().unwrap();
+        let (real, link) = (root.path().join("real"), root.path().join("link"));
+        fs::create_dir(&real).unwrap();
+        std::os::unix::fs::symlink(&real, &link).unwrap();
+        let staged = StagedDir::new(&link).unwrap();
+        write_file(&staged.path().join("file"), "text").unwrap();
+        staged.commit().unwrap();
+        assert_eq!(names(&real), ["file"]);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn others_may_read_the_output() {
+        use std::os::unix::fs::PermissionsExt;
+        let root = tempfile::tempdir().unwrap();
+        let (plain, out) = (root.path().join("plain"), root.path().join("out"));
+        fs::create_dir(&plain).unwrap();
+        StagedDir::new(&out).unwrap().commit().unwrap();
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode();
+        assert_eq!(mode(&out), mode(&plain));
+    }
+
+    #[test]
+    fn taken_and_impossible_places() {
+        let root = tempfile::tempdir().unwrap();
+        let file = root.path().join("file");
+        fs::write(&file, "").unwrap();
+        let full = root.path().join("full");
+        fs::create_dir(&full).unwrap();
+        fs::write(full.join("mine"), "").unwrap();
+        let cases = [
+            (file.clone(), "not a directory"),
+            (full.clone(), "not empty"),
+            (file.join("below"), "cannot"),
+            (PathBuf::from("/"), "not empty"),
+            (root.path().join("new/.."), "has no name"),
+        ];
+        for (out, part) in cases {
+            let error = StagedDir::new(&out).unwrap_err();
+            assert!(matches!(error, Error::Output { .. }), "{error:?}");
+            assert!(error.to_string().contains(part), "{out:?}: {error}");
+        }
+        assert_eq!(names(&full), ["mine"]);
+        assert_eq!(names(root.path()).len(), 2);
+    }
+
+    /// Not even root can make a directory in `/proc`.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn parent_that_cannot_be_written() {
+        let error = StagedDir::new(Path::new("/proc/out")).unwrap_err();
+        assert!(matches!(&error, Error::Output { path, .. } if path == Path::new("/proc")));
+    }
+}
