@@ -276,8 +276,7 @@ mod tests {
 
     #[test]
     fn constructors_make_what_json_makes() {
-        let json =
-            json!([{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]);
+        let json = json!([{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]);
         assert_eq!(
             Conversation::exchange("a", "b"),
             Conversation::from_value(json).unwrap()

@@ -162,7 +162,9 @@ pub enum ConversationError {
         role: String,
     },
     /// A message has no content.
-    #[error("messages[{index}].content is missing: only an assistant message with tool_calls may leave it out")]
+    #[error(
+        "messages[{index}].content is missing: only an assistant message with tool_calls may leave it out"
+    )]
     ContentMissing {
         /// Which message, from 0.
         index: usize,

@@ -260,7 +260,7 @@ fn string_repr(text: &str) -> String {
 /// unassigned character. The letter in front keeps combining marks from counting as the start of a text.
 fn is_printable(c: char) -> bool {
     let text: String = ['a', c].iter().collect();
-    format!("{text:?}").chars().nth(2) == Some(c)
+    text.escape_debug().nth(1) == Some(c)
 }
 
 #[cfg(test)]

@@ -15,10 +15,11 @@ pub(super) fn call_method(
     method: &str,
     args: &[Value],
 ) -> Result<Value, Error> {
-    if let Some(text) = value.as_str() {
-        if let Some(result) = string_method(text, method, args) {
-            return result;
-        }
+    let own = value
+        .as_str()
+        .and_then(|text| string_method(text, method, args));
+    if let Some(result) = own {
+        return result;
     }
     pycompat::unknown_method_callback(state, value, method, args)
 }
@@ -58,18 +59,18 @@ fn string_method(text: &str, method: &str, args: &[Value]) -> Option<Result<Valu
             let keep = keep.or_else(|| kwargs.get("keepends").ok());
             split_lines(text, keep.unwrap_or(false))
         }),
-        "partition" => from_args(args).map(|(separator,): (&str,)| {
-            match text.split_once(separator) {
+        "partition" => {
+            from_args(args).map(|(separator,): (&str,)| match text.split_once(separator) {
                 Some((head, tail)) => three(head, separator, tail),
                 None => three(text, "", ""),
-            }
-        }),
-        "rpartition" => from_args(args).map(|(separator,): (&str,)| {
-            match text.rsplit_once(separator) {
+            })
+        }
+        "rpartition" => {
+            from_args(args).map(|(separator,): (&str,)| match text.rsplit_once(separator) {
                 Some((head, tail)) => three(head, separator, tail),
                 None => three("", "", text),
-            }
-        }),
+            })
+        }
         "removeprefix" => from_args(args)
             .map(|(prefix,): (&str,)| Value::from(text.strip_prefix(prefix).unwrap_or(text))),
         "removesuffix" => from_args(args)
@@ -87,7 +88,10 @@ fn three(head: &str, separator: &str, tail: &str) -> Value {
 }
 
 fn unsupported(what: &str) -> Error {
-    Error::new(ErrorKind::InvalidOperation, format!("{what} is not supported"))
+    Error::new(
+        ErrorKind::InvalidOperation,
+        format!("{what} is not supported"),
+    )
 }
 
 /// The separator and the largest number of cuts of a `split`; an empty separator is an error, as in Python.

@@ -1,4 +1,9 @@
 //! Chat templates, run as `transformers` runs them.
+//!
+//! The engine is minijinja with the settings of `transformers`' Jinja environment; `pystr` and `json` put in what
+//! Python does otherwise. Not there, and an error in a template that uses it: the `%` operator on text, the filters
+//! `wordcount`, `wordwrap`, `filesizeformat`, `forceescape`, `pprint`, `random`, `striptags`, `urlize`, `xmlattr`, and
+//! the functions `cycler` and `lipsum`.
 
 use std::error::Error as _;
 use std::fmt;
@@ -63,6 +68,9 @@ impl ChatTemplates {
         environment.add_filter("tojson", tojson);
         environment.add_filter("string", |value: &Value| python_str(value));
         environment.add_filter("trim", pystr::trim);
+        environment.add_filter("escape", escape);
+        environment.add_filter("e", escape);
+        environment.add_function("joiner", minijinja_contrib::globals::joiner);
         environment.add_test("sequence", is_sequence);
         environment.add_test("iterable", is_iterable);
         environment.add_function("raise_exception", raise_exception);
@@ -258,8 +266,7 @@ fn tojson(value: &Value, positional: Rest<Value>, named: Kwargs) -> Result<Strin
         None => None,
         Some(value) => {
             let parts: Vec<String> = value.try_iter()?.map(|part| python_str(&part)).collect();
-            let [item, key] =
-                <[String; 2]>::try_from(parts).map_err(|_| bad("separators"))?;
+            let [item, key] = <[String; 2]>::try_from(parts).map_err(|_| bad("separators"))?;
             Some((item, key))
         }
     };
@@ -271,6 +278,22 @@ fn tojson(value: &Value, positional: Rest<Value>, named: Kwargs) -> Result<Strin
     };
     named.assert_all_used()?;
     dumps(value, &style)
+}
+
+/// The `escape` filter, with the same character references as Python's.
+fn escape(value: &Value) -> Value {
+    let mut out = String::new();
+    for c in python_str(value).chars() {
+        match c {
+            '&' => out.push_str("&amp;"),
+            '<' => out.push_str("&lt;"),
+            '>' => out.push_str("&gt;"),
+            '\'' => out.push_str("&#39;"),
+            '"' => out.push_str("&#34;"),
+            _ => out.push(c),
+        }
+    }
+    Value::from_safe_string(out)
 }
 
 /// Jinja's test: whatever has a length and items, so text and objects too.
@@ -375,7 +398,9 @@ mod tests {
 
     #[test]
     fn syntax_errors_name_the_file_and_the_line() {
-        let error = compile("a\n{% for x in messages %}\n{% endif %}").err().unwrap();
+        let error = compile("a\n{% for x in messages %}\n{% endif %}")
+            .err()
+            .unwrap();
         let text = error.to_string();
         assert!(
             text.starts_with("the chat template in chat_template.jinja does not compile: line 3:"),
@@ -389,8 +414,14 @@ mod tests {
             ("\n{{ nothing.at.all }}", "line 2: undefined value"),
             ("{{ nothing() }}", "line 1: unknown function"),
             ("{{ messages | nothing }}", "nothing"),
-            ("{{ messages[0].content.nothing() }}", "string has no method named nothing"),
-            ("{{ messages[0].content + messages[0].nothing }}", "line 1: "),
+            (
+                "{{ messages[0].content.nothing() }}",
+                "string has no method named nothing",
+            ),
+            (
+                "{{ messages[0].content + messages[0].nothing }}",
+                "line 1: ",
+            ),
             ("{{ nothing | tojson }}", "cannot be written as JSON"),
             ("{{ 'a' | tojson(colour=1) }}", "colour"),
             ("{{ strftime_now('%Q %') }}", "strftime_now"),
@@ -409,7 +440,10 @@ mod tests {
         )
         .unwrap();
         let exchange = Conversation::exchange("question", "answer");
-        assert_eq!(templates.render(&exchange, false).unwrap(), "questionanswer");
+        assert_eq!(
+            templates.render(&exchange, false).unwrap(),
+            "questionanswer"
+        );
         let error = templates.render(&exchange, true).unwrap_err();
         let TextError::TemplateRaised { message, hint } = &error else {
             unreachable!("{error}");
