@@ -144,7 +144,7 @@ fn shapes_of_known_groups() {
         .collect();
     // (name, sequences, (T, B, S) of the one pack expected)
     let cases: Vec<(&str, Sequences, (usize, usize, usize))> = vec![
-        ("one", vec![vec![5]], (1, 1, 1)),
+        ("one", vec![vec![5]], (1, 1, 2)),
         ("best of 8", best_of_8, (200 + 8 * 150, 8, 350)),
         ("pairs", pairs, (4 * (50 + 20 + 30), 8, 80)),
         (

@@ -22,7 +22,7 @@ pub(super) fn run(args: &SynthArgs) -> Result<Status> {
 }
 
 fn options(args: &SynthArgs) -> SynthOptions {
-    let mut options = SynthOptions::new(preset(args.shape).shape());
+    let mut options = preset(args.shape).options();
     reshape(&mut options.shape, args);
     options.head = match args.head {
         HeadLayers::One => Head::OneLayer {
