@@ -602,7 +602,11 @@ fn records() {
             r#"[{"role":"user","content":5}]"#,
             &["messages[0].content", "a number"],
         ),
-        ("empty conversation", r#"{"messages":[]}"#, &["`messages` is empty"]),
+        (
+            "empty conversation",
+            r#"{"messages":[]}"#,
+            &["`messages` is empty"],
+        ),
         (
             "half a pair",
             r#"{"chosen":[{"role":"user","content":"a"}]}"#,
