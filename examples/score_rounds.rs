@@ -20,7 +20,9 @@ use worldpm_ort::{Conversation, Scorer, ScorerOptions};
 
 fn main() -> Result<()> {
     let mut args = env::args().skip(1);
-    let bundle = args.next().context("usage: score_rounds BUNDLE [THREADS]")?;
+    let bundle = args
+        .next()
+        .context("usage: score_rounds BUNDLE [THREADS]")?;
     let mut options = ScorerOptions::default();
     if let Some(threads) = args.next() {
         options = options.with_threads(threads.parse().context("THREADS")?);

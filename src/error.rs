@@ -45,7 +45,9 @@ pub enum Error {
     #[error(transparent)]
     Batch(#[from] BatchError),
     /// A token id is outside the model's vocabulary.
-    #[error("token id {id} at position {position} is outside the vocabulary of {vocab_size} tokens")]
+    #[error(
+        "token id {id} at position {position} is outside the vocabulary of {vocab_size} tokens"
+    )]
     TokenId {
         /// The id.
         id: u32,

@@ -50,14 +50,15 @@ pub fn scored_position(
                 ))),
             }
         }
-        Pooling::LastNonPad { pad_token_id } => {
-            ids.iter().rposition(|&id| id != pad_token_id).ok_or_else(|| {
+        Pooling::LastNonPad { pad_token_id } => ids
+            .iter()
+            .rposition(|&id| id != pad_token_id)
+            .ok_or_else(|| {
                 Error::Ending(format!(
                     "the conversation is nothing but the padding token {}",
                     describe(pad_token_id)
                 ))
-            })
-        }
+            }),
     }
 }
 
@@ -76,7 +77,12 @@ mod tests {
             (&[1, 2, 9], Pooling::Last, Some(9), Ok(2)),
             (&[1, 9, 9], Pooling::Last, Some(9), Ok(2)),
             (&[1, 2, 3], Pooling::Last, None, Ok(2)),
-            (&[1, 2, 3], Pooling::Last, Some(9), Err("ends with \"t3\" (id 3)")),
+            (
+                &[1, 2, 3],
+                Pooling::Last,
+                Some(9),
+                Err("ends with \"t3\" (id 3)"),
+            ),
             (&[], Pooling::Last, None, Err("no tokens")),
             (&[1, 2, 9], before, Some(9), Ok(1)),
             (&[1, 9, 2, 9], before, Some(9), Err("position 1 of 4")),

@@ -317,7 +317,10 @@ fn load_stages(
             Some((_, turn)) => Arc::clone(turn),
             None => {
                 turns.push((provider, Arc::default()));
-                turns.last().map(|(_, turn)| Arc::clone(turn)).unwrap_or_default()
+                turns
+                    .last()
+                    .map(|(_, turn)| Arc::clone(turn))
+                    .unwrap_or_default()
             }
         };
         setups.push(StageSetup {
@@ -331,7 +334,10 @@ fn load_stages(
         });
     }
     let load = |setup| SessionStage::load(runtime, setup);
-    if providers.iter().all(|provider| provider.device() == Device::Cpu) {
+    if providers
+        .iter()
+        .all(|provider| provider.device() == Device::Cpu)
+    {
         // Loading works all cores already, and one stage at a time needs the least memory.
         return setups.into_iter().map(load).collect();
     }
@@ -392,7 +398,10 @@ impl Batch {
                 Err(error) => self.fail(&members, &error.into()),
             }
         }
-        self.outcomes.into_iter().map(Outcome::into_result).collect()
+        self.outcomes
+            .into_iter()
+            .map(Outcome::into_result)
+            .collect()
     }
 }
 

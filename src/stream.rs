@@ -86,7 +86,8 @@ impl<T, I: Iterator<Item = (T, Vec<Conversation>)>> Iterator for ScoreStream<'_,
             let (owners, batch) = self.windows.pop_front()?;
             let mut scores = batch.wait().into_iter();
             for (item, count) in owners {
-                self.ready.push_back((item, scores.by_ref().take(count).collect()));
+                self.ready
+                    .push_back((item, scores.by_ref().take(count).collect()));
             }
         }
     }

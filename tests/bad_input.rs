@@ -15,9 +15,22 @@ use tempfile::TempDir;
 
 /// A small sharded checkpoint.
 const SHAPE: &[&str] = &[
-    "--shape", "tiny", "--hidden-size", "64", "--intermediate-size", "96",
-    "--num-attention-heads", "2", "--num-key-value-heads", "1", "--head-dim", "32",
-    "--num-hidden-layers", "2", "--shard-bytes", "100000",
+    "--shape",
+    "tiny",
+    "--hidden-size",
+    "64",
+    "--intermediate-size",
+    "96",
+    "--num-attention-heads",
+    "2",
+    "--num-key-value-heads",
+    "1",
+    "--head-dim",
+    "32",
+    "--num-hidden-layers",
+    "2",
+    "--shard-bytes",
+    "100000",
 ];
 
 const SHARD: &str = "model-00002-of-";
@@ -38,7 +51,12 @@ fn shard(dir: &Path) -> PathBuf {
     fs::read_dir(dir)
         .unwrap()
         .map(|entry| entry.unwrap().path())
-        .find(|path| path.file_name().unwrap().to_string_lossy().starts_with(SHARD))
+        .find(|path| {
+            path.file_name()
+                .unwrap()
+                .to_string_lossy()
+                .starts_with(SHARD)
+        })
         .unwrap()
 }
 
@@ -233,7 +251,11 @@ fn spoiled_checkpoints() {
         ),
         (
             "unknown rope scaling",
-            |dir| config(dir, |c| c["rope_scaling"] = json!({"rope_type": "wobble", "factor": 2.0})),
+            |dir| {
+                config(dir, |c| {
+                    c["rope_scaling"] = json!({"rope_type": "wobble", "factor": 2.0})
+                })
+            },
             &["config.json", "wobble"],
         ),
         (
@@ -310,7 +332,11 @@ fn output_directories() {
     let foreign = place.path().join("foreign");
     fs::create_dir(&foreign).unwrap();
     fs::write(foreign.join("thesis.txt"), b"words").unwrap();
-    expect_failure("foreign", &export_to(&foreign), &["foreign", "not a bundle of ours"]);
+    expect_failure(
+        "foreign",
+        &export_to(&foreign),
+        &["foreign", "not a bundle of ours"],
+    );
     assert_eq!(fs::read(foreign.join("thesis.txt")).unwrap(), b"words");
 
     let file = place.path().join("file");
@@ -319,7 +345,11 @@ fn output_directories() {
     assert_eq!(fs::read(&file).unwrap(), b"words");
 
     // Root may write anywhere; a directory under a file cannot be made by anyone.
-    expect_failure("under a file", &export_to(&file.join("bundle")), &["bundle"]);
+    expect_failure(
+        "under a file",
+        &export_to(&file.join("bundle")),
+        &["bundle"],
+    );
 
     // Ours is replaced, and nothing is left beside it.
     let ours = place.path().join("ours");
@@ -347,7 +377,12 @@ fn full_disk() {
         .arg("-c")
         // Without the signal, a write past the limit is an ordinary error.
         .arg("trap '' XFSZ; ulimit -f 2000; exec \"$@\"")
-        .args(["sh", env!("CARGO_BIN_EXE_worldpm-ort"), "export", "--checkpoint"])
+        .args([
+            "sh",
+            env!("CARGO_BIN_EXE_worldpm-ort"),
+            "export",
+            "--checkpoint",
+        ])
         .arg(&checkpoint)
         .arg("--out")
         .arg(&out)
@@ -363,8 +398,16 @@ type SpoilBundle = fn(&Path);
 #[test]
 fn spoiled_bundles() {
     let cases: &[(&str, SpoilBundle, &[&str])] = &[
-        ("no manifest", |dir| fs::remove_file(dir.join("manifest.json")).unwrap(), &["manifest.json"]),
-        ("manifest is not JSON", |dir| fs::write(dir.join("manifest.json"), b"[").unwrap(), &["manifest.json"]),
+        (
+            "no manifest",
+            |dir| fs::remove_file(dir.join("manifest.json")).unwrap(),
+            &["manifest.json"],
+        ),
+        (
+            "manifest is not JSON",
+            |dir| fs::write(dir.join("manifest.json"), b"[").unwrap(),
+            &["manifest.json"],
+        ),
         (
             "another version",
             |dir| {
@@ -385,7 +428,11 @@ fn spoiled_bundles() {
             },
             &["manifest.json"],
         ),
-        ("no stage file", |dir| fs::remove_file(dir.join("stage-01.onnx")).unwrap(), &["stage-01.onnx"]),
+        (
+            "no stage file",
+            |dir| fs::remove_file(dir.join("stage-01.onnx")).unwrap(),
+            &["stage-01.onnx"],
+        ),
         (
             "stage file of another size",
             |dir| fs::write(dir.join("stage-00.onnx"), b"onnx").unwrap(),
@@ -402,7 +449,11 @@ fn spoiled_bundles() {
             },
             &["stage-00.onnx", "SHA-256"],
         ),
-        ("no weights", |dir| fs::remove_file(shard(dir)).unwrap(), &[SHARD]),
+        (
+            "no weights",
+            |dir| fs::remove_file(shard(dir)).unwrap(),
+            &[SHARD],
+        ),
         (
             "weights of another size",
             |dir| fs::write(shard(dir), b"0123456789").unwrap(),
@@ -451,10 +502,20 @@ fn libraries() {
     let old = too_old_library();
     let old = old.path().join("libonnxruntime.so");
     let too_old = run_with_input(
-        &["score", "--model", model, "--ort-lib", old.to_str().unwrap()],
+        &[
+            "score",
+            "--model",
+            model,
+            "--ort-lib",
+            old.to_str().unwrap(),
+        ],
         b"",
     );
-    expect_failure("too old", &too_old, &["libonnxruntime.so", "1.16.3", "1.23"]);
+    expect_failure(
+        "too old",
+        &too_old,
+        &["libonnxruntime.so", "1.16.3", "1.23"],
+    );
 
     let mut command = support::command();
     let output = command
@@ -495,12 +556,24 @@ fn devices() {
         run_with_input(&["score", "--model", model, "--device", device], b"")
     };
     expect_failure("unknown", &score("gpu", model), &["gpu", "cuda:N"]);
-    expect_failure("wrong bundle", &score("cuda:0", model), &["exported for cpu", "--device cuda"]);
+    expect_failure(
+        "wrong bundle",
+        &score("cuda:0", model),
+        &["exported for cpu", "--device cuda"],
+    );
 
     let for_cuda = support::bundle(SHAPE, &["--device", "cuda"]);
     let for_cuda = for_cuda.to_str().unwrap();
-    expect_failure("wrong device", &score("cpu", for_cuda), &["exported for cuda", "--device cpu"]);
-    expect_failure("no CUDA in the library", &score("auto", for_cuda), &["cuda:0", "stage-00"]);
+    expect_failure(
+        "wrong device",
+        &score("cpu", for_cuda),
+        &["exported for cuda", "--device cpu"],
+    );
+    expect_failure(
+        "no CUDA in the library",
+        &score("auto", for_cuda),
+        &["cuda:0", "stage-00"],
+    );
 }
 
 #[test]
@@ -513,12 +586,28 @@ fn records() {
         ("malformed JSON", r#"{"messages": [}"#, &["JSON"]),
         ("not a record", "17", &["expected a record"]),
         ("unknown form", r#"{"text": "a"}"#, &["text", "messages"]),
-        ("two forms", r#"{"messages":[],"chosen":[],"rejected":[]}"#, &["chosen"]),
-        ("unknown role", r#"[{"role":"wizard","content":"a"}]"#, &["wizard", "user"]),
+        (
+            "two forms",
+            r#"{"messages":[],"chosen":[],"rejected":[]}"#,
+            &["chosen"],
+        ),
+        (
+            "unknown role",
+            r#"[{"role":"wizard","content":"a"}]"#,
+            &["wizard", "user"],
+        ),
         ("no role", r#"{"messages":[{"content":"a"}]}"#, &["role"]),
-        ("content is no string", r#"[{"role":"user","content":5}]"#, &["content", "message 0"]),
+        (
+            "content is no string",
+            r#"[{"role":"user","content":5}]"#,
+            &["content", "message 0"],
+        ),
         ("empty conversation", r#"{"messages":[]}"#, &["no messages"]),
-        ("half a pair", r#"{"chosen":[{"role":"user","content":"a"}]}"#, &["rejected"]),
+        (
+            "half a pair",
+            r#"{"chosen":[{"role":"user","content":"a"}]}"#,
+            &["rejected"],
+        ),
         ("wrong type", r#"{"prompt":1,"response":"b"}"#, &["prompt"]),
         ("too long", &long, &["tokens", "200"]),
     ];
@@ -527,14 +616,21 @@ fn records() {
         let strict = ["score", "--model", model, "--max-length", "200"];
         let output = run_with_input(&strict, input.as_bytes());
         expect_failure(name, &output, &[&["line 2"], parts].concat());
-        assert_eq!(support::lines(&output).len(), 1, "{name}: what came before is kept");
+        assert_eq!(
+            support::lines(&output).len(),
+            1,
+            "{name}: what came before is kept"
+        );
 
         let lenient = [&strict[..], &["--keep-going"]].concat();
         let output = run_with_input(&lenient, input.as_bytes());
         assert_eq!(output.status.code(), Some(1), "{name}");
         let lines = support::lines(&output);
         assert_eq!(lines.len(), 3, "{name}: {lines:?}");
-        assert!(lines[0]["score"].is_number() && lines[2]["score"].is_number(), "{name}");
+        assert!(
+            lines[0]["score"].is_number() && lines[2]["score"].is_number(),
+            "{name}"
+        );
         assert!(lines[1].get("score").is_none(), "{name}");
         let message = lines[1]["error"].as_str().unwrap();
         for part in parts {
@@ -547,8 +643,16 @@ fn records() {
 #[test]
 fn templates() {
     let cases: [(&str, &str, &[&str]); 3] = [
-        ("{{ raise_exception('no system here') }}", "raises", &["no system here"]),
-        ("{{ messages[0].content }}<|im_end|>\n", "ends otherwise", &["ends with", "<|endoftext|>"]),
+        (
+            "{{ raise_exception('no system here') }}",
+            "raises",
+            &["no system here"],
+        ),
+        (
+            "{{ messages[0].content }}<|im_end|>\n",
+            "ends otherwise",
+            &["ends with", "<|endoftext|>"],
+        ),
         ("{{ messages[7].content.x.y }}", "fails", &["template"]),
     ];
     for (template, name, parts) in cases {
@@ -602,9 +706,19 @@ fn not_a_number() {
 
 #[test]
 fn usage() {
-    for args in [&["score"][..], &["export", "--out", "x"], &["nonsense"], &["synth", "--shape", "huge", "--out", "x"]] {
+    for args in [
+        &["score"][..],
+        &["export", "--out", "x"],
+        &["nonsense"],
+        &["synth", "--shape", "huge", "--out", "x"],
+    ] {
         let output = run(args);
-        assert_eq!(output.status.code(), Some(2), "{args:?}: {}", stderr(&output));
+        assert_eq!(
+            output.status.code(),
+            Some(2),
+            "{args:?}: {}",
+            stderr(&output)
+        );
     }
     let checkpoint = support::checkpoint(SHAPE);
     let place = tempfile::tempdir().unwrap();

@@ -59,7 +59,11 @@ fn all_forms_give_the_same_scores() {
     for weights in ["reference", "hardlink", "copy"] {
         for stages in ["1", "2", "3"] {
             let out = place.path().join(format!("{weights}-{stages}"));
-            export(&checkpoint, &out, &["--weights", weights, "--stages", stages]);
+            export(
+                &checkpoint,
+                &out,
+                &["--weights", weights, "--stages", stages],
+            );
             assert_eq!(scores(&out), expected, "{weights}, {stages} stages");
             let linked = fs::read_dir(&out)
                 .unwrap()
@@ -75,7 +79,11 @@ fn all_forms_give_the_same_scores() {
         }
     }
     let standard = place.path().join("onnx");
-    export(&checkpoint, &standard, &["--target", "onnx", "--stages", "2"]);
+    export(
+        &checkpoint,
+        &standard,
+        &["--target", "onnx", "--stages", "2"],
+    );
     for (got, expected) in scores(&standard).iter().zip(expected) {
         assert!((got - expected).abs() < 1e-5, "{got}, not {expected}");
     }
@@ -106,8 +114,20 @@ fn kinds_of_checkpoint() {
     let kinds: [&[&str]; 5] = [
         &["--head", "one", "--config-style", "transformers5"],
         &["--head", "one", "--head-bias", "--single-file"],
-        &["--head", "two", "--tie-word-embeddings", "--shard-bytes", "1000000"],
-        &["--head", "two", "--single-file", "--config-style", "transformers5"],
+        &[
+            "--head",
+            "two",
+            "--tie-word-embeddings",
+            "--shard-bytes",
+            "1000000",
+        ],
+        &[
+            "--head",
+            "two",
+            "--single-file",
+            "--config-style",
+            "transformers5",
+        ],
         &["--head", "two", "--pad-token-id", "151643"],
     ];
     let mut seen = Vec::new();
@@ -134,14 +154,19 @@ fn hub_cache_snapshot() {
         let entry = entry.unwrap();
         let blob = format!("b10b{i:04}");
         fs::hard_link(entry.path(), repository.join("blobs").join(&blob)).unwrap();
-        symlink(format!("../../blobs/{blob}"), snapshot.join(entry.file_name())).unwrap();
+        symlink(
+            format!("../../blobs/{blob}"),
+            snapshot.join(entry.file_name()),
+        )
+        .unwrap();
     }
     let expected = scores(&support::bundle(SHAPE, &[]));
     for weights in ["reference", "hardlink", "copy"] {
         let out = cache.path().join(weights);
         export(&snapshot, &out, &["--weights", weights, "--stages", "2"]);
         assert_eq!(scores(&out), expected, "{weights}");
-        let manifest: Value = serde_json::from_slice(&fs::read(out.join("manifest.json")).unwrap()).unwrap();
+        let manifest: Value =
+            serde_json::from_slice(&fs::read(out.join("manifest.json")).unwrap()).unwrap();
         assert_eq!(manifest["source"]["repository"], "Qwen/WorldPM-72B");
         assert_eq!(manifest["source"]["revision"], "0123abc");
     }
@@ -173,7 +198,13 @@ fn moved_weights() {
     let lost = run_with_input(&["score", "--model", model], INPUT);
     assert!(!lost.status.success());
     assert!(support::stderr(&lost).contains("--weights-dir"));
-    let args = ["score", "--model", model, "--weights-dir", after.to_str().unwrap()];
+    let args = [
+        "score",
+        "--model",
+        model,
+        "--weights-dir",
+        after.to_str().unwrap(),
+    ];
     let found = run_with_input(&args, INPUT);
     assert!(found.status.success(), "{}", support::stderr(&found));
 }

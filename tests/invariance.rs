@@ -10,12 +10,22 @@ use std::sync::OnceLock;
 use proptest::prelude::*;
 use worldpm_ort::{Scorer, ScorerOptions, batch::Budget};
 
-const SHAPE: &[&str] = &["--shape", "tiny", "--num-hidden-layers", "4", "--seed", "11"];
+const SHAPE: &[&str] = &[
+    "--shape",
+    "tiny",
+    "--num-hidden-layers",
+    "4",
+    "--seed",
+    "11",
+];
 const LAYERS: usize = 4;
 
 fn scorer(stages: usize, target: &str, budget: Budget) -> Scorer {
     let stages = stages.to_string();
-    let bundle = support::bundle(SHAPE, &["--stages", &stages, "--target", target, "--end-token", ""]);
+    let bundle = support::bundle(
+        SHAPE,
+        &["--stages", &stages, "--target", target, "--end-token", ""],
+    );
     Scorer::open(&bundle, &ScorerOptions::default().with_budget(budget)).unwrap()
 }
 
@@ -28,7 +38,9 @@ fn scorers() -> &'static [Scorer] {
             .iter()
             .zip(budgets)
             .map(|(&stages, (tokens, cells))| {
-                let budget = Budget::default().with_max_tokens(tokens).with_max_cells(cells);
+                let budget = Budget::default()
+                    .with_max_tokens(tokens)
+                    .with_max_cells(cells);
                 scorer(stages, "ort", budget)
             })
             .collect()
@@ -48,7 +60,11 @@ fn sequences() -> impl Strategy<Value = Vec<Vec<u32>>> {
     let token = 0_u32..150_000;
     let stems = prop::collection::vec(prop::collection::vec(token.clone(), 1..120), 1..4);
     let tails = prop::collection::vec(
-        (any::<prop::sample::Index>(), any::<prop::sample::Index>(), prop::collection::vec(token, 0..90)),
+        (
+            any::<prop::sample::Index>(),
+            any::<prop::sample::Index>(),
+            prop::collection::vec(token, 0..90),
+        ),
         1..9,
     );
     (stems, tails).prop_map(|(stems, tails)| {
@@ -89,7 +105,9 @@ proptest! {
 /// Lengths at which matrix kernels change their ways: one row, few rows, whole blocks, long rows.
 #[test]
 fn edge_lengths() {
-    let lengths = [1, 2, 3, 4, 5, 7, 8, 11, 12, 13, 16, 17, 31, 64, 65, 256, 257, 1000, 1500];
+    let lengths = [
+        1, 2, 3, 4, 5, 7, 8, 11, 12, 13, 16, 17, 31, 64, 65, 256, 257, 1000, 1500,
+    ];
     let text: Vec<u32> = (0..1500).map(|i| (i * 7919) % 150_000).collect();
     let sequences: Vec<Vec<u32>> = lengths
         .iter()
@@ -100,7 +118,12 @@ fn edge_lengths() {
         let together = bits(&scorer, &sequences);
         for (sequence, expected) in sequences.iter().zip(together) {
             let alone = bits(&scorer, std::slice::from_ref(sequence))[0];
-            assert_eq!(alone, expected, "target {target}, {} tokens", sequence.len());
+            assert_eq!(
+                alone,
+                expected,
+                "target {target}, {} tokens",
+                sequence.len()
+            );
         }
     }
 }

@@ -16,7 +16,10 @@ use support::{lines, run_ok, run_with_input};
 const SHAPE: &[&str] = &["--shape", "tiny", "--seed", "9"];
 
 fn model() -> String {
-    support::bundle(SHAPE, &["--stages", "2"]).to_str().unwrap().to_owned()
+    support::bundle(SHAPE, &["--stages", "2"])
+        .to_str()
+        .unwrap()
+        .to_owned()
 }
 
 fn score(input: &str) -> Vec<Value> {
@@ -48,7 +51,10 @@ fn the_four_forms_of_a_record() {
     assert!(output[0]["tokens"].as_u64().unwrap() > 5);
     assert_eq!(output[1]["score"], single);
     assert!(output[1].get("id").is_none());
-    assert_eq!((&output[2]["id"], &output[2]["score"]), (&json!(7), &json!(single)));
+    assert_eq!(
+        (&output[2]["id"], &output[2]["score"]),
+        (&json!(7), &json!(single))
+    );
     for pair in &output[3..] {
         assert_eq!(pair["chosen"]["score"], single);
         let chosen = pair["chosen"]["score"].as_f64().unwrap();
@@ -80,9 +86,18 @@ fn order_is_kept_and_files_equal_pipes() {
         assert_eq!(line["id"], i);
     }
     let place = tempfile::tempdir().unwrap();
-    let (from, to) = (place.path().join("in.jsonl"), place.path().join("out.jsonl"));
+    let (from, to) = (
+        place.path().join("in.jsonl"),
+        place.path().join("out.jsonl"),
+    );
     fs::write(&from, &input).unwrap();
-    let args = ["score", "--model", &model(), "--input", from.to_str().unwrap()];
+    let args = [
+        "score",
+        "--model",
+        &model(),
+        "--input",
+        from.to_str().unwrap(),
+    ];
     let output = run_ok(&[&args[..], &["--output", to.to_str().unwrap()]].concat());
     assert!(output.stdout.is_empty());
     let filed: Vec<Value> = fs::read_to_string(to)
@@ -135,7 +150,9 @@ fn a_closed_pipe_is_no_failure() {
         }
     });
     let mut first = String::new();
-    BufReader::new(child.stdout.take().unwrap()).read_line(&mut first).unwrap();
+    BufReader::new(child.stdout.take().unwrap())
+        .read_line(&mut first)
+        .unwrap();
     assert!(first.contains("score"));
     let output = child.wait_with_output().unwrap();
     feeder.join().unwrap();
@@ -181,7 +198,9 @@ fn peak_kilobytes(records: usize) -> u64 {
         if count % 1000 == 0 {
             let text = fs::read_to_string(&status).unwrap();
             let high = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-            peak = high.and_then(|v| v.trim().trim_end_matches(" kB").parse().ok()).unwrap_or(peak);
+            peak = high
+                .and_then(|v| v.trim().trim_end_matches(" kB").parse().ok())
+                .unwrap_or(peak);
         }
     }
     feeder.join().unwrap();

@@ -22,6 +22,7 @@ pub mod graph;
 pub mod manifest;
 pub mod op;
 mod options;
+mod output;
 pub mod pooling;
 pub mod proto;
 pub mod shard;

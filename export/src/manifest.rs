@@ -183,9 +183,15 @@ impl Manifest {
         let value: serde_json::Value = serde_json::from_slice(&text)
             .map_err(|error| fault("", format!("is not JSON: {error}")))?;
         if value.get("format").and_then(|format| format.as_str()) != Some(FORMAT) {
-            return Err(fault("format", format!("is not \"{FORMAT}\"; this is no bundle of ours")));
+            return Err(fault(
+                "format",
+                format!("is not \"{FORMAT}\"; this is no bundle of ours"),
+            ));
         }
-        match value.get("format_version").and_then(serde_json::Value::as_u64) {
+        match value
+            .get("format_version")
+            .and_then(serde_json::Value::as_u64)
+        {
             Some(version) if version == u64::from(FORMAT_VERSION) => {}
             found => {
                 let found = found.map_or_else(|| "missing".to_owned(), |v| v.to_string());
@@ -204,6 +210,14 @@ impl Manifest {
             return Err(fault("stages", "is empty".into()));
         }
         Ok(manifest)
+    }
+
+    /// Whether the directory holds a manifest of ours, of whatever version.
+    pub(crate) fn is_in(dir: &Path) -> bool {
+        fs::read(dir.join(FILE_NAME))
+            .ok()
+            .and_then(|text| serde_json::from_slice::<serde_json::Value>(&text).ok())
+            .is_some_and(|value| value.get("format").and_then(|f| f.as_str()) == Some(FORMAT))
     }
 
     /// The text of the file: the same bytes for the same manifest.

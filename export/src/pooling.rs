@@ -75,7 +75,10 @@ fn special_token(dir: &Path, text: &str) -> Result<Token> {
             path: path.clone(),
             problem: format!("is not a tokenizer: {error}"),
         })?;
-    let token = tokenizer.added_tokens.into_iter().find(|t| t.content == text);
+    let token = tokenizer
+        .added_tokens
+        .into_iter()
+        .find(|t| t.content == text);
     match token {
         Some(AddedToken { id, content }) => Ok(Token { id, text: content }),
         None => Err(Error::Tokenizer {

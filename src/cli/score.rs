@@ -108,9 +108,7 @@ enum Kind {
     Pair,
 }
 
-fn prepare(
-    read: Result<(usize, Record), RecordError>,
-) -> (Entry, Vec<Conversation>) {
+fn prepare(read: Result<(usize, Record), RecordError>) -> (Entry, Vec<Conversation>) {
     let (line, record) = match read {
         Ok(read) => read,
         Err(error) => {
@@ -145,10 +143,7 @@ fn conversation(raw: RawConversation) -> Result<Conversation, ConversationError>
     Conversation::from_value(json!({"messages": messages, "tools": tools}))
 }
 
-fn pair(
-    chosen: RawConversation,
-    rejected: RawConversation,
-) -> Result<(Kind, Vec<Conversation>)> {
+fn pair(chosen: RawConversation, rejected: RawConversation) -> Result<(Kind, Vec<Conversation>)> {
     let chosen = conversation(chosen).context("chosen")?;
     let rejected = conversation(rejected).context("rejected")?;
     Ok((Kind::Pair, vec![chosen, rejected]))
@@ -238,7 +233,11 @@ fn open_input(path: &Path) -> Result<(Input, Progress)> {
         return Ok((Box::new(io::stdin()), Progress::new(None)));
     }
     let file = File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
-    let bytes = file.metadata().ok().filter(|m| m.is_file()).map(|m| m.len());
+    let bytes = file
+        .metadata()
+        .ok()
+        .filter(|m| m.is_file())
+        .map(|m| m.len());
     Ok((Box::new(file), Progress::new(bytes)))
 }
 

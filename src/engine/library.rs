@@ -40,7 +40,9 @@ pub struct OnnxRuntime {
 
 impl fmt::Debug for OnnxRuntime {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("OnnxRuntime").field("path", &self.path).finish_non_exhaustive()
+        f.debug_struct("OnnxRuntime")
+            .field("path", &self.path)
+            .finish_non_exhaustive()
     }
 }
 

@@ -91,11 +91,7 @@ impl<S: Stage> Drop for Pipeline<S> {
 }
 
 /// The life of a stage's thread: until the channel before it is closed and empty.
-fn work<S: Stage>(
-    mut stage: S,
-    from: &Receiver<Job<S::Hidden>>,
-    next: &Sender<Job<S::Hidden>>,
-) {
+fn work<S: Stage>(mut stage: S, from: &Receiver<Job<S::Hidden>>, next: &Sender<Job<S::Hidden>>) {
     let name = stage.name();
     for Job {
         inputs,
@@ -175,7 +171,11 @@ mod tests {
         }
     }
 
-    fn pipeline(stages: usize, delay: Duration, faults: [Option<i64>; 2]) -> (Pipeline<Counter>, Arc<AtomicUsize>) {
+    fn pipeline(
+        stages: usize,
+        delay: Duration,
+        faults: [Option<i64>; 2],
+    ) -> (Pipeline<Counter>, Arc<AtomicUsize>) {
         let live = Arc::new(AtomicUsize::new(stages));
         let stages = (0..stages)
             .map(|index| Counter {
@@ -206,7 +206,11 @@ mod tests {
                 assert_eq!(pending.wait().unwrap(), [(id + stages) as f32]);
             }
             drop(pipeline);
-            assert_eq!(live.load(Ordering::SeqCst), 0, "a stage outlived its pipeline");
+            assert_eq!(
+                live.load(Ordering::SeqCst),
+                0,
+                "a stage outlived its pipeline"
+            );
         }
     }
 

@@ -124,7 +124,9 @@ impl SessionStage {
                 let (_, scores) = scores.try_extract_tensor::<f32>()?;
                 Ok(Flow::Scores(scores.to_vec()))
             }
-            None => Err(ort::Error::new("the graph has no output that is known here")),
+            None => Err(ort::Error::new(
+                "the graph has no output that is known here",
+            )),
         }
     }
 }

@@ -1,8 +1,6 @@
 //! The CUDA provider.
 
-use ort::ep::{
-    self, ArenaExtendStrategy, ExecutionProviderDispatch, cuda::AttentionBackend,
-};
+use ort::ep::{self, ArenaExtendStrategy, ExecutionProviderDispatch, cuda::AttentionBackend};
 
 /// Options of the CUDA provider. Not yet run on a GPU.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -165,7 +165,10 @@ mod tests {
             ("cuda", Ok(Devices::List(vec![cuda(0)]))),
             ("cuda:1, cuda:0", Ok(Devices::List(vec![cuda(1), cuda(0)]))),
             ("gpu", Err(ProviderError::UnknownDevice("gpu".into()))),
-            ("cuda:-1", Err(ProviderError::UnknownDevice("cuda:-1".into()))),
+            (
+                "cuda:-1",
+                Err(ProviderError::UnknownDevice("cuda:-1".into())),
+            ),
             ("", Err(ProviderError::UnknownDevice(String::new()))),
             ("cpu,cuda:0", Err(ProviderError::Mixed("cpu,cuda:0".into()))),
         ];

@@ -15,10 +15,11 @@ pub(super) fn call_method(
     method: &str,
     args: &[Value],
 ) -> Result<Value, Error> {
-    if let Some(text) = value.as_str() {
-        if let Some(result) = string_method(text, method, args) {
-            return result;
-        }
+    let own = value
+        .as_str()
+        .and_then(|text| string_method(text, method, args));
+    if let Some(result) = own {
+        return result;
     }
     pycompat::unknown_method_callback(state, value, method, args)
 }

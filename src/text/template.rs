@@ -3,7 +3,7 @@
 //! The engine is minijinja with the settings of `transformers`' Jinja environment; `pystr` and `json` put in what
 //! Python does otherwise. Not there, and an error in a template that uses it: the `%` operator on text, the filters
 //! `wordcount`, `wordwrap`, `filesizeformat`, `forceescape`, `pprint`, `random`, `striptags`, `urlize`, `xmlattr`, and
-//! the function `lipsum`.
+//! the functions `cycler` and `lipsum`.
 
 use std::error::Error as _;
 use std::fmt;
@@ -71,7 +71,6 @@ impl ChatTemplates {
         environment.add_filter("escape", escape);
         environment.add_filter("e", escape);
         environment.add_function("joiner", minijinja_contrib::globals::joiner);
-        environment.add_function("cycler", minijinja_contrib::globals::cycler);
         environment.add_test("sequence", is_sequence);
         environment.add_test("iterable", is_iterable);
         environment.add_function("raise_exception", raise_exception);

@@ -1,6 +1,6 @@
 //! What the integration tests share: the command, and small checkpoints and bundles made with it.
 
-#![allow(dead_code, clippy::unwrap_used)]
+#![allow(dead_code, unreachable_pub, clippy::unwrap_used)]
 
 use std::{
     fs,

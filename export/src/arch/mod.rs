@@ -139,8 +139,7 @@ pub(crate) fn build_stage(
 
     if last {
         let scale = weights.get(b, qwen2::NORM, &[hidden])?;
-        let normed =
-            onnx::rms_normalization(b, "norm", &hidden_states, &scale, epsilon(config))?;
+        let normed = onnx::rms_normalization(b, "norm", &hidden_states, &scale, epsilon(config))?;
         let scores = head(config.architecture).apply(b, &mut weights, &normed, labels)?;
         b.output(&scores, names::SCORES)?;
     } else {

@@ -29,7 +29,13 @@ impl RotaryTables {
             let half = inverse_frequencies.len() as u64;
             let inv_freq = b.constant_f32("inv_freq", &[1, half], inverse_frequencies)?;
             let positions = cast(b, "positions", position_ids, ElementType::Float)?;
-            let column = reshape(b, "column", &positions, &[-1, 1], vec![TOKENS, Dim::Fixed(1)])?;
+            let column = reshape(
+                b,
+                "column",
+                &positions,
+                &[-1, 1],
+                vec![TOKENS, Dim::Fixed(1)],
+            )?;
             let angles = outer(b, "angles", &column, &inv_freq)?;
             let table = |b: &mut GraphBuilder, name: &str, value: Value| -> Result<Value> {
                 let value = cast(b, &format!("{name}/cast"), &value, element)?;
@@ -64,7 +70,13 @@ impl RotaryTables {
             let batch = vec![Dim::Fixed(1), TOKENS, Dim::Fixed(width)];
             let x = reshape(b, "batch", x, &[1, -1, signed], batch)?;
             let x = rotary_embedding(b, "rotary", &x, &self.cos, &self.sin, heads)?;
-            reshape(b, "flat", &x, &[-1, signed], vec![TOKENS, Dim::Fixed(width)])
+            reshape(
+                b,
+                "flat",
+                &x,
+                &[-1, signed],
+                vec![TOKENS, Dim::Fixed(width)],
+            )
         })
     }
 }
@@ -94,7 +106,10 @@ mod tests {
         assert_eq!(f[0], 1.0);
         for pair in f.windows(2) {
             let ratio = f64::from(pair[1]) / f64::from(pair[0]);
-            assert!((ratio - 10_000f64.powf(-1.0 / 32.0)).abs() < 1e-6, "{ratio}");
+            assert!(
+                (ratio - 10_000f64.powf(-1.0 / 32.0)).abs() < 1e-6,
+                "{ratio}"
+            );
         }
     }
 }

@@ -45,12 +45,7 @@ impl<'a> Weights<'a> {
     }
 
     /// The tensor in the type that the graph computes in.
-    pub(crate) fn get(
-        &mut self,
-        b: &mut GraphBuilder,
-        name: &str,
-        shape: &[u64],
-    ) -> Result<Value> {
+    pub(crate) fn get(&mut self, b: &mut GraphBuilder, name: &str, shape: &[u64]) -> Result<Value> {
         self.get_as(b, name, shape, self.compute)
     }
 

@@ -8,8 +8,8 @@ mod dump;
 mod model;
 mod value;
 
-pub(crate) use builder::Operator;
 pub use builder::GraphBuilder;
+pub(crate) use builder::Operator;
 pub(crate) use model::Attribute;
 pub use model::{ExternalData, Graph};
 pub use value::{Dim, Value};

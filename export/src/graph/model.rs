@@ -8,8 +8,8 @@ use super::{Dim, MICROSOFT_DOMAIN, Value};
 use crate::{
     error::{Error, Result},
     proto::{
-        AttributeKind, AttributeProto, DimensionProto, GraphProto, IR_VERSION,
-        ModelProto, NodeProto, OPSET, OperatorSetIdProto, StringStringEntryProto, TensorProto,
+        AttributeKind, AttributeProto, DimensionProto, GraphProto, IR_VERSION, ModelProto,
+        NodeProto, OPSET, OperatorSetIdProto, StringStringEntryProto, TensorProto,
         TensorShapeProto, TensorTypeProto, TypeProto, ValueInfoProto,
     },
 };
@@ -142,13 +142,19 @@ impl Graph {
         for node in &self.nodes {
             for input in node.inputs.iter().flatten() {
                 if !defined.contains(&**input) {
-                    return fault(&node.name, format!("input {input} is not defined before it"));
+                    return fault(
+                        &node.name,
+                        format!("input {input} is not defined before it"),
+                    );
                 }
                 used.insert(input);
             }
             for output in &node.outputs {
                 if !defined.insert(output.name()) {
-                    return fault(&node.name, format!("output {} exists already", output.name()));
+                    return fault(
+                        &node.name,
+                        format!("output {} exists already", output.name()),
+                    );
                 }
             }
         }
@@ -174,7 +180,11 @@ impl Graph {
     #[must_use]
     pub fn to_onnx(&self) -> Vec<u8> {
         let mut opset_import = vec![opset("", OPSET)];
-        if self.nodes.iter().any(|node| node.domain == MICROSOFT_DOMAIN) {
+        if self
+            .nodes
+            .iter()
+            .any(|node| node.domain == MICROSOFT_DOMAIN)
+        {
             opset_import.push(opset(MICROSOFT_DOMAIN, 1));
         }
         ModelProto {
@@ -184,7 +194,11 @@ impl Graph {
             graph: Some(GraphProto {
                 node: self.nodes.iter().map(Node::to_proto).collect(),
                 name: Some(self.name.clone()),
-                initializer: self.initializers.iter().map(Initializer::to_proto).collect(),
+                initializer: self
+                    .initializers
+                    .iter()
+                    .map(Initializer::to_proto)
+                    .collect(),
                 input: self.inputs.iter().map(value_info).collect(),
                 output: self.outputs.iter().map(value_info).collect(),
                 value_info: self.inner_values().map(value_info).collect(),

@@ -56,7 +56,10 @@ pub fn group_query_attention(
     ];
     let attributes = vec![
         ("do_rotary", Attribute::Int(0)),
-        ("kv_num_heads", Attribute::Int(heads.key_value.cast_signed())),
+        (
+            "kv_num_heads",
+            Attribute::Int(heads.key_value.cast_signed()),
+        ),
         ("num_heads", Attribute::Int(heads.query.cast_signed())),
     ];
     // The two caches must be declared as outputs even though nothing reads them.

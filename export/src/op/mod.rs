@@ -37,7 +37,10 @@ fn misfit<T>(node: &str, operands: &[&Value], expected: &str) -> Result<T> {
     let operands: Vec<String> = operands.iter().map(ToString::to_string).collect();
     Err(Error::Graph {
         node: node.to_owned(),
-        problem: format!("operands {} do not fit: expected {expected}", operands.join("; ")),
+        problem: format!(
+            "operands {} do not fit: expected {expected}",
+            operands.join("; ")
+        ),
     })
 }
 

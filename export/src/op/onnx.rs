@@ -34,7 +34,13 @@ fn binary(
     }
     let out = ("", x.element(), x.shape().to_vec());
     single(
-        b.node(name, Operator::onnx(op), &[Some(x), Some(y)], vec![], vec![out])?,
+        b.node(
+            name,
+            Operator::onnx(op),
+            &[Some(x), Some(y)],
+            vec![],
+            vec![out],
+        )?,
         name,
     )
 }
@@ -116,7 +122,13 @@ pub fn cast(b: &mut GraphBuilder, name: &str, x: &Value, to: ElementType) -> Res
     let out = ("", to, x.shape().to_vec());
     let attributes = vec![("to", Attribute::Int(i64::from(to as i32)))];
     single(
-        b.node(name, Operator::onnx("Cast"), &[Some(x)], attributes, vec![out])?,
+        b.node(
+            name,
+            Operator::onnx("Cast"),
+            &[Some(x)],
+            attributes,
+            vec![out],
+        )?,
         name,
     )
 }
@@ -160,7 +172,13 @@ pub fn gather(b: &mut GraphBuilder, name: &str, table: &Value, indices: &Value) 
     let attributes = vec![("axis", Attribute::Int(0))];
     let inputs = [Some(table), Some(indices)];
     single(
-        b.node(name, Operator::onnx("Gather"), &inputs, attributes, vec![out])?,
+        b.node(
+            name,
+            Operator::onnx("Gather"),
+            &inputs,
+            attributes,
+            vec![out],
+        )?,
         name,
     )
 }
@@ -180,7 +198,8 @@ pub fn gemm(
     let (&[n, input], &[output, input_of_weight]) = (x.shape(), weight.shape()) else {
         return misfit(name, &[x, weight], expected);
     };
-    let bias_fits = bias.is_none_or(|bias| bias.shape() == [output] && bias.element() == x.element());
+    let bias_fits =
+        bias.is_none_or(|bias| bias.shape() == [output] && bias.element() == x.element());
     if input != input_of_weight || x.element() != weight.element() || !bias_fits {
         return misfit(name, &[x, weight], expected);
     }
@@ -218,7 +237,13 @@ pub fn rms_normalization(
     let out = ("", x.element(), x.shape().to_vec());
     let inputs = [Some(x), Some(scale)];
     single(
-        b.node(name, Operator::onnx("RMSNormalization"), &inputs, attributes, vec![out])?,
+        b.node(
+            name,
+            Operator::onnx("RMSNormalization"),
+            &inputs,
+            attributes,
+            vec![out],
+        )?,
         name,
     )
 }
@@ -257,7 +282,13 @@ pub fn rotary_embedding(
     let out = ("", x.element(), x.shape().to_vec());
     let inputs = [Some(x), Some(cos), Some(sin)];
     single(
-        b.node(name, Operator::onnx("RotaryEmbedding"), &inputs, attributes, vec![out])?,
+        b.node(
+            name,
+            Operator::onnx("RotaryEmbedding"),
+            &inputs,
+            attributes,
+            vec![out],
+        )?,
         name,
     )
 }
@@ -278,13 +309,22 @@ pub fn attention(
     check_attention(name, query, key, value, heads)?;
     let attributes = vec![
         ("is_causal", Attribute::Int(1)),
-        ("kv_num_heads", Attribute::Int(heads.key_value.cast_signed())),
+        (
+            "kv_num_heads",
+            Attribute::Int(heads.key_value.cast_signed()),
+        ),
         ("q_num_heads", Attribute::Int(heads.query.cast_signed())),
     ];
     let out = ("", query.element(), query.shape().to_vec());
     let inputs = [Some(query), Some(key), Some(value)];
     single(
-        b.node(name, Operator::onnx("Attention"), &inputs, attributes, vec![out])?,
+        b.node(
+            name,
+            Operator::onnx("Attention"),
+            &inputs,
+            attributes,
+            vec![out],
+        )?,
         name,
     )
 }

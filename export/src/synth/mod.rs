@@ -3,7 +3,6 @@
 
 mod config;
 mod layout;
-mod output;
 #[cfg(test)]
 mod tests;
 mod values;
@@ -18,8 +17,8 @@ use serde_json::Value;
 use crate::checkpoint::CONFIG_FILE;
 use crate::checkpoint::index::INDEX_FILE;
 use crate::error::{Error, Result};
+use crate::output::{StagedDir, output_error, write_file};
 use layout::{ELEMENT_BYTES, Shard};
-use output::{StagedDir, output_error, write_file};
 
 /// The real Qwen2.5 tokenizer. It is part of the program so that a checkpoint
 /// can be made wherever the program is installed.

@@ -13,8 +13,8 @@ use rand_chacha::rand_core::{Rng, SeedableRng};
 use sha2::{Digest, Sha256};
 
 use super::layout::{ELEMENT_BYTES, Shard, Tensor};
-use super::output::output_error;
 use crate::error::{Error, Result};
+use crate::output::output_error;
 
 /// What one worker makes at a time; memory is this times the number of cores.
 const CHUNK_BYTES: u64 = 4 << 20;

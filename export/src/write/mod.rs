@@ -1,12 +1,11 @@
 //! Puts a bundle on disk: all of it or nothing.
 
-mod dir;
 mod text;
 mod weight_files;
 
 pub use weight_files::header_sha256;
 
-use std::{collections::BTreeSet, path::Path};
+use std::{collections::BTreeSet, fs, path::Path};
 
 use sha2::{Digest, Sha256};
 
@@ -17,12 +16,11 @@ use crate::{
     graph::{Graph, Value},
     manifest::{self, FORMAT, FORMAT_VERSION, Manifest, Model, Source, Stage, TensorInfo},
     options::{Device, ExportOptions},
+    output::{StagedDir, write_file},
     pooling,
     proto::ElementType,
     shard,
 };
-
-pub(crate) use dir::OutputDir;
 
 /// Lowest ONNX Runtime that has every operator in use on the CPU.
 const MIN_ORT_VERSION: &str = "1.23";
@@ -45,7 +43,11 @@ pub fn export(checkpoint: &Checkpoint, out: &Path, options: &ExportOptions) -> R
     let (pooling, end_token) = pooling::resolve(checkpoint, options)?;
     let text_files = text::collect(checkpoint.dir())?;
 
-    let output = OutputDir::create(out)?;
+    let output = StagedDir::new_or_replacing(
+        out,
+        Manifest::is_in,
+        "it is not a bundle of ours; remove it, or choose another directory",
+    )?;
     let weights = weight_files::place(checkpoint, options, &output)?;
     let locations: Vec<String> = weights.files.iter().map(|file| file.name.clone()).collect();
 
@@ -75,7 +77,7 @@ pub fn export(checkpoint: &Checkpoint, out: &Path, options: &ExportOptions) -> R
         source: Source {
             repository,
             revision,
-            config_sha256: sha256_hex(&dir::read(&checkpoint.dir().join("config.json"))?),
+            config_sha256: sha256_hex(&read(&checkpoint.dir().join("config.json"))?),
         },
         model: Model {
             architecture: config.architecture.to_string(),
@@ -99,7 +101,10 @@ pub fn export(checkpoint: &Checkpoint, out: &Path, options: &ExportOptions) -> R
         end_token,
         max_length: config.max_position_embeddings,
     };
-    output.write(manifest::FILE_NAME, &manifest.to_json()?)?;
+    write_file(
+        &output.path().join(manifest::FILE_NAME),
+        manifest.to_json()?,
+    )?;
     output.commit()?;
     Ok(manifest)
 }
@@ -141,10 +146,10 @@ fn plan_stages(checkpoint: &Checkpoint, stages: usize) -> Result<Vec<std::ops::R
     shard::divide(&layers, before, after, stages)
 }
 
-fn write_stage(output: &OutputDir, spec: &StageSpec, graph: &Graph) -> Result<Stage> {
+fn write_stage(output: &StagedDir, spec: &StageSpec, graph: &Graph) -> Result<Stage> {
     let bytes = graph.to_onnx();
     let name = format!("{}.onnx", spec.name);
-    output.write(&name, &bytes)?;
+    write_file(&output.path().join(&name), &bytes)?;
     Ok(Stage {
         graph: name,
         bytes: bytes.len() as u64,
@@ -167,9 +172,10 @@ fn tensor_info(value: &Value) -> TensorInfo {
 /// A tensor that no stage uses means that the model is not what its configuration says.
 fn refuse_extra_tensors(checkpoint: &Checkpoint, used: &BTreeSet<String>) -> Result<()> {
     let config = checkpoint.config();
-    let extra = checkpoint.tensors().iter().find(|(name, _)| {
-        !used.contains(*name) && !arch::is_harmless(name)
-    });
+    let extra = checkpoint
+        .tensors()
+        .iter()
+        .find(|(name, _)| !used.contains(*name) && !arch::is_harmless(name));
     let Some((name, entry)) = extra else {
         return Ok(());
     };
@@ -182,6 +188,11 @@ fn refuse_extra_tensors(checkpoint: &Checkpoint, used: &BTreeSet<String>) -> Res
             config.architecture, config.num_hidden_layers
         ),
     })
+}
+
+/// Reads a whole file.
+fn read(path: &Path) -> Result<Vec<u8>> {
+    fs::read(path).map_err(|source| Error::io("read", path, source))
 }
 
 pub(crate) fn sha256_hex(bytes: &[u8]) -> String {

@@ -2,10 +2,11 @@
 
 use std::path::Path;
 
-use super::{OutputDir, dir::read, sha256_hex};
+use super::{read, sha256_hex};
 use crate::{
     error::{Error, Result},
     manifest::{Text, TextFile},
+    output::{StagedDir, write_file},
 };
 
 const TOKENIZER: &str = "tokenizer.json";
@@ -52,14 +53,14 @@ pub(super) fn collect(dir: &Path) -> Result<Vec<(&'static str, Vec<u8>)>> {
 
 /// Puts the files into the bundle.
 pub(super) fn write(
-    output: &OutputDir,
+    output: &StagedDir,
     files: &[(&'static str, Vec<u8>)],
     system_marker: bool,
 ) -> Result<Text> {
     let files = files
         .iter()
         .map(|(name, bytes)| {
-            output.write(name, bytes)?;
+            write_file(&output.path().join(name), bytes)?;
             Ok(TextFile {
                 name: (*name).into(),
                 sha256: sha256_hex(bytes),

@@ -8,19 +8,20 @@ use std::{
 
 use sha2::{Digest, Sha256};
 
-use super::{OutputDir, hex};
+use super::hex;
 use crate::{
     checkpoint::{Checkpoint, DataFile},
     error::{Error, Result},
     manifest::{WeightFile, Weights},
     options::{ExportOptions, WeightsMode},
+    output::{StagedDir, output_error},
 };
 
 /// Places the weights of `checkpoint` and describes them, in the order of [`Checkpoint::files`].
 pub(super) fn place(
     checkpoint: &Checkpoint,
     options: &ExportOptions,
-    output: &OutputDir,
+    output: &StagedDir,
 ) -> Result<Weights> {
     let files = checkpoint.files();
     let directory = match options.weights {
@@ -60,9 +61,8 @@ pub(super) fn place(
 /// Repository and revision, when `dir` is a snapshot in a Hugging Face cache
 /// (`models--OWNER--NAME/snapshots/REVISION`).
 pub(super) fn hub_origin(dir: &Path) -> (Option<String>, Option<String>) {
-    let named = |path: Option<&Path>| -> Option<String> {
-        Some(path?.file_name()?.to_str()?.to_owned())
-    };
+    let named =
+        |path: Option<&Path>| -> Option<String> { Some(path?.file_name()?.to_str()?.to_owned()) };
     let snapshots = dir.parent();
     if named(snapshots).as_deref() != Some("snapshots") {
         return (None, None);
@@ -108,7 +108,7 @@ fn utf8(path: &Path) -> Result<&str> {
     })
 }
 
-fn link(file: &DataFile, output: &OutputDir) -> Result<String> {
+fn link(file: &DataFile, output: &StagedDir) -> Result<String> {
     fs::hard_link(&file.path, output.path().join(&file.name)).map_err(|error| Error::Output {
         path: output.path().join(&file.name),
         problem: format!(
@@ -120,14 +120,14 @@ fn link(file: &DataFile, output: &OutputDir) -> Result<String> {
     Ok(file.name.clone())
 }
 
-fn copy(file: &DataFile, output: &OutputDir) -> Result<String> {
+fn copy(file: &DataFile, output: &StagedDir) -> Result<String> {
     let fill = || -> io::Result<()> {
         let mut from = File::open(&file.path)?;
         let mut to = File::create(output.path().join(&file.name))?;
         io::copy(&mut from, &mut to)?;
         to.sync_all()
     };
-    fill().map_err(|error| output.fault(&file.name, &error))?;
+    fill().map_err(|error| output_error(&output.path().join(&file.name), "copy to it", &error))?;
     Ok(file.name.clone())
 }
 

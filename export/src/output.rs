@@ -1,4 +1,6 @@
 //! An output directory that appears whole or not at all.
+//!
+//! It is filled under a temporary name beside its final one and renamed when it is complete.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -16,6 +18,8 @@ pub(crate) struct StagedDir {
     temp: TempDir,
     out: PathBuf,
     parents: CreatedParents,
+    /// Whether something of ours stands at `out` that the new directory takes the place of.
+    replaces: bool,
 }
 
 impl StagedDir {
@@ -25,7 +29,20 @@ impl StagedDir {
     /// # Errors
     /// [`Error::Output`] when `out` is taken, or its parent cannot be written.
     pub(crate) fn new(out: &Path) -> Result<Self> {
-        let out = free_path(out)?;
+        Self::new_or_replacing(out, |_| false, "remove it, or choose another directory")
+    }
+
+    /// As [`StagedDir::new`], but a directory that `is_ours` is replaced when the new one is complete. `hint` says what
+    /// to do about any other.
+    ///
+    /// # Errors
+    /// [`Error::Output`] when `out` is taken, or its parent cannot be written.
+    pub(crate) fn new_or_replacing(
+        out: &Path,
+        is_ours: impl Fn(&Path) -> bool,
+        hint: &str,
+    ) -> Result<Self> {
+        let (out, replaces) = free_path(out, is_ours, hint)?;
         let (Some(name), Some(parent)) = (out.file_name(), out.parent()) else {
             return Err(Error::Output {
                 path: out,
@@ -46,7 +63,12 @@ impl StagedDir {
         let temp = builder
             .tempdir_in(parent)
             .map_err(|e| output_error(parent, "make a directory in it", &e))?;
-        Ok(Self { temp, out, parents })
+        Ok(Self {
+            temp,
+            out,
+            parents,
+            replaces,
+        })
     }
 
     /// Where to write.
@@ -59,13 +81,30 @@ impl StagedDir {
     /// # Errors
     /// [`Error::Output`] when that name was taken in the meantime.
     pub(crate) fn commit(self) -> Result<()> {
-        fs::rename(self.temp.path(), &self.out)
-            .map_err(|e| output_error(&self.out, "give the finished directory this name", &e))?;
+        let fault = |e| output_error(&self.out, "give the finished directory this name", &e);
+        if self.replaces {
+            replace(self.temp.path(), &self.out).map_err(fault)?;
+        } else {
+            fs::rename(self.temp.path(), &self.out).map_err(fault)?;
+        }
         // Its old name is gone, so there is nothing left to remove.
         let _ = self.temp.keep();
         self.parents.keep();
         Ok(())
     }
+}
+
+/// Puts `new` in the place of `old`. When that fails, `old` is back where it was.
+fn replace(new: &Path, old: &Path) -> std::io::Result<()> {
+    let beside = tempfile::Builder::new()
+        .prefix(".replaced-")
+        .tempdir_in(old.parent().unwrap_or(Path::new(".")))?;
+    let aside = beside.path().join("old");
+    fs::rename(old, &aside)?;
+    fs::rename(new, old).or_else(|error| {
+        fs::rename(&aside, old)?;
+        Err(error)
+    })
 }
 
 /// Writes a whole file of the output.
@@ -93,29 +132,34 @@ pub(crate) fn output_error(path: &Path, action: &str, error: &std::io::Error) ->
     }
 }
 
-/// `out` with an existing link resolved, when nothing of value is there.
-fn free_path(out: &Path) -> Result<PathBuf> {
-    let taken = |problem: &str| {
+/// `out` with an existing link resolved, when nothing of value is there; and whether what is there is replaced.
+fn free_path(out: &Path, is_ours: impl Fn(&Path) -> bool, hint: &str) -> Result<(PathBuf, bool)> {
+    let taken = |problem: String| {
         Err(Error::Output {
             path: out.to_owned(),
-            problem: problem.to_owned(),
+            problem,
         })
     };
     if fs::symlink_metadata(out).is_err_and(|e| e.kind() == ErrorKind::NotFound) {
-        return Ok(out.to_owned());
+        return Ok((out.to_owned(), false));
     }
     match fs::metadata(out) {
-        Ok(metadata) if !metadata.is_dir() => return taken("exists and is not a directory"),
+        Ok(metadata) if !metadata.is_dir() => {
+            return taken("exists and is not a directory".to_owned());
+        }
         Ok(_) => {}
         Err(e) => return Err(output_error(out, "open it", &e)),
     }
     let mut entries = fs::read_dir(out).map_err(|e| output_error(out, "open it", &e))?;
-    if entries.next().is_some() {
-        return taken("exists and is not empty: remove it, or choose another directory");
+    let replaces = entries.next().is_some();
+    if replaces && !is_ours(out) {
+        return taken(format!("exists and is not empty: {hint}"));
     }
     // Renaming onto a link would fail, and `.` has no name to rename onto.
-    out.canonicalize()
-        .map_err(|e| output_error(out, "open it", &e))
+    let path = out
+        .canonicalize()
+        .map_err(|e| output_error(out, "open it", &e))?;
+    Ok((path, replaces))
 }
 
 /// The parent directories that were made for an output; removed again unless kept.
@@ -189,6 +233,25 @@ mod tests {
         let out = root.path().join("out");
         fs::create_dir(&out).unwrap();
         StagedDir::new(&out.join(".")).unwrap().commit().unwrap();
+        assert_eq!(names(root.path()), ["out"]);
+    }
+
+    #[test]
+    fn ours_is_replaced_only_by_a_whole_one() {
+        let root = tempfile::tempdir().unwrap();
+        let out = root.path().join("out");
+        fs::create_dir(&out).unwrap();
+        fs::write(out.join("ours"), "old").unwrap();
+        let ours = |path: &Path| path.join("ours").exists();
+        let stage = || StagedDir::new_or_replacing(&out, ours, "").unwrap();
+
+        drop(stage());
+        assert_eq!(fs::read_to_string(out.join("ours")).unwrap(), "old");
+
+        let staged = stage();
+        write_file(&staged.path().join("new"), "text").unwrap();
+        staged.commit().unwrap();
+        assert_eq!(names(&out), ["new"]);
         assert_eq!(names(root.path()), ["out"]);
     }
 
