@@ -600,7 +600,7 @@ fn records() {
         (
             "content is no string",
             r#"[{"role":"user","content":5}]"#,
-            &["content", "message 0"],
+            &["messages[0].content", "a number"],
         ),
         ("empty conversation", r#"{"messages":[]}"#, &["no messages"]),
         (

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::options::Budget;
-use super::prefix::{Distinct, common_prefix};
+use super::prefix::{Distinct, columns, common_prefix};
 
 /// How many attention cells, times the row length they attend over, cost as
 /// much as one token in the linear layers.
@@ -44,7 +44,7 @@ pub(super) fn cut(
             longest = longest.max(runs.lengths[start]);
             let tokens = runs.tokens(start, end);
             let rows = runs.rows(start, end);
-            let cells = rows.saturating_mul(longest);
+            let cells = rows.saturating_mul(columns(longest));
             // One row cannot be split, and what lies on it comes for free.
             if rows > 1 && (tokens > budget.max_tokens || cells > budget.max_cells) {
                 break;

@@ -18,7 +18,7 @@ pub struct PackInputs {
     pub row_tokens: Vec<i64>,
     /// `B`.
     pub rows: usize,
-    /// `S`, the length of the longest row.
+    /// `S`, the length of the longest row, padded to an even number.
     pub columns: usize,
     /// `[T]`: the flattened cell `b × S + s` where each token's attention output
     /// is read back; of the rows it is in, the first.

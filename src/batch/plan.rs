@@ -30,7 +30,7 @@ pub struct Pack {
     pub tokens: usize,
     /// Attention rows `B`.
     pub rows: usize,
-    /// Length of the longest row, `S`.
+    /// Length of the longest row, padded to an even number: `S`.
     pub columns: usize,
 }
 

@@ -60,6 +60,19 @@ impl<'a> Sorted<'a> {
     }
 }
 
+/// Rows of attention are padded to a multiple of this.
+///
+/// ONNX Runtime's attention on the CPU works through a row in blocks of queries, and a matrix
+/// product of a single row takes another kernel, which rounds differently. With an even number of
+/// queries no block is left with one, so a score does not depend on the lengths it is computed
+/// beside.
+pub(super) const ROW_ALIGNMENT: usize = 2;
+
+/// Columns of attention rows of which the longest has `longest` tokens.
+pub(super) fn columns(longest: usize) -> usize {
+    longest.next_multiple_of(ROW_ALIGNMENT)
+}
+
 /// The size of the tensors that a set of sequences needs.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Shape {
@@ -67,7 +80,7 @@ pub(super) struct Shape {
     pub(super) tokens: usize,
     /// Trie leaves.
     pub(super) rows: usize,
-    /// The longest row.
+    /// The longest row, padded to [`ROW_ALIGNMENT`].
     pub(super) columns: usize,
     /// The rows' lengths together: the attention cells that are not padding.
     pub(super) filled_cells: usize,
@@ -81,7 +94,7 @@ impl Shape {
         for tokens in sequences {
             let shared = common_prefix(previous, tokens);
             shape.tokens += tokens.len() - shared;
-            shape.columns = shape.columns.max(tokens.len());
+            shape.columns = shape.columns.max(columns(tokens.len()));
             // One that extends its predecessor takes over that one's row.
             if shared == previous.len() && !previous.is_empty() {
                 shape.filled_cells += tokens.len() - previous.len();
@@ -144,14 +157,14 @@ mod tests {
             (shape.tokens, shape.rows, shape.columns, shape.filled_cells)
         };
         assert_eq!(shape(&[]), (0, 0, 0, 0));
-        assert_eq!(shape(&[&[5]]), (1, 1, 1, 1));
-        assert_eq!(shape(&[&[1, 2, 3], &[1, 2, 4]]), (4, 2, 3, 6));
-        assert_eq!(shape(&[&[1, 2, 3], &[1, 2, 3]]), (3, 1, 3, 3), "duplicate");
+        assert_eq!(shape(&[&[5]]), (1, 1, 2, 1));
+        assert_eq!(shape(&[&[1, 2, 3], &[1, 2, 4]]), (4, 2, 4, 6));
+        assert_eq!(shape(&[&[1, 2, 3], &[1, 2, 3]]), (3, 1, 4, 3), "duplicate");
         assert_eq!(
             shape(&[&[1], &[1, 2], &[1, 2, 3]]),
-            (3, 1, 3, 3),
+            (3, 1, 4, 3),
             "prefixes"
         );
-        assert_eq!(shape(&[&[9, 1, 2], &[1], &[9, 1, 3], &[9]]), (5, 3, 3, 7));
+        assert_eq!(shape(&[&[9, 1, 2], &[1], &[9, 1, 3], &[9]]), (5, 3, 4, 7));
     }
 }

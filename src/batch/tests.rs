@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 
 use proptest::prelude::*;
 
+use super::prefix::ROW_ALIGNMENT;
 use super::*;
 
 type Sequences = Vec<Vec<u32>>;
@@ -65,7 +66,8 @@ fn check_inputs(inputs: &PackInputs, sequences: &[Vec<u32>], members: &[usize]) 
     assert_eq!(inputs.token_cells.len(), tokens);
     assert_eq!(inputs.row_tokens.len(), inputs.rows * inputs.columns);
     assert_eq!(lengths.len(), inputs.rows);
-    assert_eq!(lengths.iter().max(), Some(&inputs.columns));
+    let longest = *lengths.iter().max().unwrap();
+    assert_eq!(inputs.columns, longest.next_multiple_of(ROW_ALIGNMENT));
     assert_eq!(inputs.total_sequence_length as usize, inputs.columns);
     assert_eq!(inputs.score_tokens.len(), members.len());
 

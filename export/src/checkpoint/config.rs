@@ -5,11 +5,10 @@ use std::path::Path;
 
 use serde_json::{Map, Value};
 
+use super::fields::{Fields, MAX_SIZE, kind};
 use super::read_text;
 use crate::error::{Error, Result};
 
-/// Larger sizes are refused, so that products of two of them, in bytes, cannot overflow.
-const MAX_SIZE: u64 = 1 << 28;
 /// More layers are refused: each costs names and graph nodes before a weight is looked at.
 const MAX_LAYERS: usize = 1 << 16;
 /// A real `config.json` has a few KB.
@@ -430,102 +429,6 @@ fn num_labels(fields: &Fields<'_>) -> Result<Option<usize>> {
             format!("is {declared}, but `id2label` has {count} entries"),
         )),
         _ => Ok(Some(count)),
-    }
-}
-
-/// One JSON object of the file; null counts as absent, as it does for `transformers`.
-struct Fields<'a> {
-    path: &'a Path,
-    prefix: &'static str,
-    map: &'a Map<String, Value>,
-}
-
-impl<'a> Fields<'a> {
-    fn error(&self, field: &str, problem: impl Into<String>) -> Error {
-        Error::Config {
-            path: self.path.to_owned(),
-            field: match self.prefix {
-                "" => field.to_owned(),
-                prefix => format!("{prefix}.{field}"),
-            },
-            problem: problem.into(),
-        }
-    }
-
-    fn unsupported(&self, what: String, hint: String) -> Error {
-        Error::Unsupported {
-            what: format!("{}: {what}", self.path.display()),
-            hint,
-        }
-    }
-
-    fn get(&self, name: &str) -> Option<&'a Value> {
-        self.map.get(name).filter(|value| !value.is_null())
-    }
-
-    fn required(&self, name: &str) -> Result<&'a Value> {
-        self.get(name)
-            .ok_or_else(|| self.error(name, "is missing; the model needs it"))
-    }
-
-    fn size(&self, name: &str) -> Result<usize> {
-        let value = self.required(name)?;
-        value
-            .as_u64()
-            .filter(|size| (1..=MAX_SIZE).contains(size))
-            .and_then(|size| usize::try_from(size).ok())
-            .ok_or_else(|| {
-                self.error(
-                    name,
-                    format!("is {value}; it must be a whole number from 1 to {MAX_SIZE}"),
-                )
-            })
-    }
-
-    fn optional_size(&self, name: &str) -> Result<Option<usize>> {
-        match self.get(name) {
-            Some(_) => self.size(name).map(Some),
-            None => Ok(None),
-        }
-    }
-
-    fn positive(&self, name: &str) -> Result<f64> {
-        let value = self.required(name)?;
-        value
-            .as_f64()
-            .filter(|number| number.is_finite() && *number > 0.0)
-            .ok_or_else(|| self.error(name, format!("is {value}; it must be a number above 0")))
-    }
-
-    fn flag(&self, name: &str) -> Result<Option<bool>> {
-        self.get(name)
-            .map(|value| {
-                value.as_bool().ok_or_else(|| {
-                    self.error(name, format!("is {value}; it must be true or false"))
-                })
-            })
-            .transpose()
-    }
-
-    fn text(&self, name: &str) -> Result<Option<&'a str>> {
-        self.get(name)
-            .map(|value| {
-                value.as_str().ok_or_else(|| {
-                    self.error(name, format!("must be a string, not {}", kind(value)))
-                })
-            })
-            .transpose()
-    }
-}
-
-fn kind(value: &Value) -> &'static str {
-    match value {
-        Value::Null => "null",
-        Value::Bool(_) => "a boolean",
-        Value::Number(_) => "a number",
-        Value::String(_) => "a string",
-        Value::Array(_) => "a list",
-        Value::Object(_) => "an object",
     }
 }
 

@@ -4,6 +4,7 @@
 
 mod config;
 mod dtype;
+mod fields;
 pub(crate) mod header;
 pub(crate) mod index;
 #[cfg(test)]

@@ -5,6 +5,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use proptest::prelude::*;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -586,4 +587,31 @@ fn cache_snapshot_resolves_to_blobs() {
         error.contains("m-2.safetensors") && error.contains("download is incomplete"),
         "{error}"
     );
+}
+
+proptest! {
+    /// Damaged files are refused or read consistently; they never panic.
+    #[test]
+    fn damaged_files(damage in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4), cut in 0usize..3) {
+        let mut bytes = vectors(&[("a", 3), ("b", 5), ("c", 0)]);
+        // The data holds nothing that is read.
+        let header_end = bytes.len() - 16;
+        for (index, byte) in damage {
+            bytes[index.index(header_end)] = byte;
+        }
+        bytes.truncate(bytes.len() - cut);
+        let length = bytes.len() as u64;
+        let files = Files::new().write("model.safetensors", bytes);
+        match files.open() {
+            Ok(checkpoint) => {
+                let mut total = 0;
+                for entry in checkpoint.tensors().values() {
+                    prop_assert!(entry.offset + entry.bytes <= length);
+                    total += entry.bytes;
+                }
+                prop_assert!(total <= 16);
+            }
+            Err(error) => prop_assert!(error.to_string().contains("model.safetensors")),
+        }
+    }
 }

@@ -121,11 +121,11 @@ pub(super) fn tensors(shape: &ModelShape, head_dim: usize, head: Head) -> Vec<Te
         Head::TwoLayer => {
             t.linear("score.0.weight".to_owned(), hidden, hidden, 1.4);
             t.bias("score.0.bias".to_owned(), hidden);
-            t.linear("score.2.weight".to_owned(), 1, hidden, 2.0);
+            t.linear("score.2.weight".to_owned(), 1, hidden, 3.0);
             t.bias("score.2.bias".to_owned(), 1);
         }
         Head::OneLayer { bias } => {
-            t.linear("score.weight".to_owned(), 1, hidden, 1.5);
+            t.linear("score.weight".to_owned(), 1, hidden, 3.0);
             if bias {
                 t.bias("score.bias".to_owned(), 1);
             }

@@ -1,0 +1,108 @@
+//! Typed access to the fields of `config.json`, with errors that name them.
+
+use std::path::Path;
+
+use serde_json::{Map, Value};
+
+use crate::error::{Error, Result};
+
+/// Larger sizes are refused, so that products of two of them, in bytes, cannot overflow.
+pub(super) const MAX_SIZE: u64 = 1 << 28;
+
+/// One JSON object of the file; null counts as absent, as it does for `transformers`.
+pub(super) struct Fields<'a> {
+    pub(super) path: &'a Path,
+    /// The object's own name; empty for the whole file.
+    pub(super) prefix: &'static str,
+    pub(super) map: &'a Map<String, Value>,
+}
+
+impl<'a> Fields<'a> {
+    pub(super) fn error(&self, field: &str, problem: impl Into<String>) -> Error {
+        Error::Config {
+            path: self.path.to_owned(),
+            field: match self.prefix {
+                "" => field.to_owned(),
+                prefix => format!("{prefix}.{field}"),
+            },
+            problem: problem.into(),
+        }
+    }
+
+    pub(super) fn unsupported(&self, what: String, hint: String) -> Error {
+        Error::Unsupported {
+            what: format!("{}: {what}", self.path.display()),
+            hint,
+        }
+    }
+
+    pub(super) fn get(&self, name: &str) -> Option<&'a Value> {
+        self.map.get(name).filter(|value| !value.is_null())
+    }
+
+    pub(super) fn required(&self, name: &str) -> Result<&'a Value> {
+        self.get(name)
+            .ok_or_else(|| self.error(name, "is missing; the model needs it"))
+    }
+
+    pub(super) fn size(&self, name: &str) -> Result<usize> {
+        let value = self.required(name)?;
+        value
+            .as_u64()
+            .filter(|size| (1..=MAX_SIZE).contains(size))
+            .and_then(|size| usize::try_from(size).ok())
+            .ok_or_else(|| {
+                self.error(
+                    name,
+                    format!("is {value}; it must be a whole number from 1 to {MAX_SIZE}"),
+                )
+            })
+    }
+
+    pub(super) fn optional_size(&self, name: &str) -> Result<Option<usize>> {
+        match self.get(name) {
+            Some(_) => self.size(name).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    pub(super) fn positive(&self, name: &str) -> Result<f64> {
+        let value = self.required(name)?;
+        value
+            .as_f64()
+            .filter(|number| number.is_finite() && *number > 0.0)
+            .ok_or_else(|| self.error(name, format!("is {value}; it must be a number above 0")))
+    }
+
+    pub(super) fn flag(&self, name: &str) -> Result<Option<bool>> {
+        self.get(name)
+            .map(|value| {
+                value.as_bool().ok_or_else(|| {
+                    self.error(name, format!("is {value}; it must be true or false"))
+                })
+            })
+            .transpose()
+    }
+
+    pub(super) fn text(&self, name: &str) -> Result<Option<&'a str>> {
+        self.get(name)
+            .map(|value| {
+                value.as_str().ok_or_else(|| {
+                    self.error(name, format!("must be a string, not {}", kind(value)))
+                })
+            })
+            .transpose()
+    }
+}
+
+/// What a value is, in words.
+pub(super) fn kind(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "a boolean",
+        Value::Number(_) => "a number",
+        Value::String(_) => "a string",
+        Value::Array(_) => "a list",
+        Value::Object(_) => "an object",
+    }
+}
