@@ -20,7 +20,7 @@ demo:
 
 ## make test        every test: Rust, documentation examples, and the exported graphs in plain Python onnxruntime
 test: library
-	cargo test --workspace --locked
+	cargo test --workspace --locked --no-fail-fast
 	@$(MAKE) onnx-check
 
 ## make check       format, clippy, docs, layering rules, dependency policy

@@ -78,7 +78,7 @@ class Ours:
     name = "worldpm-ort"
 
     def __init__(self, runner, bundle, threads):
-        command = [runner, "--model", bundle, "--threads", str(threads)]
+        command = [runner, bundle, str(threads)]
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1)
 
     def run(self, conversations):

@@ -22,8 +22,9 @@ import onnxruntime
 
 ROOT = Path(__file__).resolve().parent.parent
 GOLDEN = ROOT / "tests/fixtures/scores/two-h64-g1-l1.json"
-# A pair that shares its prompt, of different lengths: exercises the trie, the padding cells and the scored tokens.
-CONVERSATIONS = ["rectangle-chosen", "rectangle-rejected"]
+# They share their prompt and differ in length: this exercises the trie, the padding cells and the scored tokens. Both
+# have a system message, so that their token ids are the same for every architecture.
+CONVERSATIONS = ["sleep-thoughtful", "sleep-careless"]
 LAYERS = 3
 TOLERANCE = 1e-5
 CHECKPOINTS = {
