@@ -73,7 +73,8 @@ mod tests {
     fn positions() {
         let before = Pooling::BeforeFirstPad { pad_token_id: PAD };
         let non_pad = Pooling::LastNonPad { pad_token_id: PAD };
-        let cases: [(&[u32], Pooling, Option<u32>, Result<usize, &str>); 12] = [
+        type Case<'a> = (&'a [u32], Pooling, Option<u32>, Result<usize, &'a str>);
+        let cases: [Case<'_>; 12] = [
             (&[1, 2, 9], Pooling::Last, Some(9), Ok(2)),
             (&[1, 9, 9], Pooling::Last, Some(9), Ok(2)),
             (&[1, 2, 3], Pooling::Last, None, Ok(2)),

@@ -99,7 +99,7 @@ fn scores_equal_transformers() {
             }
         }
     }
-    println!("largest difference {:.1e}: {}", worst.0, worst.1);
+    eprintln!("largest difference {:.1e}: {}", worst.0, worst.1);
 }
 
 /// A golden whose scores hardly differ would pass whatever is computed.

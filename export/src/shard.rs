@@ -73,15 +73,19 @@ mod tests {
 
     #[test]
     fn embedding_and_head_count() {
-        let cases: [(&[u64], u64, u64, usize, Vec<Range<usize>>); 5] = [
-            (&[1; 4], 0, 0, 1, vec![0..4]),
-            (&[1; 4], 0, 0, 2, vec![0..2, 2..4]),
-            (&[1; 4], 2, 0, 2, vec![0..1, 1..4]),
-            (&[1; 4], 0, 2, 2, vec![0..3, 3..4]),
-            (&[10; 3], 0, 0, 3, vec![0..1, 1..2, 2..3]),
+        // (layers, before, after, end of each stage)
+        type Case<'a> = (&'a [u64], u64, u64, &'a [usize]);
+        let cases: [Case<'_>; 5] = [
+            (&[1; 4], 0, 0, &[4]),
+            (&[1; 4], 0, 0, &[2, 4]),
+            (&[1; 4], 2, 0, &[1, 4]),
+            (&[1; 4], 0, 2, &[3, 4]),
+            (&[10; 3], 0, 0, &[1, 2, 3]),
         ];
-        for (layers, before, after, stages, expected) in cases {
-            assert_eq!(divide(layers, before, after, stages).unwrap(), expected);
+        for (layers, before, after, ends) in cases {
+            let plan = divide(layers, before, after, ends.len()).unwrap();
+            let found: Vec<usize> = plan.iter().map(|stage| stage.end).collect();
+            assert_eq!(found, ends);
         }
     }
 

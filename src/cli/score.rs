@@ -40,7 +40,7 @@ pub(super) fn run(args: &ScoreArgs) -> Result<Status> {
     let mut failures = 0_usize;
     let mut conversations = 0_usize;
     let mut stream = scorer.stream(records.map(prepare));
-    while let Some((entry, scores)) = stream.next() {
+    for (entry, scores) in stream.by_ref() {
         conversations += scores.len();
         let line = entry.result(scores);
         if let Err(problem) = &line {

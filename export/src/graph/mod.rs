@@ -1,6 +1,6 @@
 //! A small intermediate form of an ONNX graph: typed values, a builder and a checker.
 //!
-//! It knows no checkpoint and no model; [`crate::op`] adds single operators to it, [`crate::block`] whole
+//! It knows no checkpoint and no model; [`crate::op`] adds single operators to it, `block` whole
 //! parts of a transformer.
 
 mod builder;

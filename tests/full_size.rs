@@ -1,0 +1,55 @@
+//! The full WorldPM-72B shape: 145 GB of weights as holes in sparse files.
+
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use std::{fs, os::unix::fs::MetadataExt, path::Path};
+
+use serde_json::Value;
+use support::run_ok;
+
+const GIGABYTE: u64 = 1_000_000_000;
+
+fn disk_bytes(dir: &Path) -> u64 {
+    fs::read_dir(dir)
+        .unwrap()
+        .map(|entry| entry.unwrap().metadata().unwrap().blocks() * 512)
+        .sum()
+}
+
+#[test]
+fn export_of_72b_touches_no_weights() {
+    let place = tempfile::tempdir().unwrap();
+    let [checkpoint, bundle] = ["checkpoint", "bundle"].map(|name| place.path().join(name));
+    let (from, to) = (checkpoint.to_str().unwrap(), bundle.to_str().unwrap());
+    run_ok(&["synth", "--shape", "72b", "--sparse", "--out", from]);
+    let args = [
+        "export",
+        "--checkpoint",
+        from,
+        "--out",
+        to,
+        "--device",
+        "cuda",
+    ];
+    run_ok(&[&args[..], &["--stages", "4"]].concat());
+
+    let manifest: Value =
+        serde_json::from_slice(&fs::read(bundle.join("manifest.json")).unwrap()).unwrap();
+    let stages = manifest["stages"].as_array().unwrap();
+    assert_eq!(stages.len(), 4);
+    let weights: Vec<u64> = stages
+        .iter()
+        .map(|stage| stage["weight_bytes"].as_u64().unwrap())
+        .collect();
+    let total: u64 = weights.iter().sum();
+    assert!((140 * GIGABYTE..150 * GIGABYTE).contains(&total), "{total}");
+    // A layer is 1.7 GB, so stages cannot be closer than that.
+    let spread = weights.iter().max().unwrap() - weights.iter().min().unwrap();
+    assert!(spread < 3 * GIGABYTE, "{weights:?}");
+    assert_eq!(stages[3]["layers"][1], 80);
+
+    assert!(disk_bytes(&checkpoint) < GIGABYTE / 10);
+    assert!(disk_bytes(&bundle) < GIGABYTE / 10);
+}
