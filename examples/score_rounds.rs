@@ -27,6 +27,7 @@ fn main() -> Result<()> {
     if let Some(threads) = args.next() {
         options = options.with_threads(threads.parse().context("THREADS")?);
     }
+    worldpm_ort::engine::return_large_blocks();
     let scorer = Scorer::open(bundle.as_ref(), &options)?;
 
     let mut output = io::stdout().lock();

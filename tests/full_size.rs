@@ -45,9 +45,9 @@ fn export_of_72b_touches_no_weights() {
         .collect();
     let total: u64 = weights.iter().sum();
     assert!((140 * GIGABYTE..150 * GIGABYTE).contains(&total), "{total}");
-    // A layer is 1.7 GB, so stages cannot be closer than that.
-    let spread = weights.iter().max().unwrap() - weights.iter().min().unwrap();
-    assert!(spread < 3 * GIGABYTE, "{weights:?}");
+    // A layer is 1.76 GB, so the heaviest stage cannot always be nearer the mean than that.
+    let heaviest = weights.iter().max().unwrap();
+    assert!(heaviest - total / 4 < 2 * GIGABYTE, "{weights:?}");
     assert_eq!(stages[3]["layers"][1], 80);
 
     assert!(disk_bytes(&checkpoint) < GIGABYTE / 10);

@@ -24,6 +24,7 @@ enum Status {
 #[must_use]
 pub fn main() -> ExitCode {
     let args = Args::parse();
+    crate::engine::return_large_blocks();
     let outcome = match &args.command {
         Command::Synth(args) => synth::run(args),
         Command::Export(args) => export::run(args),

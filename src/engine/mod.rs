@@ -2,12 +2,14 @@
 //! them.
 
 mod library;
+mod memory;
 mod pipeline;
 mod session;
 
 use std::sync::Arc;
 
 pub use library::{OnnxRuntime, library_candidates};
+pub use memory::return_large_blocks;
 pub(crate) use pipeline::{Pending, Pipeline};
 pub(crate) use session::{SessionStage, StageSetup};
 
