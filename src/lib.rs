@@ -43,3 +43,7 @@ pub use scorer::{Batch, Score, Scorer, ScorerOptions};
 pub use stream::ScoreStream;
 pub use text::{Conversation, Message, Truncation};
 pub use worldpm_ort_export as export;
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -156,6 +156,7 @@ impl Scorer {
             .devices
             .assign(manifest.device, manifest.stages.len())?;
         let runtime = OnnxRuntime::load(options.ort_library.as_deref())?;
+        runtime.require(&manifest.min_ort_version)?;
         let threads = options
             .threads
             .or_else(|| thread::available_parallelism().ok())

@@ -489,6 +489,23 @@ fn spoiled_bundles() {
     }
 }
 
+/// A bundle from a later version of the exporter may need a later library.
+#[test]
+fn bundle_for_a_newer_library() {
+    let bundle = support::bundle(SHAPE, &[]);
+    let copy = tempfile::tempdir().unwrap();
+    for entry in fs::read_dir(&bundle).unwrap() {
+        let entry = entry.unwrap();
+        fs::copy(entry.path(), copy.path().join(entry.file_name())).unwrap();
+    }
+    let path = copy.path().join("manifest.json");
+    let mut manifest = read_json(&path);
+    manifest["min_ort_version"] = json!("1.99");
+    write_json(&path, &manifest);
+    let output = run_with_input(&["score", "--model", copy.path().to_str().unwrap()], b"");
+    expect_failure("newer", &output, &["1.99", "ONNX Runtime 1."]);
+}
+
 #[test]
 fn libraries() {
     let bundle = support::bundle(SHAPE, &[]);

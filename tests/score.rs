@@ -113,6 +113,36 @@ fn order_is_kept_and_files_equal_pipes() {
 }
 
 #[test]
+fn output_that_cannot_be_written() {
+    let place = tempfile::tempdir().unwrap();
+    let model = model();
+    let to = |path: &str| run_with_input(&["score", "--model", &model, "--output", path], b"");
+    let nowhere = place.path().join("missing/out.jsonl");
+    for path in [nowhere.to_str().unwrap(), place.path().to_str().unwrap()] {
+        let output = to(path);
+        assert_eq!(output.status.code(), Some(1), "{path}");
+        let message = support::stderr(&output);
+        assert!(message.contains("cannot write"), "{message}");
+        assert!(
+            !message.contains("loaded in"),
+            "found out before loading: {message}"
+        );
+    }
+    // Earlier results outlive a model that cannot be loaded.
+    let kept = place.path().join("kept.jsonl");
+    fs::write(&kept, "earlier results").unwrap();
+    let args = [
+        "score",
+        "--model",
+        "no-such-bundle",
+        "--output",
+        kept.to_str().unwrap(),
+    ];
+    assert!(!run_with_input(&args, b"").status.success());
+    assert_eq!(fs::read_to_string(kept).unwrap(), "earlier results");
+}
+
+#[test]
 fn empty_input_is_no_error() {
     assert!(score("").is_empty());
     assert!(score("\n\n[]\n").is_empty());

@@ -1,7 +1,7 @@
 //! `worldpm-ort score`.
 
 use std::{
-    fs::File,
+    fs::{self, File, OpenOptions},
     io::{self, BufRead, BufReader, BufWriter, IsTerminal, Read, Write},
     path::Path,
     time::Instant,
@@ -24,7 +24,7 @@ use crate::{
 
 pub(super) fn run(args: &ScoreArgs) -> Result<Status> {
     let (input, progress) = open_input(&args.input)?;
-    let mut output = open_output(&args.output)?;
+    check_output(&args.output)?;
 
     let loading = Instant::now();
     let scorer = Scorer::open(&args.model, &options(args))?;
@@ -35,6 +35,7 @@ pub(super) fn run(args: &ScoreArgs) -> Result<Status> {
         loading.elapsed().as_secs_f64()
     );
 
+    let mut output = open_output(&args.output)?;
     let scoring = Instant::now();
     let records = RecordReader::new(progress.wrap_read(input));
     let mut failures = 0_usize;
@@ -157,27 +158,21 @@ impl Entry {
             Err(error) => bail!("{error:#}"),
         };
         let mut scores = scores.into_iter();
-        let mut next = |role: &'static str| -> Result<Score> {
-            let score = scores.next().context("no score was given")?;
-            match kind {
-                Kind::Single => Ok(score?),
-                Kind::Pair => score.context(role),
-            }
-        };
-        Ok(match kind {
-            Kind::Single => score_fields(&next("")?),
+        let mut next = || scores.next().context("no score was given");
+        match kind {
+            Kind::Single => Ok(score_fields(&next()??)),
             Kind::Pair => {
-                let chosen = next("chosen")?;
-                let rejected = next("rejected")?;
+                let chosen = next()?.context("chosen")?;
+                let rejected = next()?.context("rejected")?;
                 let margin = chosen.score - rejected.score;
-                json!({
+                Ok(json!({
                     "chosen": score_fields(&chosen),
                     "rejected": score_fields(&rejected),
                     "margin": margin,
                     "probability": sigmoid(margin),
-                })
+                }))
             }
-        })
+        }
     }
 
     fn place(&self, input: &Path) -> String {
@@ -239,6 +234,22 @@ fn open_input(path: &Path) -> Result<(Input, Progress)> {
         .filter(|m| m.is_file())
         .map(|m| m.len());
     Ok((Box::new(file), Progress::new(bytes)))
+}
+
+/// Finds out before the model is loaded whether the output can be written. What the file holds stays until
+/// there is something to put in its place.
+fn check_output(path: &Path) -> Result<()> {
+    let parent = path
+        .parent()
+        .filter(|parent| !parent.as_os_str().is_empty());
+    let opened = if path == Path::new("-") {
+        Ok(())
+    } else if path.exists() {
+        OpenOptions::new().append(true).open(path).map(drop)
+    } else {
+        fs::read_dir(parent.unwrap_or(Path::new("."))).map(drop)
+    };
+    opened.with_context(|| format!("cannot write {}", path.display()))
 }
 
 fn open_output(path: &Path) -> Result<Box<dyn Write>> {

@@ -1,11 +1,14 @@
 //! Finds ONNX Runtime's library and loads it, once per process.
 
 use std::{
-    env, fmt,
+    env,
+    ffi::CStr,
+    fmt,
     path::{Path, PathBuf},
     sync::{Mutex, PoisonError},
 };
 
+use libloading::Library;
 use ort::environment::Environment;
 
 use super::EngineError;
@@ -18,6 +21,9 @@ const FILE_NAME: &str = if cfg!(target_os = "macos") {
 } else {
     "libonnxruntime.so"
 };
+
+/// Oldest version that has the operators and session options in use.
+const MIN_VERSION: &str = "1.23";
 
 /// Folder that `make library` fills.
 const PROJECT_FOLDER: &str = ".onnxruntime";
@@ -36,12 +42,14 @@ const SYSTEM_FOLDERS: [&str; 5] = [
 pub struct OnnxRuntime {
     environment: Environment,
     path: PathBuf,
+    version: String,
 }
 
 impl fmt::Debug for OnnxRuntime {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("OnnxRuntime")
             .field("path", &self.path)
+            .field("version", &self.version)
             .finish_non_exhaustive()
     }
 }
@@ -78,13 +86,23 @@ impl OnnxRuntime {
                 path.display()
             ))
         };
+        let version = version_of(&path).map_err(&fault)?;
+        if !at_least(&version, MIN_VERSION) {
+            return Err(fault(format!(
+                "it is version {version}, and {MIN_VERSION} or newer is needed"
+            )));
+        }
         let environment = ort::init_from(&path)
             .map_err(|error| fault(error.to_string()))?
             .with_name("worldpm-ort")
             .with_telemetry(false)
             .build()
             .map_err(|error| fault(error.to_string()))?;
-        let runtime = Self { environment, path };
+        let runtime = Self {
+            environment,
+            path,
+            version,
+        };
         *loaded = Some(runtime.clone());
         Ok(runtime)
     }
@@ -93,6 +111,27 @@ impl OnnxRuntime {
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// The library's version, for example `1.32.0`.
+    #[must_use]
+    pub fn version(&self) -> &str {
+        &self.version
+    }
+
+    /// Checks that the library is at least version `needed` (`major.minor`).
+    ///
+    /// # Errors
+    /// [`EngineError::Library`] names both versions.
+    pub fn require(&self, needed: &str) -> Result<(), EngineError> {
+        if at_least(&self.version, needed) {
+            return Ok(());
+        }
+        Err(EngineError::Library(format!(
+            "{} is ONNX Runtime {}, and the bundle needs {needed} or newer",
+            self.path.display(),
+            self.version
+        )))
     }
 
     pub(super) fn environment(&self) -> &Environment {
@@ -153,6 +192,40 @@ fn find(explicit: Option<&Path>) -> Result<PathBuf, EngineError> {
     )))
 }
 
+/// Whether `version` is `needed` or newer, by major and minor number.
+fn at_least(version: &str, needed: &str) -> bool {
+    let numbers = |text: &str| {
+        let mut parts = text.split('.').map(|part| part.parse::<u32>().ok());
+        Some((parts.next()??, parts.next()??))
+    };
+    match (numbers(version), numbers(needed)) {
+        (Some(version), Some(needed)) => version >= needed,
+        _ => false,
+    }
+}
+
+/// What the library calls its version.
+#[allow(unsafe_code)]
+fn version_of(path: &Path) -> Result<String, String> {
+    type GetApiBase = unsafe extern "C" fn() -> *const ort::sys::OrtApiBase;
+    // SAFETY: loading runs the library's initialisers, as loading it for use does a moment later.
+    let library = unsafe { Library::new(path) }.map_err(|error| error.to_string())?;
+    // SAFETY: the symbol has this type in every version of ONNX Runtime.
+    let base = unsafe { library.get::<GetApiBase>(b"OrtGetApiBase") }
+        .map_err(|_| "it has no entry point OrtGetApiBase".to_owned())?;
+    // SAFETY: the function takes nothing and returns a table with static lifetime; the version is a
+    // static string. Both are read while the library is loaded.
+    let version = unsafe {
+        let base = base().as_ref().ok_or("its entry point returns nothing")?;
+        CStr::from_ptr((base.GetVersionString)())
+            .to_string_lossy()
+            .into_owned()
+    };
+    // It is about to be used: unloading it in between would run its initialisers twice.
+    std::mem::forget(library);
+    Ok(version)
+}
+
 /// The vendor's builds send usage events unless this is set before the library is loaded.
 #[allow(unsafe_code)]
 fn disable_telemetry() {
@@ -162,5 +235,29 @@ fn disable_telemetry() {
         // it. This runs once per process, under a lock, before ONNX Runtime or any thread of ours exists.
         // Programs with such threads of their own set the variable themselves, and nothing is changed.
         unsafe { env::set_var(VARIABLE, "1") };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::at_least;
+
+    #[test]
+    fn versions() {
+        for (version, needed, expected) in [
+            ("1.32.0", "1.23", true),
+            ("1.23.2", "1.23", true),
+            ("2.0.0", "1.23", true),
+            ("1.9.0", "1.23", false),
+            ("1.22.1", "1.23", false),
+            ("", "1.23", false),
+            ("one.two", "1.23", false),
+        ] {
+            assert_eq!(
+                at_least(version, needed),
+                expected,
+                "{version} for {needed}"
+            );
+        }
     }
 }

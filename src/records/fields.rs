@@ -72,6 +72,23 @@ impl Fields {
         }
     }
 
+    /// Takes a field that is a list.
+    pub(super) fn list(
+        &mut self,
+        name: &'static str,
+        expected: &'static str,
+    ) -> Result<Vec<Value>, RecordErrorKind> {
+        match self.take(name).unwrap_or_default() {
+            Value::Array(list) => Ok(list),
+            other => Err(RecordErrorKind::wrong_type(name, expected, &other)),
+        }
+    }
+
+    pub(super) fn get(&self, name: &str) -> Option<&Value> {
+        let known = self.known.iter().find(|(known, _)| *known == name)?;
+        Some(&known.1)
+    }
+
     /// The fields present that say what is scored.
     pub(super) fn present(&self) -> Vec<&'static str> {
         let is_known = |name: &&str| self.known.iter().any(|(known, _)| known == name);

@@ -12,7 +12,9 @@
 //! `prompt` with `response`, or with `chosen` and `rejected`, are either all
 //! strings (one user turn and one assistant turn) or all lists of messages (the
 //! prompt's followed by the completion's). Without `prompt`, `chosen` and
-//! `rejected` are lists that hold whole conversations.
+//! `rejected` are lists that hold whole conversations. A column that repeats
+//! another is no matter: a string `prompt` beside lists that open with it, and
+//! `messages` that are `chosen` again, as in UltraFeedback.
 //!
 //! Any record may have an `id` (string or number), which is handed back, and
 //! any object form may have `tools`. Other fields are ignored, since data sets
@@ -140,41 +142,58 @@ fn body(mut fields: Fields) -> Result<Body, RecordErrorKind> {
         tools: tools.clone(),
     };
     match present.as_slice() {
-        ["messages"] => match fields.take("messages") {
-            Some(Value::Array(messages)) => Ok(Body::Single(conversation(messages))),
-            other => Err(RecordErrorKind::wrong_type(
-                "messages",
-                "a list of messages",
-                &other.unwrap_or_default(),
-            )),
-        },
+        // Data sets repeat themselves: UltraFeedback's `messages` are its `chosen` again, and a `prompt`
+        // is often the first user message again.
+        ["messages", .., "chosen", "rejected"]
+            if fields.get("messages") == fields.get("chosen") =>
+        {
+            fields.take("messages");
+            pair(&mut fields, &conversation)
+        }
+        ["messages", "prompt"] if prompt_opens(&fields, "messages") => {
+            fields.take("prompt");
+            Ok(Body::Single(conversation(
+                fields.list("messages", "a list of messages")?,
+            )))
+        }
+        ["messages"] => Ok(Body::Single(conversation(
+            fields.list("messages", "a list of messages")?,
+        ))),
         ["prompt", "response"] => {
             let prompt = fields.content("prompt")?;
             let response = fields.content("response")?;
             let messages = join(&prompt, "response", response)?;
             Ok(Body::Single(conversation(messages)))
         }
-        ["prompt", "chosen", "rejected"] => {
-            let prompt = fields.content("prompt")?;
-            let chosen = fields.content("chosen")?;
-            let rejected = fields.content("rejected")?;
-            Ok(Body::Pair {
-                chosen: conversation(join(&prompt, "chosen", chosen)?),
-                rejected: conversation(join(&prompt, "rejected", rejected)?),
-            })
-        }
-        ["chosen", "rejected"] => {
-            let chosen = fields.content("chosen")?;
-            let rejected = fields.content("rejected")?;
-            Ok(Body::Pair {
-                chosen: conversation(whole("chosen", chosen)?),
-                rejected: conversation(whole("rejected", rejected)?),
-            })
+        ["prompt", "chosen", "rejected"] | ["chosen", "rejected"] => {
+            pair(&mut fields, &conversation)
         }
         _ => Err(RecordErrorKind::NoSingleForm {
             present: fields.names(),
         }),
     }
+}
+
+fn pair(
+    fields: &mut Fields,
+    conversation: &impl Fn(Vec<Value>) -> RawConversation,
+) -> Result<Body, RecordErrorKind> {
+    let prompt = match fields.get("prompt") {
+        Some(_) => Some(fields.content("prompt")?),
+        None => None,
+    };
+    let mut side = |field| {
+        let completion = fields.content(field)?;
+        let messages = match &prompt {
+            Some(prompt) => join(prompt, field, completion)?,
+            None => whole(field, completion)?,
+        };
+        Ok(conversation(messages))
+    };
+    Ok(Body::Pair {
+        chosen: side("chosen")?,
+        rejected: side("rejected")?,
+    })
 }
 
 /// A prompt followed by a completion.
@@ -195,10 +214,30 @@ fn join(
             }
             Ok(prompt.iter().cloned().chain(completion).collect())
         }
+        // The completion is a whole conversation, and the prompt says again how it begins.
+        (Content::Text(prompt), Content::Messages(messages)) if opens(&messages, prompt) => {
+            Ok(messages)
+        }
         (Content::Text(_), Content::Messages(_)) | (Content::Messages(_), Content::Text(_)) => {
             Err(RecordErrorKind::MixedContent { field })
         }
     }
+}
+
+/// Whether the record's string `prompt` opens its list `field`.
+fn prompt_opens(fields: &Fields, field: &str) -> bool {
+    let list = fields.get(field).and_then(Value::as_array);
+    let prompt = fields.get("prompt").and_then(Value::as_str);
+    matches!((list, prompt), (Some(list), Some(prompt)) if opens(list, prompt))
+}
+
+/// Whether `prompt` is the text of the first message that is not the system's.
+fn opens(messages: &[Value], prompt: &str) -> bool {
+    let is = |message: &&Value, field: &str, text: &str| message[field].as_str() == Some(text);
+    let first = messages
+        .iter()
+        .find(|message| !is(message, "role", "system"));
+    first.is_some_and(|first| is(&first, "role", "user") && is(&first, "content", prompt))
 }
 
 /// A completion that is a conversation by itself.

@@ -94,6 +94,23 @@ fn forms() {
             json!({"prompt": [], "chosen": [u, a], "rejected": [u, b]}),
             "user=q assistant=a | user=q assistant=b",
         ),
+        // Columns that say again what another says.
+        (
+            json!({"prompt": "q", "messages": [u, a], "chosen": [u, a], "rejected": [u, b]}),
+            "user=q assistant=a | user=q assistant=b",
+        ),
+        (
+            json!({"messages": [u, a], "chosen": [u, a], "rejected": [u, b]}),
+            "user=q assistant=a | user=q assistant=b",
+        ),
+        (
+            json!({"prompt": "q", "messages": [message("system", "s"), u, a]}),
+            "system=s user=q assistant=a",
+        ),
+        (
+            json!({"prompt": "q", "response": [u, a]}),
+            "user=q assistant=a",
+        ),
         // Columns of data sets that are not scored, and absent values.
         (
             json!({"source": "web", "score_chosen": 9.5, "role": "x", "messages": [u], "prompt": null, "tools": null, "id": null}),
@@ -152,12 +169,16 @@ fn wrong_forms_are_named() {
             form("`prompt`, `rejected`"),
         ),
         (
-            json!({"chosen": [], "rejected": [], "messages": []}),
-            form("`messages`, `chosen`, `rejected`"),
-        ),
-        (
             json!({"messages": [], "prompt": "x"}),
             form("`messages`, `prompt`"),
+        ),
+        (
+            json!({"messages": [{"role": "user", "content": "y"}], "prompt": "x"}),
+            form("`messages`, `prompt`"),
+        ),
+        (
+            json!({"messages": [1], "chosen": [2], "rejected": [3]}),
+            form("`messages`, `chosen`, `rejected`"),
         ),
         (
             json!({"prompt": "x", "response": "y", "chosen": "z", "rejected": "w"}),
@@ -200,7 +221,7 @@ fn wrong_forms_are_named() {
             "`chosen` is a string, so a string `prompt` must say what it answers".into(),
         ),
         (
-            json!({"prompt": "q", "chosen": "x", "rejected": [message]}),
+            json!({"prompt": "another", "chosen": "x", "rejected": [message]}),
             "`prompt` and `rejected` must both be strings or both be lists of messages, found \
              one of each"
                 .into(),

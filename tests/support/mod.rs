@@ -77,7 +77,7 @@ pub fn bundle(synth_flags: &[&str], flags: &[&str]) -> PathBuf {
     })
 }
 
-/// Makes a directory once per version of the command; several test processes may ask at the same time.
+/// Makes a directory once per version of the command. One test at a time: others wait, and find it there.
 fn cached(kind: &str, flags: &[&str], make: impl FnOnce(&Path)) -> PathBuf {
     use std::hash::{DefaultHasher, Hash, Hasher};
     let hash = |hash: &dyn Fn(&mut DefaultHasher)| {
@@ -85,23 +85,22 @@ fn cached(kind: &str, flags: &[&str], make: impl FnOnce(&Path)) -> PathBuf {
         hash(&mut hasher);
         format!("{:016x}", hasher.finish())
     };
+    let place = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    let lock = fs::File::create(place.join("lock")).unwrap();
+    lock.lock().unwrap();
+
     let binary = Path::new(env!("CARGO_BIN_EXE_worldpm-ort"));
     let built = binary.metadata().unwrap().modified().unwrap();
-    let all = Path::new(env!("CARGO_TARGET_TMPDIR")).join(kind);
+    let all = place.join(kind);
     let root = all.join(hash(&|hasher| built.hash(hasher)));
     if !root.exists() {
         // What earlier builds of the command made is of no more use.
         let _ = fs::remove_dir_all(&all);
+        fs::create_dir_all(&root).unwrap();
     }
     let path = root.join(hash(&|hasher| flags.hash(hasher)));
     if !path.exists() {
-        fs::create_dir_all(&root).unwrap();
-        let own = tempfile::Builder::new().tempdir_in(&root).unwrap();
-        let made = own.path().join("made");
-        make(&made);
-        // Whoever comes second finds the directory there, and drops its own.
-        let _ = fs::rename(&made, &path);
-        assert!(path.exists());
+        make(&path);
     }
     path
 }
