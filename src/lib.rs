@@ -30,6 +30,7 @@ pub mod cli;
 pub mod engine;
 pub mod ep;
 mod error;
+mod options;
 mod pooling;
 pub mod records;
 mod scorer;
@@ -38,8 +39,9 @@ pub mod text;
 
 pub use bundle::Bundle;
 pub use error::{Error, Result};
+pub use options::ScorerOptions;
 pub use pooling::scored_position;
-pub use scorer::{Batch, Score, Scorer, ScorerOptions};
+pub use scorer::{Batch, Score, Scorer};
 pub use stream::ScoreStream;
 pub use text::{Conversation, Message, Truncation};
 pub use worldpm_ort_export as export;

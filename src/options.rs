@@ -1,0 +1,88 @@
+//! How a scorer is opened.
+
+use std::{num::NonZeroUsize, path::PathBuf};
+
+use worldpm_ort_export::Pooling;
+
+use crate::{batch::Budget, ep::Devices, text::Truncation};
+
+/// How a [`Scorer`](crate::Scorer) is opened. [`Default`] suits most uses.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct ScorerOptions {
+    /// Where the stages run. Default [`Devices::Auto`].
+    pub devices: Devices,
+    /// Threads for CPU work. Default: as many as the process may use.
+    pub threads: Option<NonZeroUsize>,
+    /// How much goes into one run of the model.
+    pub budget: Budget,
+    /// Most tokens of a conversation. Default, and upper bound: the bundle's own limit.
+    pub max_length: Option<usize>,
+    /// What happens to a longer conversation. Default [`Truncation::Refuse`].
+    pub truncation: Truncation,
+    /// ONNX Runtime's library. Default: the first found, see
+    /// [`library_candidates`](crate::engine::library_candidates).
+    pub ort_library: Option<PathBuf>,
+    /// Folder of the weights. Default: where the bundle says.
+    pub weights_dir: Option<PathBuf>,
+    /// Which token is scored. Default: the bundle's own rule.
+    pub pooling: Option<Pooling>,
+}
+
+impl ScorerOptions {
+    /// Sets where the stages run.
+    #[must_use]
+    pub fn with_devices(mut self, devices: Devices) -> Self {
+        self.devices = devices;
+        self
+    }
+
+    /// Sets the number of threads for CPU work.
+    #[must_use]
+    pub fn with_threads(mut self, threads: NonZeroUsize) -> Self {
+        self.threads = Some(threads);
+        self
+    }
+
+    /// Sets how much goes into one run of the model.
+    #[must_use]
+    pub fn with_budget(mut self, budget: Budget) -> Self {
+        self.budget = budget;
+        self
+    }
+
+    /// Sets the most tokens of a conversation.
+    #[must_use]
+    pub fn with_max_length(mut self, tokens: usize) -> Self {
+        self.max_length = Some(tokens);
+        self
+    }
+
+    /// Sets what happens to a conversation that is too long.
+    #[must_use]
+    pub fn with_truncation(mut self, truncation: Truncation) -> Self {
+        self.truncation = truncation;
+        self
+    }
+
+    /// Sets the file of ONNX Runtime's library.
+    #[must_use]
+    pub fn with_ort_library(mut self, path: impl Into<PathBuf>) -> Self {
+        self.ort_library = Some(path.into());
+        self
+    }
+
+    /// Sets the folder of the weights, for a checkpoint that has moved since the export.
+    #[must_use]
+    pub fn with_weights_dir(mut self, path: impl Into<PathBuf>) -> Self {
+        self.weights_dir = Some(path.into());
+        self
+    }
+
+    /// Sets which token is scored.
+    #[must_use]
+    pub fn with_pooling(mut self, pooling: Pooling) -> Self {
+        self.pooling = Some(pooling);
+        self
+    }
+}
