@@ -35,11 +35,14 @@ const SHAPE: &[&str] = &[
 
 const SHARD: &str = "model-00002-of-";
 
-/// A copy of the checkpoint to spoil. Files are links until they are written anew.
+/// A copy of the checkpoint to spoil.
 fn copy_of_checkpoint() -> TempDir {
-    let source = support::checkpoint(SHAPE);
+    copy_of(&support::checkpoint(SHAPE))
+}
+
+fn copy_of(dir: &Path) -> TempDir {
     let copy = tempfile::tempdir().unwrap();
-    for entry in fs::read_dir(source).unwrap() {
+    for entry in fs::read_dir(dir).unwrap() {
         let entry = entry.unwrap();
         fs::copy(entry.path(), copy.path().join(entry.file_name())).unwrap();
     }
@@ -477,11 +480,7 @@ fn spoiled_bundles() {
     ];
     let source = support::bundle(SHAPE, &["--stages", "2", "--weights", "copy"]);
     for (name, spoil, parts) in cases {
-        let copy = tempfile::tempdir().unwrap();
-        for entry in fs::read_dir(&source).unwrap() {
-            let entry = entry.unwrap();
-            fs::copy(entry.path(), copy.path().join(entry.file_name())).unwrap();
-        }
+        let copy = copy_of(&source);
         spoil(copy.path());
         let output = run_with_input(&["score", "--model", copy.path().to_str().unwrap()], b"");
         expect_failure(name, &output, parts);
@@ -492,12 +491,7 @@ fn spoiled_bundles() {
 /// A bundle from a later version of the exporter may need a later library.
 #[test]
 fn bundle_for_a_newer_library() {
-    let bundle = support::bundle(SHAPE, &[]);
-    let copy = tempfile::tempdir().unwrap();
-    for entry in fs::read_dir(&bundle).unwrap() {
-        let entry = entry.unwrap();
-        fs::copy(entry.path(), copy.path().join(entry.file_name())).unwrap();
-    }
+    let copy = copy_of(&support::bundle(SHAPE, &[]));
     let path = copy.path().join("manifest.json");
     let mut manifest = read_json(&path);
     manifest["min_ort_version"] = json!("1.99");
