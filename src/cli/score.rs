@@ -18,6 +18,7 @@ use super::{
 use crate::{
     Conversation, Score, Scorer, ScorerOptions, Truncation,
     batch::Budget,
+    ep::Devices,
     records::{Body, RawConversation, Record, RecordError, RecordReader},
     text::ConversationError,
 };
@@ -29,9 +30,9 @@ pub(super) fn run(args: &ScoreArgs) -> Result<Status> {
     let loading = Instant::now();
     let scorer = Scorer::open(&args.model, &options(args))?;
     eprintln!(
-        "{} on {}, loaded in {:.1} s",
+        "{} {}, loaded in {:.1} s",
         scorer.manifest().model.architecture,
-        placement(&scorer),
+        placement(&scorer, &args.device),
         loading.elapsed().as_secs_f64()
     );
 
@@ -88,12 +89,19 @@ fn options(args: &ScoreArgs) -> ScorerOptions {
     options
 }
 
-/// The devices of the stages, each named once.
-fn placement(scorer: &Scorer) -> String {
+/// The devices of the stages, each named once, and why they were taken.
+fn placement(scorer: &Scorer, asked: &Devices) -> String {
     let mut names: Vec<String> = scorer.providers().iter().map(ToString::to_string).collect();
-    let stages = names.len();
+    let stages = match names.len() {
+        1 => "one stage".to_owned(),
+        stages => format!("{stages} stages"),
+    };
     names.dedup();
-    format!("{} ({stages} stages)", names.join(", "))
+    let reason = match asked {
+        Devices::Auto => ", for which the bundle was exported",
+        Devices::List(_) => "",
+    };
+    format!("on {}{reason}, {stages}", names.join(", "))
 }
 
 /// Where a record stands, whether it is one conversation or two, or what is wrong with it.
