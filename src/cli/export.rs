@@ -1,6 +1,7 @@
 //! `worldpm-ort export`.
 
 use anyhow::{Context, Result};
+use indicatif::DecimalBytes;
 use worldpm_ort_export::{Checkpoint, ExportOptions, Pooling, export};
 
 use super::{
@@ -27,11 +28,11 @@ pub(super) fn run(args: &ExportArgs) -> Result<Status> {
     let manifest = export(&checkpoint, &args.out, &options)?;
     let bytes: u64 = manifest.weights.files.iter().map(|file| file.bytes).sum();
     eprintln!(
-        "{}: {} with {} layers, {:.1} GB of {} weights, {} for {}",
+        "{}: {} with {} layers, {} of {} weights, {} for {}",
         args.out.display(),
         manifest.model.architecture,
         manifest.model.num_hidden_layers,
-        gigabytes(bytes),
+        DecimalBytes(bytes),
         manifest.precision,
         match manifest.stages.len() {
             1 => "one stage".to_owned(),
@@ -41,11 +42,11 @@ pub(super) fn run(args: &ExportArgs) -> Result<Status> {
     );
     for stage in &manifest.stages {
         eprintln!(
-            "  {}: layers {} to {}, {:.2} GB",
+            "  {}: layers {} to {}, {}",
             stage.graph,
             stage.layers.0,
             stage.layers.1.saturating_sub(1),
-            gigabytes(stage.weight_bytes),
+            DecimalBytes(stage.weight_bytes),
         );
     }
     Ok(Status::Done)
@@ -67,9 +68,4 @@ fn pooling(rule: PoolingRule, pad_token_id: Option<u32>) -> Result<Pooling> {
             pad_token_id: pad()?,
         },
     })
-}
-
-#[allow(clippy::cast_precision_loss)]
-fn gigabytes(bytes: u64) -> f64 {
-    bytes as f64 / 1e9
 }
