@@ -303,7 +303,6 @@ pub(super) fn in_parallel<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R 
 mod tests {
     use std::fs;
     use std::path::PathBuf;
-    use std::time::{Duration, Instant};
 
     use serde_json::{Value, json};
     use tempfile::TempDir;
@@ -477,7 +476,7 @@ mod tests {
     }
 
     #[test]
-    fn long_texts_take_time_in_proportion() {
+    fn megabytes_of_one_character_are_encoded() {
         let encoder = ChatEncoder::open(tokenizer_dir()).unwrap();
         for unit in [
             "a",
@@ -493,11 +492,10 @@ mod tests {
             "<",
         ] {
             let text = unit.repeat((1 << 20) / unit.len());
-            let start = Instant::now();
             let ids = encoder.encode(&text).unwrap();
-            let took = start.elapsed();
-            assert!(!ids.is_empty());
-            assert!(took < Duration::from_secs(20), "{unit:?}: {took:?}");
+            // The tokenizer composes letters and marks (NFC), and loses nothing else.
+            let decoded = encoder.parts.tokenizer.decode(&ids, false).unwrap();
+            assert!(decoded == text.replace("e\u{301}", "\u{e9}"), "{unit:?}");
         }
     }
 

@@ -4,7 +4,6 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::time::{Duration, Instant};
 
 use serde_json::json;
 use sha2::{Digest, Sha256};
@@ -303,15 +302,11 @@ fn full_size_as_holes() {
         sparse: true,
         ..Preset::Qwen72B.options()
     };
-    let started = Instant::now();
     let made = make(&options);
-    assert!(started.elapsed() < Duration::from_secs(2));
     assert_eq!(made.report.files, 37);
     assert_eq!(made.report.tensors, 1 + 80 * 12 + 1 + 4);
 
-    let started = Instant::now();
     let checkpoint = Checkpoint::open(&made.out).unwrap();
-    assert!(started.elapsed() < Duration::from_secs(1));
     let total: u64 = checkpoint.files().iter().map(|f| f.bytes).sum();
     assert!(total > 140_000_000_000, "{total}");
     checkpoint
