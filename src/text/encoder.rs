@@ -19,8 +19,8 @@ pub struct TextOptions {
     /// Put an empty system message in front of a conversation that does not start with a system message. Default: true.
     ///
     /// WorldPM was trained this way: the empty block stops Qwen's template from writing in a default system prompt.
-    /// Other reward models were trained on what their template makes of the messages given; see
-    /// [`TextOptions::for_architecture`].
+    /// Other reward models were trained on what their template makes of the messages given; a bundle's manifest says
+    /// which it is.
     pub system_marker: bool,
     /// The time that a template's `strftime_now` sees, in seconds since 1970, as UTC. Some templates (Llama 3.2) write
     /// today's date into the prompt, so a fixed time is what makes scores repeatable. Default: the machine's clock and
@@ -38,15 +38,6 @@ impl Default for TextOptions {
 }
 
 impl TextOptions {
-    /// The options for a checkpoint whose `config.json` names this architecture: the system marker for
-    /// `Qwen2ForRewardModel` (WorldPM), and for every other one the messages as they are given.
-    pub fn for_architecture(architecture: &str) -> Self {
-        Self {
-            system_marker: architecture == "Qwen2ForRewardModel",
-            ..Self::default()
-        }
-    }
-
     /// Sets [`TextOptions::system_marker`].
     #[must_use]
     pub fn with_system_marker(mut self, system_marker: bool) -> Self {
@@ -175,16 +166,6 @@ impl ChatEncoder {
         self.encode(&self.render(conversation)?)
     }
 
-    /// [`conversation_ids`](Self::conversation_ids) of many conversations, in their order, on all cores.
-    pub fn conversation_ids_batch(
-        &self,
-        conversations: &[Conversation],
-    ) -> Vec<Result<Vec<u32>, TextError>> {
-        in_parallel(conversations, |conversation| {
-            self.conversation_ids(conversation)
-        })
-    }
-
     /// The text of a token, as it stands in the vocabulary.
     pub fn token_text(&self, id: u32) -> Option<String> {
         self.parts.tokenizer.id_to_token(id)
@@ -308,7 +289,7 @@ mod tests {
     use tempfile::TempDir;
 
     use super::*;
-    use crate::text::Message;
+    use crate::text::{LengthRule, Message};
 
     fn tokenizer_dir() -> PathBuf {
         Path::new(env!("CARGO_MANIFEST_DIR")).join("models/tokenizers/qwen2.5")
@@ -445,7 +426,7 @@ mod tests {
     #[test]
     fn the_empty_marker_stops_the_default_system_prompt() {
         let exchange = Conversation::exchange("q", "a");
-        let options = TextOptions::for_architecture("Qwen2ForRewardModel");
+        let options = TextOptions::default().with_system_marker(true);
         let text = ChatEncoder::open_with(tokenizer_dir(), options)
             .unwrap()
             .render(&exchange)
@@ -454,7 +435,7 @@ mod tests {
             text.starts_with("<|im_start|>system\n<|im_end|>\n"),
             "{text}"
         );
-        let options = TextOptions::for_architecture("Qwen3ForSequenceClassification");
+        let options = TextOptions::default().with_system_marker(false);
         let text = ChatEncoder::open_with(tokenizer_dir(), options)
             .unwrap()
             .render(&exchange)
@@ -516,11 +497,11 @@ mod tests {
                 _ => Conversation::new(vec![Message::new("user", format!("number {i}"))]),
             })
             .collect();
-        let batch = encoder.conversation_ids_batch(&conversations);
+        let batch = encoder.ids_within_batch(&conversations, &LengthRule::refuse(1000));
         assert_eq!(batch.len(), 100);
         for (conversation, ids) in conversations.iter().zip(batch) {
             match encoder.conversation_ids(conversation) {
-                Ok(expected) => assert_eq!(ids.unwrap(), expected),
+                Ok(expected) => assert_eq!(ids.unwrap().ids, expected),
                 Err(error) => assert_eq!(ids.unwrap_err().to_string(), error.to_string()),
             }
         }
