@@ -9,7 +9,7 @@ export PYTHON ?= python3
 # How `make demo` builds: release as users do, or dev to share the build with `make test`.
 PROFILE ?= release
 
-.PHONY: help demo test check bench onnx-check goldens library
+.PHONY: help demo test check bench measure onnx-check goldens library
 
 help:
 	@sed -n 's/^## //p' Makefile
@@ -41,6 +41,11 @@ onnx-check: library
 ## make bench       compare with transformers side by side (installs torch unless BENCH_PYTHON names a Python that has it)
 bench: library
 	@scripts/bench
+
+## make measure     export of the 72B layout, memory, and a million records: wall time and peak memory
+measure: library
+	cargo build --locked --release --bin worldpm-ort
+	@$(PYTHON) scripts/measure
 
 ## make goldens     make the golden scores and token ids again with transformers (installs torch, as bench does)
 goldens: library

@@ -8,9 +8,6 @@ use std::{
     process::{Command, Output, Stdio},
 };
 
-/// The conversations of the model card.
-pub const SLEEP: &str = "models/worldpm-72b/sleep.jsonl";
-
 /// The command under test.
 pub fn command() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_worldpm-ort"));

@@ -5,6 +5,9 @@
 
 mod qwen2;
 
+#[cfg(test)]
+mod tests;
+
 pub(crate) use qwen2::EMBED_TOKENS;
 
 use std::{collections::BTreeSet, ops::Range};

@@ -8,6 +8,9 @@ mod dump;
 mod model;
 mod value;
 
+#[cfg(test)]
+mod tests;
+
 pub use builder::GraphBuilder;
 pub(crate) use builder::Operator;
 pub(crate) use model::Attribute;

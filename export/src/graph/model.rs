@@ -89,11 +89,6 @@ impl Graph {
         &self.outputs
     }
 
-    /// Every node's operator domain and type, in order.
-    pub fn operators(&self) -> impl Iterator<Item = (&'static str, &'static str)> {
-        self.nodes.iter().map(|node| (node.domain, node.op_type))
-    }
-
     /// Bytes of all weights that are kept in other files.
     #[must_use]
     pub fn weight_bytes(&self) -> u64 {
