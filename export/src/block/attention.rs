@@ -1,6 +1,7 @@
 //! Self-attention over packed tokens.
 
 use super::{
+    linear::linear,
     packed::{COLUMNS, PackedRows, ROWS},
     rope::RotaryTables,
     weights::Weights,
@@ -38,9 +39,13 @@ impl AttentionLayer<'_> {
         let heads = self.heads;
         let hidden = x.width().unwrap_or(0);
         b.scope("self_attn", |b| {
-            let query = self.project(b, weights, "q_proj", x, heads.query_width())?;
-            let key = self.project(b, weights, "k_proj", x, heads.key_value_width())?;
-            let value = self.project(b, weights, "v_proj", x, heads.key_value_width())?;
+            let project =
+                |b: &mut GraphBuilder, weights: &mut Weights<'_>, name: &str, width: u64| {
+                    linear(b, weights, &self.module(name), x, width, self.qkv_bias)
+                };
+            let query = project(b, weights, "q_proj", heads.query_width())?;
+            let key = project(b, weights, "k_proj", heads.key_value_width())?;
+            let value = project(b, weights, "v_proj", heads.key_value_width())?;
             let query = rotary.rotate(b, "q_rope", &query, heads.query)?;
             let key = rotary.rotate(b, "k_rope", &key, heads.key_value)?;
 
@@ -59,31 +64,11 @@ impl AttentionLayer<'_> {
             let flat = vec![Dim::Named("B*S"), Dim::Fixed(width)];
             let context = onnx::reshape(b, "flat", &context, &[-1, width.cast_signed()], flat)?;
             let context = onnx::gather(b, "tokens", &context, cells)?;
-            let o_proj = weights.get(
-                b,
-                &format!("{}.o_proj.weight", self.prefix),
-                &[hidden, width],
-            )?;
-            onnx::gemm(b, "o_proj", &context, &o_proj, None)
+            linear(b, weights, &self.module("o_proj"), &context, hidden, false)
         })
     }
 
-    fn project(
-        &self,
-        b: &mut GraphBuilder,
-        weights: &mut Weights<'_>,
-        name: &str,
-        x: &Value,
-        width: u64,
-    ) -> Result<Value> {
-        let tensor = format!("{}.{name}", self.prefix);
-        let hidden = x.width().unwrap_or(0);
-        let weight = weights.get(b, &format!("{tensor}.weight"), &[width, hidden])?;
-        let bias = if self.qkv_bias {
-            Some(weights.get(b, &format!("{tensor}.bias"), &[width])?)
-        } else {
-            None
-        };
-        onnx::gemm(b, name, x, &weight, bias.as_ref())
+    fn module(&self, name: &str) -> String {
+        format!("{}.{name}", self.prefix)
     }
 }

@@ -1,6 +1,6 @@
 //! The gated feed-forward layer.
 
-use super::weights::Weights;
+use super::{linear::linear, weights::Weights};
 use crate::{
     error::Result,
     graph::{GraphBuilder, Value},
@@ -18,19 +18,14 @@ pub(crate) fn swiglu(
 ) -> Result<Value> {
     let hidden = x.width().unwrap_or(0);
     b.scope("mlp", |b| {
-        let wide = [intermediate_size, hidden];
-        let gate = weights.get(b, &format!("{prefix}.gate_proj.weight"), &wide)?;
-        let up = weights.get(b, &format!("{prefix}.up_proj.weight"), &wide)?;
-        let down = weights.get(
-            b,
-            &format!("{prefix}.down_proj.weight"),
-            &[hidden, intermediate_size],
-        )?;
-        let gate = onnx::gemm(b, "gate_proj", x, &gate, None)?;
-        let up = onnx::gemm(b, "up_proj", x, &up, None)?;
+        let gate = format!("{prefix}.gate_proj");
+        let gate = linear(b, weights, &gate, x, intermediate_size, false)?;
+        let up = format!("{prefix}.up_proj");
+        let up = linear(b, weights, &up, x, intermediate_size, false)?;
         let sigmoid = onnx::sigmoid(b, "sigmoid", &gate)?;
         let silu = onnx::mul(b, "silu", &gate, &sigmoid)?;
         let product = onnx::mul(b, "product", &silu, &up)?;
-        onnx::gemm(b, "down_proj", &product, &down, None)
+        let down = format!("{prefix}.down_proj");
+        linear(b, weights, &down, &product, hidden, false)
     })
 }

@@ -4,6 +4,7 @@
 //! there.
 
 pub(crate) mod attention;
+pub(crate) mod linear;
 pub(crate) mod mlp;
 pub(crate) mod packed;
 pub(crate) mod reward_head;
