@@ -1,0 +1,267 @@
+//! The model's dimensions and rules, read from `config.json`.
+
+mod architecture;
+mod rope;
+#[cfg(test)]
+mod tests;
+mod windows;
+
+use std::path::Path;
+
+use serde_json::{Map, Value};
+
+use super::fields::{Fields, MAX_SIZE, kind};
+use super::read_text;
+use crate::error::{Error, Result};
+
+pub use architecture::Architecture;
+
+/// More layers are refused: each costs names and graph nodes before a weight is looked at.
+const MAX_LAYERS: usize = 1 << 16;
+/// A real `config.json` has a few KB.
+const MAX_CONFIG_BYTES: u64 = 16 << 20;
+
+/// The part of `config.json` that decides a score.
+///
+/// Every value is checked: sizes are not zero, heads divide as they must, and
+/// the product of any two sizes, in bytes, fits 64 bits.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct ModelConfig {
+    /// The model class.
+    pub architecture: Architecture,
+    /// Width of the residual stream.
+    pub hidden_size: usize,
+    /// Width of the MLP.
+    pub intermediate_size: usize,
+    /// Number of decoder layers.
+    pub num_hidden_layers: usize,
+    /// Query heads.
+    pub num_attention_heads: usize,
+    /// Key and value heads; divides `num_attention_heads`.
+    pub num_key_value_heads: usize,
+    /// Width of one head, an even number; `hidden_size / num_attention_heads` unless given.
+    pub head_dim: usize,
+    /// Rows of the embedding.
+    pub vocab_size: usize,
+    /// Longest sequence, in tokens.
+    pub max_position_embeddings: usize,
+    /// Added to the mean square in every RMSNorm.
+    pub rms_norm_eps: f64,
+    /// Base of the rotary embedding's frequencies.
+    pub rope_theta: f64,
+    /// The pad token, which decides the token that is scored. `None` when
+    /// absent, null or -1: no token has the id -1, so `transformers` then takes
+    /// the last one too.
+    pub pad_token_id: Option<u32>,
+    /// Whether the output embedding is the input embedding; without effect on a score.
+    pub tie_word_embeddings: bool,
+    /// Scores per conversation, where the file says so: the size of `id2label`,
+    /// or else `num_labels`.
+    pub num_labels: Option<usize>,
+    /// The type the weights were saved in, as in `bfloat16`. For display only:
+    /// what counts is the type in the weight files.
+    pub dtype: Option<String>,
+}
+
+impl ModelConfig {
+    /// Reads and checks a `config.json`, in the spelling of `transformers` 4
+    /// (`rope_theta`, `rope_scaling`, `torch_dtype`) or 5 (`rope_parameters`, `dtype`).
+    ///
+    /// # Errors
+    /// [`Error::Io`] when the file cannot be read; [`Error::Config`] when it is
+    /// not JSON, lacks a needed field or holds a value that makes no sense;
+    /// [`Error::Unsupported`] for an unknown architecture, a sliding window in
+    /// use, rope scaling, another activation than SiLU, and quantized weights.
+    pub fn read(path: &Path) -> Result<Self> {
+        let text = read_text(path, MAX_CONFIG_BYTES)?;
+        let value = serde_json::from_str(&text).map_err(|e| Error::Config {
+            path: path.to_owned(),
+            field: "(whole file)".to_owned(),
+            problem: format!("not valid JSON: {e}"),
+        })?;
+        Self::from_json(&value, path)
+    }
+
+    /// Checks an already parsed `config.json`; `path` is for error messages only.
+    pub(crate) fn from_json(value: &Value, path: &Path) -> Result<Self> {
+        let Value::Object(map) = value else {
+            return Err(Error::Config {
+                path: path.to_owned(),
+                field: "(whole file)".to_owned(),
+                problem: format!("must be a JSON object, not {}", kind(value)),
+            });
+        };
+        let fields = Fields {
+            path,
+            prefix: "",
+            map,
+        };
+
+        let architecture = architecture(&fields)?;
+        let hidden_size = fields.size("hidden_size")?;
+        let num_hidden_layers = fields.size("num_hidden_layers")?;
+        if num_hidden_layers > MAX_LAYERS {
+            return Err(fields.error(
+                "num_hidden_layers",
+                format!("is {num_hidden_layers}; at most {MAX_LAYERS} make sense"),
+            ));
+        }
+        let num_attention_heads = fields.size("num_attention_heads")?;
+        let num_key_value_heads = match map.get("num_key_value_heads") {
+            // Null means "as many as query heads"; an absent field does not, since
+            // the default of `transformers` is then a fixed number.
+            Some(Value::Null) => num_attention_heads,
+            _ => fields.size("num_key_value_heads")?,
+        };
+        let max_position_embeddings = fields.size("max_position_embeddings")?;
+        let vocab_size = fields.size("vocab_size")?;
+
+        check_activation(&fields)?;
+        check_quantization(&fields)?;
+        windows::check_windows(&fields, num_hidden_layers, max_position_embeddings)?;
+
+        Ok(Self {
+            architecture,
+            hidden_size,
+            intermediate_size: fields.size("intermediate_size")?,
+            num_hidden_layers,
+            num_attention_heads,
+            num_key_value_heads,
+            head_dim: head_dim(
+                &fields,
+                hidden_size,
+                num_attention_heads,
+                num_key_value_heads,
+            )?,
+            vocab_size,
+            max_position_embeddings,
+            rms_norm_eps: fields.positive("rms_norm_eps")?,
+            rope_theta: rope::rope_theta(&fields)?,
+            pad_token_id: pad_token_id(&fields, vocab_size)?,
+            tie_word_embeddings: fields.flag("tie_word_embeddings")?.unwrap_or(false),
+            num_labels: num_labels(&fields)?,
+            dtype: match fields.text("dtype")? {
+                Some(dtype) => Some(dtype),
+                None => fields.text("torch_dtype")?,
+            }
+            .map(str::to_owned),
+        })
+    }
+}
+
+fn architecture(fields: &Fields<'_>) -> Result<Architecture> {
+    let names = fields.required("architectures")?;
+    let name = names
+        .as_array()
+        .and_then(|names| names.first())
+        .and_then(Value::as_str)
+        .ok_or_else(|| fields.error("architectures", "must be a list that starts with a name"))?;
+    Architecture::from_name(name).ok_or_else(|| Error::Unsupported {
+        what: format!("{}: architecture `{name}`", fields.path.display()),
+        hint: format!(
+            "supported are {}",
+            Architecture::ALL.map(Architecture::as_str).join(", ")
+        ),
+    })
+}
+
+fn head_dim(fields: &Fields<'_>, hidden: usize, heads: usize, kv_heads: usize) -> Result<usize> {
+    if !heads.is_multiple_of(kv_heads) {
+        return Err(fields.error(
+            "num_key_value_heads",
+            format!("is {kv_heads}, which does not divide num_attention_heads, {heads}"),
+        ));
+    }
+    let (field, head_dim) = match fields.get("head_dim") {
+        Some(_) => ("head_dim", fields.size("head_dim")?),
+        None if hidden.is_multiple_of(heads) => ("hidden_size", hidden / heads),
+        None => {
+            return Err(fields.error(
+                "hidden_size",
+                format!("is {hidden}, not a multiple of num_attention_heads, {heads}, and head_dim is absent"),
+            ));
+        }
+    };
+    if !head_dim.is_multiple_of(2) {
+        return Err(fields.error(
+            field,
+            format!("makes heads of size {head_dim}; rotary embeddings need an even size"),
+        ));
+    }
+    if heads
+        .checked_mul(head_dim)
+        .is_none_or(|width| width as u64 > MAX_SIZE)
+    {
+        return Err(fields.error(
+            field,
+            format!("{heads} heads of size {head_dim} make an absurd width"),
+        ));
+    }
+    Ok(head_dim)
+}
+
+fn check_activation(fields: &Fields<'_>) -> Result<()> {
+    match fields.text("hidden_act")? {
+        None | Some("silu") => Ok(()),
+        Some(other) => {
+            Err(fields.unsupported(format!("hidden_act `{other}`"), "only `silu` is".to_owned()))
+        }
+    }
+}
+
+fn check_quantization(fields: &Fields<'_>) -> Result<()> {
+    let Some(quantization) = fields.get("quantization_config") else {
+        return Ok(());
+    };
+    let method = quantization
+        .get("quant_method")
+        .and_then(Value::as_str)
+        .unwrap_or("of unnamed method");
+    Err(fields.unsupported(
+        format!("quantization_config (`{method}`)"),
+        "take the checkpoint with bf16, fp16 or fp32 weights".to_owned(),
+    ))
+}
+
+fn pad_token_id(fields: &Fields<'_>, vocab_size: usize) -> Result<Option<u32>> {
+    let Some(value) = fields.get("pad_token_id") else {
+        return Ok(None);
+    };
+    if value.as_i64() == Some(-1) {
+        return Ok(None);
+    }
+    value
+        .as_u64()
+        .filter(|&id| id < vocab_size as u64)
+        .and_then(|id| u32::try_from(id).ok())
+        .map(Some)
+        .ok_or_else(|| {
+            fields.error(
+                "pad_token_id",
+                format!(
+                    "is {value}; it must be null or a token id below vocab_size, {vocab_size}: \
+                     it decides which token is scored"
+                ),
+            )
+        })
+}
+
+fn num_labels(fields: &Fields<'_>) -> Result<Option<usize>> {
+    let declared = fields.optional_size("num_labels")?;
+    let Some(labels) = fields.get("id2label") else {
+        return Ok(declared);
+    };
+    let count = labels
+        .as_object()
+        .map(Map::len)
+        .filter(|&count| count > 0)
+        .ok_or_else(|| fields.error("id2label", "must be an object with at least one label"))?;
+    match declared {
+        Some(declared) if declared != count => Err(fields.error(
+            "num_labels",
+            format!("is {declared}, but `id2label` has {count} entries"),
+        )),
+        _ => Ok(Some(count)),
+    }
+}
