@@ -3,6 +3,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::readiness::Violation;
+
 /// The result of everything in this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -120,6 +122,24 @@ pub enum Error {
         layers: usize,
     },
 
+    /// A file is not an ONNX model.
+    #[error("{path}: {problem}")]
+    Model {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: String,
+    },
+
+    /// A graph has nodes that its device or its target does not run.
+    #[error("{graph}: {}{}", .violations.first().map(ToString::to_string).unwrap_or_default(), and_more(.violations.len().saturating_sub(1)))]
+    NotReady {
+        /// The graph.
+        graph: String,
+        /// What is wrong, node by node.
+        violations: Vec<Violation>,
+    },
+
     /// A graph is not well formed: a fault of this crate, not of its input.
     #[error("graph value `{node}`: {problem}")]
     Graph {
@@ -128,6 +148,14 @@ pub enum Error {
         /// What is wrong with it.
         problem: String,
     },
+}
+
+fn and_more(count: usize) -> String {
+    match count {
+        0 => String::new(),
+        1 => " (and 1 more problem)".to_owned(),
+        count => format!(" (and {count} more problems)"),
+    }
 }
 
 impl Error {

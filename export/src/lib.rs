@@ -25,6 +25,7 @@ mod options;
 mod output;
 pub mod pooling;
 pub mod proto;
+pub mod readiness;
 pub mod shard;
 pub mod synth;
 mod write;

@@ -2,8 +2,6 @@
 
 use std::{collections::HashSet, sync::Arc};
 
-use prost::Message;
-
 use super::{Dim, MICROSOFT_DOMAIN, Value};
 use crate::{
     error::{Error, Result},
@@ -174,6 +172,12 @@ impl Graph {
     /// The bytes of the ONNX model file.
     #[must_use]
     pub fn to_onnx(&self) -> Vec<u8> {
+        self.to_model().to_bytes()
+    }
+
+    /// The ONNX model, as messages.
+    #[must_use]
+    pub fn to_model(&self) -> ModelProto {
         let mut opset_import = vec![opset("", OPSET)];
         if self
             .nodes
@@ -201,7 +205,6 @@ impl Graph {
             opset_import,
             metadata_props: Vec::new(),
         }
-        .encode_to_vec()
     }
 
     fn inner_values(&self) -> impl Iterator<Item = &Value> {

@@ -3,9 +3,11 @@
 //! Field names and numbers follow `onnx.proto` (ONNX IR version 11). Fields that `onnx.proto` declares
 //! `optional` and whose presence readers test are `Option`s here.
 
-use std::fmt;
+use std::{fmt, fs, path::Path};
 
 use prost::Message;
+
+use crate::error::{Error, Result};
 
 /// `onnx.ModelProto`: a graph with the operator sets it is written against.
 #[derive(Clone, PartialEq, Message)]
@@ -28,6 +30,32 @@ pub struct ModelProto {
     /// Free key-value pairs.
     #[prost(message, repeated, tag = "14")]
     pub metadata_props: Vec<StringStringEntryProto>,
+}
+
+impl ModelProto {
+    /// Reads the model in the file `path`.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when the file cannot be read, [`Error::Model`] when it holds no ONNX model.
+    pub fn read(path: &Path) -> Result<Self> {
+        let bytes = fs::read(path).map_err(|source| Error::io("read", path, source))?;
+        Self::decode(bytes.as_slice()).map_err(|error| Error::Model {
+            path: path.to_owned(),
+            problem: format!("is not an ONNX model: {error}"),
+        })
+    }
+
+    /// The bytes of the model's file.
+    #[must_use]
+    pub fn to_bytes(&self) -> Vec<u8> {
+        self.encode_to_vec()
+    }
+
+    /// Size of the model's file in bytes.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.encoded_len() as u64
+    }
 }
 
 /// `onnx.OperatorSetIdProto`.

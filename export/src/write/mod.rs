@@ -19,7 +19,7 @@ use crate::{
     output::{StagedDir, write_file},
     pooling,
     proto::ElementType,
-    shard,
+    readiness, shard,
 };
 
 /// Lowest ONNX Runtime that has every operator in use on the CPU.
@@ -35,7 +35,8 @@ const MIN_ORT_VERSION: &str = "1.23";
 /// Only the headers of the weight files are read: a 72B model takes some tens of megabytes.
 ///
 /// # Errors
-/// Whatever is wrong with the checkpoint or the output directory, see [`Error`].
+/// Whatever is wrong with the checkpoint or the output directory, see [`Error`]; [`Error::NotReady`] when the device or
+/// the target does not run a node of the graphs, see [`readiness`].
 pub fn export(checkpoint: &Checkpoint, out: &Path, options: &ExportOptions) -> Result<Manifest> {
     let config = checkpoint.config();
     let compute = compute_type(checkpoint, options)?;
@@ -61,7 +62,7 @@ pub fn export(checkpoint: &Checkpoint, out: &Path, options: &ExportOptions) -> R
         };
         let (graph, tensors) = arch::build_stage(checkpoint, &locations, compute, &spec)?;
         used.extend(tensors);
-        stages.push(write_stage(&output, &spec, &graph)?);
+        stages.push(write_stage(&output, options, &spec, &graph)?);
     }
     refuse_extra_tensors(checkpoint, &used)?;
     let system_marker = options
@@ -146,9 +147,16 @@ fn plan_stages(checkpoint: &Checkpoint, stages: usize) -> Result<Vec<std::ops::R
     shard::divide(&layers, before, after, stages)
 }
 
-fn write_stage(output: &StagedDir, spec: &StageSpec, graph: &Graph) -> Result<Stage> {
-    let bytes = graph.to_onnx();
+fn write_stage(
+    output: &StagedDir,
+    options: &ExportOptions,
+    spec: &StageSpec,
+    graph: &Graph,
+) -> Result<Stage> {
     let name = format!("{}.onnx", spec.name);
+    let model = graph.to_model();
+    readiness::check(&model, options.device, options.target)?.require(&name)?;
+    let bytes = model.to_bytes();
     write_file(&output.path().join(&name), &bytes)?;
     Ok(Stage {
         graph: name,
