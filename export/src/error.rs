@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::readiness::Violation;
+use crate::{manifest::OverflowedTensor, readiness::Violation};
 
 /// The result of everything in this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -84,6 +84,17 @@ pub enum Error {
         hint: String,
     },
 
+    /// Weights are too large for the type that they should be converted to.
+    #[error(
+        "weights are too large for the precision asked for, in {}; \
+         export as bf16, or give --overflow clamp to make them the largest value there is",
+        overflowed_tensors(.tensors)
+    )]
+    Overflow {
+        /// The tensors, in the order of the bundle.
+        tensors: Vec<OverflowedTensor>,
+    },
+
     /// An option's value cannot be used.
     #[error("option `{option}`: {problem}")]
     Option {
@@ -156,6 +167,20 @@ fn and_more(count: usize) -> String {
         1 => " (and 1 more problem)".to_owned(),
         count => format!(" (and {count} more problems)"),
     }
+}
+
+/// The first few by name, and how many more there are.
+fn overflowed_tensors(tensors: &[OverflowedTensor]) -> String {
+    const SHOWN: usize = 5;
+    let mut text: Vec<String> = tensors
+        .iter()
+        .take(SHOWN)
+        .map(ToString::to_string)
+        .collect();
+    if tensors.len() > SHOWN {
+        text.push(format!("{} more tensors", tensors.len() - SHOWN));
+    }
+    text.join(", ")
 }
 
 impl Error {

@@ -17,6 +17,7 @@
 mod arch;
 mod block;
 pub mod checkpoint;
+mod convert;
 mod error;
 pub mod graph;
 pub mod manifest;
@@ -32,7 +33,10 @@ mod write;
 
 pub use block::packed::names;
 pub use checkpoint::Checkpoint;
+pub use convert::Progress;
 pub use error::{Error, Result};
 pub use manifest::Manifest;
-pub use options::{Device, ExportOptions, Pooling, Target, UnknownChoice, WeightsMode};
-pub use write::{export, header_sha256};
+pub use options::{
+    Device, ExportOptions, Overflow, Pooling, Precision, Target, UnknownChoice, WeightsMode,
+};
+pub use write::{export, export_with_progress, header_sha256};

@@ -2,13 +2,13 @@
 //!
 //! The file is described field by field in `docs/bundle-format.md`.
 
-use std::{fs, path::Path};
+use std::{fmt, fs, path::Path};
 
 use serde::{Deserialize, Serialize};
 
 use crate::{
     error::{Error, Result},
-    options::{Device, Pooling, Target, WeightsMode},
+    options::{Device, Pooling, Precision, Target, WeightsMode},
 };
 
 /// Name of the manifest's file in a bundle.
@@ -33,8 +33,8 @@ pub struct Manifest {
     pub source: Source,
     /// Architecture and dimensions.
     pub model: Model,
-    /// Type that the weights are stored in, for example `bf16`.
-    pub precision: String,
+    /// What the weights are stored as.
+    pub precision: Precision,
     /// Device that the graphs are for.
     pub device: Device,
     /// Operators that the graphs use.
@@ -113,15 +113,65 @@ pub struct TensorInfo {
     pub shape: Vec<String>,
 }
 
+/// How the weight files of a bundle came to be where they are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum WeightsPlace {
+    /// They are the checkpoint's, where they were.
+    Reference,
+    /// They are the checkpoint's, linked into the bundle.
+    Hardlink,
+    /// They are copies of the checkpoint's.
+    Copy,
+    /// They were made for the bundle, one for each stage, and hold converted weights.
+    Converted,
+}
+
+impl From<WeightsMode> for WeightsPlace {
+    fn from(mode: WeightsMode) -> Self {
+        match mode {
+            WeightsMode::Reference => Self::Reference,
+            WeightsMode::Hardlink => Self::Hardlink,
+            WeightsMode::Copy => Self::Copy,
+        }
+    }
+}
+
 /// The files that hold the weights.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Weights {
     /// How they came there.
-    pub mode: WeightsMode,
+    pub mode: WeightsPlace,
     /// Their folder, absolute; `null` when they are in the bundle.
     pub directory: Option<String>,
     /// The files.
     pub files: Vec<WeightFile>,
+    /// Tensors with values that were too large for the precision, and were clamped.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub clamped: Vec<OverflowedTensor>,
+}
+
+/// A tensor with finite values that are infinite in the type it was converted to.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct OverflowedTensor {
+    /// Name in the checkpoint.
+    pub tensor: String,
+    /// Number of such values.
+    pub count: u64,
+    /// Largest magnitude.
+    pub largest: f32,
+}
+
+impl fmt::Display for OverflowedTensor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            tensor,
+            count,
+            largest,
+        } = self;
+        let values = if *count == 1 { "value" } else { "values" };
+        write!(f, "`{tensor}` ({count} {values}, the largest {largest:e})")
+    }
 }
 
 /// One safetensors file.

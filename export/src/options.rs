@@ -1,6 +1,6 @@
 //! What an export is asked to produce.
 
-use std::{fmt, str::FromStr};
+use std::{fmt, num::NonZeroUsize, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
@@ -41,6 +41,32 @@ pub enum WeightsMode {
     Copy,
 }
 
+/// What the weights of a bundle are stored as.
+///
+/// The reward head is in 32-bit floats whenever the weights are converted: it is small, and it is computed
+/// in those.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Precision {
+    /// bfloat16.
+    Bf16,
+    /// IEEE half precision.
+    Fp16,
+    /// IEEE single precision; CPU only.
+    Fp32,
+}
+
+/// What happens to a finite value that is infinite in the type it is converted to. Those of half precision
+/// end at 65504.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Overflow {
+    /// The export fails and names the tensors.
+    #[default]
+    Refuse,
+    /// The value becomes the largest finite one of its sign. The manifest lists the tensors.
+    Clamp,
+}
+
 /// Which token's hidden state is scored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "rule", rename_all = "snake_case")]
@@ -68,8 +94,16 @@ pub struct ExportOptions {
     pub device: Device,
     /// Number of stages. Default 1.
     pub stages: usize,
-    /// Where the weights go. Default [`WeightsMode::Reference`].
+    /// Where the weights go. Default [`WeightsMode::Reference`]. Weights that are converted are always
+    /// beside the graphs.
     pub weights: WeightsMode,
+    /// What the weights are stored as. Default: as in the checkpoint. Another type than the checkpoint's
+    /// makes new weight files in the bundle.
+    pub precision: Option<Precision>,
+    /// What happens to values that are too large for `precision`. Default [`Overflow::Refuse`].
+    pub overflow: Overflow,
+    /// Threads that convert weights. Default: one for each core. The bytes do not depend on it.
+    pub threads: Option<NonZeroUsize>,
     /// Whether to record the SHA-256 of every weight file, which reads them whole. Default `false`.
     pub checksum: bool,
     /// Which token is scored. Default: what the checkpoint's own code does, see [`crate::pooling`].
@@ -89,6 +123,9 @@ impl Default for ExportOptions {
             device: Device::default(),
             stages: 1,
             weights: WeightsMode::default(),
+            precision: None,
+            overflow: Overflow::default(),
+            threads: None,
             checksum: false,
             pooling: None,
             end_token: None,
@@ -133,4 +170,6 @@ macro_rules! names {
 
 names!(Target: "ort" => Ort, "onnx" => Onnx);
 names!(Device: "cpu" => Cpu, "cuda" => Cuda);
+names!(Precision: "bf16" => Bf16, "fp16" => Fp16, "fp32" => Fp32);
+names!(Overflow: "refuse" => Refuse, "clamp" => Clamp);
 names!(WeightsMode: "reference" => Reference, "hardlink" => Hardlink, "copy" => Copy);

@@ -2,7 +2,7 @@
 //!
 //! It is filled under a temporary name beside its final one and renamed when it is complete.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
@@ -10,12 +10,17 @@ use tempfile::TempDir;
 
 use crate::error::{Error, Result};
 
+/// A file in a directory that is being filled. Its process holds a lock on it.
+const LOCK_FILE: &str = ".worldpm-ort-lock";
+
 /// A directory being filled under a temporary name beside its final one.
 ///
-/// Dropped before [`commit`](Self::commit), it leaves nothing behind.
+/// Dropped before [`commit`](Self::commit), it leaves nothing behind. What a killed process left is removed
+/// when the same directory is made again.
 #[derive(Debug)]
 pub(crate) struct StagedDir {
     temp: TempDir,
+    lock: File,
     out: PathBuf,
     parents: CreatedParents,
     /// Whether something of ours stands at `out` that the new directory takes the place of.
@@ -56,6 +61,7 @@ impl StagedDir {
         let parents = CreatedParents::make(parent)?;
         let mut builder = tempfile::Builder::new();
         let prefix = format!(".{}.", name.to_string_lossy());
+        remove_abandoned(parent, &prefix);
         builder.prefix(&prefix);
         // The default is a directory that only its owner can read.
         #[cfg(unix)]
@@ -63,8 +69,10 @@ impl StagedDir {
         let temp = builder
             .tempdir_in(parent)
             .map_err(|e| output_error(parent, "make a directory in it", &e))?;
+        let lock = lock(temp.path()).map_err(|e| output_error(temp.path(), "write to it", &e))?;
         Ok(Self {
             temp,
+            lock,
             out,
             parents,
             replaces,
@@ -82,6 +90,7 @@ impl StagedDir {
     /// [`Error::Output`] when that name was taken in the meantime.
     pub(crate) fn commit(self) -> Result<()> {
         let fault = |e| output_error(&self.out, "give the finished directory this name", &e);
+        fs::remove_file(self.temp.path().join(LOCK_FILE)).map_err(fault)?;
         if self.replaces {
             replace(self.temp.path(), &self.out).map_err(fault)?;
         } else {
@@ -90,7 +99,36 @@ impl StagedDir {
         // Its old name is gone, so there is nothing left to remove.
         let _ = self.temp.keep();
         self.parents.keep();
+        drop(self.lock);
         Ok(())
+    }
+}
+
+/// Makes the lock file of `dir`, which is locked from the moment that it has its name.
+fn lock(dir: &Path) -> std::io::Result<File> {
+    let unlocked = dir.join("lock");
+    let file = File::create(&unlocked)?;
+    // A file system without locks has no abandoned directories removed, and works otherwise.
+    let _ = file.try_lock();
+    fs::rename(&unlocked, dir.join(LOCK_FILE))?;
+    Ok(file)
+}
+
+/// Removes the directories under `parent` whose names begin with `prefix` and whose process is gone: they hold a
+/// lock file that nobody locks.
+fn remove_abandoned(parent: &Path, prefix: &str) {
+    let Ok(entries) = fs::read_dir(parent) else {
+        return;
+    };
+    for entry in entries.flatten() {
+        if !entry.file_name().to_string_lossy().starts_with(prefix) {
+            continue;
+        }
+        let abandoned =
+            File::open(entry.path().join(LOCK_FILE)).is_ok_and(|lock| lock.try_lock().is_ok());
+        if abandoned {
+            let _ = fs::remove_dir_all(entry.path());
+        }
     }
 }
 
@@ -225,6 +263,29 @@ mod tests {
         write_file(&staged.path().join("file"), "text").unwrap();
         drop(staged);
         assert!(names(root.path()).is_empty());
+    }
+
+    #[test]
+    fn what_a_killed_process_left_is_removed() {
+        let root = tempfile::tempdir().unwrap();
+        let make = |name: &str| {
+            fs::create_dir(root.path().join(name)).unwrap();
+            File::create(root.path().join(name).join(LOCK_FILE)).unwrap()
+        };
+        drop(make(".out.dead"));
+        drop(make(".other.dead"));
+        let alive = make(".out.alive");
+        alive.lock().unwrap();
+        fs::create_dir(root.path().join(".out.foreign")).unwrap();
+
+        StagedDir::new(&root.path().join("out"))
+            .unwrap()
+            .commit()
+            .unwrap();
+        let mut left = names(root.path());
+        left.sort();
+        assert_eq!(left, [".other.dead", ".out.alive", ".out.foreign", "out"]);
+        assert!(names(&root.path().join("out")).is_empty());
     }
 
     #[test]

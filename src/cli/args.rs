@@ -3,7 +3,7 @@
 use std::{num::NonZeroUsize, path::PathBuf};
 
 use clap::{Parser, Subcommand, ValueEnum};
-use worldpm_ort_export::{Device, Target, WeightsMode};
+use worldpm_ort_export::{Device, Overflow, Precision, Target, WeightsMode};
 
 use crate::ep::Devices;
 
@@ -42,7 +42,19 @@ pub(super) struct ExportArgs {
     /// Number of pipeline stages
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub(super) stages: usize,
-    /// Where the weights are: reference (stay in the checkpoint), hardlink or copy (beside the graphs)
+    /// What the weights are stored as: bf16, fp16 or fp32 [default: as in the checkpoint]. Another type than the
+    /// checkpoint's makes new weight files in the bundle
+    #[arg(long, value_name = "PRECISION")]
+    pub(super) precision: Option<Precision>,
+    /// What happens to weights that are too large for the precision: refuse (an error that names the tensors) or
+    /// clamp (to the largest value there is)
+    #[arg(long, value_name = "WAY", default_value_t)]
+    pub(super) overflow: Overflow,
+    /// Threads that convert weights [default: all cores]
+    #[arg(long, value_name = "N")]
+    pub(super) threads: Option<NonZeroUsize>,
+    /// Where the weights are: reference (stay in the checkpoint), hardlink or copy (beside the graphs). Converted
+    /// weights are always beside the graphs
     #[arg(long, value_name = "MODE", default_value_t)]
     pub(super) weights: WeightsMode,
     /// Record the SHA-256 of every weight file (reads all of them)

@@ -1,8 +1,10 @@
 //! `worldpm-ort export`.
 
+use std::io::{self, IsTerminal};
+
 use anyhow::{Context, Result};
-use indicatif::DecimalBytes;
-use worldpm_ort_export::{Checkpoint, ExportOptions, Pooling, export};
+use indicatif::{DecimalBytes, ProgressBar, ProgressStyle};
+use worldpm_ort_export::{Checkpoint, ExportOptions, Pooling, export_with_progress};
 
 use super::{
     Status,
@@ -17,6 +19,9 @@ pub(super) fn run(args: &ExportArgs) -> Result<Status> {
         device: args.device,
         stages: args.stages,
         weights: args.weights,
+        precision: args.precision,
+        overflow: args.overflow,
+        threads: args.threads,
         checksum: args.checksum,
         pooling: args
             .pooling
@@ -25,7 +30,15 @@ pub(super) fn run(args: &ExportArgs) -> Result<Status> {
         end_token: args.end_token.clone(),
         system_marker: args.system_marker,
     };
-    let manifest = export(&checkpoint, &args.out, &options)?;
+    let bar = progress_bar();
+    let manifest = export_with_progress(&checkpoint, &args.out, &options, &|progress| {
+        bar.set_length(progress.total);
+        bar.set_position(progress.done);
+    })?;
+    bar.finish_and_clear();
+    for tensor in &manifest.weights.clamped {
+        eprintln!("clamped to the range of {}: {tensor}", manifest.precision);
+    }
     let bytes: u64 = manifest.weights.files.iter().map(|file| file.bytes).sum();
     eprintln!(
         "{}: {} with {} layers, {} of {} weights, {} for {}",
@@ -50,6 +63,19 @@ pub(super) fn run(args: &ExportArgs) -> Result<Status> {
         );
     }
     Ok(Status::Done)
+}
+
+/// A bar for the bytes of the checkpoint that were converted, when someone is there to see it.
+fn progress_bar() -> ProgressBar {
+    if !io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let bar = ProgressBar::new(0);
+    let template = "{wide_bar} {bytes}/{total_bytes} converted, {bytes_per_sec}, {eta} left";
+    if let Ok(style) = ProgressStyle::with_template(template) {
+        bar.set_style(style);
+    }
+    bar
 }
 
 fn pooling(rule: PoolingRule, pad_token_id: Option<u32>) -> Result<Pooling> {

@@ -10,7 +10,7 @@ mod tests;
 
 pub(crate) use qwen2::EMBED_TOKENS;
 
-use std::{collections::BTreeSet, ops::Range};
+use std::ops::Range;
 
 use crate::{
     block::{
@@ -89,20 +89,19 @@ pub(crate) fn is_harmless(tensor: &str) -> bool {
     tensor == "lm_head.weight"
 }
 
-/// Builds the graph of one stage, and tells which tensors it uses.
+/// Builds the graph of one stage. `weights` remembers which tensors it uses.
 pub(crate) fn build_stage(
     checkpoint: &Checkpoint,
-    locations: &[String],
-    compute: ElementType,
+    weights: &mut Weights<'_>,
     spec: &StageSpec,
-) -> Result<(Graph, BTreeSet<String>)> {
+) -> Result<Graph> {
     let config = checkpoint.config();
     let hidden = config.hidden_size as u64;
     let labels = labels(checkpoint)?;
     let first = spec.layers.start == 0;
     let last = spec.layers.end == config.num_hidden_layers;
 
-    let mut weights = Weights::new(checkpoint, locations, compute);
+    let compute = weights.compute();
     let b = &mut GraphBuilder::new(&spec.name);
 
     let hidden_states = if first {
@@ -136,20 +135,19 @@ pub(crate) fn build_stage(
             scored,
         };
         hidden_states = b.scope(format!("layers.{layer}"), |b| {
-            qwen2::layer(b, &mut weights, layer, &hidden_states, &context)
+            qwen2::layer(b, weights, layer, &hidden_states, &context)
         })?;
     }
 
     if last {
         let scale = weights.get(b, qwen2::NORM, &[hidden])?;
         let normed = onnx::rms_normalization(b, "norm", &hidden_states, &scale, epsilon(config))?;
-        let scores = head(config.architecture).apply(b, &mut weights, &normed, labels)?;
+        let scores = head(config.architecture).apply(b, weights, &normed, labels)?;
         b.output(&scores, names::SCORES)?;
     } else {
         b.output(&hidden_states, names::NEXT_HIDDEN_STATES)?;
     }
-    let graph = std::mem::take(b).finish()?;
-    Ok((graph, weights.into_used()))
+    std::mem::take(b).finish()
 }
 
 #[allow(clippy::cast_possible_truncation)]

@@ -9,6 +9,7 @@ use std::{env, fs, path::Path};
 
 use super::{StageSpec, build_stage};
 use crate::{
+    block::weights::{Storage, Weights},
     checkpoint::Checkpoint,
     options::Target,
     proto::ElementType,
@@ -43,7 +44,8 @@ fn graphs_are_as_recorded() {
             layers,
             target,
         };
-        let (graph, _) = build_stage(&checkpoint, &locations, compute, &spec).unwrap();
+        let mut weights = Weights::new(&checkpoint, Storage::InPlace(&locations), compute);
+        let graph = build_stage(&checkpoint, &mut weights, &spec).unwrap();
         let found = graph.to_string();
         let golden = Path::new(env!("CARGO_MANIFEST_DIR"))
             .join("src/arch/testdata")

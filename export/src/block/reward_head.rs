@@ -36,18 +36,18 @@ impl Head {
             match self {
                 Self::TwoLayer => {
                     let square = [hidden, hidden];
-                    let w0 = weights.get_as(b, "score.0.weight", &square, float)?;
-                    let b0 = weights.get_as(b, "score.0.bias", &[hidden], float)?;
-                    let w2 = weights.get_as(b, "score.2.weight", &[labels, hidden], float)?;
-                    let b2 = weights.get_as(b, "score.2.bias", &[labels], float)?;
+                    let w0 = weights.get_float(b, "score.0.weight", &square)?;
+                    let b0 = weights.get_float(b, "score.0.bias", &[hidden])?;
+                    let w2 = weights.get_float(b, "score.2.weight", &[labels, hidden])?;
+                    let b2 = weights.get_float(b, "score.2.bias", &[labels])?;
                     let x = onnx::gemm(b, "0", &x, &w0, Some(&b0))?;
                     let x = onnx::relu(b, "1", &x)?;
                     onnx::gemm(b, "2", &x, &w2, Some(&b2))
                 }
                 Self::OneLayer => {
-                    let weight = weights.get_as(b, "score.weight", &[labels, hidden], float)?;
+                    let weight = weights.get_float(b, "score.weight", &[labels, hidden])?;
                     let bias = if weights.has("score.bias") {
-                        Some(weights.get_as(b, "score.bias", &[labels], float)?)
+                        Some(weights.get_float(b, "score.bias", &[labels])?)
                     } else {
                         None
                     };

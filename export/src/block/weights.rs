@@ -1,37 +1,52 @@
 //! Weights of a checkpoint, by name, as values of a graph.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use crate::{
-    checkpoint::{Checkpoint, Dtype},
+    checkpoint::{Checkpoint, TensorEntry},
+    convert::{Encoding, FloatType, Source, StageFile},
     error::{Error, Result},
     graph::{ExternalData, GraphBuilder, Value},
     op::onnx::cast,
     proto::ElementType,
 };
 
+/// Where the weights of a stage are.
+#[derive(Debug)]
+pub(crate) enum Storage<'a> {
+    /// In the checkpoint's own files, which are called so where the graph looks for them.
+    InPlace(&'a [String]),
+    /// Converted to a type, in a new file.
+    Converted(FloatType, StageFile),
+}
+
 /// Looks tensors up in a checkpoint, checks their shape and type, and remembers which were used.
 #[derive(Debug)]
 pub(crate) struct Weights<'a> {
     checkpoint: &'a Checkpoint,
-    /// What each of the checkpoint's files is called where the graph looks for it.
-    locations: &'a [String],
+    storage: Storage<'a>,
     compute: ElementType,
-    used: BTreeSet<String>,
+    used: BTreeMap<String, u64>,
 }
 
 impl<'a> Weights<'a> {
+    /// Weights for a graph that computes in type `compute`.
     pub(crate) fn new(
         checkpoint: &'a Checkpoint,
-        locations: &'a [String],
+        storage: Storage<'a>,
         compute: ElementType,
     ) -> Self {
         Self {
             checkpoint,
-            locations,
+            storage,
             compute,
-            used: BTreeSet::new(),
+            used: BTreeMap::new(),
         }
+    }
+
+    /// The type that the graph computes in.
+    pub(crate) fn compute(&self) -> ElementType {
+        self.compute
     }
 
     /// Whether the checkpoint has a tensor of this name.
@@ -39,26 +54,37 @@ impl<'a> Weights<'a> {
         self.checkpoint.tensors().contains_key(name)
     }
 
-    /// The names of all tensors asked for so far.
-    pub(crate) fn into_used(self) -> BTreeSet<String> {
+    /// The tensors asked for so far, by name, with the bytes that they take in the bundle.
+    pub(crate) fn into_used(self) -> BTreeMap<String, u64> {
         self.used
+    }
+
+    /// The new file, when there is one.
+    pub(crate) fn into_file(self) -> Option<StageFile> {
+        match self.storage {
+            Storage::InPlace(_) => None,
+            Storage::Converted(_, file) => Some(file),
+        }
     }
 
     /// The tensor in the type that the graph computes in.
     pub(crate) fn get(&mut self, b: &mut GraphBuilder, name: &str, shape: &[u64]) -> Result<Value> {
-        self.get_as(b, name, shape, self.compute)
+        let stored = self.stored(b, name, shape)?;
+        cast(b, &short_name(name, "cast"), &stored, self.compute)
     }
 
-    /// The tensor in a given type.
-    pub(crate) fn get_as(
+    /// The tensor in 32-bit floats. Converted weights keep it in those.
+    pub(crate) fn get_float(
         &mut self,
         b: &mut GraphBuilder,
         name: &str,
         shape: &[u64],
-        element: ElementType,
     ) -> Result<Value> {
-        let stored = self.stored(b, name, shape)?;
-        cast(b, &short_name(name, "cast"), &stored, element)
+        let stored = match &self.storage {
+            Storage::InPlace(_) => self.stored(b, name, shape)?,
+            Storage::Converted(..) => self.converted(b, name, shape, FloatType::F32)?,
+        };
+        cast(b, &short_name(name, "cast"), &stored, ElementType::Float)
     }
 
     /// The tensor in the type that it is stored in.
@@ -68,31 +94,71 @@ impl<'a> Weights<'a> {
         name: &str,
         shape: &[u64],
     ) -> Result<Value> {
-        let entry = self.checkpoint.tensor(name, shape)?;
-        let element = match entry.dtype {
-            Dtype::Bf16 => ElementType::BFloat16,
-            Dtype::F16 => ElementType::Float16,
-            Dtype::F32 => ElementType::Float,
-            other => {
-                return Err(Error::Tensor {
-                    tensor: name.to_owned(),
-                    file: self.file_name(entry.file),
-                    problem: format!("has type {other:?}; expected BF16, F16 or F32"),
-                });
+        match &self.storage {
+            Storage::InPlace(locations) => {
+                let (float, entry) = self.find(name, shape)?;
+                let data = ExternalData {
+                    location: match locations.get(entry.file) {
+                        Some(location) => location.clone(),
+                        None => self.file_name(entry.file),
+                    },
+                    offset: entry.offset,
+                    length: entry.bytes,
+                };
+                self.used.insert(name.to_owned(), data.length);
+                b.weight(name, float.element(), shape, data)
             }
+            Storage::Converted(float, _) => {
+                let float = *float;
+                self.converted(b, name, shape, float)
+            }
+        }
+    }
+
+    fn converted(
+        &mut self,
+        b: &mut GraphBuilder,
+        name: &str,
+        shape: &[u64],
+        to: FloatType,
+    ) -> Result<Value> {
+        let source = self.source(name, shape)?;
+        let encoding = match source.float == to {
+            true => Encoding::Copy,
+            false => Encoding::Float(to),
         };
-        let location = self
-            .locations
-            .get(entry.file)
-            .cloned()
-            .unwrap_or_else(|| self.file_name(entry.file));
-        self.used.insert(name.to_owned());
-        let data = ExternalData {
-            location,
+        let Storage::Converted(_, file) = &mut self.storage else {
+            return Err(fault(name));
+        };
+        let mut tensors = file.allocate(source, encoding);
+        let Some(tensor) = tensors.pop() else {
+            return Err(fault(name));
+        };
+        self.used.insert(name.to_owned(), tensor.data.length);
+        b.weight(name, to.element(), shape, tensor.data)
+    }
+
+    fn source(&self, name: &str, shape: &[u64]) -> Result<Source> {
+        let (float, entry) = self.find(name, shape)?;
+        Ok(Source {
+            tensor: name.to_owned(),
+            file: entry.file,
             offset: entry.offset,
-            length: entry.bytes,
-        };
-        b.weight(name, element, shape, data)
+            float,
+            shape: shape.to_vec(),
+        })
+    }
+
+    fn find(&self, name: &str, shape: &[u64]) -> Result<(FloatType, &'a TensorEntry)> {
+        let entry = self.checkpoint.tensor(name, shape)?;
+        match FloatType::of(entry.dtype) {
+            Some(float) => Ok((float, entry)),
+            None => Err(Error::Tensor {
+                tensor: name.to_owned(),
+                file: self.file_name(entry.file),
+                problem: format!("has type {}; expected BF16, F16 or F32", entry.dtype),
+            }),
+        }
     }
 
     fn file_name(&self, file: usize) -> String {
@@ -101,6 +167,13 @@ impl<'a> Weights<'a> {
             .get(file)
             .map(|file| file.name.clone())
             .unwrap_or_default()
+    }
+}
+
+fn fault(name: &str) -> Error {
+    Error::Graph {
+        node: name.to_owned(),
+        problem: "no file was made for this weight".into(),
     }
 }
 

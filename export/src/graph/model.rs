@@ -99,6 +99,15 @@ impl Graph {
             .sum()
     }
 
+    /// Moves the bytes of all weights that are kept in other files by `bytes`.
+    pub(crate) fn shift_weights(&mut self, bytes: u64) {
+        for initializer in &mut self.initializers {
+            if let InitializerData::External(data) = &mut initializer.data {
+                data.offset += bytes;
+            }
+        }
+    }
+
     /// Checks that the graph is well formed: every value is defined once and before its use, every
     /// initializer is used and has as many bytes as its shape says, and every output exists.
     ///

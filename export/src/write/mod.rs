@@ -1,21 +1,24 @@
 //! Puts a bundle on disk: all of it or nothing.
 
+mod converted;
 mod text;
 mod weight_files;
 
 pub use weight_files::header_sha256;
 
-use std::{collections::BTreeSet, fs, path::Path};
+use std::{collections::BTreeMap, fs, path::Path};
 
 use sha2::{Digest, Sha256};
 
 use crate::{
     arch::{self, StageSpec},
-    checkpoint::{Checkpoint, Dtype},
+    block::weights::{Storage, Weights},
+    checkpoint::Checkpoint,
+    convert::{FloatType, Progress, StageFile},
     error::{Error, Result},
     graph::{Graph, Value},
     manifest::{self, FORMAT, FORMAT_VERSION, Manifest, Model, Source, Stage, TensorInfo},
-    options::{Device, ExportOptions},
+    options::{Device, ExportOptions, Precision},
     output::{StagedDir, write_file},
     pooling,
     proto::ElementType,
@@ -32,15 +35,34 @@ const MIN_ORT_VERSION: &str = "1.23";
 /// The same checkpoint and options give the same bytes.
 ///
 /// # Memory
-/// Only the headers of the weight files are read: a 72B model takes some tens of megabytes.
+/// Only the headers of the weight files are read: a 72B model takes some tens of megabytes. Weights that are
+/// converted ([`ExportOptions::precision`]) are streamed: that takes about ten megabytes more for each thread.
 ///
 /// # Errors
 /// Whatever is wrong with the checkpoint or the output directory, see [`Error`]; [`Error::NotReady`] when the device or
 /// the target does not run a node of the graphs, see [`readiness`].
 pub fn export(checkpoint: &Checkpoint, out: &Path, options: &ExportOptions) -> Result<Manifest> {
+    export_with_progress(checkpoint, out, options, &|_| {})
+}
+
+/// As [`export`], and tells how far the conversion of weights is.
+///
+/// `progress` is called from every thread that converts, after each megabyte or so; never when no weights are
+/// converted.
+///
+/// # Errors
+/// As for [`export`].
+pub fn export_with_progress(
+    checkpoint: &Checkpoint,
+    out: &Path,
+    options: &ExportOptions,
+    progress: &(dyn Fn(Progress) + Sync),
+) -> Result<Manifest> {
     let config = checkpoint.config();
-    let compute = compute_type(checkpoint, options)?;
-    let plan = plan_stages(checkpoint, options.stages)?;
+    let format = Format::new(checkpoint, options)?;
+    let sizes = bundled_bytes(checkpoint, &format, options)?;
+    refuse_extra_tensors(checkpoint, &sizes)?;
+    let plan = plan_stages(checkpoint, &sizes, options.stages)?;
     let (pooling, end_token) = pooling::resolve(checkpoint, options)?;
     let text_files = text::collect(checkpoint.dir())?;
 
@@ -49,22 +71,41 @@ pub fn export(checkpoint: &Checkpoint, out: &Path, options: &ExportOptions) -> R
         Manifest::is_in,
         "it is not a bundle of ours; remove it, or choose another directory",
     )?;
-    let weights = weight_files::place(checkpoint, options, &output)?;
-    let locations: Vec<String> = weights.files.iter().map(|file| file.name.clone()).collect();
+    let in_place = match format.converted {
+        None => Some(weight_files::place(checkpoint, options, &output)?),
+        Some(_) => None,
+    };
+    let locations: Vec<String> = in_place
+        .iter()
+        .flat_map(|weights| &weights.files)
+        .map(|file| file.name.clone())
+        .collect();
 
     let mut stages = Vec::with_capacity(plan.len());
-    let mut used = BTreeSet::new();
+    let mut new_files = Vec::new();
     for (index, layers) in plan.into_iter().enumerate() {
         let spec = StageSpec {
             name: format!("stage-{index:02}"),
-            layers: layers.clone(),
+            layers,
             target: options.target,
         };
-        let (graph, tensors) = arch::build_stage(checkpoint, &locations, compute, &spec)?;
-        used.extend(tensors);
+        let mut weights = Weights::new(
+            checkpoint,
+            format.storage(&locations, &spec),
+            format.compute,
+        );
+        let mut graph = arch::build_stage(checkpoint, &mut weights, &spec)?;
+        if let Some(file) = weights.into_file() {
+            let file = converted::NewFile::new(file);
+            graph.shift_weights(file.data_start());
+            new_files.push(file);
+        }
         stages.push(write_stage(&output, options, &spec, &graph)?);
     }
-    refuse_extra_tensors(checkpoint, &used)?;
+    let weights = match in_place {
+        Some(weights) => weights,
+        None => converted::fill(checkpoint, &new_files, options, &output, progress)?,
+    };
     let system_marker = options
         .system_marker
         .unwrap_or_else(|| arch::system_marker(config.architecture));
@@ -91,7 +132,7 @@ pub fn export(checkpoint: &Checkpoint, out: &Path, options: &ExportOptions) -> R
             vocab_size: config.vocab_size,
             labels: arch::labels(checkpoint)?,
         },
-        precision: stored_type(checkpoint)?.to_string().to_lowercase(),
+        precision: format.precision,
         device: options.device,
         target: options.target,
         min_ort_version: MIN_ORT_VERSION.into(),
@@ -110,33 +151,92 @@ pub fn export(checkpoint: &Checkpoint, out: &Path, options: &ExportOptions) -> R
     Ok(manifest)
 }
 
-/// The type of the embedding, which stands for the checkpoint's.
-fn stored_type(checkpoint: &Checkpoint) -> Result<Dtype> {
-    let config = checkpoint.config();
-    let shape = [config.vocab_size as u64, config.hidden_size as u64];
-    Ok(checkpoint.tensor(arch::EMBED_TOKENS, &shape)?.dtype)
+/// What the weights of a bundle are, decided from the checkpoint and the options.
+#[derive(Clone, Copy, Debug)]
+struct Format {
+    precision: Precision,
+    /// The type that the weights are converted to; `None` leaves them in the checkpoint's files.
+    converted: Option<FloatType>,
+    /// The type that the graphs compute in.
+    compute: ElementType,
 }
 
-fn compute_type(checkpoint: &Checkpoint, options: &ExportOptions) -> Result<ElementType> {
-    match (options.device, stored_type(checkpoint)?) {
-        (Device::Cpu, _) => Ok(ElementType::Float),
-        (Device::Cuda, Dtype::Bf16) => Ok(ElementType::BFloat16),
-        (Device::Cuda, Dtype::F16) => Ok(ElementType::Float16),
-        (Device::Cuda, other) => Err(Error::Unsupported {
-            what: format!("a {other} checkpoint on CUDA"),
-            hint: "CUDA attention takes BF16 and F16 weights; convert the checkpoint first".into(),
-        }),
+impl Format {
+    fn new(checkpoint: &Checkpoint, options: &ExportOptions) -> Result<Self> {
+        let stored = stored_type(checkpoint)?;
+        let precision = options.precision.unwrap_or(stored.into());
+        let float = match precision {
+            Precision::Bf16 => FloatType::Bf16,
+            Precision::Fp16 => FloatType::F16,
+            Precision::Fp32 => FloatType::F32,
+        };
+        let compute = match (options.device, float) {
+            (Device::Cpu, _) => ElementType::Float,
+            (Device::Cuda, FloatType::Bf16) => ElementType::BFloat16,
+            (Device::Cuda, FloatType::F16) => ElementType::Float16,
+            (Device::Cuda, FloatType::F32) => {
+                return Err(Error::Unsupported {
+                    what: "fp32 on CUDA".into(),
+                    hint: "CUDA attention takes 16-bit types; give --precision bf16 or fp16".into(),
+                });
+            }
+        };
+        Ok(Self {
+            precision,
+            converted: (float != stored).then_some(float),
+            compute,
+        })
+    }
+
+    fn storage<'a>(&self, locations: &'a [String], spec: &StageSpec) -> Storage<'a> {
+        match self.converted {
+            None => Storage::InPlace(locations),
+            Some(float) => {
+                let file = StageFile::new(format!("{}.safetensors", spec.name));
+                Storage::Converted(float, file)
+            }
+        }
     }
 }
 
-fn plan_stages(checkpoint: &Checkpoint, stages: usize) -> Result<Vec<std::ops::Range<usize>>> {
+/// The type of the embedding, which stands for the checkpoint's.
+fn stored_type(checkpoint: &Checkpoint) -> Result<FloatType> {
+    let config = checkpoint.config();
+    let shape = [config.vocab_size as u64, config.hidden_size as u64];
+    let dtype = checkpoint.tensor(arch::EMBED_TOKENS, &shape)?.dtype;
+    FloatType::of(dtype).ok_or_else(|| Error::Unsupported {
+        what: format!("a checkpoint of {dtype} weights"),
+        hint: "weights must be BF16, F16 or F32".into(),
+    })
+}
+
+/// Every tensor that the model uses, with the bytes that it takes in the bundle.
+fn bundled_bytes(
+    checkpoint: &Checkpoint,
+    format: &Format,
+    options: &ExportOptions,
+) -> Result<BTreeMap<String, u64>> {
+    let whole = StageSpec {
+        name: "whole".into(),
+        layers: 0..checkpoint.config().num_hidden_layers,
+        target: options.target,
+    };
+    let mut weights = Weights::new(checkpoint, format.storage(&[], &whole), format.compute);
+    arch::build_stage(checkpoint, &mut weights, &whole)?;
+    Ok(weights.into_used())
+}
+
+fn plan_stages(
+    checkpoint: &Checkpoint,
+    sizes: &BTreeMap<String, u64>,
+    stages: usize,
+) -> Result<Vec<std::ops::Range<usize>>> {
     let config = checkpoint.config();
     let bytes_under = |prefix: &str| -> u64 {
-        checkpoint
-            .tensors()
+        sizes
             .range(prefix.to_owned()..)
             .take_while(|(name, _)| name.starts_with(prefix))
-            .map(|(_, entry)| entry.bytes)
+            .map(|(_, bytes)| bytes)
             .sum()
     };
     let layers: Vec<u64> = (0..config.num_hidden_layers)
@@ -177,13 +277,13 @@ fn tensor_info(value: &Value) -> TensorInfo {
     }
 }
 
-/// A tensor that no stage uses means that the model is not what its configuration says.
-fn refuse_extra_tensors(checkpoint: &Checkpoint, used: &BTreeSet<String>) -> Result<()> {
+/// A tensor that the model does not use means that the model is not what its configuration says.
+fn refuse_extra_tensors(checkpoint: &Checkpoint, used: &BTreeMap<String, u64>) -> Result<()> {
     let config = checkpoint.config();
     let extra = checkpoint
         .tensors()
         .iter()
-        .find(|(name, _)| !used.contains(*name) && !arch::is_harmless(name));
+        .find(|(name, _)| !used.contains_key(*name) && !arch::is_harmless(name));
     let Some((name, entry)) = extra else {
         return Ok(());
     };

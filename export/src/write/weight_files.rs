@@ -50,11 +50,12 @@ pub(super) fn place(
         })
         .collect::<Result<_>>()?;
     Ok(Weights {
-        mode: options.weights,
+        mode: options.weights.into(),
         directory: directory
             .map(|directory| utf8(&directory).map(str::to_owned))
             .transpose()?,
         files: placed,
+        clamped: Vec::new(),
     })
 }
 
@@ -153,7 +154,7 @@ pub fn header_sha256(path: &Path) -> Result<String> {
     Ok(hex(&hasher.finalize()))
 }
 
-fn file_sha256(path: &Path) -> Result<String> {
+pub(super) fn file_sha256(path: &Path) -> Result<String> {
     let fault = |source| Error::io("read", path, source);
     let mut file = File::open(path).map_err(fault)?;
     let mut hasher = Sha256::new();

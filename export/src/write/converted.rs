@@ -1,0 +1,120 @@
+//! Weight files that are made for the bundle.
+
+use std::{fs::File, io::Write, path::Path};
+
+use super::weight_files::{file_sha256, header_sha256};
+use crate::{
+    checkpoint::Checkpoint,
+    convert::{self, Progress, Rules, Sink, StageFile},
+    error::{Error, Result},
+    manifest::{WeightFile, Weights, WeightsPlace},
+    options::ExportOptions,
+    output::{StagedDir, output_error},
+};
+
+/// The weight file of a stage whose tensors are all allocated.
+pub(super) struct NewFile {
+    file: StageFile,
+    head: Vec<u8>,
+}
+
+impl NewFile {
+    pub(super) fn new(file: StageFile) -> Self {
+        Self {
+            head: file.head(),
+            file,
+        }
+    }
+
+    /// Where its tensors begin.
+    pub(super) fn data_start(&self) -> u64 {
+        self.head.len() as u64
+    }
+
+    fn bytes(&self) -> u64 {
+        self.data_start() + self.file.data_bytes()
+    }
+
+    /// Writes the header, and makes the rest a hole.
+    fn lay_out(&self, path: &Path) -> Result<()> {
+        let write = || {
+            let mut file = File::create_new(path)?;
+            file.write_all(&self.head)?;
+            file.set_len(self.bytes())
+        };
+        write().map_err(|e| output_error(path, "write it", &e))
+    }
+}
+
+/// Converts the weights of `checkpoint` into `files` and describes those.
+pub(super) fn fill(
+    checkpoint: &Checkpoint,
+    files: &[NewFile],
+    options: &ExportOptions,
+    output: &StagedDir,
+    progress: &(dyn Fn(Progress) + Sync),
+) -> Result<Weights> {
+    check_space(output.path(), files.iter().map(NewFile::bytes).sum())?;
+    let sinks: Vec<Sink<'_>> = files
+        .iter()
+        .map(|file| Sink {
+            path: output.path().join(file.file.name()),
+            data_start: file.data_start(),
+            jobs: file.file.jobs(),
+        })
+        .collect();
+    for (file, sink) in files.iter().zip(&sinks) {
+        file.lay_out(&sink.path)?;
+    }
+    let sources: Vec<&Path> = checkpoint
+        .files()
+        .iter()
+        .map(|f| f.path.as_path())
+        .collect();
+    let rules = Rules {
+        overflow: options.overflow,
+        threads: options.threads,
+        progress,
+    };
+    let clamped = convert::run(&sources, &sinks, &rules)?;
+    let files = files
+        .iter()
+        .zip(&sinks)
+        .map(|(file, sink)| {
+            Ok(WeightFile {
+                name: file.file.name().to_owned(),
+                bytes: file.bytes(),
+                header_sha256: header_sha256(&sink.path)?,
+                sha256: match options.checksum {
+                    true => Some(file_sha256(&sink.path)?),
+                    false => None,
+                },
+            })
+        })
+        .collect::<Result<_>>()?;
+    Ok(Weights {
+        mode: WeightsPlace::Converted,
+        directory: None,
+        files,
+        clamped,
+    })
+}
+
+/// Says before hours of work that there is no room for the result.
+fn check_space(dir: &Path, needed: u64) -> Result<()> {
+    // Where the system does not tell, writing will.
+    let Ok(disk) = rustix::fs::statvfs(dir) else {
+        return Ok(());
+    };
+    let free = disk.f_bavail.saturating_mul(disk.f_frsize);
+    if needed <= free {
+        return Ok(());
+    }
+    Err(Error::Output {
+        path: dir.parent().unwrap_or(dir).to_owned(),
+        problem: format!(
+            "the converted weights need {needed} bytes, and {free} are free; free some space, or choose a \
+             directory on another disk"
+        ),
+    })
+}
