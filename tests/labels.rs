@@ -120,7 +120,8 @@ fn config(dir: &std::path::Path, change: impl FnOnce(&mut Value)) {
 
 #[test]
 fn names_from_the_configuration() {
-    let cases: [(Value, Result<[&str; 3], &[&str]>); 6] = [
+    type Expected = Result<[&'static str; 3], &'static [&'static str]>;
+    let cases: [(Value, Expected); 6] = [
         (json!(null), Ok(["LABEL_0", "LABEL_1", "LABEL_2"])),
         (json!({"2": "c", "0": "a", "1": "b"}), Ok(["a", "b", "c"])),
         (

@@ -11,9 +11,10 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use super::fields::{Fields, MAX_SIZE, kind};
+use super::fields::{Fields, MAX_SIZE};
 use super::read_text;
 use crate::error::{Error, Result};
+use crate::json::kind;
 
 pub use architecture::Architecture;
 
