@@ -9,7 +9,7 @@ export PYTHON ?= python3
 # How `make demo` builds: release as users do, or dev to share the build with `make test`.
 PROFILE ?= release
 
-.PHONY: help demo test check bench measure onnx-check goldens library
+.PHONY: help demo test check bench measure onnx-check hub-check goldens library
 
 help:
 	@sed -n 's/^## //p' Makefile
@@ -22,6 +22,7 @@ demo:
 test: library
 	cargo test --workspace --locked --no-fail-fast
 	@$(MAKE) onnx-check
+	@$(MAKE) hub-check
 
 ## make check       format, clippy, docs, layering rules, dependency policy
 check:
@@ -37,6 +38,12 @@ onnx-check: library
 	@scripts/make-venv .venv-check scripts/requirements-check.txt
 	cargo build --locked
 	.venv-check/bin/python tests/onnx_check.py --binary target/debug/worldpm-ort
+
+## make hub-check   share a cache with Python's huggingface_hub, over a hub on loopback
+hub-check:
+	@scripts/make-venv .venv-check scripts/requirements-check.txt
+	cargo build --locked --bin worldpm-ort --example hub_server
+	.venv-check/bin/python tests/hub_check.py --binary target/debug/worldpm-ort --server target/debug/examples/hub_server
 
 ## make bench       compare with transformers side by side (installs torch unless BENCH_PYTHON names a Python that has it)
 bench: library

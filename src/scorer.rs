@@ -15,12 +15,24 @@ use crate::{
     engine::{EngineError, OnnxRuntime, Pending, Pipeline, SessionStage, StageSetup},
     ep::Provider,
     error::{Error, Result},
-    evaluation::{Evaluation, Reading, Score},
     options::ScorerOptions,
     pooling::scored_position,
     stream::ScoreStream,
     text::{ChatEncoder, Conversation, Encoded, LengthRule, TextOptions},
 };
+
+/// What the model says of a conversation.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Score {
+    /// The raw output of the reward head: no sigmoid, no normalisation. Higher is better; only the
+    /// differences between answers to the same prompt mean something.
+    pub score: f32,
+    /// Tokens of the rendered conversation.
+    pub tokens: usize,
+    /// Whether parts of the conversation were left out to fit the length limit.
+    pub truncated: bool,
+}
 
 /// Scores conversations with an exported model.
 ///
@@ -45,7 +57,6 @@ pub struct Scorer {
     budget: Budget,
     length: LengthRule,
     pooling: Pooling,
-    reading: Reading,
 }
 
 impl Scorer {
@@ -82,7 +93,6 @@ impl Scorer {
                 truncation: options.truncation,
             },
             pooling: options.pooling.unwrap_or(manifest.pooling),
-            reading: Reading::of(manifest),
             bundle,
         })
     }
@@ -106,19 +116,8 @@ impl Scorer {
     ///
     /// # Errors
     /// Each result is its own: a conversation that cannot be scored does not touch the others.
-    /// [`Error::NotOneScore`] when the model gives several scores: see [`Scorer::evaluate`].
     #[must_use = "scores are returned, not stored"]
     pub fn score(&self, conversations: &[Conversation]) -> Vec<Result<Score>> {
-        single(self.evaluate(conversations))
-    }
-
-    /// All that the model says of conversations, for models of every kind: [`Scorer::score`] is for those
-    /// that give one score. The results are in the order of the conversations.
-    ///
-    /// # Errors
-    /// Each result is its own: a conversation that cannot be scored does not touch the others.
-    #[must_use = "scores are returned, not stored"]
-    pub fn evaluate(&self, conversations: &[Conversation]) -> Vec<Result<Evaluation>> {
         self.submit(conversations).wait()
     }
 
@@ -140,15 +139,6 @@ impl Scorer {
     /// As [`Scorer::score`]; a sequence over the length limit is refused, never truncated.
     #[must_use = "scores are returned, not stored"]
     pub fn score_ids(&self, sequences: &[Vec<u32>]) -> Vec<Result<Score>> {
-        single(self.evaluate_ids(sequences))
-    }
-
-    /// [`Scorer::evaluate`] of token sequences that were templated elsewhere.
-    ///
-    /// # Errors
-    /// As [`Scorer::evaluate`]; a sequence over the length limit is refused, never truncated.
-    #[must_use = "scores are returned, not stored"]
-    pub fn evaluate_ids(&self, sequences: &[Vec<u32>]) -> Vec<Result<Evaluation>> {
         let encoded = sequences
             .iter()
             .map(|ids| {
@@ -199,7 +189,6 @@ impl Scorer {
             outcomes,
             packs: Vec::new(),
             stats: PlanStats::default(),
-            reading: self.reading.clone(),
         };
         match plan(&sequences, &self.budget) {
             Ok(plan) => {
@@ -233,13 +222,6 @@ impl Scorer {
         })?;
         Ok(ids[..=scored].to_vec())
     }
-}
-
-fn single(evaluations: Vec<Result<Evaluation>>) -> Vec<Result<Score>> {
-    evaluations
-        .into_iter()
-        .map(|evaluation| evaluation?.score())
-        .collect()
 }
 
 /// Loads the stages; those on different devices at the same time.
@@ -302,13 +284,12 @@ pub struct Batch {
     outcomes: Vec<Outcome>,
     packs: Vec<(Vec<usize>, Pending)>,
     stats: PlanStats,
-    reading: Reading,
 }
 
 #[derive(Debug)]
 enum Outcome {
     Waiting { tokens: usize, truncated: bool },
-    Done(Evaluation),
+    Done(Score),
     Failed(Error),
 }
 
@@ -327,18 +308,12 @@ impl Batch {
 
     /// Waits for all scores, in the order of the conversations.
     #[must_use = "scores are returned, not stored"]
-    pub fn wait(mut self) -> Vec<Result<Evaluation>> {
+    pub fn wait(mut self) -> Vec<Result<Score>> {
         for (members, pending) in std::mem::take(&mut self.packs) {
-            let width = self.reading.width();
-            let expected = members.len() * width;
             match pending.wait() {
-                Ok(scores) if scores.len() != expected => {
-                    let found = scores.len();
-                    self.fail(&members, &EngineError::Scores { found, expected }.into());
-                }
                 Ok(scores) => {
-                    for (member, values) in members.into_iter().zip(scores.chunks_exact(width)) {
-                        self.outcomes[member].finish(&self.reading, values);
+                    for (member, value) in members.into_iter().zip(scores) {
+                        self.outcomes[member].finish(value);
                     }
                 }
                 Err(error) => self.fail(&members, &error.into()),
@@ -352,25 +327,26 @@ impl Batch {
 }
 
 impl Outcome {
-    fn finish(&mut self, reading: &Reading, values: &[f32]) {
+    fn finish(&mut self, value: f32) {
         if let Self::Waiting { tokens, truncated } = *self {
-            *self = match reading.output(values) {
-                Ok(output) => Self::Done(Evaluation {
-                    output,
+            *self = if value.is_finite() {
+                Self::Done(Score {
+                    score: value,
                     tokens,
                     truncated,
-                }),
-                Err(error) => Self::Failed(error),
+                })
+            } else {
+                Self::Failed(Error::NotFinite { value })
             };
         }
     }
 
-    fn into_result(self) -> Result<Evaluation> {
+    fn into_result(self) -> Result<Score> {
         match self {
-            Self::Done(evaluation) => Ok(evaluation),
+            Self::Done(score) => Ok(score),
             Self::Failed(error) => Err(error),
             Self::Waiting { .. } => Err(Error::Engine(EngineError::Stopped(
-                "no pack held this conversation".into(),
+                "the model gave fewer scores than it was asked for".into(),
             ))),
         }
     }

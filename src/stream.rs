@@ -5,8 +5,7 @@ use std::collections::VecDeque;
 use crate::{
     batch::PlanStats,
     error::Result,
-    evaluation::Evaluation,
-    scorer::{Batch, Scorer},
+    scorer::{Batch, Score, Scorer},
     text::{Conversation, Message},
 };
 
@@ -24,7 +23,7 @@ pub struct ScoreStream<'s, T, I> {
     scorer: &'s Scorer,
     items: I,
     windows: VecDeque<(Vec<(T, usize)>, Batch)>,
-    ready: VecDeque<(T, Vec<Result<Evaluation>>)>,
+    ready: VecDeque<(T, Vec<Result<Score>>)>,
     stats: PlanStats,
     exhausted: bool,
 }
@@ -74,7 +73,7 @@ impl<'s, T, I: Iterator<Item = (T, Vec<Conversation>)>> ScoreStream<'s, T, I> {
 }
 
 impl<T, I: Iterator<Item = (T, Vec<Conversation>)>> Iterator for ScoreStream<'_, T, I> {
-    type Item = (T, Vec<Result<Evaluation>>);
+    type Item = (T, Vec<Result<Score>>);
 
     fn next(&mut self) -> Option<Self::Item> {
         loop {

@@ -27,9 +27,13 @@ pub(super) enum Command {
 
 #[derive(Debug, clap::Args)]
 pub(super) struct ExportArgs {
-    /// Directory of the checkpoint: config.json, safetensors, tokenizer
-    #[arg(long, value_name = "DIR")]
+    /// Directory of the checkpoint (config.json, safetensors, tokenizer), or a repository on the Hugging Face hub,
+    /// OWNER/NAME or OWNER/NAME@REVISION, which is downloaded into the cache that other tools use
+    #[arg(long, value_name = "DIR_OR_REPO")]
     pub(super) checkpoint: PathBuf,
+    /// Branch, tag or commit of a repository [default: main]
+    #[arg(long, value_name = "REVISION")]
+    pub(super) revision: Option<String>,
     /// Directory of the bundle to make; a bundle that stands there is replaced
     #[arg(long, value_name = "DIR")]
     pub(super) out: PathBuf,
@@ -172,9 +176,6 @@ pub(super) struct SynthArgs {
     /// Give a one-layer head a bias
     #[arg(long)]
     pub(super) head_bias: bool,
-    /// Names of the scores of a one-layer head, with commas between them [default: LABEL_0]
-    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
-    pub(super) labels: Option<Vec<String>>,
     /// Set pad_token_id in the configuration
     #[arg(long, value_name = "ID")]
     pub(super) pad_token_id: Option<u32>,

@@ -9,10 +9,12 @@ use worldpm_ort_export::{Checkpoint, ExportOptions, Pooling, export_with_progres
 use super::{
     Status,
     args::{ExportArgs, PoolingRule},
+    checkpoint,
 };
 
 pub(super) fn run(args: &ExportArgs) -> Result<Status> {
-    let checkpoint = Checkpoint::open(&args.checkpoint)?;
+    let directory = checkpoint::resolve(&args.checkpoint, args.revision.as_deref())?;
+    let checkpoint = Checkpoint::open(&directory)?;
     let pad_token_id = args.pad_token_id.or(checkpoint.config().pad_token_id);
     let options = ExportOptions {
         target: args.target,

@@ -1,6 +1,7 @@
 //! The command line. Results go to standard output, everything else to standard error.
 
 mod args;
+mod checkpoint;
 mod export;
 mod score;
 mod synth;

@@ -5,7 +5,6 @@ use std::io;
 
 use serde_json::Value;
 use thiserror::Error;
-use worldpm_ort_export::json::kind;
 
 use super::source::Position;
 
@@ -142,11 +141,19 @@ pub enum RecordErrorKind {
 }
 
 impl RecordErrorKind {
-    pub(super) fn wrong_type(field: &'static str, expected: &'static str, value: &Value) -> Self {
+    pub(super) fn wrong_type(field: &'static str, expected: &'static str, found: &Value) -> Self {
+        let found = match found {
+            Value::Null => "null",
+            Value::Bool(_) => "a boolean",
+            Value::Number(_) => "a number",
+            Value::String(_) => "a string",
+            Value::Array(_) => "a list",
+            Value::Object(_) => "an object",
+        };
         Self::WrongType {
             field,
             expected,
-            found: kind(value),
+            found,
         }
     }
 

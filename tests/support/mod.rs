@@ -12,6 +12,13 @@ use std::{
 pub fn command() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_worldpm-ort"));
     command.current_dir(env!("CARGO_MANIFEST_DIR"));
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("HF_") {
+            command.env_remove(name);
+        }
+    }
+    // No test asks a real hub.
+    command.env("HF_ENDPOINT", "http://127.0.0.1:9");
     command
 }
 

@@ -10,9 +10,9 @@ use super::{DataFile, TensorEntry, read_text};
 use crate::error::{Error, Result};
 
 /// The name of the index of a sharded checkpoint.
-pub(crate) const INDEX_FILE: &str = "model.safetensors.index.json";
+pub const INDEX_FILE: &str = "model.safetensors.index.json";
 /// The name of the weight file of an unsharded checkpoint.
-pub(crate) const SINGLE_FILE: &str = "model.safetensors";
+pub const SINGLE_FILE: &str = "model.safetensors";
 /// A 72B model's index has about 80 KB.
 const MAX_INDEX_BYTES: u64 = 100 << 20;
 
@@ -64,6 +64,14 @@ pub(super) fn read_weights(dir: &Path) -> Result<Weights> {
         compare(map, &files, &tensors, &index_path)?;
     }
     Ok(Weights { files, tensors })
+}
+
+/// The names of the weight files in an index, sorted. Each is the name of a `.safetensors` file beside the index.
+///
+/// # Errors
+/// [`Error::Io`] when the file cannot be read; [`Error::Index`] when it is not an index, or names other files.
+pub fn indexed_files(path: &Path) -> Result<BTreeSet<String>> {
+    Ok(read_index(path)?.into_values().collect())
 }
 
 fn read_index(path: &Path) -> Result<BTreeMap<String, String>> {

@@ -19,6 +19,7 @@ use crate::error::{Error, Result};
 
 pub use config::{Architecture, ModelConfig};
 pub use dtype::Dtype;
+pub use index::{INDEX_FILE, SINGLE_FILE, indexed_files};
 
 /// The configuration's name in a checkpoint directory.
 pub const CONFIG_FILE: &str = "config.json";

@@ -1,8 +1,7 @@
 //! Rotary position embeddings.
 
-use crate::checkpoint::fields::Fields;
+use crate::checkpoint::fields::{Fields, kind};
 use crate::error::Result;
-use crate::json::kind;
 
 pub(super) fn rope_theta(fields: &Fields<'_>) -> Result<f64> {
     let outer = match fields.get("rope_theta") {

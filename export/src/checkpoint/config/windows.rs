@@ -2,9 +2,8 @@
 
 use serde_json::Value;
 
-use crate::checkpoint::fields::Fields;
+use crate::checkpoint::fields::{Fields, kind};
 use crate::error::Result;
-use crate::json::kind;
 
 /// What `transformers` assumes for Qwen2 when `max_window_layers` is absent.
 const DEFAULT_MAX_WINDOW_LAYERS: usize = 28;

@@ -1,0 +1,130 @@
+//! The cache that tools share, in the layout of `huggingface_hub`:
+//!
+//! ```text
+//! models--OWNER--NAME/
+//!   refs/REVISION                  the commit that a branch or tag meant
+//!   blobs/ETAG                     the bytes: SHA-256 of large files, Git's hash of small ones
+//!   blobs/ETAG.incomplete          what has arrived so far
+//!   snapshots/COMMIT/FILE          a link to ../../blobs/ETAG
+//! .locks/models--OWNER--NAME/ETAG.lock
+//! ```
+
+use std::{
+    fs::{self, File, TryLockError},
+    io::{self, ErrorKind},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use super::{HubError, Repository, http::Stop, repository::is_commit};
+
+/// How often a file that another process downloads is looked at.
+const LOCK_POLL: Duration = Duration::from_millis(200);
+
+/// A repository's folder in the cache.
+pub(super) struct Cache {
+    folder: PathBuf,
+    locks: PathBuf,
+}
+
+impl Cache {
+    pub(super) fn new(root: &Path, repository: &Repository) -> Self {
+        let name = format!("models--{}", repository.id().replace('/', "--"));
+        Self {
+            folder: root.join(&name),
+            locks: root.join(".locks").join(name),
+        }
+    }
+
+    pub(super) fn snapshot(&self, commit: &str) -> PathBuf {
+        self.folder.join("snapshots").join(commit)
+    }
+
+    pub(super) fn blob(&self, etag: &str) -> PathBuf {
+        self.folder.join("blobs").join(etag)
+    }
+
+    pub(super) fn incomplete(&self, etag: &str) -> PathBuf {
+        self.folder.join("blobs").join(format!("{etag}.incomplete"))
+    }
+
+    /// The commit that a revision meant when it was last downloaded, by whichever tool.
+    pub(super) fn commit_of(&self, revision: &str) -> Result<Option<String>, HubError> {
+        if is_commit(revision) {
+            return Ok(Some(revision.to_owned()));
+        }
+        let path = self.folder.join("refs").join(revision);
+        match fs::read_to_string(&path) {
+            Ok(commit) => Ok(Some(commit.trim().to_owned()).filter(|c| is_commit(c))),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(source) => Err(fault(&path, "read it", source)),
+        }
+    }
+
+    /// Notes that `revision` means `commit`.
+    pub(super) fn set_commit(&self, revision: &str, commit: &str) -> Result<(), HubError> {
+        let path = self.folder.join("refs").join(revision);
+        make_parent(&path)?;
+        fs::write(&path, commit).map_err(|e| fault(&path, "write it", e))
+    }
+
+    /// Puts a downloaded file into a snapshot, as a link that stays right when the cache moves.
+    pub(super) fn link(&self, commit: &str, file: &str, etag: &str) -> Result<(), HubError> {
+        let path = self.snapshot(commit).join(file);
+        make_parent(&path)?;
+        let target = Path::new("../../blobs").join(etag);
+        match std::os::unix::fs::symlink(&target, &path) {
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+                // A link to nothing, or to what the file was before.
+                fs::remove_file(&path).map_err(|e| fault(&path, "replace it", e))?;
+                std::os::unix::fs::symlink(&target, &path)
+            }
+            made => made,
+        }
+        .map_err(|e| fault(&path, "make this link", e))
+    }
+
+    /// Waits until no other process, Python's tools among them, downloads this blob.
+    pub(super) fn lock(&self, etag: &str, stop: &Stop) -> Result<Option<File>, HubError> {
+        let path = self.locks.join(format!("{etag}.lock"));
+        make_parent(&path)?;
+        let file = File::create(&path).map_err(|e| fault(&path, "open the lock", e))?;
+        loop {
+            match file.try_lock() {
+                Ok(()) => return Ok(Some(file)),
+                Err(TryLockError::WouldBlock) => stop.wait(LOCK_POLL)?,
+                // Some network file systems have no locks. The hash check still stands.
+                Err(TryLockError::Error(e)) if e.kind() == ErrorKind::Unsupported => {
+                    return Ok(None);
+                }
+                Err(TryLockError::Error(e)) => return Err(fault(&path, "lock it", e)),
+            }
+        }
+    }
+}
+
+pub(super) fn make_parent(path: &Path) -> Result<(), HubError> {
+    let Some(parent) = path.parent() else {
+        return Ok(());
+    };
+    fs::create_dir_all(parent).map_err(|e| fault(parent, "make this directory", e))
+}
+
+pub(super) fn fault(path: &Path, action: &'static str, source: io::Error) -> HubError {
+    HubError::Cache {
+        path: path.to_owned(),
+        action,
+        source,
+    }
+}
+
+/// Bytes that may be written to the file system of `path`, which need not exist yet.
+pub(super) fn free_bytes(path: &Path) -> Result<u64, HubError> {
+    let existing = path
+        .ancestors()
+        .find(|p| p.exists())
+        .unwrap_or(Path::new("."));
+    let stat = rustix::fs::statvfs(existing)
+        .map_err(|e| fault(existing, "ask for its free space", e.into()))?;
+    Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
+}

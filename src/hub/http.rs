@@ -1,0 +1,546 @@
+//! Requests to a hub: redirects, the token, waits and repeats.
+
+use std::{
+    sync::{
+        Arc, Condvar, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use jiff::Timestamp;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use ureq::{
+    Agent, Body,
+    http::{HeaderMap, Method, Request, Uri},
+    tls::{RootCerts, TlsConfig},
+};
+
+use super::{HubError, HubOptions, Repository};
+
+/// A hub redirects to the new name of a repository, and from there to where the bytes are.
+const MAX_REDIRECTS: usize = 10;
+/// All but the characters that RFC 3986 leaves free.
+const ENCODED: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~');
+
+/// Why one attempt failed.
+pub(super) enum Fault {
+    /// Trying again would not help.
+    Final(HubError),
+    /// It may work the next time.
+    Passing(Passing),
+}
+
+/// A failure that may not come again.
+pub(super) struct Passing {
+    /// What happened.
+    pub(super) problem: String,
+    /// The wait that the hub asks for.
+    pub(super) wait: Option<Duration>,
+    /// Whether the hub said that there are too many requests.
+    pub(super) limited: bool,
+    /// Whether bytes arrived that the next attempt need not fetch again.
+    pub(super) progress: bool,
+}
+
+impl Fault {
+    pub(super) fn passing(problem: impl Into<String>) -> Self {
+        Self::Passing(Passing {
+            problem: problem.into(),
+            wait: None,
+            limited: false,
+            progress: false,
+        })
+    }
+}
+
+impl From<HubError> for Fault {
+    fn from(error: HubError) -> Self {
+        Self::Final(error)
+    }
+}
+
+/// An answer with status 2xx.
+pub(super) struct Response {
+    pub(super) status: u16,
+    pub(super) headers: HeaderMap,
+    pub(super) body: Body,
+}
+
+impl Response {
+    /// A header's value, when it is plain text.
+    pub(super) fn header(&self, name: &str) -> Option<&str> {
+        header(&self.headers, name)
+    }
+}
+
+fn header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    headers.get(name)?.to_str().ok()
+}
+
+/// Tells every thread of a download that one of them failed, also while they wait.
+#[derive(Default)]
+pub(super) struct Stop {
+    stopped: Mutex<bool>,
+    changed: Condvar,
+}
+
+impl Stop {
+    pub(super) fn now(&self) {
+        *self.stopped.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        self.changed.notify_all();
+    }
+
+    pub(super) fn check(&self) -> Result<(), HubError> {
+        self.wait(Duration::ZERO)
+    }
+
+    /// Waits, or fails at once when the download is stopped.
+    pub(super) fn wait(&self, duration: Duration) -> Result<(), HubError> {
+        let stopped = self.stopped.lock().unwrap_or_else(PoisonError::into_inner);
+        let (stopped, _) = self
+            .changed
+            .wait_timeout_while(stopped, duration, |stopped| !*stopped)
+            .unwrap_or_else(PoisonError::into_inner);
+        if *stopped {
+            return Err(HubError::Stopped);
+        }
+        Ok(())
+    }
+}
+
+/// Asks one hub for one repository.
+pub(super) struct Client<'a> {
+    agent: Agent,
+    pub(super) options: &'a HubOptions,
+    pub(super) repository: &'a Repository,
+    pub(super) stop: Stop,
+    origin: Uri,
+    /// Whether the hub ever answered. Until it did, no name or connection is tried twice.
+    reached: AtomicBool,
+}
+
+impl<'a> Client<'a> {
+    pub(super) fn new(
+        options: &'a HubOptions,
+        repository: &'a Repository,
+    ) -> Result<Self, HubError> {
+        let tls = TlsConfig::builder()
+            // The system's certificates: a company's proxy puts its own there.
+            .root_certs(RootCerts::PlatformVerifier)
+            .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::ring::default_provider()))
+            .build();
+        let agent = Agent::config_builder()
+            .http_status_as_error(false)
+            .max_redirects(0)
+            .timeout_connect(Some(options.timeout))
+            .timeout_per_read(Some(options.timeout))
+            .timeout_per_write(Some(options.timeout))
+            .user_agent(concat!("worldpm-ort/", env!("CARGO_PKG_VERSION")))
+            .accept_encoding("identity")
+            .max_idle_connections_per_host(options.workers)
+            .tls_config(tls)
+            .build()
+            .new_agent();
+        let origin = options.endpoint.parse().map_err(|_| HubError::Setting {
+            setting: "HF_ENDPOINT".to_owned(),
+            problem: format!("`{}` is not an address", options.endpoint),
+        })?;
+        Ok(Self {
+            agent,
+            options,
+            repository,
+            stop: Stop::default(),
+            origin,
+            reached: AtomicBool::new(false),
+        })
+    }
+
+    /// Address of the repository's description at its revision.
+    pub(super) fn description_url(&self) -> String {
+        format!(
+            "{}/api/models/{}/revision/{}",
+            self.options.endpoint,
+            self.repository.id(),
+            encode(self.repository.revision())
+        )
+    }
+
+    /// Address of a file at a commit.
+    pub(super) fn file_url(&self, commit: &str, file: &str) -> String {
+        format!(
+            "{}/{}/resolve/{commit}/{}",
+            self.options.endpoint,
+            self.repository.id(),
+            encode(file)
+        )
+    }
+
+    /// Repeats `attempt` while it fails in passing, with growing waits. Attempts that bring something do not count.
+    pub(super) fn repeat<T>(
+        &self,
+        url: &str,
+        mut attempt: impl FnMut() -> Result<T, Fault>,
+    ) -> Result<T, HubError> {
+        let mut failed = 0;
+        loop {
+            self.stop.check()?;
+            let passing = match attempt() {
+                Ok(value) => return Ok(value),
+                Err(Fault::Final(error)) => return Err(error),
+                Err(Fault::Passing(passing)) => passing,
+            };
+            failed = if passing.progress { 1 } else { failed + 1 };
+            let too_long = passing.wait.filter(|w| *w > self.options.longest_wait);
+            if failed >= self.options.attempts || too_long.is_some() {
+                let url = url.to_owned();
+                return Err(match passing.limited {
+                    true => HubError::RateLimited {
+                        url,
+                        attempts: failed,
+                        wait: passing.wait.map(|wait| wait.as_secs()),
+                    },
+                    false => HubError::Unreachable {
+                        url,
+                        attempts: failed,
+                        problem: passing.problem,
+                    },
+                });
+            }
+            let grown = self.options.backoff * 2_u32.saturating_pow(failed - 1);
+            self.stop
+                .wait(passing.wait.unwrap_or(grown).min(self.options.longest_wait))?;
+        }
+    }
+
+    /// One request, with its redirects. `what` says in an error what is missing.
+    pub(super) fn get(&self, url: &str, from: u64, what: &str) -> Result<Response, Fault> {
+        let range = (from > 0).then(|| format!("bytes={from}-"));
+        self.follow(&Method::GET, url, range.as_deref(), what, |_| false)
+    }
+
+    /// A file's description. It ends at the redirect that leads to the bytes, where the description is.
+    pub(super) fn head(&self, url: &str, what: &str) -> Result<Response, Fault> {
+        let described = |headers: &HeaderMap| {
+            headers.contains_key("x-linked-etag") && headers.contains_key("x-linked-size")
+        };
+        self.follow(&Method::HEAD, url, None, what, described)
+    }
+
+    fn follow(
+        &self,
+        method: &Method,
+        url: &str,
+        range: Option<&str>,
+        what: &str,
+        is_enough: impl Fn(&HeaderMap) -> bool,
+    ) -> Result<Response, Fault> {
+        let answer = |problem: String| HubError::Answer {
+            url: url.to_owned(),
+            problem,
+        };
+        let mut at: Uri = url
+            .parse()
+            .map_err(|_| answer("is not an address".to_owned()))?;
+        for _ in 0..=MAX_REDIRECTS {
+            let (parts, body) = self.send(method, &at, range, url)?.into_parts();
+            self.reached.store(true, Ordering::Relaxed);
+            let status = parts.status.as_u16();
+            let next = header(&parts.headers, "location")
+                .filter(|_| matches!(status, 301 | 302 | 303 | 307 | 308));
+            match next {
+                Some(next) if !is_enough(&parts.headers) => {
+                    at = resolve(&at, next).ok_or_else(|| {
+                        answer(format!("redirects to `{next}`, which is not an address"))
+                    })?;
+                }
+                // 416: there are no bytes after those that are there.
+                _ if next.is_some() || parts.status.is_success() || status == 416 => {
+                    return Ok(Response {
+                        status,
+                        headers: parts.headers,
+                        body,
+                    });
+                }
+                _ if !same_origin(&at, &self.origin) => {
+                    // Not the hub but where it keeps the bytes; the way there may have expired.
+                    let host = at.host().unwrap_or_default();
+                    return Err(Fault::passing(format!(
+                        "{host} answers with status {status}"
+                    )));
+                }
+                _ => return Err(self.refused(status, &parts.headers, url, what)),
+            }
+        }
+        Err(answer(format!("redirects more than {MAX_REDIRECTS} times")).into())
+    }
+
+    fn send(
+        &self,
+        method: &Method,
+        at: &Uri,
+        range: Option<&str>,
+        url: &str,
+    ) -> Result<ureq::http::Response<Body>, Fault> {
+        let mut request = Request::builder().method(method).uri(at);
+        if let Some(range) = range {
+            request = request.header("range", range);
+        }
+        if let Some(token) = &self.options.token
+            && same_origin(at, &self.origin)
+        {
+            request = request.header("authorization", token.authorization());
+        }
+        let answer = |problem: String| HubError::Answer {
+            url: url.to_owned(),
+            problem,
+        };
+        let request = request.body(()).map_err(|e| answer(e.to_string()))?;
+        self.agent
+            .run(request)
+            .map_err(|error| self.no_answer(error, url))
+    }
+
+    /// A connection that does not come about, or is lost before an answer. Until the hub has answered once, the
+    /// reason is likely to stay.
+    fn no_answer(&self, error: ureq::Error, url: &str) -> Fault {
+        let (problem, may_pass) = match error {
+            ureq::Error::Io(e) => (
+                self.describe(&e),
+                e.kind() != std::io::ErrorKind::InvalidData,
+            ),
+            ureq::Error::Timeout(_) => (self.silence(), true),
+            ureq::Error::HostNotFound | ureq::Error::ConnectionFailed => (error.to_string(), true),
+            other => (other.to_string(), false),
+        };
+        if may_pass && self.reached.load(Ordering::Relaxed) {
+            return Fault::passing(problem);
+        }
+        Fault::Final(HubError::Unreachable {
+            url: url.to_owned(),
+            attempts: 1,
+            problem,
+        })
+    }
+
+    /// An input or output error without the layers around it.
+    pub(super) fn describe(&self, error: &std::io::Error) -> String {
+        let inner = error.get_ref();
+        if let Some(ureq::Error::Timeout(_)) = inner.and_then(|e| e.downcast_ref()) {
+            return self.silence();
+        }
+        if let Some(tls @ rustls::Error::InvalidCertificate(_)) =
+            inner.and_then(|e| e.downcast_ref())
+        {
+            return format!(
+                "{tls} (add the certificate of its authority to the system's, or name its file in SSL_CERT_FILE)"
+            );
+        }
+        match error.kind() {
+            std::io::ErrorKind::UnexpectedEof => "the connection was cut".to_owned(),
+            _ => error.to_string(),
+        }
+    }
+
+    /// Says that nothing came for as long as is allowed.
+    fn silence(&self) -> String {
+        format!(
+            "nothing came for {} seconds",
+            self.options.timeout.as_secs_f32()
+        )
+    }
+
+    /// What a status other than success means.
+    fn refused(&self, status: u16, headers: &HeaderMap, url: &str, what: &str) -> Fault {
+        let message = header(headers, "x-error-message").map(str::to_owned);
+        let code = header(headers, "x-error-code");
+        match status {
+            // Also the answer to a stranger who asks for a repository that does not exist.
+            401 | 403 => Fault::Final(HubError::Access {
+                repository: self.repository.to_string(),
+                status,
+                message,
+                advice: self.advice(code == Some("GatedRepo")),
+            }),
+            404 => Fault::Final(HubError::NotFound {
+                endpoint: self.options.endpoint.clone(),
+                what: match code {
+                    Some("RepoNotFound") => format!("repository {}", self.repository.id()),
+                    Some("RevisionNotFound") => format!(
+                        "revision `{}` of {}",
+                        self.repository.revision(),
+                        self.repository.id()
+                    ),
+                    _ => what.to_owned(),
+                },
+                message,
+            }),
+            408 | 429 | 500..=599 => Fault::Passing(Passing {
+                problem: match message {
+                    Some(message) => format!("the hub answers with status {status}: {message}"),
+                    None => format!("the hub answers with status {status}"),
+                },
+                wait: asked_wait(headers),
+                limited: status == 429,
+                progress: false,
+            }),
+            _ => Fault::Final(HubError::Answer {
+                url: url.to_owned(),
+                problem: match message {
+                    Some(message) => format!("the answer has status {status}: {message}"),
+                    None => format!("the answer has status {status}"),
+                },
+            }),
+        }
+    }
+
+    fn advice(&self, gated: bool) -> String {
+        let page = format!("{}/{}", self.options.endpoint, self.repository.id());
+        let terms = match gated {
+            true => format!("It is gated: accept its terms at {page}, then"),
+            false => "It is private or gated, or there is no such repository:".to_owned(),
+        };
+        match &self.options.token {
+            None => format!(
+                "{terms} give a token that may read it, in HF_TOKEN, or log in with `hf auth login`"
+            ),
+            Some(token) => format!(
+                "{terms} check that the token from {} is valid and may read it",
+                token.from()
+            ),
+        }
+    }
+}
+
+/// Percent-encodes a revision or a file name as one part of a path.
+fn encode(text: &str) -> String {
+    utf8_percent_encode(text, ENCODED).to_string()
+}
+
+fn same_origin(a: &Uri, b: &Uri) -> bool {
+    let port = |uri: &Uri| {
+        uri.port_u16().or(match uri.scheme_str() {
+            Some("https") => Some(443),
+            Some("http") => Some(80),
+            _ => None,
+        })
+    };
+    let host = |uri: &Uri| uri.host().map(str::to_ascii_lowercase);
+    a.scheme() == b.scheme() && host(a) == host(b) && port(a) == port(b)
+}
+
+/// The address that a `Location` header means, seen from `base` (RFC 3986, section 5).
+fn resolve(base: &Uri, location: &str) -> Option<Uri> {
+    let scheme = base.scheme_str()?;
+    let authority = base.authority()?.as_str();
+    let has_scheme = ["http://", "https://"].iter().any(|prefix| {
+        location
+            .get(..prefix.len())
+            .is_some_and(|l| l.eq_ignore_ascii_case(prefix))
+    });
+    let text = if has_scheme {
+        location.to_owned()
+    } else if location.starts_with("//") {
+        format!("{scheme}:{location}")
+    } else if location.starts_with('/') {
+        format!("{scheme}://{authority}{location}")
+    } else {
+        let folder = base
+            .path()
+            .rsplit_once('/')
+            .map_or("", |(folder, _)| folder);
+        format!("{scheme}://{authority}{folder}/{location}")
+    };
+    text.parse().ok()
+}
+
+/// How long the hub asks to wait: `Retry-After` in seconds or as a date, or the reset in `RateLimit`
+/// (`"api";r=0;t=55`).
+fn asked_wait(headers: &HeaderMap) -> Option<Duration> {
+    if let Some(value) = header(headers, "retry-after") {
+        if let Ok(seconds) = value.trim().parse() {
+            return Some(Duration::from_secs(seconds));
+        }
+        let date = jiff::fmt::rfc2822::parse(value.trim()).ok()?.timestamp();
+        let seconds = date.as_second() - Timestamp::now().as_second();
+        return Some(Duration::from_secs(seconds.try_into().unwrap_or(0)));
+    }
+    let limit = header(headers, "ratelimit")?;
+    let reset = limit
+        .split(';')
+        .find_map(|part| part.trim().strip_prefix("t="))?;
+    reset.trim().parse().ok().map(Duration::from_secs)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn locations() {
+        let base: Uri = "https://hub/a/resolve/main/f?x=1".parse().unwrap();
+        let cases = [
+            ("https://cdn/b?s=%2F", "https://cdn/b?s=%2F"),
+            ("HTTP://cdn/b", "http://cdn/b"),
+            ("//cdn/b", "https://cdn/b"),
+            ("/b/f", "https://hub/b/f"),
+            ("g", "https://hub/a/resolve/main/g"),
+        ];
+        for (location, expected) in cases {
+            assert_eq!(resolve(&base, location).unwrap(), expected);
+        }
+        assert!(resolve(&base, "/a b").is_none());
+    }
+
+    #[test]
+    fn origins() {
+        let uri = |text: &str| text.parse::<Uri>().unwrap();
+        assert!(same_origin(
+            &uri("https://hub/a"),
+            &uri("https://HUB:443/b")
+        ));
+        for other in [
+            "http://hub",
+            "https://hub:8443",
+            "https://hub.cdn",
+            "https://cdn",
+        ] {
+            assert!(!same_origin(&uri("https://hub"), &uri(other)), "{other}");
+        }
+    }
+
+    #[test]
+    fn waits() {
+        let wait = |name: &'static str, value: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(name, value.parse().unwrap());
+            asked_wait(&headers)
+        };
+        assert_eq!(wait("retry-after", "7").unwrap().as_secs(), 7);
+        assert_eq!(
+            wait("retry-after", "Sun, 06 Nov 1994 08:49:37 GMT")
+                .unwrap()
+                .as_secs(),
+            0
+        );
+        let far = wait("retry-after", "Fri, 01 Jan 2100 00:00:00 GMT").unwrap();
+        assert!(far > Duration::from_secs(3600));
+        assert_eq!(wait("retry-after", "soon"), None);
+        assert_eq!(wait("ratelimit", "\"api\";r=0;t=55").unwrap().as_secs(), 55);
+        assert_eq!(wait("etag", "x"), None);
+    }
+
+    #[test]
+    fn encoding() {
+        assert_eq!(encode("refs/pr/3"), "refs%2Fpr%2F3");
+        assert_eq!(
+            encode("model-00001-of-2.safetensors"),
+            "model-00001-of-2.safetensors"
+        );
+    }
+}

@@ -1,0 +1,802 @@
+//! Downloads from a server on loopback that speaks the hub's protocol, and that fails in the ways that hubs and
+//! networks do.
+
+#![allow(clippy::unwrap_used)]
+
+#[path = "support/hub_server.rs"]
+mod hub_server;
+
+use std::{fs, io::Write, path::PathBuf, sync::Mutex, time::Duration};
+
+use hub_server::{Fault, HubServer, Repository};
+use tempfile::TempDir;
+use worldpm_ort::hub::{self, HubError, HubOptions, Progress, Snapshot, Token};
+
+const ID: &str = "owner/model";
+const SHARD: &str = "model-00002-of-00002.safetensors";
+/// Requests for the description of a file, and for bytes.
+const SHARD_HEAD: &str = "HEAD /owner/model/resolve/";
+const BYTES: &str = "GET /";
+
+/// A folder of files like a checkpoint's, and a server of it.
+struct Hub {
+    folder: TempDir,
+    cache: TempDir,
+    server: HubServer,
+    commit: String,
+}
+
+impl Hub {
+    fn new() -> Self {
+        Self::with(|repository| repository)
+    }
+
+    fn with(change: impl FnOnce(Repository) -> Repository) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        for (name, bytes) in files() {
+            fs::write(folder.path().join(name), bytes).unwrap();
+        }
+        let repository = change(Repository::of(ID, folder.path()));
+        let commit = repository.commit.clone();
+        Self {
+            folder,
+            cache: tempfile::tempdir().unwrap(),
+            server: HubServer::start(vec![repository]),
+            commit,
+        }
+    }
+
+    fn options(&self) -> HubOptions {
+        HubOptions {
+            endpoint: self.server.endpoint(),
+            backoff: Duration::from_millis(1),
+            ..HubOptions::with_cache(self.cache.path())
+        }
+    }
+
+    fn download(&self) -> Result<Snapshot, HubError> {
+        self.download_with(&self.options())
+    }
+
+    fn download_with(&self, options: &HubOptions) -> Result<Snapshot, HubError> {
+        hub::download(&ID.parse().unwrap(), options, &|_| {})
+    }
+
+    fn fail(&self, part: &'static str, times: usize, fault: Fault) {
+        self.server.fail(part, times, fault);
+    }
+
+    fn snapshot(&self) -> PathBuf {
+        self.cached(&format!("snapshots/{}", self.commit))
+    }
+
+    /// A path in the repository's folder of the cache.
+    fn cached(&self, path: &str) -> PathBuf {
+        self.cache.path().join("models--owner--model").join(path)
+    }
+
+    /// The blob of the second shard.
+    fn blob(&self) -> PathBuf {
+        let target = fs::read_link(self.snapshot().join(SHARD)).unwrap();
+        self.cached("blobs").join(target.file_name().unwrap())
+    }
+
+    fn incomplete(&self) -> Vec<PathBuf> {
+        let Ok(entries) = fs::read_dir(self.cached("blobs")) else {
+            return Vec::new();
+        };
+        let paths = entries.map(|entry| entry.unwrap().path());
+        paths.filter(|path| path.extension().is_some()).collect()
+    }
+
+    /// Every file is there and whole.
+    fn check(&self) {
+        for name in NEEDED {
+            let there = fs::read(self.snapshot().join(name)).unwrap();
+            assert!(
+                there == fs::read(self.folder.path().join(name)).unwrap(),
+                "{name}"
+            );
+        }
+        assert_eq!(
+            fs::read_to_string(self.cached("refs/main")).unwrap(),
+            self.commit
+        );
+        assert_eq!(self.incomplete(), [] as [PathBuf; 0]);
+    }
+}
+
+const NEEDED: [&str; 6] = [
+    "chat_template.jinja",
+    "config.json",
+    "model-00001-of-00002.safetensors",
+    SHARD,
+    "model.safetensors.index.json",
+    "tokenizer.json",
+];
+
+fn files() -> Vec<(&'static str, Vec<u8>)> {
+    let index = serde_json::json!({"weight_map": {
+        "a": "model-00001-of-00002.safetensors", "b": SHARD, "c": SHARD
+    }});
+    vec![
+        ("README.md", b"# Model".to_vec()),
+        ("chat_template.jinja", b"{{ messages }}".to_vec()),
+        ("config.json", b"{}".to_vec()),
+        ("model-00001-of-00002.safetensors", noise(1, 300_000)),
+        (SHARD, noise(2, 3_000_000)),
+        (
+            "model.safetensors.index.json",
+            serde_json::to_vec(&index).unwrap(),
+        ),
+        ("model.gguf", noise(3, 1000)),
+        ("pytorch_model.bin", noise(4, 1000)),
+        ("tokenizer.json", noise(5, 1_200_000)),
+    ]
+}
+
+/// Bytes that no two places share.
+fn noise(seed: u64, length: usize) -> Vec<u8> {
+    let mut state = seed;
+    let mut next = || {
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        (state >> 56) as u8
+    };
+    (0..length).map(|_| next()).collect()
+}
+
+#[test]
+fn only_what_is_needed_and_only_once() {
+    let hub = Hub::new();
+    let snapshot = hub.download().unwrap();
+    assert_eq!(snapshot.path, hub.snapshot());
+    assert_eq!(snapshot.commit, hub.commit);
+    hub.check();
+
+    let mut names: Vec<_> = fs::read_dir(hub.snapshot())
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    assert_eq!(names, NEEDED);
+    for name in NEEDED {
+        let link = fs::read_link(hub.snapshot().join(name)).unwrap();
+        assert!(link.starts_with("../../blobs"), "{}", link.display());
+    }
+    assert!(hub.server.take_log().len() > NEEDED.len());
+
+    let again = hub::download(&ID.parse().unwrap(), &hub.options(), &|_| {
+        panic!("nothing is missing")
+    });
+    assert_eq!(again.unwrap(), snapshot);
+    let paths: Vec<_> = hub.server.take_log().into_iter().map(|r| r.path).collect();
+    assert_eq!(paths, ["/api/models/owner/model/revision/main"]);
+}
+
+#[test]
+fn a_commit_is_a_revision() {
+    let hub = Hub::new();
+    let name = format!("{ID}@{}", hub.commit);
+    let snapshot = hub::download(&name.parse().unwrap(), &hub.options(), &|_| {}).unwrap();
+    assert_eq!(snapshot.commit, hub.commit);
+    assert!(!hub.cached("refs").exists());
+}
+
+#[test]
+fn progress_ends_with_everything() {
+    let hub = Hub::new();
+    let reports = Mutex::new(Vec::new());
+    hub::download(&ID.parse().unwrap(), &hub.options(), &|p| {
+        reports.lock().unwrap().push(p)
+    })
+    .unwrap();
+    let reports = reports.into_inner().unwrap();
+    let bytes = files()
+        .iter()
+        .filter(|(n, _)| NEEDED.contains(n) && !n.ends_with("index.json"))
+        .map(|(_, b)| b.len() as u64)
+        .sum();
+    let all = Progress {
+        files: 5,
+        files_done: 5,
+        bytes,
+        bytes_done: bytes,
+    };
+    assert_eq!(
+        reports.first(),
+        Some(&Progress {
+            files_done: 0,
+            bytes_done: 0,
+            ..all
+        })
+    );
+    assert_eq!(reports.last(), Some(&all));
+    assert!(reports.len() > 12, "{}", reports.len());
+}
+
+/// Ranges of the requests for a large file's bytes, without the whole ones.
+fn ranges(hub: &Hub) -> Vec<String> {
+    hub.server
+        .take_log()
+        .into_iter()
+        .filter(|r| r.large)
+        .filter_map(|r| r.range)
+        .collect()
+}
+
+#[test]
+fn a_cut_connection_is_resumed() {
+    let hub = Hub::new();
+    let options = HubOptions {
+        workers: 1,
+        ..hub.options()
+    };
+    hub.fail("?signature", 3, Fault::Cut(100_000));
+    hub.download_with(&options).unwrap();
+    hub.check();
+    assert_eq!(
+        ranges(&hub),
+        ["bytes=100000-", "bytes=200000-", "bytes=300000-"]
+    );
+}
+
+#[test]
+fn an_interrupted_download_goes_on_in_the_next_run() {
+    let hub = Hub::new();
+    let options = HubOptions {
+        workers: 1,
+        attempts: 1,
+        ..hub.options()
+    };
+    // The second shard comes last.
+    hub.fail(hash(&noise(2, 3_000_000)).leak(), 1, Fault::Cut(2_000_000));
+    let error = hub.download_with(&options).unwrap_err();
+    assert!(matches!(error, HubError::Unreachable { .. }), "{error}");
+    assert!(
+        error
+            .to_string()
+            .contains("cut at 2000000 of 3000000 bytes"),
+        "{error}"
+    );
+    assert!(!hub.snapshot().join(SHARD).exists());
+    assert!(!hub.cached("refs").exists());
+    let [partial] = &hub.incomplete()[..] else {
+        panic!()
+    };
+    assert_eq!(partial.metadata().unwrap().len(), 2_000_000);
+
+    hub.server.take_log();
+    hub.download_with(&options).unwrap();
+    hub.check();
+    assert_eq!(ranges(&hub), ["bytes=2000000-"]);
+}
+
+fn hash(bytes: &[u8]) -> String {
+    use sha2::Digest;
+    sha2::Sha256::digest(bytes)
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
+}
+
+#[test]
+fn a_server_without_ranges_starts_again() {
+    let hub = Hub::new();
+    let options = HubOptions {
+        workers: 1,
+        ..hub.options()
+    };
+    hub.fail("?signature", 1, Fault::Cut(100_000));
+    hub.fail("?signature", 1, Fault::NoRange);
+    hub.download_with(&options).unwrap();
+    hub.check();
+}
+
+#[test]
+fn silence_ends_and_is_resumed() {
+    let hub = Hub::new();
+    let options = HubOptions {
+        timeout: Duration::from_millis(200),
+        ..hub.options()
+    };
+    hub.fail("?signature", 2, Fault::Stall(10_000));
+    hub.download_with(&options).unwrap();
+    hub.check();
+
+    let hub = Hub::new();
+    hub.fail("?signature", 99, Fault::Stall(10));
+    let options = HubOptions {
+        timeout: Duration::from_millis(50),
+        attempts: 2,
+        ..hub.options()
+    };
+    let error = hub.download_with(&options).unwrap_err().to_string();
+    assert!(error.contains("nothing came for 0.05 seconds"), "{error}");
+}
+
+/// What spoils a download: which requests, and how.
+type Spoil = (&'static str, Fault, &'static str);
+
+#[test]
+fn files_that_are_not_as_announced() {
+    let cases: Vec<Spoil> = vec![
+        ("?signature", Fault::Body(noise(9, 3_000_000)), "SHA-256"),
+        (
+            "?signature",
+            Fault::Body(noise(9, 2_999_999)),
+            "announced 3000000 bytes and sends 2999999",
+        ),
+        (
+            "?signature",
+            Fault::Body(noise(9, 3_000_001)),
+            "announced 3000000 bytes and sends 3000001",
+        ),
+        (
+            SHARD_HEAD,
+            Fault::Announce(3_000_001),
+            "announced 3000001 bytes and sends 3000000",
+        ),
+        (
+            SHARD_HEAD,
+            Fault::Announce(2_999_999),
+            "announced 2999999 bytes and sends 3000000",
+        ),
+        (SHARD_HEAD, Fault::Etag(hash(b"other")), "the hub says"),
+    ];
+    for (part, fault, expected) in cases {
+        let hub = Hub::new();
+        // All but the second shard is there.
+        hub.download().unwrap();
+        fs::remove_file(hub.blob()).unwrap();
+        fs::remove_file(hub.snapshot().join(SHARD)).unwrap();
+        fs::remove_file(hub.cached("refs/main")).unwrap();
+
+        hub.fail(part, 1, fault.clone());
+        let error = hub.download().unwrap_err();
+        let text = error.to_string();
+        assert!(
+            matches!(error, HubError::Mismatch { .. }),
+            "{fault:?}: {text}"
+        );
+        assert!(text.contains(expected) && text.contains(SHARD), "{text}");
+        assert!(!hub.snapshot().join(SHARD).exists());
+        assert!(!hub.cached("refs/main").exists());
+        assert_eq!(hub.incomplete(), [] as [PathBuf; 0]);
+
+        hub.download().unwrap();
+        hub.check();
+    }
+}
+
+#[test]
+fn a_small_file_is_checked_too() {
+    let hub = Hub::new();
+    hub.fail(
+        "GET /api/resolve-cache/models/owner/model/",
+        99,
+        Fault::Body(b"[]".to_vec()),
+    );
+    let error = hub.download().unwrap_err().to_string();
+    assert!(
+        error.contains("sends 2") || error.contains("Git hash"),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_length_that_is_not_told() {
+    let hub = Hub::new();
+    hub.fail("?signature", 99, Fault::NoLength);
+    hub.download().unwrap();
+    hub.check();
+}
+
+#[test]
+fn what_an_earlier_run_left_may_be_wrong() {
+    for left in [noise(8, 1000), noise(8, 3_000_000), noise(8, 3_000_001)] {
+        let hub = Hub::new();
+        fs::create_dir_all(hub.cached("blobs")).unwrap();
+        let name = format!("blobs/{}.incomplete", hash(&noise(2, 3_000_000)));
+        fs::write(hub.cached(&name), left).unwrap();
+        hub.download().unwrap();
+        hub.check();
+    }
+}
+
+#[test]
+fn an_etag_is_no_path() {
+    for etag in ["../../../evil", "/evil", "", "a b", &"a".repeat(200)] {
+        let hub = Hub::new();
+        hub.fail(SHARD_HEAD, 99, Fault::Etag(etag.to_owned()));
+        let error = hub.download().unwrap_err();
+        assert!(matches!(error, HubError::Answer { .. }), "{error}");
+    }
+}
+
+#[test]
+fn a_passing_fault_is_waited_for() {
+    let soon = vec![("Retry-After", "0".to_owned())];
+    for fault in [
+        Fault::Status(429, soon.clone()),
+        Fault::Status(503, soon),
+        Fault::Status(500, vec![]),
+        Fault::Cut(0),
+    ] {
+        for part in [
+            "GET /api/",
+            "HEAD /owner/model/resolve/",
+            "GET /owner/model/resolve/",
+            "?signature",
+        ] {
+            // Until the hub has answered once, a lost connection means that it cannot be reached.
+            if matches!(fault, Fault::Cut(_)) && part == "GET /api/" {
+                continue;
+            }
+            let hub = Hub::new();
+            hub.fail(part, 3, fault.clone());
+            hub.download()
+                .unwrap_or_else(|e| panic!("{fault:?} at {part}: {e}"));
+            hub.check();
+        }
+    }
+}
+
+#[test]
+fn too_many_requests_for_ever() {
+    let hub = Hub::new();
+    hub.fail(
+        "HEAD ",
+        999,
+        Fault::Status(429, vec![("Retry-After", "0".to_owned())]),
+    );
+    let error = hub
+        .download_with(&HubOptions {
+            workers: 1,
+            ..hub.options()
+        })
+        .unwrap_err();
+    assert!(
+        matches!(
+            error,
+            HubError::RateLimited {
+                attempts: 5,
+                wait: Some(0),
+                ..
+            }
+        ),
+        "{error:?}"
+    );
+    assert_eq!(
+        hub.server
+            .take_log()
+            .iter()
+            .filter(|r| r.method == "HEAD")
+            .count(),
+        5
+    );
+
+    // A wait of hours is not waited for.
+    let hub = Hub::new();
+    hub.fail(
+        "GET /api",
+        1,
+        Fault::Status(429, vec![("RateLimit", "\"api\";r=0;t=7200".to_owned())]),
+    );
+    let error = hub.download().unwrap_err();
+    assert!(
+        matches!(
+            error,
+            HubError::RateLimited {
+                attempts: 1,
+                wait: Some(7200),
+                ..
+            }
+        ),
+        "{error:?}"
+    );
+    assert!(error.to_string().contains("7200 seconds"), "{error}");
+}
+
+#[test]
+fn a_server_that_stays_broken() {
+    let hub = Hub::new();
+    hub.fail(
+        BYTES,
+        999,
+        Fault::Status(503, vec![("X-Error-Message", "Maintenance".to_owned())]),
+    );
+    let error = hub.download().unwrap_err().to_string();
+    for part in [
+        "503",
+        "Maintenance",
+        "5 attempts",
+        "/api/models/owner/model",
+        "HF_ENDPOINT",
+    ] {
+        assert!(error.contains(part), "{error}");
+    }
+}
+
+#[test]
+fn nobody_there() {
+    let hub = Hub::new();
+    let options = HubOptions {
+        // A port that was free a moment ago.
+        endpoint: {
+            let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+            format!("http://{}", listener.local_addr().unwrap())
+        },
+        backoff: Duration::from_secs(3600),
+        ..hub.options()
+    };
+    let error = hub.download_with(&options).unwrap_err();
+    assert!(
+        matches!(error, HubError::Unreachable { attempts: 1, .. }),
+        "{error}"
+    );
+    assert!(error.to_string().contains("HF_HUB_OFFLINE=1"), "{error}");
+}
+
+fn token(text: &str) -> Option<Token> {
+    Token::new(text, "HF_TOKEN").unwrap()
+}
+
+#[test]
+fn tokens() {
+    let private = Hub::with(|r| r.private("hf_right"));
+    let gated = Hub::with(|r| r.gated("hf_right"));
+    let cases = [
+        (&private, None, 401, "in HF_TOKEN"),
+        (
+            &private,
+            token("hf_wrong"),
+            401,
+            "the token from HF_TOKEN is valid",
+        ),
+        (&gated, None, 401, "accept its terms at"),
+        (&gated, token("hf_wrong"), 403, "accept its terms at"),
+    ];
+    for (hub, token, status, part) in cases {
+        let error = hub
+            .download_with(&HubOptions {
+                token,
+                ..hub.options()
+            })
+            .unwrap_err();
+        let text = error.to_string();
+        assert!(
+            text.contains(part) && text.contains(&status.to_string()) && text.contains(ID),
+            "{text}"
+        );
+        assert!(
+            !text.contains("hf_wrong") && !format!("{error:?}").contains("hf_wrong"),
+            "{text}"
+        );
+        assert!(matches!(error, HubError::Access { status: s, .. } if s == status));
+        assert!(!hub.cached("").exists(), "nothing is left behind");
+    }
+    for hub in [private, gated] {
+        hub.server.take_log();
+        hub.download_with(&HubOptions {
+            token: token("hf_right"),
+            ..hub.options()
+        })
+        .unwrap();
+        hub.check();
+        // The hub gets the token with every request, and the server behind it never.
+        for request in hub.server.take_log() {
+            let expected = (!request.large).then(|| "Bearer hf_right".to_owned());
+            assert_eq!(request.authorization, expected, "{}", request.path);
+        }
+    }
+}
+
+#[test]
+fn what_is_not_there() {
+    let hub = Hub::new();
+    let get = |name: &str| {
+        let error = hub::download(&name.parse().unwrap(), &hub.options(), &|_| {}).unwrap_err();
+        assert!(matches!(error, HubError::NotFound { .. }), "{error}");
+        error.to_string()
+    };
+    let text = get("owner/other");
+    assert!(
+        text.contains("repository owner/other") && text.contains(&hub.server.endpoint()),
+        "{text}"
+    );
+    let text = get("owner/model@v2");
+    assert!(text.contains("revision `v2` of owner/model"), "{text}");
+
+    hub.fail(
+        "HEAD ",
+        99,
+        Fault::Status(404, vec![("X-Error-Code", "EntryNotFound".to_owned())]),
+    );
+    assert!(get(ID).contains("file `model.safetensors.index.json` in owner/model"));
+}
+
+#[test]
+fn repositories_without_a_model() {
+    let cases: &[(&[(&str, &str)], &str)] = &[
+        (&[("README.md", "")], "no `config.json`"),
+        (&[("config.json", "{}")], "holds no weights"),
+        (
+            &[("config.json", "{}"), ("pytorch_model.bin", "x")],
+            "`pytorch_model.bin`",
+        ),
+        (
+            &[
+                ("config.json", "{}"),
+                (
+                    "model.safetensors.index.json",
+                    "{\"weight_map\": {\"a\": \"lost.safetensors\"}}",
+                ),
+            ],
+            "`lost.safetensors`, which the repository does not have",
+        ),
+        (
+            &[
+                ("config.json", "{}"),
+                (
+                    "model.safetensors.index.json",
+                    "{\"weight_map\": {\"a\": \"../../up.safetensors\"}}",
+                ),
+            ],
+            "../../up.safetensors",
+        ),
+        (
+            &[
+                ("config.json", "{}"),
+                ("model.safetensors.index.json", "[]"),
+            ],
+            "index",
+        ),
+    ];
+    for (files, part) in cases {
+        let folder = tempfile::tempdir().unwrap();
+        for (name, text) in *files {
+            fs::write(folder.path().join(name), text).unwrap();
+        }
+        let cache = tempfile::tempdir().unwrap();
+        let server = HubServer::start(vec![Repository::of(ID, folder.path())]);
+        let options = HubOptions {
+            endpoint: server.endpoint(),
+            ..HubOptions::with_cache(cache.path())
+        };
+        let error = hub::download(&ID.parse().unwrap(), &options, &|_| {}).unwrap_err();
+        assert!(matches!(error, HubError::Content { .. }), "{error}");
+        assert!(error.to_string().contains(part), "{error}");
+    }
+}
+
+#[test]
+fn answers_that_make_no_sense() {
+    let answers: [&[u8]; 4] = [
+        b"<html>",
+        b"{}",
+        b"{\"sha\": \"../..\", \"siblings\": []}",
+        b"",
+    ];
+    for answer in answers {
+        let hub = Hub::new();
+        hub.fail("GET /api/models", 1, Fault::Body(answer.to_vec()));
+        let error = hub.download().unwrap_err();
+        assert!(matches!(error, HubError::Answer { .. }), "{error}");
+    }
+    let hub = Hub::new();
+    hub.fail(
+        "HEAD ",
+        999,
+        Fault::Status(302, vec![("Location", "/again".to_owned())]),
+    );
+    let error = hub.download().unwrap_err().to_string();
+    assert!(error.contains("redirects more than 10 times"), "{error}");
+}
+
+#[test]
+fn a_disk_that_is_too_small() {
+    let hub = Hub::new();
+    hub.fail(SHARD_HEAD, 99, Fault::Announce(1 << 60));
+    let error = hub.download().unwrap_err();
+    let HubError::Space { needed, free, .. } = error else {
+        panic!("{error}")
+    };
+    assert!(needed > 1 << 60 && free < needed);
+    assert!(
+        error.to_string().contains(&needed.to_string())
+            && error.to_string().contains(&free.to_string()),
+        "{error}"
+    );
+    // Nothing large was begun.
+    assert!(hub.server.take_log().iter().all(|r| !r.large));
+}
+
+#[test]
+fn offline() {
+    let hub = Hub::new();
+    let offline = HubOptions {
+        offline: true,
+        endpoint: "http://nowhere.invalid".to_owned(),
+        ..hub.options()
+    };
+    let error = hub.download_with(&offline).unwrap_err();
+    assert!(matches!(error, HubError::Offline { .. }), "{error}");
+    assert!(error.to_string().contains("HF_HUB_OFFLINE"), "{error}");
+
+    let there = hub.download().unwrap();
+    assert_eq!(hub.download_with(&offline).unwrap(), there);
+    let pinned = format!("{ID}@{}", hub.commit).parse().unwrap();
+    assert_eq!(hub::download(&pinned, &offline, &|_| {}).unwrap(), there);
+    let other = format!("{ID}@{}", "0".repeat(40)).parse().unwrap();
+    assert!(matches!(
+        hub::download(&other, &offline, &|_| {}),
+        Err(HubError::Offline { .. })
+    ));
+
+    fs::remove_file(hub.blob()).unwrap();
+    let error = hub.download_with(&offline).unwrap_err().to_string();
+    assert!(error.contains(SHARD), "{error}");
+}
+
+#[test]
+fn two_at_once_share_the_work() {
+    let hub = Hub::new();
+    let (one, two) = std::thread::scope(|scope| {
+        let one = scope.spawn(|| hub.download());
+        let two = scope.spawn(|| hub.download());
+        (one.join().unwrap(), two.join().unwrap())
+    });
+    assert_eq!(one.unwrap(), two.unwrap());
+    hub.check();
+    let large = hub
+        .server
+        .take_log()
+        .into_iter()
+        .filter(|r| r.large && r.method == "GET")
+        .count();
+    assert_eq!(large, 3, "each large file once");
+}
+
+#[test]
+fn a_new_commit_takes_what_is_new() {
+    let hub = Hub::new();
+    hub.download().unwrap();
+    let mut config = fs::File::create(hub.folder.path().join("config.json")).unwrap();
+    config.write_all(b"{\"new\": true}").unwrap();
+    let repository = Repository::of(ID, hub.folder.path());
+    let commit = repository.commit.clone();
+    let server = HubServer::start(vec![repository]);
+    let options = HubOptions {
+        endpoint: server.endpoint(),
+        ..hub.options()
+    };
+    let snapshot = hub.download_with(&options).unwrap();
+    assert_eq!(snapshot.commit, commit);
+    assert_ne!(snapshot.commit, hub.commit);
+    assert_eq!(
+        fs::read(snapshot.path.join("config.json")).unwrap(),
+        b"{\"new\": true}"
+    );
+    assert!(server.take_log().iter().all(|r| !r.large));
+    assert_eq!(fs::read_to_string(hub.cached("refs/main")).unwrap(), commit);
+}
+
+/// A cache that cannot be written, here a file, is an error that names it.
+#[test]
+fn a_cache_that_cannot_be_written() {
+    let hub = Hub::new();
+    let file = hub.cache.path().join("file");
+    fs::write(&file, "").unwrap();
+    let options = HubOptions {
+        cache: file.clone(),
+        ..hub.options()
+    };
+    let error = hub.download_with(&options).unwrap_err();
+    assert!(matches!(error, HubError::Cache { .. }), "{error}");
+    assert!(
+        error.to_string().contains(file.to_str().unwrap()),
+        "{error}"
+    );
+}

@@ -1,0 +1,265 @@
+//! Export by name: a repository is downloaded, exported and scored, as a user would do it.
+
+#![allow(clippy::unwrap_used)]
+
+#[path = "support/hub_server.rs"]
+mod hub_server;
+mod support;
+
+use std::{
+    fs,
+    path::Path,
+    process::{Command, Output, Stdio},
+    time::Duration,
+};
+
+use hub_server::{Fault, HubServer, Repository, Request};
+use support::{command, lines, run_ok, stderr};
+use tempfile::TempDir;
+
+const SHAPE: &[&str] = &[
+    "--hidden-size",
+    "64",
+    "--intermediate-size",
+    "96",
+    "--num-attention-heads",
+    "2",
+    "--num-key-value-heads",
+    "1",
+    "--head-dim",
+    "32",
+    "--num-hidden-layers",
+    "2",
+];
+const CONVERSATIONS: &str = "models/worldpm-72b/sleep.jsonl";
+
+/// A place to work in, and a server of a small checkpoint.
+struct Place {
+    dir: TempDir,
+    server: HubServer,
+    commit: String,
+}
+
+impl Place {
+    fn new(change: impl FnOnce(Repository) -> Repository) -> Self {
+        let repository = change(Repository::of("Owner/Tiny-RM", &support::checkpoint(SHAPE)));
+        Self {
+            dir: tempfile::tempdir().unwrap(),
+            commit: repository.commit.clone(),
+            server: HubServer::start(vec![repository]),
+        }
+    }
+
+    /// Runs `export` in the place, with its server and a cache of its own.
+    fn export(&self, args: &[&str], vars: &[(&str, &str)]) -> Output {
+        let mut command = self.command(args);
+        command.envs(vars.iter().copied()).output().unwrap()
+    }
+
+    fn command(&self, args: &[&str]) -> Command {
+        let mut command = command();
+        command
+            .current_dir(self.dir.path())
+            .env("HF_ENDPOINT", self.server.endpoint())
+            .env("HF_HOME", self.dir.path().join("hf"))
+            .args(["export", "--out", "bundle"])
+            .args(args);
+        command
+    }
+
+    fn scores(&self, bundle: &Path) -> Vec<serde_json::Value> {
+        lines(&run_ok(&[
+            "score",
+            "--model",
+            bundle.to_str().unwrap(),
+            "--input",
+            CONVERSATIONS,
+        ]))
+    }
+
+    fn fails(&self, args: &[&str], vars: &[(&str, &str)], parts: &[&str]) {
+        let output = self.export(args, vars);
+        let text = stderr(&output);
+        assert_eq!(output.status.code(), Some(1), "{text}");
+        for part in parts {
+            assert!(text.contains(part), "{part}: {text}");
+        }
+        assert!(!self.dir.path().join("bundle").exists());
+    }
+}
+
+#[test]
+fn by_name() {
+    let place = Place::new(|repository| repository);
+    let output = place.export(&["--checkpoint", "Owner/Tiny-RM"], &[]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert!(
+        stderr(&output).contains("downloading"),
+        "{}",
+        stderr(&output)
+    );
+
+    let bundle = place.dir.path().join("bundle");
+    let manifest: serde_json::Value =
+        serde_json::from_slice(&fs::read(bundle.join("manifest.json")).unwrap()).unwrap();
+    assert_eq!(manifest["source"]["repository"], "Owner/Tiny-RM");
+    assert_eq!(manifest["source"]["revision"], place.commit);
+
+    let scores = place.scores(&bundle);
+    assert_eq!(scores, place.scores(&support::bundle(SHAPE, &[])));
+    assert!(scores[0]["score"].is_number());
+
+    // A second export needs no hub.
+    place.server.take_log();
+    for name in ["Owner/Tiny-RM", &format!("Owner/Tiny-RM@{}", place.commit)] {
+        let output = place.export(&["--checkpoint", name], &[("HF_HUB_OFFLINE", "1")]);
+        assert!(output.status.success(), "{}", stderr(&output));
+        assert!(!stderr(&output).contains("downloading"));
+    }
+    assert!(place.server.take_log().is_empty());
+    assert_eq!(place.scores(&bundle), scores);
+}
+
+#[test]
+fn killed_while_it_downloads() {
+    let place = Place::new(|repository| repository);
+    place.server.fail("?signature", 99, Fault::Stall(1_000_000));
+    let mut child = place
+        .command(&["--checkpoint", "Owner/Tiny-RM"])
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let blobs = place.dir.path().join("hf/hub/models--Owner--Tiny-RM/blobs");
+    let arrived = || -> Vec<u64> {
+        let entries = fs::read_dir(&blobs).into_iter().flatten();
+        let paths = entries.map(|entry| entry.unwrap().path());
+        let partial = paths.filter(|path| path.extension().is_some());
+        partial.map(|path| path.metadata().unwrap().len()).collect()
+    };
+    // Both large files, tokenizer and weights, are as far as the server lets them.
+    while arrived()
+        .iter()
+        .filter(|bytes| **bytes >= 1_000_000)
+        .count()
+        < 2
+    {
+        assert!(child.try_wait().unwrap().is_none(), "it ended early");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    // Small files may be on their way, too.
+    let mut kept = arrived();
+    kept.retain(|bytes| *bytes >= 1_000_000);
+    assert!(!place.dir.path().join("bundle").exists());
+
+    place.server.forget_faults();
+    place.server.take_log();
+    let output = place.export(&["--checkpoint", "Owner/Tiny-RM"], &[]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    let log = place.server.take_log();
+    assert_eq!(kept.len(), 2);
+    for bytes in kept {
+        let range = format!("bytes={bytes}-");
+        let asked = |r: &Request| r.large && r.range.as_ref() == Some(&range);
+        assert!(log.iter().any(asked), "{range}");
+    }
+    assert!(arrived().is_empty());
+}
+
+#[test]
+fn a_directory_wins() {
+    let place = Place::new(|repository| repository);
+    let owner = place.dir.path().join("Owner");
+    fs::create_dir(&owner).unwrap();
+    std::os::unix::fs::symlink(support::checkpoint(SHAPE), owner.join("Tiny-RM")).unwrap();
+    let output = place.export(&["--checkpoint", "Owner/Tiny-RM"], &[]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert!(place.server.take_log().is_empty());
+
+    fs::remove_dir_all(place.dir.path().join("bundle")).unwrap();
+    place.fails(
+        &["--checkpoint", "Owner/Tiny-RM", "--revision", "main"],
+        &[],
+        &["--revision main", "on disk"],
+    );
+}
+
+#[test]
+fn with_a_token() {
+    let place = Place::new(|repository| repository.gated("hf_secret"));
+    place.fails(
+        &["--checkpoint", "Owner/Tiny-RM"],
+        &[],
+        &["accept its terms", "HF_TOKEN"],
+    );
+    let output = place.export(
+        &["--checkpoint", "Owner/Tiny-RM"],
+        &[("HF_TOKEN", "hf_wrong")],
+    );
+    assert!(!stderr(&output).contains("hf_wrong"), "{}", stderr(&output));
+
+    fs::create_dir(place.dir.path().join("hf")).unwrap();
+    fs::write(place.dir.path().join("hf/token"), "hf_secret\n").unwrap();
+    let output = place.export(
+        &["--checkpoint", "Owner/Tiny-RM", "--revision", &place.commit],
+        &[],
+    );
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert!(
+        !stderr(&output).contains("hf_secret"),
+        "{}",
+        stderr(&output)
+    );
+}
+
+#[test]
+fn neither_directory_nor_repository() {
+    let place = Place::new(|repository| repository);
+    let no_directory = "there is no directory";
+    place.fails(
+        &["--checkpoint", "nowhere"],
+        &[],
+        &[no_directory, "`nowhere`", "no owner"],
+    );
+    place.fails(
+        &["--checkpoint", "/no/such/dir"],
+        &[],
+        &[no_directory, "not a repository"],
+    );
+    place.fails(
+        &["--checkpoint", "./Owner/Tiny-RM"],
+        &[],
+        &[no_directory, "more than one `/`"],
+    );
+    place.fails(
+        &["--checkpoint", "Owner/Other"],
+        &[],
+        &[no_directory, "has no repository Owner/Other"],
+    );
+    place.fails(
+        &["--checkpoint", "Owner/Tiny-RM@v9"],
+        &[],
+        &[no_directory, "revision `v9`"],
+    );
+    place.fails(
+        &["--checkpoint", "Owner/Tiny-RM", "--revision", "a b"],
+        &[],
+        &["`a b`"],
+    );
+    place.fails(
+        &["--checkpoint", "Owner/Tiny-RM@a", "--revision", "b"],
+        &[],
+        &["give one of them"],
+    );
+    place.fails(
+        &["--checkpoint", "Owner/Tiny-RM"],
+        &[("HF_HUB_OFFLINE", "1")],
+        &["in the cache", "HF_HUB_OFFLINE is set"],
+    );
+    place.fails(
+        &["--checkpoint", "Owner/Tiny-RM"],
+        &[("HF_ENDPOINT", "hub")],
+        &["HF_ENDPOINT", "https://"],
+    );
+}
