@@ -41,7 +41,11 @@ fn main() -> Result<()> {
         let started = Instant::now();
         let batch = scorer.submit(&conversations);
         let stats = *batch.stats();
-        let scores = batch.wait().into_iter().collect::<Result<Vec<_>, _>>()?;
+        let scores = batch
+            .wait()
+            .into_iter()
+            .map(|evaluation| evaluation?.score());
+        let scores = scores.collect::<Result<Vec<_>, _>>()?;
         let seconds = started.elapsed().as_secs_f64();
 
         let answer = json!({

@@ -56,12 +56,24 @@ pub enum Error {
         /// Size of the vocabulary.
         vocab_size: usize,
     },
+    /// One score was asked of a model that gives several.
+    #[error(
+        "the model gives {given} and not one score; take them all, with `Scorer::evaluate` or \
+         `worldpm-ort score`"
+    )]
+    NotOneScore {
+        /// What it gives.
+        given: String,
+    },
     /// The model gave no number.
     #[error(
-        "the model's score is {value}, which is not a finite number; the weights or the precision of \
-         the bundle are at fault (compare with an fp32 bundle)"
+        "the model's score{} is {value}, which is not a finite number; the weights or the precision of \
+         the bundle are at fault (compare with an fp32 bundle)",
+        label.as_ref().map(|label| format!(" for label `{label}`")).unwrap_or_default()
     )]
     NotFinite {
+        /// The label that it is for, where the model has several.
+        label: Option<String>,
         /// What it gave.
         value: f32,
     },

@@ -30,6 +30,7 @@ pub mod cli;
 pub mod engine;
 pub mod ep;
 mod error;
+mod evaluation;
 #[cfg(feature = "hub")]
 pub mod hub;
 mod options;
@@ -41,9 +42,10 @@ pub mod text;
 
 pub use bundle::Bundle;
 pub use error::{Error, Result};
+pub use evaluation::{Evaluation, LabelScores, Output, Score};
 pub use options::ScorerOptions;
 pub use pooling::scored_position;
-pub use scorer::{Batch, Score, Scorer};
+pub use scorer::{Batch, Scorer};
 pub use stream::ScoreStream;
 pub use text::{Conversation, Message, Truncation};
 pub use worldpm_ort_export as export;

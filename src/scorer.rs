@@ -15,24 +15,12 @@ use crate::{
     engine::{EngineError, OnnxRuntime, Pending, Pipeline, SessionStage, StageSetup},
     ep::Provider,
     error::{Error, Result},
+    evaluation::{Evaluation, Reading, Score},
     options::ScorerOptions,
     pooling::scored_position,
     stream::ScoreStream,
     text::{ChatEncoder, Conversation, Encoded, LengthRule, TextOptions},
 };
-
-/// What the model says of a conversation.
-#[derive(Clone, Copy, Debug, PartialEq)]
-#[non_exhaustive]
-pub struct Score {
-    /// The raw output of the reward head: no sigmoid, no normalisation. Higher is better; only the
-    /// differences between answers to the same prompt mean something.
-    pub score: f32,
-    /// Tokens of the rendered conversation.
-    pub tokens: usize,
-    /// Whether parts of the conversation were left out to fit the length limit.
-    pub truncated: bool,
-}
 
 /// Scores conversations with an exported model.
 ///
@@ -57,6 +45,7 @@ pub struct Scorer {
     budget: Budget,
     length: LengthRule,
     pooling: Pooling,
+    reading: Reading,
 }
 
 impl Scorer {
@@ -93,6 +82,7 @@ impl Scorer {
                 truncation: options.truncation,
             },
             pooling: options.pooling.unwrap_or(manifest.pooling),
+            reading: Reading::of(manifest),
             bundle,
         })
     }
@@ -116,8 +106,19 @@ impl Scorer {
     ///
     /// # Errors
     /// Each result is its own: a conversation that cannot be scored does not touch the others.
+    /// [`Error::NotOneScore`] when the model gives several scores: see [`Scorer::evaluate`].
     #[must_use = "scores are returned, not stored"]
     pub fn score(&self, conversations: &[Conversation]) -> Vec<Result<Score>> {
+        single(self.evaluate(conversations))
+    }
+
+    /// All that the model says of conversations, for models of every kind: [`Scorer::score`] is for those
+    /// that give one score. The results are in the order of the conversations.
+    ///
+    /// # Errors
+    /// Each result is its own: a conversation that cannot be scored does not touch the others.
+    #[must_use = "scores are returned, not stored"]
+    pub fn evaluate(&self, conversations: &[Conversation]) -> Vec<Result<Evaluation>> {
         self.submit(conversations).wait()
     }
 
@@ -139,6 +140,15 @@ impl Scorer {
     /// As [`Scorer::score`]; a sequence over the length limit is refused, never truncated.
     #[must_use = "scores are returned, not stored"]
     pub fn score_ids(&self, sequences: &[Vec<u32>]) -> Vec<Result<Score>> {
+        single(self.evaluate_ids(sequences))
+    }
+
+    /// [`Scorer::evaluate`] of token sequences that were templated elsewhere.
+    ///
+    /// # Errors
+    /// As [`Scorer::evaluate`]; a sequence over the length limit is refused, never truncated.
+    #[must_use = "scores are returned, not stored"]
+    pub fn evaluate_ids(&self, sequences: &[Vec<u32>]) -> Vec<Result<Evaluation>> {
         let encoded = sequences
             .iter()
             .map(|ids| {
@@ -189,6 +199,7 @@ impl Scorer {
             outcomes,
             packs: Vec::new(),
             stats: PlanStats::default(),
+            reading: self.reading.clone(),
         };
         match plan(&sequences, &self.budget) {
             Ok(plan) => {
@@ -222,6 +233,13 @@ impl Scorer {
         })?;
         Ok(ids[..=scored].to_vec())
     }
+}
+
+fn single(evaluations: Vec<Result<Evaluation>>) -> Vec<Result<Score>> {
+    evaluations
+        .into_iter()
+        .map(|evaluation| evaluation?.score())
+        .collect()
 }
 
 /// Loads the stages; those on different devices at the same time.
@@ -284,12 +302,13 @@ pub struct Batch {
     outcomes: Vec<Outcome>,
     packs: Vec<(Vec<usize>, Pending)>,
     stats: PlanStats,
+    reading: Reading,
 }
 
 #[derive(Debug)]
 enum Outcome {
     Waiting { tokens: usize, truncated: bool },
-    Done(Score),
+    Done(Evaluation),
     Failed(Error),
 }
 
@@ -308,12 +327,18 @@ impl Batch {
 
     /// Waits for all scores, in the order of the conversations.
     #[must_use = "scores are returned, not stored"]
-    pub fn wait(mut self) -> Vec<Result<Score>> {
+    pub fn wait(mut self) -> Vec<Result<Evaluation>> {
         for (members, pending) in std::mem::take(&mut self.packs) {
+            let width = self.reading.width();
+            let expected = members.len() * width;
             match pending.wait() {
+                Ok(scores) if scores.len() != expected => {
+                    let found = scores.len();
+                    self.fail(&members, &EngineError::Scores { found, expected }.into());
+                }
                 Ok(scores) => {
-                    for (member, value) in members.into_iter().zip(scores) {
-                        self.outcomes[member].finish(value);
+                    for (member, values) in members.into_iter().zip(scores.chunks_exact(width)) {
+                        self.outcomes[member].finish(&self.reading, values);
                     }
                 }
                 Err(error) => self.fail(&members, &error.into()),
@@ -327,26 +352,25 @@ impl Batch {
 }
 
 impl Outcome {
-    fn finish(&mut self, value: f32) {
+    fn finish(&mut self, reading: &Reading, values: &[f32]) {
         if let Self::Waiting { tokens, truncated } = *self {
-            *self = if value.is_finite() {
-                Self::Done(Score {
-                    score: value,
+            *self = match reading.output(values) {
+                Ok(output) => Self::Done(Evaluation {
+                    output,
                     tokens,
                     truncated,
-                })
-            } else {
-                Self::Failed(Error::NotFinite { value })
+                }),
+                Err(error) => Self::Failed(error),
             };
         }
     }
 
-    fn into_result(self) -> Result<Score> {
+    fn into_result(self) -> Result<Evaluation> {
         match self {
-            Self::Done(score) => Ok(score),
+            Self::Done(evaluation) => Ok(evaluation),
             Self::Failed(error) => Err(error),
             Self::Waiting { .. } => Err(Error::Engine(EngineError::Stopped(
-                "the model gave fewer scores than it was asked for".into(),
+                "no pack held this conversation".into(),
             ))),
         }
     }

@@ -5,7 +5,8 @@ use std::collections::VecDeque;
 use crate::{
     batch::PlanStats,
     error::Result,
-    scorer::{Batch, Score, Scorer},
+    evaluation::Evaluation,
+    scorer::{Batch, Scorer},
     text::{Conversation, Message},
 };
 
@@ -23,7 +24,7 @@ pub struct ScoreStream<'s, T, I> {
     scorer: &'s Scorer,
     items: I,
     windows: VecDeque<(Vec<(T, usize)>, Batch)>,
-    ready: VecDeque<(T, Vec<Result<Score>>)>,
+    ready: VecDeque<(T, Vec<Result<Evaluation>>)>,
     stats: PlanStats,
     exhausted: bool,
 }
@@ -73,7 +74,7 @@ impl<'s, T, I: Iterator<Item = (T, Vec<Conversation>)>> ScoreStream<'s, T, I> {
 }
 
 impl<T, I: Iterator<Item = (T, Vec<Conversation>)>> Iterator for ScoreStream<'_, T, I> {
-    type Item = (T, Vec<Result<Score>>);
+    type Item = (T, Vec<Result<Evaluation>>);
 
     fn next(&mut self) -> Option<Self::Item> {
         loop {

@@ -11,7 +11,7 @@ use std::{fs, path::PathBuf};
 
 use serde::Deserialize;
 use serde_json::Value;
-use worldpm_ort::{Conversation, Scorer, ScorerOptions};
+use worldpm_ort::{Conversation, Evaluation, Output, Scorer, ScorerOptions};
 
 /// Largest difference to the reference, absolute.
 const TOLERANCE: f64 = 1e-4;
@@ -26,7 +26,29 @@ struct Golden {
 struct Case {
     messages: Value,
     input_ids: Vec<u32>,
-    score: f64,
+    /// Where the model has one label.
+    score: Option<f64>,
+    /// Where it has several.
+    #[serde(default)]
+    scores: serde_json::Map<String, Value>,
+}
+
+impl Case {
+    /// What the model should give: names and scores.
+    fn expected(&self) -> Vec<(&str, f64)> {
+        let named = self.scores.iter();
+        let named = named.map(|(label, score)| (label.as_str(), score.as_f64().unwrap()));
+        named.chain(self.score.map(|score| ("", score))).collect()
+    }
+}
+
+/// What it gives, in the same form.
+fn found(evaluation: &Evaluation) -> Vec<(&str, f64)> {
+    match &evaluation.output {
+        Output::Score(score) => vec![("", f64::from(*score))],
+        Output::Labels(labels) => labels.iter().map(|(l, s)| (l, f64::from(s))).collect(),
+        other => panic!("{other:?}"),
+    }
 }
 
 fn goldens() -> Vec<(String, Golden)> {
@@ -56,7 +78,7 @@ const FORMS: [&[&str]; 3] = [
 #[test]
 fn scores_equal_transformers() {
     let goldens = goldens();
-    assert!(goldens.len() >= 6, "golden files are missing");
+    assert!(goldens.len() >= 9, "golden files are missing");
     let mut worst = (0.0, String::new());
     for (name, golden) in &goldens {
         assert!(golden.conversations.len() >= 20, "{name}");
@@ -79,22 +101,25 @@ fn scores_equal_transformers() {
                 .collect();
             let bundle = support::bundle(&synth, &form);
             let scorer = Scorer::open(&bundle, &ScorerOptions::default()).unwrap();
-            let from_text = scorer.score(&conversations);
-            let from_ids = scorer.score_ids(&sequences);
+            let from_text = scorer.evaluate(&conversations);
+            let from_ids = scorer.evaluate_ids(&sequences);
             for (i, case) in golden.conversations.iter().enumerate() {
                 let what = format!("{name} {form:?}, conversation {i}");
-                let score = from_text[i].as_ref().unwrap();
-                assert_eq!(score.tokens, case.input_ids.len(), "{what}");
-                assert_eq!(score, from_ids[i].as_ref().unwrap(), "{what}");
-                let difference = (f64::from(score.score) - case.score).abs();
-                assert!(
-                    difference <= TOLERANCE,
-                    "{what}: {} and not {}",
-                    score.score,
-                    case.score
-                );
-                if difference > worst.0 {
-                    worst = (difference, what);
+                let evaluation = from_text[i].as_ref().unwrap();
+                assert_eq!(evaluation.tokens, case.input_ids.len(), "{what}");
+                assert_eq!(evaluation, from_ids[i].as_ref().unwrap(), "{what}");
+                let (found, expected) = (found(evaluation), case.expected());
+                assert_eq!(found.len(), expected.len(), "{what}");
+                for (found, expected) in found.into_iter().zip(expected) {
+                    assert_eq!(found.0, expected.0, "{what}");
+                    let difference = (found.1 - expected.1).abs();
+                    assert!(
+                        difference <= TOLERANCE,
+                        "{what}: {found:?} and not {expected:?}"
+                    );
+                    if difference > worst.0 {
+                        worst = (difference, what.clone());
+                    }
                 }
             }
         }
@@ -106,10 +131,13 @@ fn scores_equal_transformers() {
 #[test]
 fn golden_scores_differ_clearly() {
     for (name, golden) in goldens() {
-        let scores: Vec<f64> = golden.conversations.iter().map(|case| case.score).collect();
-        let low = scores.iter().copied().fold(f64::INFINITY, f64::min);
-        let high = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-        assert!(high - low > 0.5, "{name}: scores from {low} to {high}");
+        let cases: Vec<_> = golden.conversations.iter().map(Case::expected).collect();
+        for label in 0..cases[0].len() {
+            let scores = || cases.iter().map(|case| case[label].1);
+            let low = scores().fold(f64::INFINITY, f64::min);
+            let high = scores().fold(f64::NEG_INFINITY, f64::max);
+            assert!(high - low > 0.5, "{name}: scores from {low} to {high}");
+        }
     }
 }
 

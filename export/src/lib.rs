@@ -20,6 +20,8 @@ pub mod checkpoint;
 mod convert;
 mod error;
 pub mod graph;
+pub mod json;
+mod labels;
 pub mod manifest;
 pub mod op;
 mod options;

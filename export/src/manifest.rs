@@ -18,7 +18,7 @@ pub const FILE_NAME: &str = "manifest.json";
 pub const FORMAT: &str = "worldpm-ort-bundle";
 
 /// The format version that this crate writes and reads.
-pub const FORMAT_VERSION: u32 = 1;
+pub const FORMAT_VERSION: u32 = 2;
 
 /// A bundle's contents.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -78,8 +78,8 @@ pub struct Model {
     pub num_key_value_heads: usize,
     pub head_dim: usize,
     pub vocab_size: usize,
-    /// Scores per conversation.
-    pub labels: u64,
+    /// The scores that a conversation gets, by name and in the order of the graph's output.
+    pub labels: Vec<String>,
 }
 
 /// One stage: a graph that runs on one device.
@@ -258,6 +258,9 @@ impl Manifest {
             serde_json::from_value(value).map_err(|error| fault("", error.to_string()))?;
         if manifest.stages.is_empty() {
             return Err(fault("stages", "is empty".into()));
+        }
+        if manifest.model.labels.is_empty() {
+            return Err(fault("model.labels", "is empty".into()));
         }
         Ok(manifest)
     }

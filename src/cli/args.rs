@@ -176,6 +176,9 @@ pub(super) struct SynthArgs {
     /// Give a one-layer head a bias
     #[arg(long)]
     pub(super) head_bias: bool,
+    /// Names of the scores of a one-layer head, with commas between them [default: LABEL_0]
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    pub(super) labels: Option<Vec<String>>,
     /// Set pad_token_id in the configuration
     #[arg(long, value_name = "ID")]
     pub(super) pad_token_id: Option<u32>,

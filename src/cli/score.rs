@@ -16,7 +16,7 @@ use super::{
     args::{ScoreArgs, TruncationWay},
 };
 use crate::{
-    Conversation, Score, Scorer, ScorerOptions, Truncation,
+    Conversation, Evaluation, Output, Scorer, ScorerOptions, Truncation,
     batch::Budget,
     ep::Devices,
     records::{Body, RawConversation, Record, RecordError, RecordReader},
@@ -42,9 +42,9 @@ pub(super) fn run(args: &ScoreArgs) -> Result<Status> {
     let mut failures = 0_usize;
     let mut conversations = 0_usize;
     let mut stream = scorer.stream(records.map(prepare));
-    for (entry, scores) in stream.by_ref() {
-        conversations += scores.len();
-        let line = entry.result(scores);
+    for (entry, evaluations) in stream.by_ref() {
+        conversations += evaluations.len();
+        let line = entry.result(evaluations);
         if let Err(problem) = &line {
             failures += 1;
             if !args.keep_going {
@@ -160,25 +160,19 @@ fn pair(chosen: RawConversation, rejected: RawConversation) -> Result<(Kind, Vec
 
 impl Entry {
     /// The fields of the output line.
-    fn result(&self, scores: Vec<crate::Result<Score>>) -> Result<Value> {
+    fn result(&self, evaluations: Vec<crate::Result<Evaluation>>) -> Result<Value> {
         let kind = match &self.kind {
             Ok(kind) => *kind,
             Err(error) => bail!("{error:#}"),
         };
-        let mut scores = scores.into_iter();
-        let mut next = || scores.next().context("no score was given");
+        let mut evaluations = evaluations.into_iter();
+        let mut next = || evaluations.next().context("no score was given");
         match kind {
-            Kind::Single => Ok(score_fields(&next()??)),
+            Kind::Single => Ok(fields(&next()??)),
             Kind::Pair => {
                 let chosen = next()?.context("chosen")?;
                 let rejected = next()?.context("rejected")?;
-                let margin = chosen.score - rejected.score;
-                Ok(json!({
-                    "chosen": score_fields(&chosen),
-                    "rejected": score_fields(&rejected),
-                    "margin": margin,
-                    "probability": sigmoid(margin),
-                }))
+                Ok(pair_fields(&chosen, &rejected))
             }
         }
     }
@@ -197,17 +191,46 @@ impl Entry {
     }
 }
 
-/// The Bradley-Terry probability that the chosen answer is the better one.
-fn sigmoid(margin: f32) -> f32 {
-    1.0 / (1.0 + (-margin).exp())
-}
-
-fn score_fields(score: &Score) -> Value {
-    let mut fields = json!({"score": score.score, "tokens": score.tokens});
-    if score.truncated {
+/// What is written of a conversation: `score`, or `scores` by label.
+fn fields(evaluation: &Evaluation) -> Value {
+    let mut fields = match &evaluation.output {
+        Output::Score(score) => json!({"score": score}),
+        Output::Labels(labels) => json!({"scores": by_label(labels.iter())}),
+    };
+    fields["tokens"] = evaluation.tokens.into();
+    if evaluation.truncated {
         fields["truncated"] = true.into();
     }
     fields
+}
+
+/// What is written of a pair. A model with several labels has a margin for each of them, and no
+/// probability: its labels are not trained on which answer was preferred.
+fn pair_fields(chosen: &Evaluation, rejected: &Evaluation) -> Value {
+    let mut pair = json!({"chosen": fields(chosen), "rejected": fields(rejected)});
+    match (&chosen.output, &rejected.output) {
+        (Output::Score(chosen), Output::Score(rejected)) => {
+            let margin = chosen - rejected;
+            pair["margin"] = json!(margin);
+            pair["probability"] = json!(sigmoid(margin));
+        }
+        (Output::Labels(chosen), Output::Labels(rejected)) => {
+            let both = chosen.iter().zip(rejected.values());
+            pair["margins"] = by_label(both.map(|((label, c), r)| (label, c - r)));
+        }
+        _ => {}
+    }
+    pair
+}
+
+fn by_label<'a>(values: impl Iterator<Item = (&'a str, f32)>) -> Value {
+    let entries = values.map(|(label, value)| (label.to_owned(), json!(value)));
+    Value::Object(entries.collect())
+}
+
+/// The Bradley-Terry probability that the chosen answer is the better one.
+fn sigmoid(margin: f32) -> f32 {
+    1.0 / (1.0 + (-margin).exp())
 }
 
 fn write_line(output: &mut dyn Write, entry: &Entry, fields: Result<Value>) -> Result<()> {

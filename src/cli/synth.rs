@@ -30,6 +30,9 @@ fn options(args: &SynthArgs) -> SynthOptions {
         },
         HeadLayers::Two => Head::TwoLayer,
     };
+    if let Some(labels) = &args.labels {
+        options.labels.clone_from(labels);
+    }
     options.pad_token_id = args.pad_token_id;
     options.tie_word_embeddings = args.tie_word_embeddings;
     options.single_file = args.single_file;

@@ -42,6 +42,17 @@ pub enum EngineError {
         /// What ONNX Runtime says.
         problem: String,
     },
+    /// The last stage gave another number of scores than the manifest promises.
+    #[error(
+        "the graph gave {found} numbers where {expected} were due; the manifest and the graphs of the \
+         bundle disagree, export the checkpoint again"
+    )]
+    Scores {
+        /// Numbers that came.
+        found: usize,
+        /// Scored tokens times labels.
+        expected: usize,
+    },
     /// The thread of a stage is gone.
     #[error("the pipeline has stopped: {0}")]
     Stopped(String),

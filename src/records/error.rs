@@ -5,6 +5,7 @@ use std::io;
 
 use serde_json::Value;
 use thiserror::Error;
+use worldpm_ort_export::json::kind;
 
 use super::source::Position;
 
@@ -141,19 +142,11 @@ pub enum RecordErrorKind {
 }
 
 impl RecordErrorKind {
-    pub(super) fn wrong_type(field: &'static str, expected: &'static str, found: &Value) -> Self {
-        let found = match found {
-            Value::Null => "null",
-            Value::Bool(_) => "a boolean",
-            Value::Number(_) => "a number",
-            Value::String(_) => "a string",
-            Value::Array(_) => "a list",
-            Value::Object(_) => "an object",
-        };
+    pub(super) fn wrong_type(field: &'static str, expected: &'static str, value: &Value) -> Self {
         Self::WrongType {
             field,
             expected,
-            found,
+            found: kind(value),
         }
     }
 

@@ -1,4 +1,5 @@
 use serde_json::{Map, Value};
+use worldpm_ort_export::json::kind;
 
 use super::error::ConversationError;
 
@@ -108,7 +109,7 @@ impl Conversation {
         ])
     }
 
-    /// Reads an array of messages, or an object with `messages` and perhaps `tools`; other keys are left alone.
+    /// Reads a list of messages, or an object with `messages` and perhaps `tools`; other keys are left alone.
     ///
     /// # Errors
     ///
@@ -172,18 +173,6 @@ impl Conversation {
     }
 }
 
-/// The JSON kind of a value, with its article, for messages.
-fn kind(value: &Value) -> &'static str {
-    match value {
-        Value::Null => "null",
-        Value::Bool(_) => "a boolean",
-        Value::Number(_) => "a number",
-        Value::String(_) => "a string",
-        Value::Array(_) => "an array",
-        Value::Object(_) => "an object",
-    }
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
@@ -197,11 +186,11 @@ mod tests {
         for (value, expected) in [
             (
                 json!("text"),
-                "a conversation is an array of messages, or an object with `messages`, not a string",
+                "a conversation is a list of messages, or an object with `messages`, not a string",
             ),
             (
                 json!({"prompt": "x"}),
-                "a conversation is an array of messages, or an object with `messages`, not null",
+                "a conversation is a list of messages, or an object with `messages`, not null",
             ),
             (
                 json!([]),
@@ -237,15 +226,15 @@ mod tests {
             ),
             (
                 json!([{"role": "user", "content": [{"type": "text", "text": "x"}]}]),
-                "messages[0].content is an array: it must be a string (only text is scored)",
+                "messages[0].content is a list: it must be a string (only text is scored)",
             ),
             (
                 json!([{"role": "assistant", "content": "x", "tool_calls": {}}]),
-                "messages[0].tool_calls is an object: it must be an array",
+                "messages[0].tool_calls is an object: it must be a list",
             ),
             (
                 json!({"messages": [user], "tools": {}}),
-                "`tools` is an object: it must be an array of JSON schemas",
+                "`tools` is an object: it must be a list of JSON schemas",
             ),
             (
                 json!({"messages": [user], "tools": ["f"]}),

@@ -122,8 +122,8 @@ pub enum TextError {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConversationError {
-    /// Neither an array of messages nor an object with `messages`.
-    #[error("a conversation is an array of messages, or an object with `messages`, not {found}")]
+    /// Neither a list of messages nor an object with `messages`.
+    #[error("a conversation is a list of messages, or an object with `messages`, not {found}")]
     NotAConversation {
         /// What was found instead.
         found: &'static str,
@@ -178,7 +178,7 @@ pub enum ConversationError {
         found: &'static str,
     },
     /// A message's `tool_calls` is not a list.
-    #[error("messages[{index}].tool_calls is {found}: it must be an array")]
+    #[error("messages[{index}].tool_calls is {found}: it must be a list")]
     ToolCallsNotAList {
         /// Which message, from 0.
         index: usize,
@@ -186,7 +186,7 @@ pub enum ConversationError {
         found: &'static str,
     },
     /// `tools` is not a list.
-    #[error("`tools` is {found}: it must be an array of JSON schemas")]
+    #[error("`tools` is {found}: it must be a list of JSON schemas")]
     ToolsNotAList {
         /// What was found instead.
         found: &'static str,

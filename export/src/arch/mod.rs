@@ -20,8 +20,9 @@ use crate::{
         weights::Weights,
     },
     checkpoint::{Architecture, Checkpoint, ModelConfig},
-    error::{Error, Result},
+    error::Result,
     graph::{Dim, Graph, GraphBuilder},
+    labels,
     op::onnx,
     options::Target,
     proto::ElementType,
@@ -52,26 +53,12 @@ pub(crate) fn system_marker(architecture: Architecture) -> bool {
     }
 }
 
-/// Number of scores that the head gives, read from the shape of its last weight.
-pub(crate) fn labels(checkpoint: &Checkpoint) -> Result<u64> {
-    let name = match head(checkpoint.config().architecture) {
-        Head::TwoLayer => "score.2.weight",
-        Head::OneLayer => "score.weight",
-    };
-    let hidden = checkpoint.config().hidden_size as u64;
-    let labels = checkpoint
-        .tensors()
-        .get(name)
-        .and_then(|entry| entry.shape.first().copied())
-        .unwrap_or(1);
-    checkpoint.tensor(name, &[labels, hidden])?;
-    if labels == 1 {
-        return Ok(labels);
+/// How many scores the model class always gives, whatever the configuration says.
+pub(crate) fn fixed_labels(architecture: Architecture) -> Option<u64> {
+    match architecture {
+        Architecture::Qwen2ForRewardModel => Some(1),
+        Architecture::Qwen2ForSequenceClassification => None,
     }
-    Err(Error::Unsupported {
-        what: format!("a reward head with {labels} outputs (tensor {name})"),
-        hint: "only heads with a single score are supported".into(),
-    })
 }
 
 /// The tensors of each part of the model, for dividing it into stages and for telling extra tensors.
@@ -97,7 +84,7 @@ pub(crate) fn build_stage(
 ) -> Result<Graph> {
     let config = checkpoint.config();
     let hidden = config.hidden_size as u64;
-    let labels = labels(checkpoint)?;
+    let labels = labels::count(checkpoint)?;
     let first = spec.layers.start == 0;
     let last = spec.layers.end == config.num_hidden_layers;
 

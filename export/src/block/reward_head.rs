@@ -18,6 +18,14 @@ pub(crate) enum Head {
 }
 
 impl Head {
+    /// The weight whose rows are the scores, `[labels, hidden]`.
+    pub(crate) fn last_weight(self) -> &'static str {
+        match self {
+            Self::TwoLayer => "score.2.weight",
+            Self::OneLayer => "score.weight",
+        }
+    }
+
     /// Scores `[n, labels]` of normalised hidden states `[n, hidden]`.
     ///
     /// The head is computed in 32-bit floats whatever the type of the layers: it is small, and in
@@ -38,14 +46,14 @@ impl Head {
                     let square = [hidden, hidden];
                     let w0 = weights.get_float(b, "score.0.weight", &square)?;
                     let b0 = weights.get_float(b, "score.0.bias", &[hidden])?;
-                    let w2 = weights.get_float(b, "score.2.weight", &[labels, hidden])?;
+                    let w2 = weights.get_float(b, self.last_weight(), &[labels, hidden])?;
                     let b2 = weights.get_float(b, "score.2.bias", &[labels])?;
                     let x = onnx::gemm(b, "0", &x, &w0, Some(&b0))?;
                     let x = onnx::relu(b, "1", &x)?;
                     onnx::gemm(b, "2", &x, &w2, Some(&b2))
                 }
                 Self::OneLayer => {
-                    let weight = weights.get_float(b, "score.weight", &[labels, hidden])?;
+                    let weight = weights.get_float(b, self.last_weight(), &[labels, hidden])?;
                     let bias = if weights.has("score.bias") {
                         Some(weights.get_float(b, "score.bias", &[labels])?)
                     } else {

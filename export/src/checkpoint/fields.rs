@@ -5,6 +5,7 @@ use std::path::Path;
 use serde_json::{Map, Value};
 
 use crate::error::{Error, Result};
+use crate::json::kind;
 
 /// Larger sizes are refused, so that products of two of them, in bytes, cannot overflow.
 pub(super) const MAX_SIZE: u64 = 1 << 28;
@@ -92,17 +93,5 @@ impl<'a> Fields<'a> {
                 })
             })
             .transpose()
-    }
-}
-
-/// What a value is, in words.
-pub(super) fn kind(value: &Value) -> &'static str {
-    match value {
-        Value::Null => "null",
-        Value::Bool(_) => "a boolean",
-        Value::Number(_) => "a number",
-        Value::String(_) => "a string",
-        Value::Array(_) => "a list",
-        Value::Object(_) => "an object",
     }
 }

@@ -38,10 +38,8 @@ fn json(options: &SynthOptions) -> Value {
         "eos_token_id": 151643,
         "hidden_act": "silu",
         "hidden_size": shape.hidden_size,
-        "id2label": {"0": "LABEL_0"},
         "initializer_range": 0.02,
         "intermediate_size": shape.intermediate_size,
-        "label2id": {"LABEL_0": 0},
         "max_position_embeddings": shape.max_position_embeddings,
         "max_window_layers": shape.num_hidden_layers,
         "model_type": "qwen2",
@@ -60,6 +58,15 @@ fn json(options: &SynthOptions) -> Value {
             map.insert(name.to_owned(), value);
         }
     };
+    let labels = || options.labels.iter().enumerate();
+    let id2label = labels().map(|(id, name)| (id.to_string(), json!(name)));
+    set("id2label", id2label.collect::<Map<_, _>>().into());
+    let label2id = labels().map(|(id, name)| (name.clone(), json!(id)));
+    set("label2id", label2id.collect::<Map<_, _>>().into());
+    if options.labels.len() > 1 {
+        // What each label has is a score of its own, not a class.
+        set("problem_type", json!("regression"));
+    }
     if let Some(head_dim) = shape.head_dim {
         set("head_dim", json!(head_dim));
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
-use super::{Head, ModelShape, SynthOptions};
+use super::{Head, SynthOptions};
 use crate::checkpoint::Dtype;
 use crate::checkpoint::header::{Entry, LENGTH_BYTES};
 use crate::checkpoint::index::SINGLE_FILE;
@@ -71,7 +71,9 @@ impl Tensors {
 /// The gains are chosen so that no value grows out of hand over many layers,
 /// that what a token says reaches the last one through attention, and that
 /// scores of different conversations lie about 1 apart.
-pub(super) fn tensors(shape: &ModelShape, head_dim: usize, head: Head) -> Vec<Tensor> {
+pub(super) fn tensors(options: &SynthOptions, head_dim: usize) -> Vec<Tensor> {
+    let shape = &options.shape;
+    let labels = options.labels.len();
     let hidden = shape.hidden_size;
     let queries = shape.num_attention_heads * head_dim;
     let keys = shape.num_key_value_heads * head_dim;
@@ -117,17 +119,17 @@ pub(super) fn tensors(shape: &ModelShape, head_dim: usize, head: Head) -> Vec<Te
         t.norm(name("post_attention_layernorm.weight"), hidden);
     }
     t.norm("model.norm.weight".to_owned(), hidden);
-    match head {
+    match options.head {
         Head::TwoLayer => {
             t.linear("score.0.weight".to_owned(), hidden, hidden, 1.4);
             t.bias("score.0.bias".to_owned(), hidden);
-            t.linear("score.2.weight".to_owned(), 1, hidden, 3.0);
-            t.bias("score.2.bias".to_owned(), 1);
+            t.linear("score.2.weight".to_owned(), labels, hidden, 3.0);
+            t.bias("score.2.bias".to_owned(), labels);
         }
         Head::OneLayer { bias } => {
-            t.linear("score.weight".to_owned(), 1, hidden, 3.0);
+            t.linear("score.weight".to_owned(), labels, hidden, 3.0);
             if bias {
-                t.bias("score.bias".to_owned(), 1);
+                t.bias("score.bias".to_owned(), labels);
             }
         }
     }

@@ -178,6 +178,8 @@ pub struct SynthOptions {
     pub shape: ModelShape,
     /// The reward head; [`Head::TwoLayer`] by default.
     pub head: Head,
+    /// Names of the scores, `LABEL_0` alone by default; a two-layer head has one.
+    pub labels: Vec<String>,
     /// Written to `config.json` when set, `None` by default; decides which token is scored.
     pub pad_token_id: Option<u32>,
     /// Written to `config.json`, `false` by default; without effect on a score.
@@ -203,6 +205,7 @@ impl SynthOptions {
         Self {
             shape,
             head: Head::TwoLayer,
+            labels: vec!["LABEL_0".to_owned()],
             pad_token_id: None,
             tie_word_embeddings: false,
             shard_bytes: DEFAULT_SHARD_BYTES,
@@ -258,7 +261,7 @@ pub struct SynthReport {
 pub fn synth(out: &Path, options: &SynthOptions) -> Result<SynthReport> {
     check(options)?;
     let (config_json, config) = config::config(options)?;
-    let tensors = layout::tensors(&options.shape, config.head_dim, options.head);
+    let tensors = layout::tensors(options, config.head_dim);
     let shards = layout::shards(tensors, options)?;
 
     let staged = StagedDir::new(out)?;
@@ -300,6 +303,13 @@ fn check(options: &SynthOptions) -> Result<()> {
         return fail(
             "vocab_size",
             format!("is {vocab_size}; the tokenizer needs at least {TOKENIZER_SIZE}"),
+        );
+    }
+    let labels = options.labels.len();
+    if options.head == Head::TwoLayer && labels != 1 {
+        return fail(
+            "labels",
+            format!("are {labels}; a two-layer head gives one score"),
         );
     }
     if options.shard_bytes == 0 {

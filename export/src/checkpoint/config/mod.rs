@@ -1,6 +1,7 @@
 //! The model's dimensions and rules, read from `config.json`.
 
 mod architecture;
+mod labels;
 mod rope;
 #[cfg(test)]
 mod tests;
@@ -8,11 +9,12 @@ mod windows;
 
 use std::path::Path;
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
-use super::fields::{Fields, MAX_SIZE, kind};
+use super::fields::{Fields, MAX_SIZE};
 use super::read_text;
 use crate::error::{Error, Result};
+use crate::json::kind;
 
 pub use architecture::Architecture;
 
@@ -59,6 +61,8 @@ pub struct ModelConfig {
     /// Scores per conversation, where the file says so: the size of `id2label`,
     /// or else `num_labels`.
     pub num_labels: Option<usize>,
+    /// The scores' names in their order, where the file has `id2label`.
+    pub label_names: Option<Vec<String>>,
     /// The type the weights were saved in, as in `bfloat16`. For display only:
     /// what counts is the type in the weight files.
     pub dtype: Option<String>,
@@ -120,6 +124,7 @@ impl ModelConfig {
         check_activation(&fields)?;
         check_quantization(&fields)?;
         windows::check_windows(&fields, num_hidden_layers, max_position_embeddings)?;
+        let label_names = labels::label_names(&fields)?;
 
         Ok(Self {
             architecture,
@@ -140,7 +145,8 @@ impl ModelConfig {
             rope_theta: rope::rope_theta(&fields)?,
             pad_token_id: pad_token_id(&fields, vocab_size)?,
             tie_word_embeddings: fields.flag("tie_word_embeddings")?.unwrap_or(false),
-            num_labels: num_labels(&fields)?,
+            num_labels: labels::num_labels(&fields, label_names.as_deref())?,
+            label_names,
             dtype: match fields.text("dtype")? {
                 Some(dtype) => Some(dtype),
                 None => fields.text("torch_dtype")?,
@@ -245,23 +251,4 @@ fn pad_token_id(fields: &Fields<'_>, vocab_size: usize) -> Result<Option<u32>> {
                 ),
             )
         })
-}
-
-fn num_labels(fields: &Fields<'_>) -> Result<Option<usize>> {
-    let declared = fields.optional_size("num_labels")?;
-    let Some(labels) = fields.get("id2label") else {
-        return Ok(declared);
-    };
-    let count = labels
-        .as_object()
-        .map(Map::len)
-        .filter(|&count| count > 0)
-        .ok_or_else(|| fields.error("id2label", "must be an object with at least one label"))?;
-    match declared {
-        Some(declared) if declared != count => Err(fields.error(
-            "num_labels",
-            format!("is {declared}, but `id2label` has {count} entries"),
-        )),
-        _ => Ok(Some(count)),
-    }
 }

@@ -1,7 +1,8 @@
 //! Rotary position embeddings.
 
-use crate::checkpoint::fields::{Fields, kind};
+use crate::checkpoint::fields::Fields;
 use crate::error::Result;
+use crate::json::kind;
 
 pub(super) fn rope_theta(fields: &Fields<'_>) -> Result<f64> {
     let outer = match fields.get("rope_theta") {

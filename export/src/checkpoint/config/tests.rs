@@ -87,6 +87,7 @@ fn both_spellings_read_the_same() {
             pad_token_id: None,
             tie_word_embeddings: false,
             num_labels: None,
+            label_names: None,
             dtype: Some("bfloat16".into()),
         }
     );
@@ -123,6 +124,9 @@ fn accepted_variants() {
             c.num_labels == Some(1)
         }),
         (json!({"num_labels": 3}), |c| c.num_labels == Some(3)),
+        (json!({"id2label": {"1": "b", "0": "c", "2": "a"}}), |c| {
+            c.label_names == Some(["c", "b", "a"].map(String::from).to_vec())
+        }),
         (
             json!({"architectures": ["Qwen2ForSequenceClassification"]}),
             |c| c.architecture == Architecture::Qwen2ForSequenceClassification,
@@ -223,6 +227,12 @@ fn senseless_values_name_their_field() {
         (json!({"layer_types": ["full_attention"]}), "layer_types"),
         (json!({"layer_types": vec![1; 80]}), "layer_types"),
         (json!({"id2label": {}}), "id2label"),
+        (json!({"id2label": ["a"]}), "id2label"),
+        (json!({"id2label": {"0": "a", "2": "b"}}), "id2label"),
+        (json!({"id2label": {"0": "a", "01": "b"}}), "id2label"),
+        (json!({"id2label": {"0": "a", "1": 1}}), "id2label"),
+        (json!({"id2label": {"0": ""}}), "id2label"),
+        (json!({"id2label": {"0": "a", "1": "a"}}), "id2label"),
         (
             json!({"id2label": {"0": "a"}, "num_labels": 2}),
             "num_labels",

@@ -2,8 +2,9 @@
 
 use serde_json::Value;
 
-use crate::checkpoint::fields::{Fields, kind};
+use crate::checkpoint::fields::Fields;
 use crate::error::Result;
+use crate::json::kind;
 
 /// What `transformers` assumes for Qwen2 when `max_window_layers` is absent.
 const DEFAULT_MAX_WINDOW_LAYERS: usize = 28;
