@@ -162,7 +162,7 @@ fn killed_while_it_downloads() {
     for bytes in kept {
         let range = format!("bytes={bytes}-");
         let asked = |r: &Request| r.large && r.range.as_ref() == Some(&range);
-        assert!(log.iter().any(|r| asked(r)), "{range}");
+        assert!(log.iter().any(asked), "{range}");
     }
     assert!(arrived().is_empty());
 }
