@@ -38,6 +38,7 @@ onnx-check: library
 	@scripts/make-venv .venv-check scripts/requirements-check.txt
 	cargo build --locked
 	.venv-check/bin/python tests/onnx_check.py --binary target/debug/worldpm-ort
+	.venv-check/bin/python tests/padded_check.py --binary target/debug/worldpm-ort
 
 ## make hub-check   share a cache with Python's huggingface_hub, over a hub on loopback
 hub-check:

@@ -7,7 +7,7 @@ use std::{
     thread,
 };
 
-use worldpm_ort_export::{Device, Manifest, Pooling};
+use worldpm_ort_export::{Device, Interface, Manifest, Pooling};
 
 use crate::{
     batch::{Budget, PlanStats, plan},
@@ -59,6 +59,16 @@ impl Scorer {
     pub fn open(directory: &Path, options: &ScorerOptions) -> Result<Self> {
         let bundle = Bundle::open(directory, options.weights_dir.as_deref())?;
         let manifest = bundle.manifest();
+        if manifest.interface != Interface::Packed {
+            return Err(Error::Bundle {
+                path: directory.to_owned(),
+                problem: format!(
+                    "has the {} interface, which is for other servers; \
+                     export the checkpoint with --interface packed to score with it here",
+                    manifest.interface
+                ),
+            });
+        }
         let text = TextOptions::default().with_system_marker(manifest.text.system_marker);
         let encoder = ChatEncoder::open_with(directory, text)?;
         let providers = options

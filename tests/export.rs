@@ -178,6 +178,18 @@ fn hub_cache_snapshot() {
     assert_eq!(scores(&out), expected);
 }
 
+/// The padded interface is for other servers, and `score` says so.
+#[test]
+fn padded_bundles_are_not_scored_here() {
+    let bundle = support::bundle(SHAPE, &["--interface", "padded", "--stages", "2"]);
+    let output = run_with_input(&["score", "--model", bundle.to_str().unwrap()], INPUT);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(output.stdout.is_empty());
+    let message = support::stderr(&output);
+    assert!(message.contains("padded interface"), "{message}");
+    assert!(message.contains("--interface packed"), "{message}");
+}
+
 /// A checkpoint that has moved is found again with `--weights-dir`.
 #[test]
 fn moved_weights() {

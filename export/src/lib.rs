@@ -39,6 +39,7 @@ pub use convert::Progress;
 pub use error::{Error, Result};
 pub use manifest::Manifest;
 pub use options::{
-    Device, ExportOptions, Overflow, Pooling, Precision, Target, UnknownChoice, WeightsMode,
+    Device, ExportOptions, Interface, Overflow, Pooling, Precision, Target, UnknownChoice,
+    WeightsMode,
 };
 pub use write::{export, export_with_progress, header_sha256};

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     error::{Error, Result},
-    options::{Device, Pooling, Precision, Target, WeightsMode},
+    options::{Device, Interface, Pooling, Precision, Target, WeightsMode},
 };
 
 /// Name of the manifest's file in a bundle.
@@ -39,6 +39,9 @@ pub struct Manifest {
     pub device: Device,
     /// Operators that the graphs use.
     pub target: Target,
+    /// What the graphs are fed.
+    #[serde(default)]
+    pub interface: Interface,
     /// Lowest ONNX Runtime version that runs the graphs, as `major.minor`.
     pub min_ort_version: String,
     /// The stages, in order.

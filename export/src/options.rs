@@ -27,6 +27,19 @@ pub enum Device {
     Cuda,
 }
 
+/// What a graph is fed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Interface {
+    /// Packed tokens and their indices, which the batch planner of `worldpm-ort` makes: no padding, and
+    /// beginnings that conversations share are computed once.
+    #[default]
+    Packed,
+    /// `input_ids` and `attention_mask` `[batch, sequence]`, as most servers and clients know them. The
+    /// graph drops the padding itself; shared beginnings are computed as often as they occur.
+    Padded,
+}
+
 /// Where the weights of a bundle are.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -92,6 +105,8 @@ pub struct ExportOptions {
     pub target: Target,
     /// Device to export for. Default [`Device::Cpu`].
     pub device: Device,
+    /// What the graphs are fed. Default [`Interface::Packed`].
+    pub interface: Interface,
     /// Number of stages. Default 1.
     pub stages: usize,
     /// Where the weights go. Default [`WeightsMode::Reference`]. Weights that are converted are always
@@ -121,6 +136,7 @@ impl Default for ExportOptions {
         Self {
             target: Target::default(),
             device: Device::default(),
+            interface: Interface::default(),
             stages: 1,
             weights: WeightsMode::default(),
             precision: None,
@@ -172,4 +188,5 @@ names!(Target: "ort" => Ort, "onnx" => Onnx);
 names!(Device: "cpu" => Cpu, "cuda" => Cuda);
 names!(Precision: "bf16" => Bf16, "fp16" => Fp16, "fp32" => Fp32);
 names!(Overflow: "refuse" => Refuse, "clamp" => Clamp);
+names!(Interface: "packed" => Packed, "padded" => Padded);
 names!(WeightsMode: "reference" => Reference, "hardlink" => Hardlink, "copy" => Copy);

@@ -3,7 +3,7 @@
 use std::{num::NonZeroUsize, path::PathBuf};
 
 use clap::{Parser, Subcommand, ValueEnum};
-use worldpm_ort_export::{Device, Overflow, Precision, Target, WeightsMode};
+use worldpm_ort_export::{Device, Interface, Overflow, Precision, Target, WeightsMode};
 
 use crate::ep::Devices;
 
@@ -43,6 +43,10 @@ pub(super) struct ExportArgs {
     /// Operators to use: ort (ONNX Runtime on CPU and CUDA) or onnx (standard only, for TensorRT)
     #[arg(long, value_name = "TARGET", default_value_t)]
     pub(super) target: Target,
+    /// What the graphs are fed: packed (tokens and indices, as `score` makes them) or padded (input_ids and
+    /// attention_mask, for other servers)
+    #[arg(long, value_name = "INTERFACE", default_value_t)]
+    pub(super) interface: Interface,
     /// Number of pipeline stages
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub(super) stages: usize,

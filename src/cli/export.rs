@@ -19,6 +19,7 @@ pub(super) fn run(args: &ExportArgs) -> Result<Status> {
     let options = ExportOptions {
         target: args.target,
         device: args.device,
+        interface: args.interface,
         stages: args.stages,
         weights: args.weights,
         precision: args.precision,

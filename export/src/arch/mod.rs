@@ -14,18 +14,18 @@ use std::ops::Range;
 
 use crate::{
     block::{
-        packed::{PackedRows, SCORED, TOKENS, names},
+        packed::{PackedTokens, StageEnds, TOKENS, names},
+        padded::PaddedTokens,
         reward_head::Head,
         rope::{RotaryTables, inverse_frequencies},
         weights::Weights,
     },
     checkpoint::{Architecture, Checkpoint, ModelConfig},
-    error::Result,
-    graph::{Dim, Graph, GraphBuilder},
+    error::{Error, Result},
+    graph::{Dim, Graph, GraphBuilder, Value},
     labels,
     op::onnx,
-    options::Target,
-    proto::ElementType,
+    options::{Interface, Target},
 };
 
 /// What one stage of the model computes.
@@ -35,6 +35,46 @@ pub(crate) struct StageSpec {
     /// The decoder layers of the stage.
     pub(crate) layers: Range<usize>,
     pub(crate) target: Target,
+    pub(crate) interface: Interface,
+}
+
+impl StageSpec {
+    fn ends(&self, layers: usize) -> StageEnds {
+        StageEnds {
+            first: self.layers.start == 0,
+            last: self.layers.end == layers,
+            row_lengths: self.target == Target::Ort,
+        }
+    }
+}
+
+/// The inputs of a stage, in the form of its interface.
+enum StageInputs {
+    Packed(PackedTokens),
+    Padded(PaddedTokens),
+}
+
+impl StageInputs {
+    fn declare(b: &mut GraphBuilder, ends: StageEnds, interface: Interface) -> Result<Self> {
+        Ok(match interface {
+            Interface::Packed => Self::Packed(PackedTokens::declare(b, ends)?),
+            Interface::Padded => Self::Padded(PaddedTokens::declare(b, ends)?),
+        })
+    }
+
+    fn tokens(&self) -> &PackedTokens {
+        match self {
+            Self::Packed(tokens) => tokens,
+            Self::Padded(padded) => &padded.tokens,
+        }
+    }
+
+    fn finish(&self, b: &mut GraphBuilder, scores: Value) -> Result<Value> {
+        match self {
+            Self::Packed(_) => Ok(scores),
+            Self::Padded(padded) => padded.mark_empty_rows(b, &scores),
+        }
+    }
 }
 
 /// The reward head of an architecture.
@@ -85,40 +125,49 @@ pub(crate) fn build_stage(
     let config = checkpoint.config();
     let hidden = config.hidden_size as u64;
     let labels = labels::count(checkpoint)?;
-    let first = spec.layers.start == 0;
-    let last = spec.layers.end == config.num_hidden_layers;
+    let ends = spec.ends(config.num_hidden_layers);
 
     let compute = weights.compute();
     let b = &mut GraphBuilder::new(&spec.name);
 
-    let hidden_states = if first {
-        let ids = b.input(names::INPUT_IDS, ElementType::Int64, [TOKENS])?;
-        let table = [config.vocab_size as u64, hidden];
-        let table = weights.stored(b, EMBED_TOKENS, &table)?;
-        let rows = onnx::gather(b, "embed_tokens", &table, &ids)?;
-        onnx::cast(b, "embed_tokens/cast", &rows, compute)?
-    } else {
-        b.input(names::HIDDEN_STATES, compute, [TOKENS, Dim::Fixed(hidden)])?
-    };
-    let position_ids = b.input(names::POSITION_IDS, ElementType::Int64, [TOKENS])?;
-    let rows = PackedRows::declare(b, spec.target == Target::Ort)?;
-    let scored = if last {
-        Some(b.input(names::SCORE_TOKENS, ElementType::Int64, [SCORED])?)
-    } else {
+    let handed_over = if ends.first {
         None
+    } else {
+        Some(b.input(names::HIDDEN_STATES, compute, [TOKENS, Dim::Fixed(hidden)])?)
+    };
+    let inputs = StageInputs::declare(b, ends, spec.interface)?;
+    let PackedTokens {
+        input_ids,
+        position_ids,
+        rows,
+        score_tokens,
+    } = inputs.tokens();
+    let mut hidden_states = match (handed_over, input_ids) {
+        (Some(hidden_states), _) => hidden_states,
+        (None, Some(ids)) => {
+            let table = [config.vocab_size as u64, hidden];
+            let table = weights.stored(b, EMBED_TOKENS, &table)?;
+            let rows = onnx::gather(b, "embed_tokens", &table, ids)?;
+            onnx::cast(b, "embed_tokens/cast", &rows, compute)?
+        }
+        (None, None) => {
+            return Err(Error::Graph {
+                node: spec.name.clone(),
+                problem: "the first stage has no token ids".into(),
+            });
+        }
     };
     let frequencies = inverse_frequencies(config.rope_theta, config.head_dim as u64);
-    let rotary = RotaryTables::new(b, &position_ids, &frequencies, compute)?;
+    let rotary = RotaryTables::new(b, position_ids, &frequencies, compute)?;
 
-    let mut hidden_states = hidden_states;
     for layer in spec.layers.clone() {
-        let scored = scored
+        let scored = score_tokens
             .as_ref()
             .filter(|_| layer + 1 == config.num_hidden_layers);
         let context = qwen2::LayerContext {
             config,
             rotary: &rotary,
-            rows: &rows,
+            rows,
             scored,
         };
         hidden_states = b.scope(format!("layers.{layer}"), |b| {
@@ -126,10 +175,11 @@ pub(crate) fn build_stage(
         })?;
     }
 
-    if last {
+    if ends.last {
         let scale = weights.get(b, qwen2::NORM, &[hidden])?;
         let normed = onnx::rms_normalization(b, "norm", &hidden_states, &scale, epsilon(config))?;
         let scores = head(config.architecture).apply(b, weights, &normed, labels)?;
+        let scores = inputs.finish(b, scores)?;
         b.output(&scores, names::SCORES)?;
     } else {
         b.output(&hidden_states, names::NEXT_HIDDEN_STATES)?;

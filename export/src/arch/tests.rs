@@ -11,7 +11,7 @@ use super::{StageSpec, build_stage};
 use crate::{
     block::weights::{Storage, Weights},
     checkpoint::Checkpoint,
-    options::Target,
+    options::{Interface, Target},
     proto::ElementType,
     synth::{Head, Preset, synth},
 };
@@ -29,20 +29,21 @@ fn graphs_are_as_recorded() {
     let checkpoint = Checkpoint::open(&dir).unwrap();
     let locations = ["model.safetensors".to_owned()];
 
-    for (name, layers, target, compute) in [
-        ("first-ort-float", 0..1, Target::Ort, ElementType::Float),
-        ("last-ort-float", 1..2, Target::Ort, ElementType::Float),
-        (
-            "whole-onnx-bfloat16",
-            0..2,
-            Target::Onnx,
-            ElementType::BFloat16,
-        ),
+    let (ort, onnx) = (Target::Ort, Target::Onnx);
+    let (float, bf16) = (ElementType::Float, ElementType::BFloat16);
+    let (packed, padded) = (Interface::Packed, Interface::Padded);
+    for (name, layers, target, compute, interface) in [
+        ("first-ort-float", 0..1, ort, float, packed),
+        ("last-ort-float", 1..2, ort, float, packed),
+        ("whole-onnx-bfloat16", 0..2, onnx, bf16, packed),
+        ("first-ort-bfloat16-padded", 0..1, ort, bf16, padded),
+        ("last-onnx-float-padded", 1..2, onnx, float, padded),
     ] {
         let spec = StageSpec {
             name: name.into(),
             layers,
             target,
+            interface,
         };
         let mut weights = Weights::new(&checkpoint, Storage::InPlace(&locations), compute);
         let graph = build_stage(&checkpoint, &mut weights, &spec).unwrap();

@@ -1,11 +1,6 @@
 //! Self-attention over packed tokens.
 
-use super::{
-    linear::linear,
-    packed::{COLUMNS, PackedRows, ROWS},
-    rope::RotaryTables,
-    weights::Weights,
-};
+use super::{linear::linear, packed::PackedRows, rope::RotaryTables, weights::Weights};
 use crate::{
     error::Result,
     graph::{Dim, GraphBuilder, Value},
@@ -58,7 +53,7 @@ impl AttentionLayer<'_> {
                 }
                 None => onnx::attention(b, "attention", &query, &key, &value, heads)?,
             };
-            debug_assert_eq!(context.shape()[..2], [ROWS, COLUMNS]);
+            debug_assert_eq!(context.shape()[..2], *rows.row_tokens.shape());
 
             let width = heads.query_width();
             let flat = vec![Dim::Named("B*S"), Dim::Fixed(width)];

@@ -7,6 +7,7 @@ pub(crate) mod attention;
 pub(crate) mod linear;
 pub(crate) mod mlp;
 pub(crate) mod packed;
+pub(crate) mod padded;
 pub(crate) mod reward_head;
 pub(crate) mod rope;
 pub(crate) mod weights;

@@ -31,6 +31,8 @@ pub mod names {
     pub const TOKEN_CELLS: &str = "token_cells";
     /// The packed tokens that are scored, `[N]` int64; last stage.
     pub const SCORE_TOKENS: &str = "score_tokens";
+    /// Which tokens are real, `[batch, sequence]` int64; the padded interface, every stage.
+    pub const ATTENTION_MASK: &str = "attention_mask";
     /// Row length less one, `[B]` int32; target `ort`.
     pub const SEQLENS_K: &str = "seqlens_k";
     /// `S`, a scalar int32; target `ort`.
@@ -43,36 +45,75 @@ pub mod names {
     pub const SCORES: &str = "scores";
 }
 
-/// The index inputs that attention needs.
+/// Where a stage stands in the model, and what its attention operator takes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct StageEnds {
+    /// Whether the stage embeds the tokens.
+    pub(crate) first: bool,
+    /// Whether the stage scores.
+    pub(crate) last: bool,
+    /// Whether the attention operator takes row lengths.
+    pub(crate) row_lengths: bool,
+}
+
+/// What a stage reads besides weights and hidden states: packed tokens, as graph inputs or computed from
+/// the padded ones ([`super::padded`]).
+#[derive(Debug)]
+pub(crate) struct PackedTokens {
+    /// Token ids, `[T]`; first stage.
+    pub(crate) input_ids: Option<Value>,
+    /// Position of each token in its conversation, `[T]`.
+    pub(crate) position_ids: Value,
+    /// How attention lays the tokens out in rows.
+    pub(crate) rows: PackedRows,
+    /// The packed tokens that are scored, one for each score; last stage.
+    pub(crate) score_tokens: Option<Value>,
+}
+
+/// How attention lays packed tokens out in rows.
 #[derive(Debug)]
 pub(crate) struct PackedRows {
+    /// The packed token that each attention cell reads, `[rows, columns]`.
     pub(crate) row_tokens: Value,
+    /// The flattened cell where each token's attention output is read back, `[T]`.
     pub(crate) token_cells: Value,
     /// Present when the target's attention operator takes row lengths.
     pub(crate) lengths: Option<RowLengths>,
 }
 
-impl PackedRows {
-    /// Declares the inputs.
-    pub(crate) fn declare(b: &mut GraphBuilder, with_lengths: bool) -> Result<Self> {
-        let row_tokens = b.input(names::ROW_TOKENS, ElementType::Int64, [ROWS, COLUMNS])?;
-        let token_cells = b.input(names::TOKEN_CELLS, ElementType::Int64, [TOKENS])?;
-        let lengths = if with_lengths {
+impl PackedTokens {
+    /// Declares the inputs of the packed interface.
+    pub(crate) fn declare(b: &mut GraphBuilder, stage: StageEnds) -> Result<Self> {
+        let int64 = ElementType::Int64;
+        let input_ids = match stage.first {
+            true => Some(b.input(names::INPUT_IDS, int64, [TOKENS])?),
+            false => None,
+        };
+        let position_ids = b.input(names::POSITION_IDS, int64, [TOKENS])?;
+        let row_tokens = b.input(names::ROW_TOKENS, int64, [ROWS, COLUMNS])?;
+        let token_cells = b.input(names::TOKEN_CELLS, int64, [TOKENS])?;
+        let lengths = if stage.row_lengths {
+            let int32 = ElementType::Int32;
             Some(RowLengths {
-                seqlens_k: b.input(names::SEQLENS_K, ElementType::Int32, [ROWS])?,
-                total_sequence_length: b.input(
-                    names::TOTAL_SEQUENCE_LENGTH,
-                    ElementType::Int32,
-                    [],
-                )?,
+                seqlens_k: b.input(names::SEQLENS_K, int32, [ROWS])?,
+                total_sequence_length: b.input(names::TOTAL_SEQUENCE_LENGTH, int32, [])?,
             })
         } else {
             None
         };
+        let score_tokens = match stage.last {
+            true => Some(b.input(names::SCORE_TOKENS, int64, [SCORED])?),
+            false => None,
+        };
         Ok(Self {
-            row_tokens,
-            token_cells,
-            lengths,
+            input_ids,
+            position_ids,
+            rows: PackedRows {
+                row_tokens,
+                token_cells,
+                lengths,
+            },
+            score_tokens,
         })
     }
 }

@@ -1,6 +1,7 @@
 //! One typed constructor per operator: it checks its operands and gives the output its type and shape.
 
 pub mod contrib;
+pub mod index;
 pub mod onnx;
 
 use crate::{

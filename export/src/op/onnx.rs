@@ -7,7 +7,7 @@ use crate::{
     proto::ElementType,
 };
 
-fn single(mut values: Vec<Value>, node: &str) -> Result<Value> {
+pub(super) fn single(mut values: Vec<Value>, node: &str) -> Result<Value> {
     match values.pop() {
         Some(value) => Ok(value),
         None => misfit(node, &[], "an output"),

@@ -237,6 +237,8 @@ pub enum ElementType {
     Int32 = 6,
     /// 64-bit integer.
     Int64 = 7,
+    /// Truth value.
+    Bool = 9,
     /// IEEE half.
     Float16 = 10,
     /// bfloat16.
@@ -251,6 +253,7 @@ impl ElementType {
             Self::Float | Self::Int32 => 4,
             Self::Int64 => 8,
             Self::Float16 | Self::BFloat16 => 2,
+            Self::Bool => 1,
         }
     }
 }
@@ -261,6 +264,7 @@ impl fmt::Display for ElementType {
             Self::Float => "float",
             Self::Int32 => "int32",
             Self::Int64 => "int64",
+            Self::Bool => "bool",
             Self::Float16 => "float16",
             Self::BFloat16 => "bfloat16",
         })

@@ -39,6 +39,7 @@ fn types(operator: &str) -> Option<&'static [&'static str]> {
         | "GatherND" | "Identity" | "Reshape" | "Shape" | "Size" | "Slice" | "Split"
         | "Squeeze" | "Tile" | "Transpose" | "Trilu" | "Unsqueeze" | "Where" => ALL,
         "And" | "Not" | "Or" => BOOL,
+        "NonZero" => &["float", "float16"],
         "DequantizeLinear" => QUANTIZED,
         "Cast" => CASTS,
         _ => return None,

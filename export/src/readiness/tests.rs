@@ -4,7 +4,7 @@
 
 use super::*;
 use crate::{
-    Checkpoint, ExportOptions, export,
+    Checkpoint, ExportOptions, Interface, export,
     proto::{
         AttributeKind, AttributeProto, DimensionProto, GraphProto, NodeProto, OPSET,
         OperatorSetIdProto, StringStringEntryProto, TensorProto, TensorShapeProto, TensorTypeProto,
@@ -205,6 +205,52 @@ fn every_exported_form_is_ready() {
                     }
                 }
             }
+        }
+    }
+}
+
+/// The padded interface computes with the mask on the device; the host has the two sizes and what follows from them.
+#[test]
+fn padded_graphs_compute_sizes_alone_on_the_host() {
+    let place = tempfile::tempdir().unwrap();
+    let dir = place.path().join("checkpoint");
+    let mut options = Preset::Tiny.options();
+    options.sparse = true;
+    synth(&dir, &options).unwrap();
+    let checkpoint = Checkpoint::open(&dir).unwrap();
+    let sizes = [
+        "packing/batch",
+        "packing/sequence",
+        "packing/columns/more",
+        "packing/columns/half",
+        "packing/columns",
+        "packing/cell_count",
+        "packing/total_length",
+    ];
+    for target in [Target::Ort, Target::Onnx] {
+        let options = ExportOptions {
+            device: Device::Cuda,
+            interface: Interface::Padded,
+            target,
+            stages: 2,
+            ..ExportOptions::default()
+        };
+        let out = place.path().join(target.to_string());
+        let manifest = export(&checkpoint, &out, &options).unwrap();
+        for stage in &manifest.stages {
+            let model = ModelProto::read(&out.join(&stage.graph)).unwrap();
+            let report = check(&model, Device::Cuda, target).unwrap();
+            let on_host: Vec<&str> = report
+                .placements
+                .iter()
+                .filter(|placement| placement.place == Place::Host)
+                .map(|placement| placement.node.as_str())
+                .collect();
+            let expected = match target {
+                Target::Ort => &sizes[..],
+                Target::Onnx => &sizes[..6],
+            };
+            assert_eq!(on_host, expected, "{target}, {}", stage.graph);
         }
     }
 }

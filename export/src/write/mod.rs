@@ -89,6 +89,7 @@ pub fn export_with_progress(
             name: format!("stage-{index:02}"),
             layers,
             target: options.target,
+            interface: options.interface,
         };
         let mut weights = Weights::new(
             checkpoint,
@@ -136,6 +137,7 @@ pub fn export_with_progress(
         precision: format.precision,
         device: options.device,
         target: options.target,
+        interface: options.interface,
         min_ort_version: MIN_ORT_VERSION.into(),
         stages,
         weights,
@@ -221,6 +223,7 @@ fn bundled_bytes(
         name: "whole".into(),
         layers: 0..checkpoint.config().num_hidden_layers,
         target: options.target,
+        interface: options.interface,
     };
     let mut weights = Weights::new(checkpoint, format.storage(&[], &whole), format.compute);
     arch::build_stage(checkpoint, &mut weights, &whole)?;
