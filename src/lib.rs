@@ -39,6 +39,7 @@ pub mod records;
 mod scorer;
 mod stream;
 pub mod text;
+pub mod verify;
 
 pub use bundle::Bundle;
 pub use error::{Error, Result};

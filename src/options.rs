@@ -27,6 +27,9 @@ pub struct ScorerOptions {
     pub weights_dir: Option<PathBuf>,
     /// Which token is scored. Default: the bundle's own rule.
     pub pooling: Option<Pooling>,
+    /// The time that a chat template may write into the text, see [`TextOptions::now`](crate::text::TextOptions::now).
+    /// Default: the machine's clock.
+    pub now: Option<i64>,
 }
 
 impl ScorerOptions {
@@ -83,6 +86,13 @@ impl ScorerOptions {
     #[must_use]
     pub fn with_pooling(mut self, pooling: Pooling) -> Self {
         self.pooling = Some(pooling);
+        self
+    }
+
+    /// Sets the time that a chat template may write into the text, in seconds since 1970.
+    #[must_use]
+    pub fn with_now(mut self, seconds: i64) -> Self {
+        self.now = Some(seconds);
         self
     }
 }

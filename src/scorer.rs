@@ -69,7 +69,9 @@ impl Scorer {
                 ),
             });
         }
-        let text = TextOptions::default().with_system_marker(manifest.text.system_marker);
+        let text = TextOptions::default()
+            .with_system_marker(manifest.text.system_marker)
+            .with_now(options.now);
         let encoder = ChatEncoder::open_with(directory, text)?;
         let providers = options
             .devices
@@ -142,6 +144,14 @@ impl Scorer {
             .map(|encoded| encoded.map_err(Error::from))
             .collect();
         self.submit_encoded(encoded)
+    }
+
+    /// The token ids of a conversation, as they would be scored were there no length limit.
+    ///
+    /// # Errors
+    /// [`Error::Text`] for a conversation that the chat template or the tokenizer refuses.
+    pub fn token_ids(&self, conversation: &Conversation) -> Result<Vec<u32>> {
+        Ok(self.encoder.conversation_ids(conversation)?)
     }
 
     /// Scores token sequences that were templated elsewhere; the results are in their order.

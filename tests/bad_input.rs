@@ -10,7 +10,7 @@ use std::{
 };
 
 use serde_json::{Value, json};
-use support::{run, run_with_input, stderr};
+use support::{copy_of, read_json, run, run_with_input, stderr};
 use tempfile::TempDir;
 
 /// A small sharded checkpoint.
@@ -40,15 +40,6 @@ fn copy_of_checkpoint() -> TempDir {
     copy_of(&support::checkpoint(SHAPE))
 }
 
-fn copy_of(dir: &Path) -> TempDir {
-    let copy = tempfile::tempdir().unwrap();
-    for entry in fs::read_dir(dir).unwrap() {
-        let entry = entry.unwrap();
-        fs::copy(entry.path(), copy.path().join(entry.file_name())).unwrap();
-    }
-    copy
-}
-
 /// The second shard: it holds no embedding, so it is small.
 fn shard(dir: &Path) -> PathBuf {
     fs::read_dir(dir)
@@ -61,10 +52,6 @@ fn shard(dir: &Path) -> PathBuf {
                 .starts_with(SHARD)
         })
         .unwrap()
-}
-
-fn read_json(path: &Path) -> Value {
-    serde_json::from_slice(&fs::read(path).unwrap()).unwrap()
 }
 
 fn write_json(path: &Path, value: &Value) {

@@ -31,9 +31,13 @@ fn scores(bundle: &Path) -> Vec<f64> {
     scores
 }
 
+/// Without scores for the probes, which are a matter of `tests/verify.rs`.
 fn export(checkpoint: &Path, out: &Path, flags: &[&str]) {
     let mut args = vec!["export", "--checkpoint", checkpoint.to_str().unwrap()];
     args.extend(["--out", out.to_str().unwrap()]);
+    if !flags.contains(&"--probes") {
+        args.extend(["--probes", "off"]);
+    }
     args.extend(flags);
     run_ok(&args);
 }
@@ -94,7 +98,7 @@ fn the_same_input_gives_the_same_bytes() {
     let checkpoint = support::checkpoint(SHAPE);
     let place = tempfile::tempdir().unwrap();
     for flags in [
-        &["--stages", "3"][..],
+        &["--stages", "3", "--probes", "on"][..],
         &["--device", "cuda", "--target", "onnx", "--checksum"],
         &["--weights", "copy"],
     ] {
@@ -104,6 +108,7 @@ fn the_same_input_gives_the_same_bytes() {
             contents(&out)
         });
         assert!(first.len() >= 4);
+        assert_eq!(first.contains_key("probes.json"), flags.contains(&"on"));
         assert_eq!(first, second, "{flags:?}");
     }
 }

@@ -27,6 +27,7 @@ pub mod op;
 mod options;
 mod output;
 pub mod pooling;
+pub mod probes;
 pub mod proto;
 pub mod readiness;
 pub mod shard;
@@ -42,4 +43,4 @@ pub use options::{
     Device, ExportOptions, Interface, Overflow, Pooling, Precision, Target, UnknownChoice,
     WeightsMode,
 };
-pub use write::{export, export_with_progress, header_sha256};
+pub use write::{export, export_then, export_with_progress, file_sha256, header_sha256};

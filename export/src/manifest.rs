@@ -2,13 +2,15 @@
 //!
 //! The file is described field by field in `docs/bundle-format.md`.
 
-use std::{fmt, fs, path::Path};
+use std::{collections::BTreeSet, fmt, fs, path::Path};
 
 use serde::{Deserialize, Serialize};
 
 use crate::{
     error::{Error, Result},
+    json,
     options::{Device, Interface, Pooling, Precision, Target, WeightsMode},
+    probes::Probe,
 };
 
 /// Name of the manifest's file in a bundle.
@@ -56,6 +58,9 @@ pub struct Manifest {
     pub end_token: Option<Token>,
     /// Most tokens that a conversation may have.
     pub max_length: usize,
+    /// Short inputs whose scores show whether the bundle works; none in bundles of older exporters.
+    #[serde(default)]
+    pub probes: Vec<Probe>,
 }
 
 /// Where the weights came from.
@@ -257,6 +262,13 @@ impl Manifest {
                 ));
             }
         }
+        let probe_fault =
+            |at: usize, (place, problem)| fault(&format!("probes[{at}]{place}"), problem);
+        // Ahead of the rest, for errors that say where in the list they are.
+        let listed = value.get("probes").and_then(serde_json::Value::as_array);
+        for (at, probe) in listed.into_iter().flatten().enumerate() {
+            Probe::from_value(probe).map_err(|found| probe_fault(at, found))?;
+        }
         let manifest: Self =
             serde_json::from_value(value).map_err(|error| fault("", error.to_string()))?;
         if manifest.stages.is_empty() {
@@ -264,6 +276,16 @@ impl Manifest {
         }
         if manifest.model.labels.is_empty() {
             return Err(fault("model.labels", "is empty".into()));
+        }
+        let mut names = BTreeSet::new();
+        for (at, probe) in manifest.probes.iter().enumerate() {
+            probe
+                .check(manifest.model.vocab_size, manifest.max_length)
+                .map_err(|found| probe_fault(at, found))?;
+            if !names.insert(&probe.name) {
+                let problem = format!("is {}, which another probe has", probe.name);
+                return Err(probe_fault(at, (".name".into(), problem)));
+            }
         }
         Ok(manifest)
     }
@@ -281,12 +303,11 @@ impl Manifest {
     /// # Errors
     /// [`Error::Manifest`] if a value cannot be written as JSON.
     pub(crate) fn to_json(&self) -> Result<Vec<u8>> {
-        let mut text = serde_json::to_vec_pretty(self).map_err(|error| Error::Manifest {
+        let value = serde_json::to_value(self).map_err(|error| Error::Manifest {
             path: FILE_NAME.into(),
             field: None,
             problem: error.to_string(),
         })?;
-        text.push(b'\n');
-        Ok(text)
+        Ok(json::pretty(&value).into_bytes())
     }
 }

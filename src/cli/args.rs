@@ -5,7 +5,7 @@ use std::{num::NonZeroUsize, path::PathBuf};
 use clap::{Parser, Subcommand, ValueEnum};
 use worldpm_ort_export::{Device, Interface, Overflow, Precision, Target, WeightsMode};
 
-use crate::ep::Devices;
+use crate::{ScorerOptions, batch::Budget, ep::Devices};
 
 /// Score conversations with large reward models through ONNX Runtime.
 #[derive(Debug, Parser)]
@@ -23,6 +23,8 @@ pub(super) enum Command {
     Score(ScoreArgs),
     /// Make a checkpoint with random weights, for tests and benchmarks
     Synth(Box<SynthArgs>),
+    /// Check that a bundle gives the scores it should
+    Verify(VerifyArgs),
 }
 
 #[derive(Debug, clap::Args)]
@@ -82,6 +84,24 @@ pub(super) struct ExportArgs {
     /// [default: true for Qwen2ForRewardModel, else false]
     #[arg(long, value_name = "BOOL")]
     pub(super) system_marker: Option<bool>,
+    /// Whether to score the bundle's probes in fp32 on this machine's CPU, for `verify` to compare with
+    #[arg(long, value_name = "WHEN", value_enum, default_value_t)]
+    pub(super) probes: ProbeScores,
+    /// ONNX Runtime's library, for the probes [default: looked for beside the program and in the usual
+    /// places]
+    #[arg(long, value_name = "FILE")]
+    pub(super) ort_lib: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(super) enum ProbeScores {
+    /// When the weights take at most 4 GB in fp32 and fit in memory, and the library is found
+    #[default]
+    Auto,
+    /// Always: the export fails when they cannot be scored
+    On,
+    /// Never: no model is loaded
+    Off,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -103,18 +123,29 @@ pub(super) struct ScoreArgs {
     /// Where the scores go, one JSON object a line; - for standard output
     #[arg(long, value_name = "FILE", default_value = "-")]
     pub(super) output: PathBuf,
-    /// cpu, cuda:N (with commas for several) or auto (what the bundle was exported for)
-    #[arg(long, value_name = "DEVICES", default_value = "auto")]
-    pub(super) device: Devices,
-    /// Threads for CPU work [default: all]
-    #[arg(long, value_name = "N")]
-    pub(super) threads: Option<NonZeroUsize>,
+    #[command(flatten)]
+    pub(super) scorer: ScorerArgs,
     /// Most tokens of a conversation [default and upper bound: the bundle's limit]
     #[arg(long, value_name = "TOKENS")]
     pub(super) max_length: Option<usize>,
     /// What happens to a longer conversation
     #[arg(long, value_name = "WAY", value_enum, default_value_t)]
     pub(super) truncation: TruncationWay,
+    /// Go on after a record that cannot be scored: it becomes an {"id","error"} line, and the exit status
+    /// is 1
+    #[arg(long)]
+    pub(super) keep_going: bool,
+}
+
+/// How a model is loaded and run.
+#[derive(Debug, clap::Args)]
+pub(super) struct ScorerArgs {
+    /// cpu, cuda:N (with commas for several) or auto (what the bundle was exported for)
+    #[arg(long, value_name = "DEVICES", default_value = "auto")]
+    pub(super) device: Devices,
+    /// Threads for CPU work [default: all]
+    #[arg(long, value_name = "N")]
+    pub(super) threads: Option<NonZeroUsize>,
     /// Most unique tokens in one run of the model. With 2048, about ten pairs of 300 tokens whose halves
     /// share 100 go together
     #[arg(long, value_name = "TOKENS")]
@@ -125,10 +156,19 @@ pub(super) struct ScoreArgs {
     /// Folder of the weights, when the checkpoint has moved since the export
     #[arg(long, value_name = "DIR")]
     pub(super) weights_dir: Option<PathBuf>,
-    /// Go on after a record that cannot be scored: it becomes an {"id","error"} line, and the exit status
-    /// is 1
-    #[arg(long)]
-    pub(super) keep_going: bool,
+}
+
+impl ScorerArgs {
+    pub(super) fn options(&self) -> ScorerOptions {
+        let mut options = ScorerOptions::default().with_devices(self.device.clone());
+        options.threads = self.threads;
+        options.ort_library.clone_from(&self.ort_lib);
+        options.weights_dir.clone_from(&self.weights_dir);
+        if let Some(tokens) = self.max_batch_tokens {
+            options.budget = Budget::default().with_max_tokens(tokens.get());
+        }
+        options
+    }
 }
 
 #[derive(Clone, Copy, Debug, Default, ValueEnum)]
@@ -140,6 +180,39 @@ pub(super) enum TruncationWay {
     OldestTurns,
     /// The longest message loses its middle
     LongestMessageMiddle,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct VerifyArgs {
+    /// Directory of the bundle
+    #[arg(long, value_name = "DIR")]
+    pub(super) model: PathBuf,
+    #[command(flatten)]
+    pub(super) scorer: ScorerArgs,
+    /// Largest difference to a reference score, in proportion to scores beyond 1 and -1
+    /// [default: by the precision of the bundle]
+    #[arg(long, value_name = "X", value_parser = tolerance)]
+    pub(super) tolerance: Option<f64>,
+    /// Also compare whole weight files with the hashes that `export --checksum` recorded (reads all of them)
+    #[arg(long)]
+    pub(super) checksum: bool,
+    /// Score the probes in fp32 on this machine's CPU, and keep the scores in the bundle as its reference
+    #[arg(long, conflicts_with_all = ["tolerance", "checksum"])]
+    pub(super) record: bool,
+    /// The checkpoint that --record scores [default: where the bundle's weights are]
+    #[arg(long, value_name = "DIR", requires = "record")]
+    pub(super) checkpoint: Option<PathBuf>,
+    /// Print one JSON object in place of a table
+    #[arg(long, conflicts_with = "record")]
+    pub(super) json: bool,
+}
+
+/// A number that a difference can be compared with.
+fn tolerance(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(value) if value.is_finite() && value >= 0.0 => Ok(value),
+        _ => Err("give a number, 0 or more".into()),
+    }
 }
 
 #[derive(Debug, clap::Args)]

@@ -1,15 +1,25 @@
 //! `worldpm-ort export`.
 
-use std::io::{self, IsTerminal};
+use std::{
+    io::{self, IsTerminal},
+    path::Path,
+};
 
 use anyhow::{Context, Result};
 use indicatif::{DecimalBytes, ProgressBar, ProgressStyle};
-use worldpm_ort_export::{Checkpoint, ExportOptions, Pooling, export_with_progress};
+use worldpm_ort_export::{Checkpoint, ExportOptions, Pooling, Progress, export_then};
 
 use super::{
     Status,
-    args::{ExportArgs, PoolingRule},
+    args::{ExportArgs, PoolingRule, ProbeScores},
     checkpoint,
+};
+use crate::{
+    ScorerOptions,
+    verify::{
+        VerifyError,
+        reference::{self, Asked},
+    },
 };
 
 pub(super) fn run(args: &ExportArgs) -> Result<Status> {
@@ -34,11 +44,14 @@ pub(super) fn run(args: &ExportArgs) -> Result<Status> {
         system_marker: args.system_marker,
     };
     let bar = progress_bar();
-    let manifest = export_with_progress(&checkpoint, &args.out, &options, &|progress| {
+    let progress = |progress: Progress| {
         bar.set_length(progress.total);
         bar.set_position(progress.done);
+    };
+    let manifest = export_then(&checkpoint, &args.out, &options, &progress, |bundle, _| {
+        bar.finish_and_clear();
+        score_probes(&checkpoint, &options, args, bundle)
     })?;
-    bar.finish_and_clear();
     for tensor in &manifest.weights.clamped {
         eprintln!("clamped to the range of {}: {tensor}", manifest.precision);
     }
@@ -79,6 +92,52 @@ fn progress_bar() -> ProgressBar {
         bar.set_style(style);
     }
     bar
+}
+
+/// Puts the reference scores of the probes into the bundle, as `--probes` says.
+fn score_probes(
+    checkpoint: &Checkpoint,
+    options: &ExportOptions,
+    args: &ExportArgs,
+    bundle: &Path,
+) -> Result<()> {
+    if args.probes == ProbeScores::Off {
+        return Ok(());
+    }
+    let mut scorer = ScorerOptions::default();
+    scorer.ort_library.clone_from(&args.ort_lib);
+    let asked = match args.probes {
+        ProbeScores::On => Asked::Yes,
+        ProbeScores::Auto | ProbeScores::Off => Asked::No,
+    };
+    match reference::make(checkpoint, options, &scorer, asked) {
+        Ok((reference, skipped)) => {
+            report_skipped(&skipped);
+            Ok(reference.write(bundle)?)
+        }
+        // What the user named must be usable, and a full disk is no reason to go on.
+        Err(error @ VerifyError::Write { .. }) => Err(error.into()),
+        Err(error) if args.probes == ProbeScores::On || args.ort_lib.is_some() => {
+            Err(error).context("the probes cannot be scored")
+        }
+        Err(error) => {
+            eprintln!(
+                "The bundle has no reference scores for `verify`: {error}.\n\
+                 `worldpm-ort verify --record --model {}` adds them, on a machine that can.",
+                args.out.display()
+            );
+            Ok(())
+        }
+    }
+}
+
+pub(super) fn report_skipped(skipped: &[reference::Skipped]) {
+    for probe in skipped {
+        eprintln!(
+            "The probe {} is left out, since the model does not take it: {}",
+            probe.name, probe.problem
+        );
+    }
 }
 
 fn pooling(rule: PoolingRule, pad_token_id: Option<u32>) -> Result<Pooling> {

@@ -5,6 +5,8 @@ mod checkpoint;
 mod export;
 mod score;
 mod synth;
+mod table;
+mod verify;
 
 use std::{io, process::ExitCode};
 
@@ -19,6 +21,8 @@ enum Status {
     Done,
     /// Some records could not be scored; they are in the output as errors.
     SomeFailed,
+    /// A check was made and did not pass; the output says of what.
+    CheckFailed,
 }
 
 /// Runs the command that the process was started with. Exit status: 0 done, 1 failed, 2 bad usage.
@@ -30,10 +34,11 @@ pub fn main() -> ExitCode {
         Command::Synth(args) => synth::run(args),
         Command::Export(args) => export::run(args),
         Command::Score(args) => score::run(args),
+        Command::Verify(args) => verify::run(args),
     };
     match outcome {
         Ok(Status::Done) => ExitCode::SUCCESS,
-        Ok(Status::SomeFailed) => ExitCode::FAILURE,
+        Ok(Status::SomeFailed | Status::CheckFailed) => ExitCode::FAILURE,
         // Whoever read the results has seen enough.
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {

@@ -17,7 +17,6 @@ use super::{
 };
 use crate::{
     Conversation, Evaluation, Output, Scorer, ScorerOptions, Truncation,
-    batch::Budget,
     ep::Devices,
     records::{Body, RawConversation, Record, RecordError, RecordReader},
     text::ConversationError,
@@ -32,7 +31,7 @@ pub(super) fn run(args: &ScoreArgs) -> Result<Status> {
     eprintln!(
         "{} {}, loaded in {:.1} s",
         scorer.manifest().model.architecture,
-        placement(&scorer, &args.device),
+        placement(&scorer, &args.scorer.device),
         loading.elapsed().as_secs_f64()
     );
 
@@ -72,25 +71,20 @@ pub(super) fn run(args: &ScoreArgs) -> Result<Status> {
 }
 
 fn options(args: &ScoreArgs) -> ScorerOptions {
-    let mut options = ScorerOptions::default()
-        .with_devices(args.device.clone())
+    let mut options = args
+        .scorer
+        .options()
         .with_truncation(match args.truncation {
             TruncationWay::Refuse => Truncation::Refuse,
             TruncationWay::OldestTurns => Truncation::OldestTurns,
             TruncationWay::LongestMessageMiddle => Truncation::LongestMessageMiddle,
         });
-    options.threads = args.threads;
     options.max_length = args.max_length;
-    options.ort_library.clone_from(&args.ort_lib);
-    options.weights_dir.clone_from(&args.weights_dir);
-    if let Some(tokens) = args.max_batch_tokens {
-        options.budget = Budget::default().with_max_tokens(tokens.get());
-    }
     options
 }
 
 /// The devices of the stages, each named once, and why they were taken.
-fn placement(scorer: &Scorer, asked: &Devices) -> String {
+pub(super) fn placement(scorer: &Scorer, asked: &Devices) -> String {
     let mut names: Vec<String> = scorer.providers().iter().map(ToString::to_string).collect();
     let stages = match names.len() {
         1 => "one stage".to_owned(),

@@ -69,16 +69,41 @@ pub fn checkpoint(flags: &[&str]) -> PathBuf {
     })
 }
 
-/// A bundle of `checkpoint(synth_flags)` exported with `flags`, kept like it.
+/// A bundle of `checkpoint(synth_flags)` exported with `flags`, kept like it. Probes are not scored, which
+/// would load the model, unless the flags ask for it.
 pub fn bundle(synth_flags: &[&str], flags: &[&str]) -> PathBuf {
     let checkpoint = checkpoint(synth_flags);
     let key: Vec<&str> = [synth_flags, &["|"], flags].concat();
     cached("bundle", &key, |out| {
         let mut args = vec!["export", "--checkpoint", checkpoint.to_str().unwrap()];
         args.extend(["--out", out.to_str().unwrap()]);
+        if !flags.contains(&"--probes") {
+            args.extend(["--probes", "off"]);
+        }
         args.extend(flags);
         run_ok(&args);
     })
+}
+
+/// A copy of a directory, to spoil.
+pub fn copy_of(dir: &Path) -> tempfile::TempDir {
+    let copy = tempfile::tempdir().unwrap();
+    for entry in fs::read_dir(dir).unwrap() {
+        let entry = entry.unwrap();
+        fs::copy(entry.path(), copy.path().join(entry.file_name())).unwrap();
+    }
+    copy
+}
+
+pub fn read_json(path: &Path) -> serde_json::Value {
+    serde_json::from_slice(&fs::read(path).unwrap()).unwrap()
+}
+
+/// Changes a JSON file.
+pub fn edit_json(path: &Path, change: impl FnOnce(&mut serde_json::Value)) {
+    let mut value = read_json(path);
+    change(&mut value);
+    fs::write(path, serde_json::to_vec(&value).unwrap()).unwrap();
 }
 
 /// Makes a directory once per version of the command. One test at a time: others wait, and find it there.

@@ -4,7 +4,7 @@ mod converted;
 mod text;
 mod weight_files;
 
-pub use weight_files::header_sha256;
+pub use weight_files::{file_sha256, header_sha256};
 
 use std::{collections::BTreeMap, fs, path::Path};
 
@@ -21,7 +21,7 @@ use crate::{
     manifest::{self, FORMAT, FORMAT_VERSION, Manifest, Model, Source, Stage, TensorInfo},
     options::{Device, ExportOptions, Precision},
     output::{StagedDir, write_file},
-    pooling,
+    pooling, probes,
     proto::ElementType,
     readiness, shard,
 };
@@ -59,6 +59,35 @@ pub fn export_with_progress(
     options: &ExportOptions,
     progress: &(dyn Fn(Progress) + Sync),
 ) -> Result<Manifest> {
+    export_then(checkpoint, out, options, progress, |_, _| Ok(()))
+}
+
+/// As [`export_with_progress`], and has `finish` add to the bundle before it gets its name.
+///
+/// `finish` is given the directory, with every file of the bundle in it. When it fails nothing is left.
+///
+/// # Errors
+/// As for [`export`], and those of `finish`.
+pub fn export_then<E: From<Error>>(
+    checkpoint: &Checkpoint,
+    out: &Path,
+    options: &ExportOptions,
+    progress: &(dyn Fn(Progress) + Sync),
+    finish: impl FnOnce(&Path, &Manifest) -> Result<(), E>,
+) -> Result<Manifest, E> {
+    let (output, manifest) = fill(checkpoint, out, options, progress)?;
+    finish(output.path(), &manifest)?;
+    output.commit()?;
+    Ok(manifest)
+}
+
+/// Writes the bundle under a temporary name.
+fn fill(
+    checkpoint: &Checkpoint,
+    out: &Path,
+    options: &ExportOptions,
+    progress: &(dyn Fn(Progress) + Sync),
+) -> Result<(StagedDir, Manifest)> {
     let config = checkpoint.config();
     let format = Format::new(checkpoint, options)?;
     let sizes = bundled_bytes(checkpoint, &format, options)?;
@@ -142,6 +171,12 @@ pub fn export_with_progress(
         stages,
         weights,
         text,
+        probes: probes::probes(
+            config.vocab_size,
+            config.max_position_embeddings,
+            pooling,
+            end_token.as_ref(),
+        ),
         pooling,
         end_token,
         max_length: config.max_position_embeddings,
@@ -150,8 +185,7 @@ pub fn export_with_progress(
         &output.path().join(manifest::FILE_NAME),
         manifest.to_json()?,
     )?;
-    output.commit()?;
-    Ok(manifest)
+    Ok((output, manifest))
 }
 
 /// What the weights of a bundle are, decided from the checkpoint and the options.

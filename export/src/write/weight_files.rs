@@ -154,7 +154,11 @@ pub fn header_sha256(path: &Path) -> Result<String> {
     Ok(hex(&hasher.finalize()))
 }
 
-pub(super) fn file_sha256(path: &Path) -> Result<String> {
+/// SHA-256 of a whole file, as hexadecimal digits.
+///
+/// # Errors
+/// [`Error::Io`] when it cannot be read.
+pub fn file_sha256(path: &Path) -> Result<String> {
     let fault = |source| Error::io("read", path, source);
     let mut file = File::open(path).map_err(fault)?;
     let mut hasher = Sha256::new();

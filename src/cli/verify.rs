@@ -1,0 +1,274 @@
+//! `worldpm-ort verify`.
+
+use std::{
+    io::{self, Write},
+    path::{Path, PathBuf},
+    time::Instant,
+};
+
+use anyhow::{Result, bail};
+use indicatif::{DecimalBytes, ProgressBar};
+use serde_json::{Value, json};
+use worldpm_ort_export::{Checkpoint, ExportOptions, Manifest, file_sha256};
+
+use super::{
+    Status,
+    args::VerifyArgs,
+    export::report_skipped,
+    score::placement,
+    table::{Side, Table},
+};
+use crate::{
+    Bundle, Scorer,
+    verify::{
+        self, FileCheck, ProbeReport, Reference,
+        reference::{self, Asked},
+    },
+};
+
+pub(super) fn run(args: &VerifyArgs) -> Result<Status> {
+    if args.record {
+        return record(args);
+    }
+    let weights = args.scorer.weights_dir.as_deref();
+    let bundle = Bundle::open(&args.model, weights)?;
+    // What is missing is said before anything large is read.
+    let reference = Reference::read(&args.model, bundle.manifest())?;
+    let files = if args.checksum {
+        check_files(&bundle)?
+    } else {
+        Vec::new()
+    };
+
+    let loading = Instant::now();
+    let options = verify::scorer_options(args.scorer.options());
+    let scorer = Scorer::open(&args.model, &options)?;
+    eprintln!(
+        "{} {}, loaded in {:.1} s",
+        scorer.manifest().model.architecture,
+        placement(&scorer, &args.scorer.device),
+        loading.elapsed().as_secs_f64()
+    );
+    let report = verify::run(&scorer, &reference, args.tolerance);
+    let passed = report.passed() && files.iter().all(FileCheck::passed);
+
+    let mut output = io::stdout().lock();
+    if args.json {
+        let value = to_json(&report, &reference, &files, passed);
+        writeln!(output, "{value}")?;
+    } else {
+        print(&mut output, &report, &reference, &files)?;
+    }
+    output.flush()?;
+    Ok(if passed {
+        Status::Done
+    } else {
+        Status::CheckFailed
+    })
+}
+
+fn check_files(bundle: &Bundle) -> Result<Vec<FileCheck>> {
+    let files = &bundle.manifest().weights.files;
+    let bytes: u64 = files.iter().map(|file| file.bytes).sum();
+    eprintln!("hashing {} of weights", DecimalBytes(bytes));
+    // It draws on a terminal only.
+    let bar = ProgressBar::new(files.len() as u64);
+    let checks = verify::check_files(bundle, |_| bar.inc(1))?;
+    bar.finish_and_clear();
+    Ok(checks)
+}
+
+fn print(
+    output: &mut dyn Write,
+    report: &ProbeReport,
+    reference: &Reference,
+    files: &[FileCheck],
+) -> Result<()> {
+    for file in files {
+        let path = file.path.display();
+        match &file.found {
+            Ok(_) if file.passed() => writeln!(output, "{path}: as exported")?,
+            Ok(found) => writeln!(
+                output,
+                "{path}: CHANGED since the export (SHA-256 {found}, and {} then)",
+                file.expected
+            )?,
+            Err(problem) => writeln!(output, "{path}: FAILED: {problem}")?,
+        }
+    }
+    let mut table = Table::new([
+        ("probe", Side::Left),
+        ("tokens", Side::Right),
+        ("reference", Side::Right),
+        ("got", Side::Right),
+        ("difference", Side::Right),
+        ("", Side::Left),
+    ]);
+    for result in &report.results {
+        let numbers = |values: &[f32]| {
+            let numbers: Vec<String> = values.iter().map(|value| format!("{value:.6}")).collect();
+            numbers.join(" ")
+        };
+        let (got, problem) = match &result.got {
+            Ok(got) => (numbers(got), None),
+            Err(problem) => ("none".to_owned(), Some(problem)),
+        };
+        table.row([
+            result.name.clone(),
+            result.tokens.to_string(),
+            numbers(&result.reference),
+            got,
+            result
+                .difference
+                .map_or(String::new(), |(difference, _)| small(difference)),
+            match (result.difference, problem) {
+                (Some((_, true)), _) => String::new(),
+                (_, Some(problem)) => format!("FAILED: {problem}"),
+                (_, None) => "FAILED".to_owned(),
+            },
+        ]);
+    }
+    write!(output, "{table}")?;
+    for name in &report.unreferenced {
+        writeln!(output, "{name}: no reference, not compared")?;
+    }
+    writeln!(
+        output,
+        "reference: {} on {}, ONNX Runtime {}",
+        reference.made_with.precision, reference.made_with.device, reference.made_with.onnxruntime
+    )?;
+    writeln!(
+        output,
+        "{}: {} of {} probes within {:e} ({}){}",
+        if report.passed() { "ok" } else { "FAILED" },
+        report.results.len() - report.failures(),
+        report.results.len(),
+        report.limit.value,
+        report.limit.source,
+        report.worst().map_or(String::new(), |worst| format!(
+            ", largest difference {worst:.1e}"
+        ))
+    )?;
+    Ok(())
+}
+
+fn small(difference: f64) -> String {
+    if difference == 0.0 {
+        return "0".to_owned();
+    }
+    format!("{difference:.1e}")
+}
+
+fn to_json(
+    report: &ProbeReport,
+    reference: &Reference,
+    files: &[FileCheck],
+    passed: bool,
+) -> Value {
+    let probes = report.results.iter().map(|result| {
+        let mut probe = json!({
+            "name": result.name,
+            "tokens": result.tokens,
+            "reference": result.reference,
+        });
+        match &result.got {
+            Ok(got) => probe["got"] = json!(got),
+            Err(problem) => probe["error"] = json!(problem),
+        }
+        if let Some((difference, _)) = result.difference {
+            probe["difference"] = json!(difference);
+        }
+        probe["passed"] = json!(matches!(result.difference, Some((_, true))));
+        probe
+    });
+    let mut value = json!({
+        "passed": passed,
+        "probes": probes.collect::<Vec<_>>(),
+        "not_compared": report.unreferenced,
+        "limit": {"value": report.limit.value, "source": report.limit.source},
+        "worst": report.worst(),
+        "reference": reference.made_with,
+    });
+    if !files.is_empty() {
+        let files = files.iter().map(|file| {
+            let mut line = json!({"path": file.path, "passed": file.passed()});
+            match &file.found {
+                Ok(found) => line["sha256"] = json!(found),
+                Err(problem) => line["error"] = json!(problem),
+            }
+            line
+        });
+        value["files"] = files.collect();
+    }
+    value
+}
+
+/// `verify --record`: makes the reference scores and puts them into the bundle.
+fn record(args: &VerifyArgs) -> Result<Status> {
+    let weights = args.scorer.weights_dir.as_deref();
+    let bundle = Bundle::open(&args.model, weights)?;
+    let manifest = bundle.manifest();
+    let scorer = args.scorer.options();
+    let started = Instant::now();
+    let (reference, skipped) = if args.checkpoint.is_none() && reference::is_reference(manifest) {
+        reference::of_bundle(&bundle, &scorer)?
+    } else {
+        let dir = match &args.checkpoint {
+            Some(dir) => dir.clone(),
+            None => checkpoint_of(&bundle)?,
+        };
+        let checkpoint = Checkpoint::open(&dir)?;
+        same_checkpoint(&dir, manifest)?;
+        reference::make(&checkpoint, &export_options(manifest), &scorer, Asked::Yes)?
+    };
+    report_skipped(&skipped);
+    reference.write(&args.model)?;
+    eprintln!(
+        "{}: reference scores of {} probes, made in {:.1} s with ONNX Runtime {}",
+        args.model.join(reference::FILE_NAME).display(),
+        reference.probes.len(),
+        started.elapsed().as_secs_f64(),
+        reference.made_with.onnxruntime
+    );
+    Ok(Status::Done)
+}
+
+/// The checkpoint that a bundle refers to.
+fn checkpoint_of(bundle: &Bundle) -> Result<PathBuf> {
+    let dir = bundle.weights();
+    if dir.join("config.json").is_file() {
+        return Ok(dir.to_owned());
+    }
+    bail!(
+        "{} is no checkpoint (it has no config.json), and the bundle's own graphs do not compute in fp32 on the \
+         CPU; name the checkpoint that it was exported from with --checkpoint",
+        dir.display()
+    )
+}
+
+fn same_checkpoint(dir: &Path, manifest: &Manifest) -> Result<()> {
+    let config = dir.join("config.json");
+    if file_sha256(&config)? == manifest.source.config_sha256 {
+        return Ok(());
+    }
+    bail!(
+        "{} is not the configuration that the bundle was exported from (its SHA-256 differs from the manifest's); \
+         name the right checkpoint with --checkpoint",
+        config.display()
+    )
+}
+
+/// Options that give the probes of a bundle, and score them at the same token.
+fn export_options(manifest: &Manifest) -> ExportOptions {
+    ExportOptions {
+        pooling: Some(manifest.pooling),
+        end_token: Some(
+            manifest
+                .end_token
+                .as_ref()
+                .map_or_else(String::new, |token| token.text.clone()),
+        ),
+        system_marker: Some(manifest.text.system_marker),
+        ..ExportOptions::default()
+    }
+}

@@ -1,0 +1,59 @@
+//! How far a score may be from its reference.
+
+use worldpm_ort_export::{Manifest, Precision};
+
+use super::reference::is_reference;
+
+/// fp32: what the scores of this project are held to against `transformers`. Between processors, versions of
+/// ONNX Runtime and stages they differ by 1e-5 at most.
+const FP32: f64 = 1e-4;
+
+/// bf16: three times the largest difference, 0.063, between `transformers` in bf16 and in fp32 over the probes
+/// of three random checkpoints (3, 8 and 24 layers; `scripts/probe-drift`).
+const BF16: f64 = 0.2;
+
+/// fp16: three times the largest difference, 0.0081, measured as for bf16.
+const FP16: f64 = 0.025;
+
+/// A limit on the difference between a score and its reference, and where it comes from.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Limit {
+    /// The largest difference of a score between -1 and 1; of a larger one, in proportion to it. Scores of
+    /// some models are in the tens, and rounding errors grow with them.
+    pub value: f64,
+    /// Where it comes from.
+    pub source: String,
+}
+
+impl Limit {
+    /// The limit for the arithmetic of a bundle.
+    #[must_use]
+    pub fn of(manifest: &Manifest) -> Self {
+        let (value, source) = match manifest.precision {
+            _ if is_reference(manifest) => (FP32, "fp32 on the CPU"),
+            Precision::Fp32 => (FP32, "fp32"),
+            Precision::Fp16 => (FP16, "fp16"),
+            Precision::Bf16 => (BF16, "bf16"),
+        };
+        Self {
+            value,
+            source: source.into(),
+        }
+    }
+
+    /// A limit that the user gave.
+    #[must_use]
+    pub fn given(value: f64) -> Self {
+        Self {
+            value,
+            source: "as given".into(),
+        }
+    }
+
+    /// The largest difference to this reference.
+    #[must_use]
+    pub fn for_reference(&self, reference: f32) -> f64 {
+        self.value * f64::from(reference.abs()).max(1.0)
+    }
+}

@@ -1,0 +1,386 @@
+//! The reference scores of a bundle's probes, and the file that keeps them.
+//!
+//! They are kept out of the manifest because they are measured. Two machines, or two versions of ONNX
+//! Runtime, may differ in the last bits of a score, and the manifest has the same bytes wherever the same
+//! checkpoint is exported with the same options. On one machine the scores have the same bits every time,
+//! for any number of threads.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    io::{ErrorKind, Write},
+    path::Path,
+};
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use worldpm_ort_export::{
+    Checkpoint, Device, ExportOptions, Interface, Manifest, Precision, Target, WeightsMode, export,
+    json::pretty,
+    manifest::WeightsPlace,
+    probes::{Probe, ProbeInput},
+};
+
+use super::{VerifyError, memory, numbers, scorer_options};
+use crate::{Bundle, Conversation, Error, Message, Scorer, ScorerOptions, engine::OnnxRuntime};
+
+/// Name of the file in a bundle.
+pub const FILE_NAME: &str = "probes.json";
+
+/// What the field `format` of the file says.
+const FORMAT: &str = "worldpm-ort-probes";
+
+/// The version of the file that is written and read.
+const FORMAT_VERSION: u64 = 1;
+
+/// Most bytes of fp32 weights that `export` loads for reference scores unless it is told to: a model of a
+/// billion parameters, a matter of seconds.
+const UNASKED_BYTES: u64 = 4_000_000_000;
+
+/// What a loaded model takes: its weights in fp32 and a tenth more (measured at the 0.5B shape), and
+/// activations of the probes.
+const OVERHEAD_BYTES: u64 = 300_000_000;
+
+/// Scores on the reference path, and how they were made.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Reference {
+    /// How they were made.
+    pub made_with: MadeWith,
+    /// A score for each probe that the model takes.
+    pub probes: Vec<ProbeScores>,
+}
+
+/// How reference scores were made.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct MadeWith {
+    /// Name and version of this program.
+    pub producer: String,
+    /// Version of ONNX Runtime.
+    pub onnxruntime: String,
+    /// The device: always `cpu`.
+    pub device: String,
+    /// The arithmetic: always `fp32`, over the checkpoint's own weights.
+    pub precision: String,
+}
+
+/// The reference of one probe.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[non_exhaustive]
+pub struct ProbeScores {
+    /// Name of the probe, as in the manifest.
+    pub name: String,
+    /// The token ids that were scored.
+    pub ids: Vec<u32>,
+    /// What the model gave: a score, or one for each label.
+    pub scores: Vec<f32>,
+}
+
+/// A probe that the model does not take, such as a conversation that its template refuses.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Skipped {
+    /// Name of the probe.
+    pub name: String,
+    /// Why.
+    pub problem: Error,
+}
+
+/// Who wants reference scores.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Asked {
+    /// Somebody does: they are made when the weights fit in memory.
+    Yes,
+    /// Nobody in particular: a model of more than 4 GB in fp32, which takes long to load, is refused.
+    No,
+}
+
+/// Makes the reference scores of a checkpoint's probes. `options` are those of the bundle that the scores
+/// are for.
+///
+/// The checkpoint is exported for the CPU to a temporary directory, by reference and in fp32, and loaded. Of
+/// `scorer`, the library and the number of threads count; the scores do not depend on the latter.
+///
+/// # Memory
+/// 1.1 times the weights in fp32.
+///
+/// # Errors
+/// [`VerifyError::Memory`] when there is not enough; [`VerifyError::Probe`] when the model gives no finite
+/// number; and whatever is wrong with the checkpoint or ONNX Runtime's library.
+pub fn make(
+    checkpoint: &Checkpoint,
+    options: &ExportOptions,
+    scorer: &ScorerOptions,
+    asked: Asked,
+) -> Result<(Reference, Vec<Skipped>), VerifyError> {
+    check_memory(weight_bytes(checkpoint), asked)?;
+    // Found missing before anything is written.
+    OnnxRuntime::load(scorer.ort_library.as_deref()).map_err(Error::from)?;
+    let place = tempfile::tempdir().map_err(|source| VerifyError::Write {
+        path: std::env::temp_dir(),
+        source,
+    })?;
+    let bundle = place.path().join("reference");
+    let options = ExportOptions {
+        target: Target::Ort,
+        interface: Interface::Packed,
+        device: Device::Cpu,
+        stages: 1,
+        weights: WeightsMode::Reference,
+        precision: None,
+        checksum: false,
+        ..options.clone()
+    };
+    export(checkpoint, &bundle, &options)?;
+    let mut own = ScorerOptions::default();
+    own.ort_library.clone_from(&scorer.ort_library);
+    own.threads = scorer.threads;
+    score(&bundle, own)
+}
+
+/// Makes reference scores with a bundle that is itself on the reference path, see [`is_reference`].
+///
+/// # Memory
+/// As [`make`].
+///
+/// # Errors
+/// As [`make`], and whatever is wrong with the bundle.
+pub fn of_bundle(
+    bundle: &Bundle,
+    scorer: &ScorerOptions,
+) -> Result<(Reference, Vec<Skipped>), VerifyError> {
+    let manifest = bundle.manifest();
+    let stored: u64 = manifest.stages.iter().map(|stage| stage.weight_bytes).sum();
+    let widening = if manifest.precision == Precision::Fp32 {
+        1
+    } else {
+        2
+    };
+    check_memory(stored * widening, Asked::Yes)?;
+    let mut scorer = scorer.clone();
+    scorer.weights_dir = Some(bundle.weights().to_owned());
+    score(bundle.directory(), scorer)
+}
+
+fn score(bundle: &Path, options: ScorerOptions) -> Result<(Reference, Vec<Skipped>), VerifyError> {
+    let runtime = OnnxRuntime::load(options.ort_library.as_deref()).map_err(Error::from)?;
+    let scorer = Scorer::open(bundle, &scorer_options(options))?;
+    let mut taken = Vec::new();
+    let mut skipped = Vec::new();
+    for probe in &scorer.manifest().probes {
+        let ids = token_ids(&scorer, probe);
+        // One by one: what is wrong with one must not be laid to another.
+        let scores = ids.and_then(|ids| {
+            let scores = numbers(&scorer, std::slice::from_ref(&ids)).remove(0)?;
+            Ok((ids, scores))
+        });
+        let name = probe.name.clone();
+        match scores {
+            Ok((ids, scores)) => taken.push(ProbeScores { name, ids, scores }),
+            Err(problem @ (Error::Text(_) | Error::Ending(_) | Error::TooLong { .. })) => {
+                skipped.push(Skipped { name, problem });
+            }
+            Err(problem) => return Err(VerifyError::Probe { name, problem }),
+        }
+    }
+    match (taken.is_empty(), skipped.pop()) {
+        (true, Some(Skipped { name, problem })) => Err(VerifyError::Probe { name, problem }),
+        (true, None) => Err(VerifyError::NoProbes {
+            bundle: bundle.to_owned(),
+        }),
+        (false, last) => {
+            skipped.extend(last);
+            let made_with = MadeWith {
+                producer: concat!("worldpm-ort ", env!("CARGO_PKG_VERSION")).into(),
+                onnxruntime: runtime.version().into(),
+                device: Device::Cpu.to_string(),
+                precision: "fp32".into(),
+            };
+            let probes = taken;
+            Ok((Reference { made_with, probes }, skipped))
+        }
+    }
+}
+
+/// Whether a bundle computes in fp32 on the CPU over the checkpoint's own weights, from packed tokens.
+#[must_use]
+pub fn is_reference(manifest: &Manifest) -> bool {
+    let exact =
+        manifest.weights.mode != WeightsPlace::Converted || manifest.precision == Precision::Fp32;
+    manifest.device == Device::Cpu && manifest.interface == Interface::Packed && exact
+}
+
+/// The token ids of a probe, as the scorer's template and tokenizer make them.
+pub(super) fn token_ids(scorer: &Scorer, probe: &Probe) -> crate::Result<Vec<u32>> {
+    match &probe.input {
+        ProbeInput::Ids(ids) => Ok(ids.clone()),
+        ProbeInput::Messages(messages) => {
+            let messages = messages
+                .iter()
+                .map(|message| Message::new(message.role.as_str(), message.content.as_str()));
+            scorer.token_ids(&Conversation::new(messages.collect()))
+        }
+    }
+}
+
+/// Bytes of the weights in fp32.
+fn weight_bytes(checkpoint: &Checkpoint) -> u64 {
+    let elements = |shape: &[u64]| shape.iter().product::<u64>();
+    let all = checkpoint.tensors().values();
+    4 * all.map(|entry| elements(&entry.shape)).sum::<u64>()
+}
+
+fn check_memory(weights: u64, asked: Asked) -> Result<(), VerifyError> {
+    if asked == Asked::No && weights > UNASKED_BYTES {
+        return Err(VerifyError::Memory {
+            needed: weights,
+            limit: UNASKED_BYTES,
+            what: "the most that is loaded unasked",
+        });
+    }
+    let needed = weights / 10 * 11 + OVERHEAD_BYTES;
+    match memory::available() {
+        Some(limit) if limit < needed => Err(VerifyError::Memory {
+            needed,
+            limit,
+            what: "available",
+        }),
+        _ => Ok(()),
+    }
+}
+
+impl Reference {
+    /// Reads the reference scores of the bundle in `dir`, which has this manifest.
+    ///
+    /// # Errors
+    /// [`VerifyError::NoProbes`] and [`VerifyError::NoReference`] when there are none;
+    /// [`VerifyError::Reference`] when they are malformed or not of this bundle's probes.
+    pub fn read(dir: &Path, manifest: &Manifest) -> Result<Self, VerifyError> {
+        if manifest.probes.is_empty() {
+            return Err(VerifyError::NoProbes {
+                bundle: dir.to_owned(),
+            });
+        }
+        let path = dir.join(FILE_NAME);
+        let fault = |problem: String| VerifyError::Reference {
+            path: path.clone(),
+            problem,
+        };
+        let text = match fs::read(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                return Err(VerifyError::NoReference {
+                    path: path.clone(),
+                    bundle: dir.to_owned(),
+                });
+            }
+            Err(error) => return Err(fault(format!("cannot be read: {error}"))),
+        };
+        parse(&text).and_then(|reference| {
+            reference.check(manifest)?;
+            Ok(reference)
+        })
+        .map_err(|problem| {
+            fault(format!(
+                "{problem}; make the reference scores again with `worldpm-ort verify --record --model {}`",
+                dir.display()
+            ))
+        })
+    }
+
+    /// Writes `probes.json` into the bundle in `dir`. The file is there whole or not at all.
+    ///
+    /// # Errors
+    /// [`VerifyError::Write`].
+    pub fn write(&self, dir: &Path) -> Result<(), VerifyError> {
+        let path = dir.join(FILE_NAME);
+        let write = || {
+            let mut builder = tempfile::Builder::new();
+            builder.prefix(".probes.");
+            // The default is a file that only its owner can read.
+            #[cfg(unix)]
+            builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+            let mut file = builder.tempfile_in(dir)?;
+            file.write_all(pretty(&self.to_value()).as_bytes())?;
+            file.persist(&path).map_err(|failed| failed.error)
+        };
+        write().map(drop).map_err(|source| VerifyError::Write {
+            path: path.clone(),
+            source,
+        })
+    }
+
+    fn to_value(&self) -> Value {
+        let probes = self.probes.iter().map(
+            |ProbeScores { name, ids, scores }| json!({"name": name, "ids": ids, "scores": scores}),
+        );
+        json!({
+            "format": FORMAT,
+            "format_version": FORMAT_VERSION,
+            "made_with": self.made_with,
+            "probes": probes.collect::<Vec<_>>(),
+        })
+    }
+
+    /// Whether these are scores of the probes of `manifest`.
+    fn check(&self, manifest: &Manifest) -> Result<(), String> {
+        if self.probes.is_empty() {
+            return Err("`probes` is empty".into());
+        }
+        let mut names = BTreeSet::new();
+        for (at, ProbeScores { name, ids, scores }) in self.probes.iter().enumerate() {
+            let fault = |problem: String| Err(format!("`probes[{at}]`, {name:?}: {problem}"));
+            let Some(probe) = manifest.probes.iter().find(|probe| probe.name == *name) else {
+                return fault("the bundle's manifest has no such probe".into());
+            };
+            if !names.insert(name) {
+                return fault("is there twice".into());
+            }
+            let vocab_size = manifest.model.vocab_size;
+            if let Some(at) = ids.iter().position(|&id| id as usize >= vocab_size) {
+                return fault(format!(
+                    "`ids[{at}]` is {}, outside the vocabulary of {vocab_size} tokens",
+                    ids[at]
+                ));
+            }
+            match &probe.input {
+                ProbeInput::Ids(own) if own != ids => {
+                    return fault("`ids` are not those of the bundle's manifest".into());
+                }
+                _ if ids.is_empty() || ids.len() > manifest.max_length => {
+                    return fault(format!("has {} token ids", ids.len()));
+                }
+                _ => {}
+            }
+            if scores.is_empty() || scores.iter().any(|score| !score.is_finite()) {
+                return fault("`scores` must be finite numbers, at least one".into());
+            }
+        }
+        Ok(())
+    }
+}
+
+fn parse(text: &[u8]) -> Result<Reference, String> {
+    #[derive(Deserialize)]
+    struct Head {
+        format: String,
+        format_version: u64,
+    }
+    #[derive(Deserialize)]
+    struct Body {
+        made_with: MadeWith,
+        probes: Vec<ProbeScores>,
+    }
+    // The version comes first: a later format may differ in everything else.
+    let head: Head = serde_json::from_slice(text).map_err(|error| error.to_string())?;
+    if head.format != FORMAT || head.format_version != FORMAT_VERSION {
+        return Err(format!(
+            "is of format {:?}, version {}, and this program reads {FORMAT:?}, version {FORMAT_VERSION}",
+            head.format, head.format_version
+        ));
+    }
+    let Body { made_with, probes } =
+        serde_json::from_slice(text).map_err(|error| error.to_string())?;
+    Ok(Reference { made_with, probes })
+}
