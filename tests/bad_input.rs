@@ -229,15 +229,37 @@ fn spoiled_checkpoints() {
             &["config.json", "hidden_size"],
         ),
         (
-            "sliding window in use",
+            "sliding layers without a window",
+            |dir| {
+                config(dir, |c| {
+                    c["layer_types"] = json!(["sliding_attention", "full_attention"])
+                })
+            },
+            &["config.json", "layer_types", "sliding_window"],
+        ),
+        (
+            "a window of nothing",
             |dir| {
                 config(dir, |c| {
                     c["use_sliding_window"] = json!(true);
-                    c["sliding_window"] = json!(128);
-                    c["max_window_layers"] = json!(0);
+                    c["sliding_window"] = json!(0);
                 });
             },
-            &["config.json", "sliding"],
+            &["config.json", "sliding_window"],
+        ),
+        (
+            "rope scaling without its numbers",
+            |dir| {
+                config(dir, |c| {
+                    c["rope_scaling"] = json!({"rope_type": "llama3", "factor": 8.0})
+                })
+            },
+            &["config.json", "rope_scaling.low_freq_factor"],
+        ),
+        (
+            "partial rotation",
+            |dir| config(dir, |c| c["partial_rotary_factor"] = json!(0.5)),
+            &["config.json", "partial_rotary_factor"],
         ),
         (
             "unknown rope scaling",
@@ -252,6 +274,27 @@ fn spoiled_checkpoints() {
             "unknown architecture",
             |dir| config(dir, |c| c["architectures"] = json!(["MysteryForReward"])),
             &["MysteryForReward", "Qwen2ForRewardModel"],
+        ),
+        (
+            "experts",
+            |dir| {
+                config(dir, |c| {
+                    c["architectures"] = json!(["Qwen3MoeForSequenceClassification"])
+                })
+            },
+            &[
+                "Qwen3MoeForSequenceClassification",
+                "Qwen3ForSequenceClassification",
+            ],
+        ),
+        (
+            "another class than the weights are of",
+            |dir| {
+                config(dir, |c| {
+                    c["architectures"] = json!(["LlamaForSequenceClassification"])
+                })
+            },
+            &["score.weight"],
         ),
         (
             "no tokenizer",

@@ -141,6 +141,45 @@ fn golden_scores_differ_clearly() {
     }
 }
 
+/// Goldens, and what takes one of their features away. The weights stay the same, since they depend on the
+/// seed and on their names and shapes alone.
+const FEATURES: [(&str, &str); 4] = [
+    ("qwen3-h32-l4-yarn-window-bias", "sliding_window=null"),
+    ("qwen3-h32-l4-yarn-window-bias", "rope_scaling=null"),
+    ("llama-h32-g3-l3-rope-bias", "rope_scaling=null"),
+    (
+        "llama-h64-g1-l2-linear-tied",
+        r#"rope_parameters={"rope_theta":10000.0}"#,
+    ),
+];
+
+/// A golden that passed without the feature that it is there for would not test it.
+#[test]
+fn features_change_the_scores() {
+    let goldens = goldens();
+    for (name, without) in FEATURES {
+        let (_, golden) = goldens.iter().find(|(found, _)| found == name).unwrap();
+        let mut synth: Vec<&str> = golden.synth.iter().map(String::as_str).collect();
+        synth.extend(["--config", without]);
+        let scorer = Scorer::open(&support::bundle(&synth, &[]), &ScorerOptions::default());
+        let sequences: Vec<Vec<u32>> = golden
+            .conversations
+            .iter()
+            .map(|case| case.input_ids.clone())
+            .collect();
+        let changed = golden
+            .conversations
+            .iter()
+            .zip(scorer.unwrap().score_ids(&sequences))
+            .map(|(case, score)| (f64::from(score.unwrap().score) - case.score.unwrap()).abs())
+            .fold(0.0, f64::max);
+        assert!(
+            changed > 1000.0 * TOLERANCE,
+            "{name} with {without}: scores change by {changed:.1e} at most"
+        );
+    }
+}
+
 fn flag<'a>(flags: &[&'a str], name: &str) -> &'a str {
     let at = flags.iter().position(|flag| *flag == name).unwrap();
     flags[at + 1]

@@ -49,9 +49,12 @@ fn default_rule(architecture: Architecture, pad_token_id: Option<u32>) -> Poolin
         (Architecture::Qwen2ForRewardModel, Some(pad_token_id)) => {
             Pooling::BeforeFirstPad { pad_token_id }
         }
-        (Architecture::Qwen2ForSequenceClassification, Some(pad_token_id)) => {
-            Pooling::LastNonPad { pad_token_id }
-        }
+        (
+            Architecture::Qwen2ForSequenceClassification
+            | Architecture::Qwen3ForSequenceClassification
+            | Architecture::LlamaForSequenceClassification,
+            Some(pad_token_id),
+        ) => Pooling::LastNonPad { pad_token_id },
     }
 }
 

@@ -247,9 +247,13 @@ pub(super) struct SynthArgs {
     pub(super) max_position_embeddings: Option<usize>,
     #[arg(long, value_name = "X")]
     pub(super) rope_theta: Option<f64>,
-    /// Layers of the reward head: two (Qwen2ForRewardModel) or one (Qwen2ForSequenceClassification)
+    /// The decoder
     #[arg(long, value_enum, default_value_t)]
-    pub(super) head: HeadLayers,
+    pub(super) architecture: Decoder,
+    /// Layers of the reward head: two (Qwen2ForRewardModel) or one (…ForSequenceClassification)
+    /// [default: two for qwen2, else one]
+    #[arg(long, value_enum)]
+    pub(super) head: Option<HeadLayers>,
     /// Give a one-layer head a bias
     #[arg(long)]
     pub(super) head_bias: bool,
@@ -270,6 +274,25 @@ pub(super) struct SynthArgs {
     /// Spelling of config.json
     #[arg(long, value_enum, default_value_t)]
     pub(super) config_style: ConfigSpelling,
+    /// A further field of config.json, such as attention_bias=true; may be repeated. The weights follow it
+    #[arg(long, value_name = "FIELD=JSON", value_parser = config_field)]
+    pub(super) config: Vec<(String, serde_json::Value)>,
+}
+
+fn config_field(text: &str) -> Result<(String, serde_json::Value), String> {
+    let (field, value) = text
+        .split_once('=')
+        .ok_or("must be the name of a field, `=`, and its value as JSON")?;
+    let value = serde_json::from_str(value).map_err(|e| format!("the value is not JSON: {e}"))?;
+    Ok((field.to_owned(), value))
+}
+
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+pub(super) enum Decoder {
+    #[default]
+    Qwen2,
+    Qwen3,
+    Llama,
 }
 
 #[derive(Clone, Copy, Debug, Default, ValueEnum)]
@@ -284,10 +307,9 @@ pub(super) enum Shape {
     SeventyTwo,
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(super) enum HeadLayers {
     One,
-    #[default]
     Two,
 }
 

@@ -1,11 +1,12 @@
 //! `worldpm-ort synth`.
 
 use anyhow::Result;
+use worldpm_ort_export::checkpoint::Backbone;
 use worldpm_ort_export::synth::{ConfigStyle, Head, ModelShape, Preset, SynthOptions, synth};
 
 use super::{
     Status,
-    args::{ConfigSpelling, HeadLayers, Shape, SynthArgs},
+    args::{ConfigSpelling, Decoder, HeadLayers, Shape, SynthArgs},
 };
 
 pub(super) fn run(args: &SynthArgs) -> Result<Status> {
@@ -24,15 +25,21 @@ pub(super) fn run(args: &SynthArgs) -> Result<Status> {
 fn options(args: &SynthArgs) -> SynthOptions {
     let mut options = preset(args.shape).options();
     reshape(&mut options.shape, args);
-    options.head = match args.head {
-        HeadLayers::One => Head::OneLayer {
+    options.backbone = match args.architecture {
+        Decoder::Qwen2 => Backbone::Qwen2,
+        Decoder::Qwen3 => Backbone::Qwen3,
+        Decoder::Llama => Backbone::Llama,
+    };
+    options.head = match (args.head, args.architecture) {
+        (Some(HeadLayers::Two), _) | (None, Decoder::Qwen2) => Head::TwoLayer,
+        (Some(HeadLayers::One), _) | (None, _) => Head::OneLayer {
             bias: args.head_bias,
         },
-        HeadLayers::Two => Head::TwoLayer,
     };
     if let Some(labels) = &args.labels {
         options.labels.clone_from(labels);
     }
+    options.config = args.config.iter().cloned().collect();
     options.pad_token_id = args.pad_token_id;
     options.tie_word_embeddings = args.tie_word_embeddings;
     options.single_file = args.single_file;

@@ -3,30 +3,38 @@
 //! An architecture is one file with its weight names and layer composition, and one arm in each `match`
 //! here. See `docs/adding-an-architecture.md`.
 
+mod llama;
 mod qwen2;
+mod qwen3;
 
 #[cfg(test)]
 mod tests;
 
-pub(crate) use qwen2::EMBED_TOKENS;
-
-use std::ops::Range;
+use std::{collections::BTreeSet, ops::Range};
 
 use crate::{
     block::{
+        decoder::{LAYERS, LayerContext},
+        masks::Masks,
+        norm::rms_norm,
         packed::{PackedTokens, StageEnds, TOKENS, names},
         padded::PaddedTokens,
         reward_head::Head,
-        rope::{RotaryTables, inverse_frequencies},
+        rope::RotaryTables,
+        rope_frequencies::Frequencies,
         weights::Weights,
     },
-    checkpoint::{Architecture, Checkpoint, ModelConfig},
+    checkpoint::{Architecture, Backbone, Checkpoint, ModelConfig},
     error::{Error, Result},
     graph::{Dim, Graph, GraphBuilder, Value},
     labels,
     op::onnx,
     options::{Interface, Target},
 };
+
+// Every decoder here calls them so.
+pub(crate) const EMBED_TOKENS: &str = "model.embed_tokens.weight";
+const NORM: &str = "model.norm";
 
 /// What one stage of the model computes.
 #[derive(Clone, Debug)]
@@ -81,7 +89,9 @@ impl StageInputs {
 pub(crate) fn head(architecture: Architecture) -> Head {
     match architecture {
         Architecture::Qwen2ForRewardModel => Head::TwoLayer,
-        Architecture::Qwen2ForSequenceClassification => Head::OneLayer,
+        Architecture::Qwen2ForSequenceClassification
+        | Architecture::Qwen3ForSequenceClassification
+        | Architecture::LlamaForSequenceClassification => Head::OneLayer,
     }
 }
 
@@ -89,7 +99,9 @@ pub(crate) fn head(architecture: Architecture) -> Head {
 pub(crate) fn system_marker(architecture: Architecture) -> bool {
     match architecture {
         Architecture::Qwen2ForRewardModel => true,
-        Architecture::Qwen2ForSequenceClassification => false,
+        Architecture::Qwen2ForSequenceClassification
+        | Architecture::Qwen3ForSequenceClassification
+        | Architecture::LlamaForSequenceClassification => false,
     }
 }
 
@@ -97,17 +109,15 @@ pub(crate) fn system_marker(architecture: Architecture) -> bool {
 pub(crate) fn fixed_labels(architecture: Architecture) -> Option<u64> {
     match architecture {
         Architecture::Qwen2ForRewardModel => Some(1),
-        Architecture::Qwen2ForSequenceClassification => None,
+        Architecture::Qwen2ForSequenceClassification
+        | Architecture::Qwen3ForSequenceClassification
+        | Architecture::LlamaForSequenceClassification => None,
     }
 }
 
-/// The tensors of each part of the model, for dividing it into stages and for telling extra tensors.
-pub(crate) fn layer_prefix(architecture: Architecture, layer: usize) -> String {
-    match architecture {
-        Architecture::Qwen2ForRewardModel | Architecture::Qwen2ForSequenceClassification => {
-            qwen2::layer_prefix(layer)
-        }
-    }
+/// What the names of a layer's tensors begin with, for dividing the model into stages.
+pub(crate) fn layer_prefix(layer: usize) -> String {
+    format!("{LAYERS}.{layer}.")
 }
 
 /// Whether a tensor that the graph does not use may stand in a checkpoint all the same: a language-model
@@ -157,27 +167,34 @@ pub(crate) fn build_stage(
             });
         }
     };
-    let frequencies = inverse_frequencies(config.rope_theta, config.head_dim as u64);
+    let masks = Masks::new(b, &rows.row_tokens, masks_needed(config, spec))?;
+    let frequencies = Frequencies::new(&config.rope, config.head_dim);
     let rotary = RotaryTables::new(b, position_ids, &frequencies, compute)?;
 
     for layer in spec.layers.clone() {
         let scored = score_tokens
             .as_ref()
             .filter(|_| layer + 1 == config.num_hidden_layers);
-        let context = qwen2::LayerContext {
+        let context = LayerContext {
+            layer,
             config,
             rotary: &rotary,
             rows,
+            masks: &masks,
             scored,
         };
+        let build = match config.architecture.backbone() {
+            Backbone::Qwen2 => qwen2::layer,
+            Backbone::Qwen3 => qwen3::layer,
+            Backbone::Llama => llama::layer,
+        };
         hidden_states = b.scope(format!("layers.{layer}"), |b| {
-            qwen2::layer(b, weights, layer, &hidden_states, &context)
+            build(b, weights, &hidden_states, &context)
         })?;
     }
 
     if ends.last {
-        let scale = weights.get(b, qwen2::NORM, &[hidden])?;
-        let normed = onnx::rms_normalization(b, "norm", &hidden_states, &scale, epsilon(config))?;
+        let normed = rms_norm(b, weights, NORM, &hidden_states, config.epsilon())?;
         let scores = head(config.architecture).apply(b, weights, &normed, labels)?;
         let scores = inputs.finish(b, scores)?;
         b.output(&scores, names::SCORES)?;
@@ -187,7 +204,14 @@ pub(crate) fn build_stage(
     std::mem::take(b).finish()
 }
 
-#[allow(clippy::cast_possible_truncation)]
-fn epsilon(config: &ModelConfig) -> f32 {
-    config.rms_norm_eps as f32
+/// The masks that the standard operator needs, and only that one does.
+fn masks_needed(config: &ModelConfig, spec: &StageSpec) -> BTreeSet<Option<u64>> {
+    match spec.target {
+        Target::Ort => BTreeSet::new(),
+        Target::Onnx => config.windows[spec.layers.clone()]
+            .iter()
+            .flatten()
+            .map(|&window| Some(window as u64))
+            .collect(),
+    }
 }

@@ -1,38 +1,66 @@
 //! Self-attention over packed tokens.
 
-use super::{linear::linear, packed::PackedRows, rope::RotaryTables, weights::Weights};
+use super::{
+    decoder::LayerContext, linear::linear, norm::rms_norm, packed::TOKENS, weights::Weights,
+};
 use crate::{
     error::Result,
     graph::{Dim, GraphBuilder, Value},
-    op::{Heads, contrib::group_query_attention, onnx},
+    op::{Heads, Projections, Scores, contrib::group_query_attention, onnx},
 };
 
 /// Where an attention layer's weights are and what its projections have.
-#[derive(Debug)]
-pub(crate) struct AttentionLayer<'a> {
+#[derive(Clone, Debug)]
+pub(crate) struct AttentionLayer {
     /// Prefix of the weight names, for example `model.layers.0.self_attn`.
-    pub(crate) prefix: &'a str,
+    pub(crate) prefix: String,
     pub(crate) heads: Heads,
     /// Whether `q_proj`, `k_proj` and `v_proj` have a bias.
     pub(crate) qkv_bias: bool,
+    /// Whether `o_proj` has a bias.
+    pub(crate) output_bias: bool,
+    /// The epsilon of `q_norm` and `k_norm` over each head, where the layer has them.
+    pub(crate) head_norm: Option<f32>,
+    pub(crate) scores: Scores,
 }
 
-impl AttentionLayer<'_> {
+impl AttentionLayer {
+    /// The attention of a decoder layer, as the configuration has it.
+    pub(crate) fn new(context: &LayerContext<'_>) -> Self {
+        let config = context.config;
+        let window = config.windows.get(context.layer).copied().flatten();
+        Self {
+            prefix: context.module("self_attn"),
+            heads: Heads {
+                query: config.num_attention_heads as u64,
+                key_value: config.num_key_value_heads as u64,
+                size: config.head_dim as u64,
+            },
+            qkv_bias: config.qkv_bias,
+            output_bias: config.output_bias,
+            head_norm: None,
+            scores: Scores {
+                scale: None,
+                window: window.map(|window| window as u64),
+            },
+        }
+    }
+
     /// Attention of normalised hidden states `x` `[T, hidden]`, projected back to `[n, hidden]`.
     ///
-    /// `tokens` picks the cells of the flattened rows that are kept: all tokens' or, in the last layer,
+    /// `cells` picks the cells of the flattened rows that are kept: all tokens' or, in the last layer,
     /// the scored ones'. Everything after attention is computed for those alone.
     pub(crate) fn apply(
         &self,
         b: &mut GraphBuilder,
         weights: &mut Weights<'_>,
         x: &Value,
-        rotary: &RotaryTables,
-        rows: &PackedRows,
+        context: &LayerContext<'_>,
         cells: &Value,
     ) -> Result<Value> {
         let heads = self.heads;
         let hidden = x.width().unwrap_or(0);
+        let LayerContext { rotary, rows, .. } = context;
         b.scope("self_attn", |b| {
             let project =
                 |b: &mut GraphBuilder, weights: &mut Weights<'_>, name: &str, width: u64| {
@@ -41,25 +69,60 @@ impl AttentionLayer<'_> {
             let query = project(b, weights, "q_proj", heads.query_width())?;
             let key = project(b, weights, "k_proj", heads.key_value_width())?;
             let value = project(b, weights, "v_proj", heads.key_value_width())?;
+            let query = self.normalise(b, weights, "q_norm", query, heads.query)?;
+            let key = self.normalise(b, weights, "k_norm", key, heads.key_value)?;
             let query = rotary.rotate(b, "q_rope", &query, heads.query)?;
             let key = rotary.rotate(b, "k_rope", &key, heads.key_value)?;
 
             let query = onnx::gather(b, "q_rows", &query, &rows.row_tokens)?;
             let key = onnx::gather(b, "k_rows", &key, &rows.row_tokens)?;
             let value = onnx::gather(b, "v_rows", &value, &rows.row_tokens)?;
-            let context = match &rows.lengths {
-                Some(lengths) => {
-                    group_query_attention(b, "attention", &query, &key, &value, lengths, heads)?
-                }
-                None => onnx::attention(b, "attention", &query, &key, &value, heads)?,
+            let projections = Projections {
+                query: &query,
+                key: &key,
+                value: &value,
+                heads,
             };
-            debug_assert_eq!(context.shape()[..2], *rows.row_tokens.shape());
+            let attended = match &rows.lengths {
+                Some(lengths) => {
+                    group_query_attention(b, "attention", projections, lengths, self.scores)?
+                }
+                None => {
+                    let mask = context.masks.get(self.scores.window);
+                    onnx::attention(b, "attention", projections, mask, self.scores.scale)?
+                }
+            };
+            debug_assert_eq!(attended.shape()[..2], *rows.row_tokens.shape());
 
             let width = heads.query_width();
             let flat = vec![Dim::Named("B*S"), Dim::Fixed(width)];
-            let context = onnx::reshape(b, "flat", &context, &[-1, width.cast_signed()], flat)?;
-            let context = onnx::gather(b, "tokens", &context, cells)?;
-            linear(b, weights, &self.module("o_proj"), &context, hidden, false)
+            let attended = onnx::reshape(b, "flat", &attended, &[-1, width.cast_signed()], flat)?;
+            let attended = onnx::gather(b, "tokens", &attended, cells)?;
+            let module = self.module("o_proj");
+            linear(b, weights, &module, &attended, hidden, self.output_bias)
+        })
+    }
+
+    /// Normalises each head of `x` `[T, heads * size]`, where the layer does that.
+    fn normalise(
+        &self,
+        b: &mut GraphBuilder,
+        weights: &mut Weights<'_>,
+        name: &str,
+        x: Value,
+        heads: u64,
+    ) -> Result<Value> {
+        let Some(epsilon) = self.head_norm else {
+            return Ok(x);
+        };
+        let (size, width) = (self.heads.size, heads * self.heads.size);
+        b.scope(name, |b| {
+            let split = vec![TOKENS, Dim::Fixed(heads), Dim::Fixed(size)];
+            let target = [-1, heads.cast_signed(), size.cast_signed()];
+            let x = onnx::reshape(b, "heads", &x, &target, split)?;
+            let x = rms_norm(b, weights, &self.module(name), &x, epsilon)?;
+            let flat = vec![TOKENS, Dim::Fixed(width)];
+            onnx::reshape(b, "flat", &x, &[-1, width.cast_signed()], flat)
         })
     }
 

@@ -1,31 +1,52 @@
 //! The gated feed-forward layer.
 
-use super::{linear::linear, weights::Weights};
+use super::{decoder::LayerContext, linear::linear, weights::Weights};
 use crate::{
     error::Result,
     graph::{GraphBuilder, Value},
     op::onnx,
 };
 
-/// `down(silu(gate(x)) * up(x))` (SwiGLU) of `x` `[n, hidden]`; `prefix` is, for example,
-/// `model.layers.0.mlp`.
-pub(crate) fn swiglu(
-    b: &mut GraphBuilder,
-    weights: &mut Weights<'_>,
-    prefix: &str,
-    x: &Value,
-    intermediate_size: u64,
-) -> Result<Value> {
-    let hidden = x.width().unwrap_or(0);
-    b.scope("mlp", |b| {
-        let gate = format!("{prefix}.gate_proj");
-        let gate = linear(b, weights, &gate, x, intermediate_size, false)?;
-        let up = format!("{prefix}.up_proj");
-        let up = linear(b, weights, &up, x, intermediate_size, false)?;
-        let sigmoid = onnx::sigmoid(b, "sigmoid", &gate)?;
-        let silu = onnx::mul(b, "silu", &gate, &sigmoid)?;
-        let product = onnx::mul(b, "product", &silu, &up)?;
-        let down = format!("{prefix}.down_proj");
-        linear(b, weights, &down, &product, hidden, false)
-    })
+/// Where a feed-forward layer's weights are and what it computes.
+#[derive(Clone, Debug)]
+pub(crate) struct Mlp {
+    /// Prefix of the weight names, for example `model.layers.0.mlp`.
+    pub(crate) prefix: String,
+    pub(crate) intermediate_size: u64,
+    /// Whether its three projections have a bias.
+    pub(crate) bias: bool,
+}
+
+impl Mlp {
+    /// The feed-forward part of a decoder layer, as the configuration has it.
+    pub(crate) fn new(context: &LayerContext<'_>) -> Self {
+        Self {
+            prefix: context.module("mlp"),
+            intermediate_size: context.config.intermediate_size as u64,
+            bias: context.config.mlp_bias,
+        }
+    }
+
+    /// `down(silu(gate(x)) * up(x))` (SwiGLU) of `x` `[n, hidden]`.
+    pub(crate) fn apply(
+        &self,
+        b: &mut GraphBuilder,
+        weights: &mut Weights<'_>,
+        x: &Value,
+    ) -> Result<Value> {
+        let hidden = x.width().unwrap_or(0);
+        let project =
+            |b: &mut GraphBuilder, weights: &mut Weights<'_>, name: &str, x: &Value, width: u64| {
+                let module = format!("{}.{name}", self.prefix);
+                linear(b, weights, &module, x, width, self.bias)
+            };
+        b.scope("mlp", |b| {
+            let gate = project(b, weights, "gate_proj", x, self.intermediate_size)?;
+            let up = project(b, weights, "up_proj", x, self.intermediate_size)?;
+            let sigmoid = onnx::sigmoid(b, "sigmoid", &gate)?;
+            let gate = onnx::mul(b, "silu", &gate, &sigmoid)?;
+            let product = onnx::mul(b, "product", &gate, &up)?;
+            project(b, weights, "down_proj", &product, hidden)
+        })
+    }
 }

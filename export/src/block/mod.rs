@@ -4,10 +4,14 @@
 //! there.
 
 pub(crate) mod attention;
+pub(crate) mod decoder;
 pub(crate) mod linear;
+pub(crate) mod masks;
 pub(crate) mod mlp;
+pub(crate) mod norm;
 pub(crate) mod packed;
 pub(crate) mod padded;
 pub(crate) mod reward_head;
 pub(crate) mod rope;
+pub(crate) mod rope_frequencies;
 pub(crate) mod weights;

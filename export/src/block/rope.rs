@@ -1,10 +1,10 @@
 //! Rotary position embedding: the tables of cosines and sines, and their use.
 
-use super::packed::TOKENS;
+use super::{packed::TOKENS, rope_frequencies::Frequencies};
 use crate::{
     error::Result,
     graph::{Dim, GraphBuilder, Value},
-    op::onnx::{cast, cos, outer, reshape, rotary_embedding, sin},
+    op::onnx::{cast, cos, outer, reshape, rotary_embedding, scale, sin},
     proto::ElementType,
 };
 
@@ -22,12 +22,12 @@ impl RotaryTables {
     pub(crate) fn new(
         b: &mut GraphBuilder,
         position_ids: &Value,
-        inverse_frequencies: &[f32],
+        frequencies: &Frequencies,
         element: ElementType,
     ) -> Result<Self> {
         b.scope("rotary", |b| {
-            let half = inverse_frequencies.len() as u64;
-            let inv_freq = b.constant_f32("inv_freq", &[1, half], inverse_frequencies)?;
+            let half = frequencies.inverse.len() as u64;
+            let inv_freq = b.constant_f32("inv_freq", &[1, half], &frequencies.inverse)?;
             let positions = cast(b, "positions", position_ids, ElementType::Float)?;
             let column = reshape(
                 b,
@@ -38,6 +38,10 @@ impl RotaryTables {
             )?;
             let angles = outer(b, "angles", &column, &inv_freq)?;
             let table = |b: &mut GraphBuilder, name: &str, value: Value| -> Result<Value> {
+                let value = match frequencies.magnitude {
+                    1.0 => value,
+                    magnitude => scale(b, &format!("{name}/scaled"), &value, magnitude)?,
+                };
                 let value = cast(b, &format!("{name}/cast"), &value, element)?;
                 reshape(
                     b,
@@ -78,38 +82,5 @@ impl RotaryTables {
                 vec![TOKENS, Dim::Fixed(width)],
             )
         })
-    }
-}
-
-/// `theta^(-2i/d)` for `i` in `0..d/2`, rounded where `transformers` rounds
-/// (`ROPE_INIT_FUNCTIONS["default"]`): the exponent, the power and its inverse are 32-bit floats.
-#[must_use]
-#[allow(clippy::cast_possible_truncation, clippy::cast_precision_loss)]
-pub(crate) fn inverse_frequencies(theta: f64, head_size: u64) -> Vec<f32> {
-    (0..head_size / 2)
-        .map(|i| {
-            let exponent = (2 * i) as f32 / head_size as f32;
-            let power = f64::from(theta as f32).powf(f64::from(exponent)) as f32;
-            1.0 / power
-        })
-        .collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::inverse_frequencies;
-
-    #[test]
-    fn frequencies_fall_from_one_by_equal_ratios() {
-        let f = inverse_frequencies(10_000.0, 64);
-        assert_eq!(f.len(), 32);
-        assert_eq!(f[0], 1.0);
-        for pair in f.windows(2) {
-            let ratio = f64::from(pair[1]) / f64::from(pair[0]);
-            assert!(
-                (ratio - 10_000f64.powf(-1.0 / 32.0)).abs() < 1e-6,
-                "{ratio}"
-            );
-        }
     }
 }

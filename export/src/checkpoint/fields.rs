@@ -41,9 +41,12 @@ impl<'a> Fields<'a> {
         self.map.get(name).filter(|value| !value.is_null())
     }
 
+    pub(super) fn missing(&self, name: &str) -> Error {
+        self.error(name, "is missing; the model needs it")
+    }
+
     pub(super) fn required(&self, name: &str) -> Result<&'a Value> {
-        self.get(name)
-            .ok_or_else(|| self.error(name, "is missing; the model needs it"))
+        self.get(name).ok_or_else(|| self.missing(name))
     }
 
     pub(super) fn size(&self, name: &str) -> Result<usize> {

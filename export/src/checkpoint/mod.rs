@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
 
-pub use config::{Architecture, ModelConfig};
+pub use config::{Architecture, Backbone, ModelConfig, Rope, RopeScaling};
 pub use dtype::Dtype;
 pub use index::{INDEX_FILE, SINGLE_FILE, indexed_files};
 

@@ -1,6 +1,6 @@
 //! Operators of ONNX Runtime's own (`com.microsoft`).
 
-use super::{Heads, misfit, onnx::check_attention};
+use super::{Projections, Scores, misfit};
 use crate::{
     error::Result,
     graph::{Attribute, Dim, GraphBuilder, Operator, Value},
@@ -21,18 +21,24 @@ pub struct RowLengths {
 /// The same function as [`super::onnx::attention`]; it skips the padding and needs less memory on the CPU.
 /// The cells of the padding hold no useful values in the output.
 ///
+/// ONNX Runtime before 1.24 takes one token more than the window on the CPU.
+///
 /// # Errors
 /// [`crate::Error::Graph`] when the operands do not fit.
 pub fn group_query_attention(
     b: &mut GraphBuilder,
     name: &str,
-    query: &Value,
-    key: &Value,
-    value: &Value,
+    projections: Projections<'_>,
     lengths: &RowLengths,
-    heads: Heads,
+    scores: Scores,
 ) -> Result<Value> {
-    check_attention(name, query, key, value, heads)?;
+    projections.check(name)?;
+    let Projections {
+        query,
+        key,
+        value,
+        heads,
+    } = projections;
     let RowLengths {
         seqlens_k,
         total_sequence_length,
@@ -54,7 +60,7 @@ pub fn group_query_attention(
         query.shape()[1],
         Dim::Fixed(heads.size),
     ];
-    let attributes = vec![
+    let mut attributes = vec![
         ("do_rotary", Attribute::Int(0)),
         (
             "kv_num_heads",
@@ -62,6 +68,12 @@ pub fn group_query_attention(
         ),
         ("num_heads", Attribute::Int(heads.query.cast_signed())),
     ];
+    if let Some(window) = scores.window {
+        attributes.push(("local_window_size", Attribute::Int(window.cast_signed())));
+    }
+    if let Some(scale) = scores.scale {
+        attributes.push(("scale", Attribute::Float(scale)));
+    }
     // The two caches must be declared as outputs even though nothing reads them.
     let outputs = vec![
         ("", query.element(), query.shape().to_vec()),

@@ -68,6 +68,8 @@ binaries! {
     min "Min";
     /// The larger of `x` and `y`.
     max "Max";
+    /// Whether both of the truth values `x` and `y` hold.
+    both "And";
 }
 
 /// Whether `x` and `y` are equal.
@@ -76,6 +78,14 @@ binaries! {
 /// [`crate::Error::Graph`] when the operands do not fit.
 pub fn equal(b: &mut GraphBuilder, name: &str, x: &Value, y: &Value) -> Result<Value> {
     binary(b, name, "Equal", x, y, ElementType::Bool)
+}
+
+/// Whether `x` is smaller than `y`.
+///
+/// # Errors
+/// [`crate::Error::Graph`] when the operands do not fit.
+pub fn less(b: &mut GraphBuilder, name: &str, x: &Value, y: &Value) -> Result<Value> {
+    binary(b, name, "Less", x, y, ElementType::Bool)
 }
 
 /// `x` where `condition` holds, else `y`.

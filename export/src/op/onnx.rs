@@ -1,6 +1,6 @@
 //! Standard ONNX operators, operator set 23.
 
-use super::{Heads, misfit, with_last};
+use super::{Projections, misfit};
 use crate::{
     error::Result,
     graph::{Attribute, Dim, GraphBuilder, Operator, Value},
@@ -59,6 +59,21 @@ pub fn add(b: &mut GraphBuilder, name: &str, x: &Value, y: &Value) -> Result<Val
 /// [`crate::Error::Graph`] when the operands do not fit.
 pub fn mul(b: &mut GraphBuilder, name: &str, x: &Value, y: &Value) -> Result<Value> {
     binary(b, name, "Mul", x, y)
+}
+
+/// Every element of `x` times a constant, which is rounded to the type of `x`.
+///
+/// # Errors
+/// [`crate::Error::Graph`] when the name is taken.
+pub fn scale(b: &mut GraphBuilder, name: &str, x: &Value, factor: f32) -> Result<Value> {
+    let factor = b.constant_f32(&format!("{name}/factor"), &[], &[factor])?;
+    let factor = cast(b, &format!("{name}/factor/cast"), &factor, x.element())?;
+    let out = ("", x.element(), x.shape().to_vec());
+    let inputs = [Some(x), Some(&factor)];
+    single(
+        b.node(name, Operator::onnx("Mul"), &inputs, vec![], vec![out])?,
+        name,
+    )
 }
 
 /// The product of a column `[n, 1]` and a row `[1, m]`: `[n, m]`.
@@ -293,30 +308,50 @@ pub fn rotary_embedding(
     )
 }
 
-/// Causal attention over rows: `query` `[batch, sequence, heads * size]`, `key` and `value`
-/// `[batch, sequence, key-value heads * size]`, scaled by `1 / sqrt(size)`, without a mask.
+/// Attention over rows, the products of queries and keys times `scale`, or `1 / sqrt(size)`.
+///
+/// A token sees what `mask` `[1, 1, sequence, sequence]` has true in its row or, without a mask, itself and
+/// what is before it.
 ///
 /// # Errors
 /// [`crate::Error::Graph`] when the operands do not fit.
 pub fn attention(
     b: &mut GraphBuilder,
     name: &str,
-    query: &Value,
-    key: &Value,
-    value: &Value,
-    heads: Heads,
+    projections: Projections<'_>,
+    mask: Option<&Value>,
+    scale: Option<f32>,
 ) -> Result<Value> {
-    check_attention(name, query, key, value, heads)?;
-    let attributes = vec![
-        ("is_causal", Attribute::Int(1)),
+    projections.check(name)?;
+    let Projections {
+        query,
+        key,
+        value,
+        heads,
+    } = projections;
+    let mut attributes = vec![
         (
             "kv_num_heads",
             Attribute::Int(heads.key_value.cast_signed()),
         ),
         ("q_num_heads", Attribute::Int(heads.query.cast_signed())),
     ];
+    let mut inputs = vec![Some(query), Some(key), Some(value)];
+    match mask {
+        Some(mask) => {
+            let length = query.shape()[1];
+            let square = [Dim::Fixed(1), Dim::Fixed(1), length, length];
+            if mask.element() != ElementType::Bool || mask.shape() != square {
+                return misfit(name, &[query, mask], "a bool [1, 1, sequence, sequence]");
+            }
+            inputs.push(Some(mask));
+        }
+        None => attributes.insert(0, ("is_causal", Attribute::Int(1))),
+    }
+    if let Some(scale) = scale {
+        attributes.push(("scale", Attribute::Float(scale)));
+    }
     let out = ("", query.element(), query.shape().to_vec());
-    let inputs = [Some(query), Some(key), Some(value)];
     single(
         b.node(
             name,
@@ -326,33 +361,5 @@ pub fn attention(
             vec![out],
         )?,
         name,
-    )
-}
-
-pub(super) fn check_attention(
-    name: &str,
-    query: &Value,
-    key: &Value,
-    value: &Value,
-    heads: Heads,
-) -> Result<()> {
-    let wide = |x: &Value, width: u64| {
-        x.shape().len() == 3
-            && x.shape() == with_last(query.shape(), Dim::Fixed(width))
-            && x.element() == query.element()
-    };
-    if wide(query, heads.query_width())
-        && wide(key, heads.key_value_width())
-        && wide(value, heads.key_value_width())
-    {
-        return Ok(());
-    }
-    misfit(
-        name,
-        &[query, key, value],
-        &format!(
-            "[batch, sequence, …] of {} query and {} key-value heads of {}",
-            heads.query, heads.key_value, heads.size
-        ),
     )
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 use serde_json::{Map, Value, json};
 
 use super::{ConfigStyle, Head, SynthOptions};
-use crate::checkpoint::{Architecture, CONFIG_FILE, ModelConfig};
+use crate::checkpoint::{Architecture, Backbone, CONFIG_FILE, ModelConfig};
 use crate::error::{Error, Result};
 
 /// The configuration, checked by the same rules as one that is read.
@@ -27,12 +27,21 @@ pub(super) fn config(options: &SynthOptions) -> Result<(Value, ModelConfig)> {
 
 fn json(options: &SynthOptions) -> Value {
     let shape = &options.shape;
-    let architecture = match options.head {
-        Head::TwoLayer => Architecture::Qwen2ForRewardModel,
-        Head::OneLayer { .. } => Architecture::Qwen2ForSequenceClassification,
+    let layers = shape.num_hidden_layers;
+    let head_dim = shape.head_dim.unwrap_or(
+        shape
+            .hidden_size
+            .checked_div(shape.num_attention_heads)
+            .unwrap_or(0),
+    );
+    let mut fields = Map::new();
+    let mut set = |more: Value| {
+        if let Value::Object(more) = more {
+            fields.extend(more);
+        }
     };
-    let mut fields = json!({
-        "architectures": [architecture.as_str()],
+    set(json!({
+        "architectures": [architecture(options).as_str()],
         "attention_dropout": 0.0,
         "bos_token_id": 151643,
         "eos_token_id": 151643,
@@ -41,59 +50,83 @@ fn json(options: &SynthOptions) -> Value {
         "initializer_range": 0.02,
         "intermediate_size": shape.intermediate_size,
         "max_position_embeddings": shape.max_position_embeddings,
-        "max_window_layers": shape.num_hidden_layers,
-        "model_type": "qwen2",
+        "model_type": options.backbone.as_str(),
         "num_attention_heads": shape.num_attention_heads,
-        "num_hidden_layers": shape.num_hidden_layers,
+        "num_hidden_layers": layers,
         "num_key_value_heads": shape.num_key_value_heads,
         "rms_norm_eps": shape.rms_norm_eps,
-        "sliding_window": null,
         "tie_word_embeddings": options.tie_word_embeddings,
         "use_cache": true,
-        "use_sliding_window": false,
         "vocab_size": shape.vocab_size,
-    });
-    let mut set = |name: &str, value: Value| {
-        if let Some(map) = fields.as_object_mut() {
-            map.insert(name.to_owned(), value);
-        }
-    };
+    }));
     let labels = || options.labels.iter().enumerate();
     let id2label = labels().map(|(id, name)| (id.to_string(), json!(name)));
-    set("id2label", id2label.collect::<Map<_, _>>().into());
     let label2id = labels().map(|(id, name)| (name.clone(), json!(id)));
-    set("label2id", label2id.collect::<Map<_, _>>().into());
+    set(json!({
+        "id2label": id2label.collect::<Map<_, _>>(),
+        "label2id": label2id.collect::<Map<_, _>>(),
+    }));
     if options.labels.len() > 1 {
         // What each label has is a score of its own, not a class.
-        set("problem_type", json!("regression"));
+        set(json!({"problem_type": "regression"}));
     }
     if let Some(head_dim) = shape.head_dim {
-        set("head_dim", json!(head_dim));
+        set(json!({"head_dim": head_dim}));
+    }
+    let windows = json!({
+        "max_window_layers": layers,
+        "sliding_window": null,
+        "use_sliding_window": false,
+    });
+    // The list is built before the number of layers is checked.
+    let full_layers = vec!["full_attention"; layers.min(1 << 17)];
+    let with_types = options.config_style == ConfigStyle::Transformers5;
+    match options.backbone {
+        Backbone::Qwen2 => set(windows),
+        Backbone::Qwen3 => {
+            set(windows);
+            set(json!({"attention_bias": false, "head_dim": head_dim}));
+        }
+        Backbone::Llama => set(json!({
+            "attention_bias": false,
+            "mlp_bias": false,
+            "pretraining_tp": 1,
+        })),
+    }
+    if with_types && matches!(options.backbone, Backbone::Qwen2 | Backbone::Qwen3) {
+        set(json!({"layer_types": full_layers}));
     }
     match options.config_style {
         ConfigStyle::Transformers4 => {
-            set("rope_scaling", Value::Null);
-            set("rope_theta", json!(shape.rope_theta));
-            set("torch_dtype", json!("bfloat16"));
-            set("transformers_version", json!("4.51.0"));
+            set(json!({
+                "rope_scaling": null,
+                "rope_theta": shape.rope_theta,
+                "torch_dtype": "bfloat16",
+                "transformers_version": "4.51.0",
+            }));
             if let Some(id) = options.pad_token_id {
-                set("pad_token_id", json!(id));
+                set(json!({"pad_token_id": id}));
             }
         }
-        ConfigStyle::Transformers5 => {
-            set("dtype", json!("bfloat16"));
-            // The list is built before the number of layers is checked.
-            let layers = shape.num_hidden_layers.min(1 << 17);
-            set("layer_types", json!(vec!["full_attention"; layers]));
-            set("pad_token_id", json!(options.pad_token_id));
-            set(
-                "rope_parameters",
-                json!({"rope_theta": shape.rope_theta, "rope_type": "default"}),
-            );
-            set("transformers_version", json!("5.0.0"));
-        }
+        ConfigStyle::Transformers5 => set(json!({
+            "dtype": "bfloat16",
+            "pad_token_id": options.pad_token_id,
+            "rope_parameters": {"rope_theta": shape.rope_theta, "rope_type": "default"},
+            "transformers_version": "5.0.0",
+        })),
     }
-    sorted(fields)
+    set(Value::Object(options.config.clone()));
+    sorted(Value::Object(fields))
+}
+
+/// The model class of a decoder under a head.
+fn architecture(options: &SynthOptions) -> Architecture {
+    match (options.backbone, options.head) {
+        (Backbone::Qwen2, Head::TwoLayer) => Architecture::Qwen2ForRewardModel,
+        (Backbone::Qwen2, Head::OneLayer { .. }) => Architecture::Qwen2ForSequenceClassification,
+        (Backbone::Qwen3, _) => Architecture::Qwen3ForSequenceClassification,
+        (Backbone::Llama, _) => Architecture::LlamaForSequenceClassification,
+    }
 }
 
 /// The keys in order, as `transformers` saves them.

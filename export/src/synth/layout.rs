@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value, json};
 
 use super::{Head, SynthOptions};
-use crate::checkpoint::Dtype;
 use crate::checkpoint::header::{Entry, LENGTH_BYTES};
 use crate::checkpoint::index::SINGLE_FILE;
+use crate::checkpoint::{Backbone, Dtype, ModelConfig};
 use crate::error::{Error, Result};
 
 /// Weights are bf16.
@@ -64,6 +64,38 @@ impl Tensors {
     fn bias(&mut self, name: String, size: usize) {
         self.add(name, &[size], 0.0, 0.3);
     }
+
+    /// The tensors of the decoder layer whose names begin with `prefix`.
+    fn layer(&mut self, config: &ModelConfig, prefix: &str) {
+        let hidden = config.hidden_size;
+        let intermediate = config.intermediate_size;
+        let queries = config.num_attention_heads * config.head_dim;
+        let keys = config.num_key_value_heads * config.head_dim;
+        let module = |name: &str| format!("{prefix}.{name}");
+        let projections = [
+            ("self_attn.q_proj", queries, hidden, 1.4, config.qkv_bias),
+            ("self_attn.k_proj", keys, hidden, 1.4, config.qkv_bias),
+            ("self_attn.v_proj", keys, hidden, 2.0, config.qkv_bias),
+            ("self_attn.o_proj", hidden, queries, 2.0, config.output_bias),
+            ("mlp.gate_proj", intermediate, hidden, 1.0, config.mlp_bias),
+            ("mlp.up_proj", intermediate, hidden, 1.0, config.mlp_bias),
+            ("mlp.down_proj", hidden, intermediate, 1.5, config.mlp_bias),
+        ];
+        for (name, out, input, gain, bias) in projections {
+            self.linear(module(&format!("{name}.weight")), out, input, gain);
+            if bias {
+                self.bias(module(&format!("{name}.bias")), out);
+            }
+        }
+        if config.architecture.backbone() == Backbone::Qwen3 {
+            for name in ["self_attn.q_norm.weight", "self_attn.k_norm.weight"] {
+                // More than 1, or the products of normalised heads would hardly differ.
+                self.add(module(name), &[config.head_dim], 1.6, 0.3);
+            }
+        }
+        self.norm(module("input_layernorm.weight"), hidden);
+        self.norm(module("post_attention_layernorm.weight"), hidden);
+    }
 }
 
 /// Every tensor, in the order in which `transformers` lists them.
@@ -71,52 +103,18 @@ impl Tensors {
 /// The gains are chosen so that no value grows out of hand over many layers,
 /// that what a token says reaches the last one through attention, and that
 /// scores of different conversations lie about 1 apart.
-pub(super) fn tensors(options: &SynthOptions, head_dim: usize) -> Vec<Tensor> {
-    let shape = &options.shape;
+pub(super) fn tensors(config: &ModelConfig, options: &SynthOptions) -> Vec<Tensor> {
+    let hidden = config.hidden_size;
     let labels = options.labels.len();
-    let hidden = shape.hidden_size;
-    let queries = shape.num_attention_heads * head_dim;
-    let keys = shape.num_key_value_heads * head_dim;
     let mut t = Tensors(Vec::new());
     t.add(
         "model.embed_tokens.weight".to_owned(),
-        &[shape.vocab_size, hidden],
+        &[config.vocab_size, hidden],
         0.0,
         1.0,
     );
-    for layer in 0..shape.num_hidden_layers {
-        let name = |part: &str| format!("model.layers.{layer}.{part}");
-        for (part, size) in [("q", queries), ("k", keys), ("v", keys)] {
-            let gain = if part == "v" { 2.0 } else { 1.4 };
-            t.linear(
-                name(&format!("self_attn.{part}_proj.weight")),
-                size,
-                hidden,
-                gain,
-            );
-            t.bias(name(&format!("self_attn.{part}_proj.bias")), size);
-        }
-        t.linear(name("self_attn.o_proj.weight"), hidden, queries, 2.0);
-        t.linear(
-            name("mlp.gate_proj.weight"),
-            shape.intermediate_size,
-            hidden,
-            1.0,
-        );
-        t.linear(
-            name("mlp.up_proj.weight"),
-            shape.intermediate_size,
-            hidden,
-            1.0,
-        );
-        t.linear(
-            name("mlp.down_proj.weight"),
-            hidden,
-            shape.intermediate_size,
-            1.5,
-        );
-        t.norm(name("input_layernorm.weight"), hidden);
-        t.norm(name("post_attention_layernorm.weight"), hidden);
+    for layer in 0..config.num_hidden_layers {
+        t.layer(config, &format!("model.layers.{layer}"));
     }
     t.norm("model.norm.weight".to_owned(), hidden);
     match options.head {

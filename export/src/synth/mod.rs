@@ -12,10 +12,10 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
-use crate::checkpoint::CONFIG_FILE;
 use crate::checkpoint::index::INDEX_FILE;
+use crate::checkpoint::{Backbone, CONFIG_FILE, ModelConfig};
 use crate::error::{Error, Result};
 use crate::output::{StagedDir, output_error, write_file};
 use layout::{ELEMENT_BYTES, Shard};
@@ -25,7 +25,9 @@ use layout::{ELEMENT_BYTES, Shard};
 const TOKENIZER: &[u8] = include_bytes!("../../assets/tokenizer.json");
 const TOKENIZER_CONFIG: &str = include_str!("../../assets/tokenizer_config.json");
 /// Ends the last message with the token that is scored, and keeps an empty system block.
-const CHAT_TEMPLATE: &str = include_str!("../../assets/worldpm.jinja");
+const WORLDPM_TEMPLATE: &str = include_str!("../../assets/worldpm.jinja");
+/// Every message in a block of its own, and nothing else.
+const CHATML_TEMPLATE: &str = include_str!("../../assets/chatml.jinja");
 /// One more than the tokenizer's highest id.
 const TOKENIZER_SIZE: usize = 151_665;
 /// What `transformers` uses unless told otherwise.
@@ -176,7 +178,9 @@ pub enum ConfigStyle {
 pub struct SynthOptions {
     /// The model's dimensions.
     pub shape: ModelShape,
-    /// The reward head; [`Head::TwoLayer`] by default.
+    /// The decoder; [`Backbone::Qwen2`] by default.
+    pub backbone: Backbone,
+    /// The reward head; [`Head::TwoLayer`] by default, which only Qwen2 has.
     pub head: Head,
     /// Names of the scores, `LABEL_0` alone by default; a two-layer head has one.
     pub labels: Vec<String>,
@@ -197,6 +201,9 @@ pub struct SynthOptions {
     pub sparse: bool,
     /// The spelling of `config.json`; [`ConfigStyle::Transformers4`] by default, as in WorldPM.
     pub config_style: ConfigStyle,
+    /// Further fields of `config.json`, which replace others of the same name; none by default. The
+    /// weights follow them.
+    pub config: Map<String, Value>,
 }
 
 impl SynthOptions {
@@ -204,6 +211,7 @@ impl SynthOptions {
     pub fn new(shape: ModelShape) -> Self {
         Self {
             shape,
+            backbone: Backbone::Qwen2,
             head: Head::TwoLayer,
             labels: vec!["LABEL_0".to_owned()],
             pad_token_id: None,
@@ -213,6 +221,7 @@ impl SynthOptions {
             seed: 0,
             sparse: false,
             config_style: ConfigStyle::Transformers4,
+            config: Map::new(),
         }
     }
 }
@@ -234,7 +243,7 @@ pub struct SynthReport {
 }
 
 /// Makes a checkpoint in `out`: `config.json`, bf16 weights with their index,
-/// the Qwen2.5 tokenizer, and a chat template in WorldPM's manner.
+/// the Qwen2.5 tokenizer, and a chat template: WorldPM's for Qwen2, plain ChatML for other decoders.
 ///
 /// The same options make the same bytes on every machine. A weight depends only
 /// on the seed and on its tensor's name, shape and place in it. The work goes to
@@ -259,15 +268,15 @@ pub struct SynthReport {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub fn synth(out: &Path, options: &SynthOptions) -> Result<SynthReport> {
-    check(options)?;
     let (config_json, config) = config::config(options)?;
-    let tensors = layout::tensors(options, config.head_dim);
+    check(options, &config)?;
+    let tensors = layout::tensors(&config, options);
     let shards = layout::shards(tensors, options)?;
 
     let staged = StagedDir::new(out)?;
     let dir = staged.path();
     write_json(&dir.join(CONFIG_FILE), &config_json)?;
-    write_tokenizer(dir)?;
+    write_tokenizer(dir, options.backbone)?;
     if shards.len() > 1 {
         write_json(&dir.join(INDEX_FILE), &layout::index(&shards))?;
     }
@@ -291,14 +300,14 @@ pub fn synth(out: &Path, options: &SynthOptions) -> Result<SynthReport> {
 }
 
 /// What the configuration's own rules do not cover.
-fn check(options: &SynthOptions) -> Result<()> {
+fn check(options: &SynthOptions, config: &ModelConfig) -> Result<()> {
     let fail = |option: &str, problem: String| {
         Err(Error::Option {
             option: option.to_owned(),
             problem,
         })
     };
-    let vocab_size = options.shape.vocab_size;
+    let vocab_size = config.vocab_size;
     if vocab_size < TOKENIZER_SIZE {
         return fail(
             "vocab_size",
@@ -310,6 +319,15 @@ fn check(options: &SynthOptions) -> Result<()> {
         return fail(
             "labels",
             format!("are {labels}; a two-layer head gives one score"),
+        );
+    }
+    if options.head == Head::TwoLayer && options.backbone != Backbone::Qwen2 {
+        return fail(
+            "head",
+            format!(
+                "is of two layers, which no class of {} models has",
+                options.backbone.as_str()
+            ),
         );
     }
     if options.shard_bytes == 0 {
@@ -329,16 +347,20 @@ fn lay_out(dir: &Path, shard: &Shard) -> Result<()> {
     write().map_err(|e| output_error(&path, "write it", &e))
 }
 
-fn write_tokenizer(dir: &Path) -> Result<()> {
+fn write_tokenizer(dir: &Path, backbone: Backbone) -> Result<()> {
+    let template = match backbone {
+        Backbone::Qwen2 => WORLDPM_TEMPLATE,
+        _ => CHATML_TEMPLATE,
+    };
     write_file(&dir.join("tokenizer.json"), TOKENIZER)?;
-    write_file(&dir.join("chat_template.jinja"), CHAT_TEMPLATE)?;
+    write_file(&dir.join("chat_template.jinja"), template)?;
     let mut config: Value =
         serde_json::from_str(TOKENIZER_CONFIG).map_err(|e| Error::Tokenizer {
             path: dir.join("tokenizer_config.json"),
             problem: format!("the built-in file is not valid JSON: {e}"),
         })?;
     if let Value::Object(map) = &mut config {
-        map.insert("chat_template".to_owned(), CHAT_TEMPLATE.into());
+        map.insert("chat_template".to_owned(), template.into());
     }
     write_json(&dir.join("tokenizer_config.json"), &config)
 }

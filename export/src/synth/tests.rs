@@ -260,7 +260,7 @@ fn configuration_in_both_styles() {
         let config = Checkpoint::open(&four.out).unwrap().config().clone();
         assert_eq!(&config, Checkpoint::open(&five.out).unwrap().config());
         assert_eq!(config.pad_token_id, pad_token_id);
-        assert_eq!((config.head_dim, config.rope_theta), (8, 1e4));
+        assert_eq!((config.head_dim, config.rope.theta), (8, 1e4));
         assert!(config.tie_word_embeddings);
         assert_eq!(config.dtype.as_deref(), Some("bfloat16"));
 

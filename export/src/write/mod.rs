@@ -13,13 +13,13 @@ use sha2::{Digest, Sha256};
 use crate::{
     arch::{self, StageSpec},
     block::weights::{Storage, Weights},
-    checkpoint::Checkpoint,
+    checkpoint::{Checkpoint, ModelConfig},
     convert::{FloatType, Progress, StageFile},
     error::{Error, Result},
     graph::{Graph, Value},
     labels,
     manifest::{self, FORMAT, FORMAT_VERSION, Manifest, Model, Source, Stage, TensorInfo},
-    options::{Device, ExportOptions, Precision},
+    options::{Device, ExportOptions, Precision, Target},
     output::{StagedDir, write_file},
     pooling, probes,
     proto::ElementType,
@@ -28,6 +28,9 @@ use crate::{
 
 /// Lowest ONNX Runtime that has every operator in use on the CPU.
 const MIN_ORT_VERSION: &str = "1.23";
+/// Lowest ONNX Runtime whose GroupQueryAttention has windows of the right size on the CPU: earlier ones
+/// take one token more.
+const MIN_ORT_VERSION_FOR_WINDOWS: &str = "1.24";
 
 /// Exports `checkpoint` to the directory `out`.
 ///
@@ -167,7 +170,7 @@ fn fill(
         device: options.device,
         target: options.target,
         interface: options.interface,
-        min_ort_version: MIN_ORT_VERSION.into(),
+        min_ort_version: min_ort_version(config, options.target).into(),
         stages,
         weights,
         text,
@@ -186,6 +189,14 @@ fn fill(
         manifest.to_json()?,
     )?;
     Ok((output, manifest))
+}
+
+fn min_ort_version(config: &ModelConfig, target: Target) -> &'static str {
+    let windows = config.windows.iter().any(Option::is_some);
+    match target {
+        Target::Ort if windows => MIN_ORT_VERSION_FOR_WINDOWS,
+        _ => MIN_ORT_VERSION,
+    }
 }
 
 /// What the weights of a bundle are, decided from the checkpoint and the options.
@@ -278,7 +289,7 @@ fn plan_stages(
             .sum()
     };
     let layers: Vec<u64> = (0..config.num_hidden_layers)
-        .map(|layer| bytes_under(&arch::layer_prefix(config.architecture, layer)))
+        .map(|layer| bytes_under(&arch::layer_prefix(layer)))
         .collect();
     let before = bytes_under(arch::EMBED_TOKENS);
     let after = bytes_under("score.");

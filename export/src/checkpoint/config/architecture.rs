@@ -10,13 +10,45 @@ pub enum Architecture {
     Qwen2ForRewardModel,
     /// Qwen2 with a head of one linear layer.
     Qwen2ForSequenceClassification,
+    /// Qwen3 with a head of one linear layer: Skywork-Reward-V2-Qwen3.
+    Qwen3ForSequenceClassification,
+    /// Llama with a head of one linear layer: Skywork-Reward-Llama-3.1.
+    LlamaForSequenceClassification,
+}
+
+/// The decoder under a model class's head: what its layers compute and how its fields are called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Backbone {
+    /// Qwen2 and Qwen2.5.
+    Qwen2,
+    /// Qwen3 without experts.
+    Qwen3,
+    /// Llama 1 to 3.
+    Llama,
+}
+
+impl Backbone {
+    /// Every known decoder.
+    pub const ALL: [Self; 3] = [Self::Qwen2, Self::Qwen3, Self::Llama];
+
+    /// The name in `model_type`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Qwen2 => "qwen2",
+            Self::Qwen3 => "qwen3",
+            Self::Llama => "llama",
+        }
+    }
 }
 
 impl Architecture {
     /// Every known class.
-    pub const ALL: [Self; 2] = [
+    pub const ALL: [Self; 4] = [
         Self::Qwen2ForRewardModel,
         Self::Qwen2ForSequenceClassification,
+        Self::Qwen3ForSequenceClassification,
+        Self::LlamaForSequenceClassification,
     ];
 
     /// The name in `architectures`.
@@ -24,12 +56,23 @@ impl Architecture {
         match self {
             Self::Qwen2ForRewardModel => "Qwen2ForRewardModel",
             Self::Qwen2ForSequenceClassification => "Qwen2ForSequenceClassification",
+            Self::Qwen3ForSequenceClassification => "Qwen3ForSequenceClassification",
+            Self::LlamaForSequenceClassification => "LlamaForSequenceClassification",
         }
     }
 
     /// The class of this name, if it is known.
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|a| a.as_str() == name)
+    }
+
+    /// The decoder under the head.
+    pub fn backbone(self) -> Backbone {
+        match self {
+            Self::Qwen2ForRewardModel | Self::Qwen2ForSequenceClassification => Backbone::Qwen2,
+            Self::Qwen3ForSequenceClassification => Backbone::Qwen3,
+            Self::LlamaForSequenceClassification => Backbone::Llama,
+        }
     }
 }
 

@@ -1,6 +1,8 @@
 //! The model's dimensions and rules, read from `config.json`.
 
 mod architecture;
+#[cfg(test)]
+mod families;
 mod labels;
 mod rope;
 #[cfg(test)]
@@ -16,7 +18,8 @@ use super::read_text;
 use crate::error::{Error, Result};
 use crate::json::kind;
 
-pub use architecture::Architecture;
+pub use architecture::{Architecture, Backbone};
+pub use rope::{Rope, RopeScaling};
 
 /// More layers are refused: each costs names and graph nodes before a weight is looked at.
 const MAX_LAYERS: usize = 1 << 16;
@@ -46,12 +49,21 @@ pub struct ModelConfig {
     pub head_dim: usize,
     /// Rows of the embedding.
     pub vocab_size: usize,
-    /// Longest sequence, in tokens.
+    /// Longest sequence, in tokens: the field of this name, or what YaRN scaling reaches past it.
     pub max_position_embeddings: usize,
     /// Added to the mean square in every RMSNorm.
     pub rms_norm_eps: f64,
-    /// Base of the rotary embedding's frequencies.
-    pub rope_theta: f64,
+    /// How positions become angles.
+    pub rope: Rope,
+    /// Whether the projections of queries, keys and values have a bias.
+    pub qkv_bias: bool,
+    /// Whether the projection after attention has a bias.
+    pub output_bias: bool,
+    /// Whether the projections of the MLP have a bias.
+    pub mlp_bias: bool,
+    /// How many of the latest tokens each layer sees, the token itself among them; one entry for each
+    /// layer, `None` where it sees all.
+    pub windows: Vec<Option<usize>>,
     /// The pad token, which decides the token that is scored. `None` when
     /// absent, null or -1: no token has the id -1, so `transformers` then takes
     /// the last one too.
@@ -75,8 +87,8 @@ impl ModelConfig {
     /// # Errors
     /// [`Error::Io`] when the file cannot be read; [`Error::Config`] when it is
     /// not JSON, lacks a needed field or holds a value that makes no sense;
-    /// [`Error::Unsupported`] for an unknown architecture, a sliding window in
-    /// use, rope scaling, another activation than SiLU, and quantized weights.
+    /// [`Error::Unsupported`] for an unknown architecture, and for what is known to change scores and
+    /// is not handled: other kinds of rope scaling, other activations, quantized weights.
     pub fn read(path: &Path) -> Result<Self> {
         let text = read_text(path, MAX_CONFIG_BYTES)?;
         let value = serde_json::from_str(&text).map_err(|e| Error::Config {
@@ -103,6 +115,7 @@ impl ModelConfig {
         };
 
         let architecture = architecture(&fields)?;
+        let backbone = architecture.backbone();
         let hidden_size = fields.size("hidden_size")?;
         let num_hidden_layers = fields.size("num_hidden_layers")?;
         if num_hidden_layers > MAX_LAYERS {
@@ -112,19 +125,24 @@ impl ModelConfig {
             ));
         }
         let num_attention_heads = fields.size("num_attention_heads")?;
-        let num_key_value_heads = match map.get("num_key_value_heads") {
-            // Null means "as many as query heads"; an absent field does not, since
-            // the default of `transformers` is then a fixed number.
-            Some(Value::Null) => num_attention_heads,
+        let num_key_value_heads = match (map.get("num_key_value_heads"), backbone) {
+            // Null means "as many as query heads"; an absent field does so for Llama only, since
+            // the default of `transformers` is a fixed number for the others.
+            (Some(Value::Null), _) | (None, Backbone::Llama) => num_attention_heads,
             _ => fields.size("num_key_value_heads")?,
         };
-        let max_position_embeddings = fields.size("max_position_embeddings")?;
+        let stated_positions = fields.size("max_position_embeddings")?;
+        let rope = rope::read(&fields, backbone, stated_positions)?;
+        let max_position_embeddings = rope.scaling.reach().unwrap_or(0).max(stated_positions);
         let vocab_size = fields.size("vocab_size")?;
 
         check_activation(&fields)?;
         check_quantization(&fields)?;
-        windows::check_windows(&fields, num_hidden_layers, max_position_embeddings)?;
         let label_names = labels::label_names(&fields)?;
+        let attention_bias = match backbone {
+            Backbone::Qwen2 => false,
+            _ => fields.flag("attention_bias")?.unwrap_or(false),
+        };
 
         Ok(Self {
             architecture,
@@ -135,6 +153,7 @@ impl ModelConfig {
             num_key_value_heads,
             head_dim: head_dim(
                 &fields,
+                backbone,
                 hidden_size,
                 num_attention_heads,
                 num_key_value_heads,
@@ -142,7 +161,16 @@ impl ModelConfig {
             vocab_size,
             max_position_embeddings,
             rms_norm_eps: fields.positive("rms_norm_eps")?,
-            rope_theta: rope::rope_theta(&fields)?,
+            rope,
+            qkv_bias: attention_bias || backbone == Backbone::Qwen2,
+            output_bias: attention_bias,
+            mlp_bias: backbone == Backbone::Llama && fields.flag("mlp_bias")?.unwrap_or(false),
+            windows: windows::read(
+                &fields,
+                backbone,
+                num_hidden_layers,
+                max_position_embeddings,
+            )?,
             pad_token_id: pad_token_id(&fields, vocab_size)?,
             tie_word_embeddings: fields.flag("tie_word_embeddings")?.unwrap_or(false),
             num_labels: labels::num_labels(&fields, label_names.as_deref())?,
@@ -153,6 +181,14 @@ impl ModelConfig {
             }
             .map(str::to_owned),
         })
+    }
+}
+
+impl ModelConfig {
+    /// [`ModelConfig::rms_norm_eps`] in the type of an operator's attribute.
+    #[allow(clippy::cast_possible_truncation)]
+    pub(crate) fn epsilon(&self) -> f32 {
+        self.rms_norm_eps as f32
     }
 }
 
@@ -172,7 +208,13 @@ fn architecture(fields: &Fields<'_>) -> Result<Architecture> {
     })
 }
 
-fn head_dim(fields: &Fields<'_>, hidden: usize, heads: usize, kv_heads: usize) -> Result<usize> {
+fn head_dim(
+    fields: &Fields<'_>,
+    backbone: Backbone,
+    hidden: usize,
+    heads: usize,
+    kv_heads: usize,
+) -> Result<usize> {
     if !heads.is_multiple_of(kv_heads) {
         return Err(fields.error(
             "num_key_value_heads",
@@ -181,6 +223,8 @@ fn head_dim(fields: &Fields<'_>, hidden: usize, heads: usize, kv_heads: usize) -
     }
     let (field, head_dim) = match fields.get("head_dim") {
         Some(_) => ("head_dim", fields.size("head_dim")?),
+        // The default of `transformers` is then a fixed number.
+        None if backbone == Backbone::Qwen3 => return Err(fields.missing("head_dim")),
         None if hidden.is_multiple_of(heads) => ("hidden_size", hidden / heads),
         None => {
             return Err(fields.error(

@@ -83,7 +83,14 @@ fn both_spellings_read_the_same() {
             vocab_size: 152064,
             max_position_embeddings: 131072,
             rms_norm_eps: 1e-5,
-            rope_theta: 1e6,
+            rope: Rope {
+                theta: 1e6,
+                scaling: RopeScaling::Default,
+            },
+            qkv_bias: true,
+            output_bias: false,
+            mlp_bias: false,
+            windows: vec![None; 80],
             pad_token_id: None,
             tie_word_embeddings: false,
             num_labels: None,
@@ -110,12 +117,12 @@ fn accepted_variants() {
         (json!({"pad_token_id": -1}), |c| c.pad_token_id.is_none()),
         (json!({"hidden_act": "absent"}), |c| c.hidden_size == 8192),
         (json!({"rope_scaling": {"type": "default"}}), |c| {
-            c.rope_theta == 1e6
+            c.rope.theta == 1e6
         }),
-        (json!({"rope_theta": 10000}), |c| c.rope_theta == 10000.0),
+        (json!({"rope_theta": 10000}), |c| c.rope.theta == 10000.0),
         (
             json!({"rope_parameters": {"rope_theta": 1000000, "partial_rotary_factor": 1.0}}),
-            |c| c.rope_theta == 1e6,
+            |c| c.rope.theta == 1e6,
         ),
         (json!({"tie_word_embeddings": true}), |c| {
             c.tie_word_embeddings
@@ -214,6 +221,45 @@ fn senseless_values_name_their_field() {
         ),
         (json!({"rope_parameters": 3}), "rope_parameters"),
         (json!({"rope_scaling": {"type": 3}}), "rope_scaling.type"),
+        (
+            json!({"rope_scaling": {"type": "linear"}}),
+            "rope_scaling.factor",
+        ),
+        (
+            json!({"rope_scaling": {"type": "linear", "factor": "4"}}),
+            "rope_scaling.factor",
+        ),
+        (
+            json!({"rope_scaling": {"type": "yarn", "original_max_position_embeddings": 32768}}),
+            "rope_scaling.factor",
+        ),
+        (
+            json!({"rope_scaling": {"type": "yarn", "factor": 4.0, "truncate": 1}}),
+            "rope_scaling.truncate",
+        ),
+        (
+            json!({"rope_theta": 1.0, "rope_scaling": {"type": "yarn", "factor": 4.0}}),
+            "rope_theta",
+        ),
+        (
+            json!({"rope_scaling": {"rope_type": "llama3", "factor": 8.0}}),
+            "rope_scaling.low_freq_factor",
+        ),
+        (
+            json!({"rope_scaling": {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 4.0,
+                "high_freq_factor": 4.0, "original_max_position_embeddings": 8192}}),
+            "rope_scaling.high_freq_factor",
+        ),
+        (
+            json!({"rope_scaling": {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0,
+                "high_freq_factor": 4.0}}),
+            "rope_scaling.original_max_position_embeddings",
+        ),
+        (
+            json!({"rope_parameters": {"rope_type": "default"},
+                "rope_scaling": {"type": "linear", "factor": 2.0}}),
+            "rope_scaling",
+        ),
         (json!({"pad_token_id": -2}), "pad_token_id"),
         (json!({"pad_token_id": 152064}), "pad_token_id"),
         (json!({"pad_token_id": 1.5}), "pad_token_id"),
@@ -226,6 +272,14 @@ fn senseless_values_name_their_field() {
         ),
         (json!({"layer_types": ["full_attention"]}), "layer_types"),
         (json!({"layer_types": vec![1; 80]}), "layer_types"),
+        (
+            json!({"layer_types": vec!["sliding_attention"; 80]}),
+            "layer_types",
+        ),
+        (
+            json!({"use_sliding_window": true, "max_window_layers": -1}),
+            "max_window_layers",
+        ),
         (json!({"id2label": {}}), "id2label"),
         (json!({"id2label": ["a"]}), "id2label"),
         (json!({"id2label": {"0": "a", "2": "b"}}), "id2label"),
@@ -254,19 +308,12 @@ fn senseless_values_name_their_field() {
 
 #[test]
 fn unsupported_features_are_named() {
-    let mut last_layer_slides = vec!["full_attention"; 79];
-    last_layer_slides.push("sliding_attention");
     let cases = [
         (
             json!({"architectures": ["LlamaForCausalLM"]}),
             "LlamaForCausalLM",
         ),
         (json!({"hidden_act": "gelu"}), "gelu"),
-        (
-            json!({"rope_scaling": {"type": "yarn", "factor": 4.0}}),
-            "yarn",
-        ),
-        (json!({"rope_scaling": {"rope_type": "llama3"}}), "llama3"),
         (
             json!({"rope_parameters": {"rope_type": "dynamic", "rope_theta": 1000000.0}}),
             "dynamic",
@@ -280,20 +327,16 @@ fn unsupported_features_are_named() {
             "partial_rotary_factor",
         ),
         (
-            json!({"use_sliding_window": true, "sliding_window": 4096, "max_window_layers": 70}),
-            "sliding-window attention (window 4096",
+            json!({"partial_rotary_factor": 0.5}),
+            "partial_rotary_factor",
         ),
         (
-            json!({"use_sliding_window": true, "sliding_window": 4096, "max_window_layers": "absent"}),
-            "sliding-window attention (window 4096",
+            json!({"rope_scaling": {"type": "mrope", "mrope_section": [16, 24, 24]}}),
+            "rope_scaling of kind `mrope`",
         ),
         (
-            json!({"use_sliding_window": true, "sliding_window": 4096, "layer_types": last_layer_slides}),
-            "sliding-window attention (window 4096",
-        ),
-        (
-            json!({"layer_types": vec!["sliding_attention"; 80]}),
-            "sliding-window attention (window unknown",
+            json!({"rope_scaling": {"rope_type": "longrope", "short_factor": []}}),
+            "longrope",
         ),
         (
             json!({"layer_types": vec!["linear_attention"; 80]}),

@@ -2,50 +2,66 @@
 
 use serde_json::Value;
 
+use super::architecture::Backbone;
 use crate::checkpoint::fields::Fields;
 use crate::error::Result;
 use crate::json::kind;
 
-/// What `transformers` assumes for Qwen2 when `max_window_layers` is absent.
-const DEFAULT_MAX_WINDOW_LAYERS: usize = 28;
+/// What `transformers` takes for Qwen when `max_window_layers` is absent.
+const QWEN_MAX_WINDOW_LAYERS: u64 = 28;
+/// What `transformers` takes when `sliding_window` is absent, which is not the same as null.
+const DEFAULT_WINDOW: usize = 4096;
 
-/// Refuses a sliding window that some sequence could outgrow.
-pub(super) fn check_windows(
+/// The window of each layer, in tokens, the token itself among them; `None` where a layer sees all
+/// tokens, and where no sequence can outgrow the window.
+pub(super) fn read(
     fields: &Fields<'_>,
+    backbone: Backbone,
     layers: usize,
     max_positions: usize,
-) -> Result<()> {
-    let window = match fields.flag("use_sliding_window")? {
-        Some(true) => fields.optional_size("sliding_window")?,
-        _ => None,
+) -> Result<Vec<Option<usize>>> {
+    let slides = match backbone {
+        Backbone::Qwen2 | Backbone::Qwen3 => qwen(fields, layers)?,
+        Backbone::Llama => vec![None; layers],
     };
-    let slides = match fields.get("layer_types") {
-        Some(types) => has_sliding_layer(fields, types, layers)?,
-        None => {
-            let full_layers = match fields.get("max_window_layers") {
-                Some(value) => value.as_u64().ok_or_else(|| {
-                    fields.error("max_window_layers", "must be a whole number, 0 or more")
-                })?,
-                None => DEFAULT_MAX_WINDOW_LAYERS as u64,
-            };
-            window.is_some() && full_layers < layers as u64
-        }
-    };
-    if slides && window.is_none_or(|window| window < max_positions) {
-        let size = window.map_or("unknown".to_owned(), |window| window.to_string());
-        return Err(fields.unsupported(
-            format!(
-                "sliding-window attention (window {size}, max_position_embeddings {max_positions})"
-            ),
-            "only full attention is; if sequences stay within the window, set \
-             `use_sliding_window` to false and `max_position_embeddings` to the window"
-                .to_owned(),
-        ));
-    }
-    Ok(())
+    Ok(slides
+        .into_iter()
+        .map(|window| window.filter(|&window| window < max_positions))
+        .collect())
 }
 
-fn has_sliding_layer(fields: &Fields<'_>, types: &Value, layers: usize) -> Result<bool> {
+fn qwen(fields: &Fields<'_>, layers: usize) -> Result<Vec<Option<usize>>> {
+    let window = match fields.flag("use_sliding_window")? {
+        Some(true) => window(fields)?,
+        _ => None,
+    };
+    if let Some(types) = fields.get("layer_types") {
+        return by_type(fields, types, layers, window);
+    }
+    let full_layers = match fields.get("max_window_layers") {
+        Some(value) => value.as_u64().ok_or_else(|| {
+            fields.error("max_window_layers", "must be a whole number, 0 or more")
+        })?,
+        None => QWEN_MAX_WINDOW_LAYERS,
+    };
+    Ok((0..layers as u64)
+        .map(|layer| window.filter(|_| layer >= full_layers))
+        .collect())
+}
+
+fn window(fields: &Fields<'_>) -> Result<Option<usize>> {
+    match fields.map.get("sliding_window") {
+        None => Ok(Some(DEFAULT_WINDOW)),
+        Some(_) => fields.optional_size("sliding_window"),
+    }
+}
+
+fn by_type(
+    fields: &Fields<'_>,
+    types: &Value,
+    layers: usize,
+    window: Option<usize>,
+) -> Result<Vec<Option<usize>>> {
     let types = types
         .as_array()
         .ok_or_else(|| fields.error("layer_types", "must be a list of names"))?;
@@ -55,24 +71,21 @@ fn has_sliding_layer(fields: &Fields<'_>, types: &Value, layers: usize) -> Resul
             format!("has {} entries for num_hidden_layers {layers}", types.len()),
         ));
     }
-    let mut slides = false;
-    for (layer, value) in types.iter().enumerate() {
-        match value.as_str() {
-            Some("full_attention") => {}
-            Some("sliding_attention") => slides = true,
-            Some(other) => {
-                return Err(fields.unsupported(
-                    format!("layer_types[{layer}] `{other}`"),
-                    "only `full_attention` is".to_owned(),
-                ));
-            }
-            None => {
-                return Err(fields.error(
-                    "layer_types",
-                    format!("entry {layer} must be a name, not {}", kind(value)),
-                ));
-            }
-        }
-    }
-    Ok(slides)
+    let one = |(layer, value): (usize, &Value)| match value.as_str() {
+        Some("full_attention") => Ok(None),
+        Some("sliding_attention") if window.is_some() => Ok(window),
+        Some("sliding_attention") => Err(fields.error(
+            "layer_types",
+            format!("entry {layer} is `sliding_attention`, but no `sliding_window` is in use"),
+        )),
+        Some(other) => Err(fields.unsupported(
+            format!("layer_types[{layer}] `{other}`"),
+            "`full_attention` and `sliding_attention` are".to_owned(),
+        )),
+        None => Err(fields.error(
+            "layer_types",
+            format!("entry {layer} must be a name, not {}", kind(value)),
+        )),
+    };
+    types.iter().enumerate().map(one).collect()
 }

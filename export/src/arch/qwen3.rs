@@ -1,0 +1,28 @@
+//! The Qwen3 decoder: as Qwen2, with every head of q and k normalised before its rotation, and no biases
+//! unless `attention_bias`.
+
+use crate::{
+    block::{
+        attention::AttentionLayer,
+        decoder::{LayerContext, pre_norm_layer},
+        mlp::Mlp,
+        weights::Weights,
+    },
+    error::Result,
+    graph::{GraphBuilder, Value},
+};
+
+/// One decoder layer, see [`pre_norm_layer`].
+pub(super) fn layer(
+    b: &mut GraphBuilder,
+    weights: &mut Weights<'_>,
+    hidden_states: &Value,
+    context: &LayerContext<'_>,
+) -> Result<Value> {
+    let attention = AttentionLayer {
+        head_norm: Some(context.config.epsilon()),
+        ..AttentionLayer::new(context)
+    };
+    let mlp = Mlp::new(context);
+    pre_norm_layer(b, weights, hidden_states, context, &attention, &mlp)
+}
