@@ -9,7 +9,7 @@ export PYTHON ?= python3
 # How `make demo` builds: release as users do, or dev to share the build with `make test`.
 PROFILE ?= release
 
-.PHONY: help demo test check bench measure onnx-check hub-check goldens library
+.PHONY: help demo test check bench compare measure onnx-check hub-check goldens library
 
 help:
 	@sed -n 's/^## //p' Makefile
@@ -49,6 +49,10 @@ hub-check:
 ## make bench       compare with transformers side by side (installs torch unless BENCH_PYTHON names a Python that has it)
 bench: library
 	@scripts/bench
+
+## make compare     compare the export with optimum-onnx and onnxruntime-genai's builder (installs torch, twice)
+compare: library
+	@scripts/compare
 
 ## make measure     export of the 72B layout, memory, and a million records: wall time and peak memory
 measure: library
