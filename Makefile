@@ -39,6 +39,7 @@ onnx-check: library
 	cargo build --locked
 	.venv-check/bin/python tests/onnx_check.py --binary target/debug/worldpm-ort
 	.venv-check/bin/python tests/padded_check.py --binary target/debug/worldpm-ort
+	.venv-check/bin/python tests/heads_check.py --binary target/debug/worldpm-ort
 
 ## make hub-check   share a cache with Python's huggingface_hub, over a hub on loopback
 hub-check:

@@ -33,6 +33,25 @@ pub enum Error {
     /// The rendered conversation does not end as the model's pooling rule needs.
     #[error("{0}")]
     Ending(String),
+    /// A model that scores steps is given a conversation without one.
+    #[error(
+        "the conversation has no step token {token:?} (id {id}), at which the model is scored; put it behind every step \
+         of the answer, or give the answer as a list: {{\"role\": \"assistant\", \"content\": [\"step 1\", \"step 2\"]}}"
+    )]
+    NoSteps {
+        /// Id of the step token.
+        id: u32,
+        /// Its text.
+        token: String,
+    },
+    /// An option does not fit the model.
+    #[error("option `{option}`: {problem}")]
+    Option {
+        /// The option, by its name in [`ScorerOptions`](crate::ScorerOptions).
+        option: &'static str,
+        /// Why not, and what to do.
+        problem: String,
+    },
     /// A token sequence is longer than the length limit.
     #[error("the sequence has {tokens} tokens and the limit is {limit}")]
     TooLong {
@@ -57,23 +76,25 @@ pub enum Error {
         vocab_size: usize,
     },
     /// One score was asked of a model that gives several.
-    #[error(
-        "the model gives {given} and not one score; take them all, with `Scorer::evaluate` or \
-         `worldpm-ort score`"
-    )]
+    #[error("the model gives {given} and not one score; {remedy}")]
     NotOneScore {
         /// What it gives.
         given: String,
+        /// What to do.
+        remedy: &'static str,
     },
     /// The model gave no number.
     #[error(
-        "the model's score{} is {value}, which is not a finite number; the weights or the precision of \
+        "the model's score{}{} is {value}, which is not a finite number; the weights or the precision of \
          the bundle are at fault (compare with an fp32 bundle)",
-        label.as_ref().map(|label| format!(" for label `{label}`")).unwrap_or_default()
+        label.as_ref().map(|label| format!(" for label `{label}`")).unwrap_or_default(),
+        step.map(|step| format!(" at step {step}")).unwrap_or_default()
     )]
     NotFinite {
         /// The label that it is for, where the model has several.
         label: Option<String>,
+        /// The step that it is for, from 1, where the model scores steps.
+        step: Option<usize>,
         /// What it gave.
         value: f32,
     },

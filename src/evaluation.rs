@@ -1,17 +1,19 @@
-//! What a model says of a conversation: one score, or one for each of its labels.
+//! What a model says of a conversation: one score, one for each of its labels, or one for each step of the
+//! answer.
 
 use std::sync::Arc;
 
-use worldpm_ort_export::Manifest;
+use worldpm_ort_export::{Activation, Pooling};
 
 use crate::error::{Error, Result};
 
-/// The score of a conversation, where the model gives one.
+/// The score of a conversation, where there is one.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Score {
     /// The raw output of the reward head: no sigmoid, no normalisation. Higher is better; only the
-    /// differences between answers to the same prompt mean something.
+    /// differences between answers to the same prompt mean something. For a model that scores steps, what
+    /// the [`Reduction`] makes of their rewards, from 0 to 1.
     pub score: f32,
     /// Tokens of the rendered conversation.
     pub tokens: usize,
@@ -39,6 +41,8 @@ pub enum Output {
     Score(f32),
     /// A score for each of several labels.
     Labels(LabelScores),
+    /// A reward for each step of the answer.
+    Steps(StepRewards),
 }
 
 /// Scores by the names that the model's configuration gives them: raw outputs of the reward head, in the
@@ -49,6 +53,26 @@ pub struct LabelScores {
     values: Vec<f32>,
 }
 
+/// Rewards of the steps of an answer, in their order: for each the probability that it is right.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StepRewards {
+    rewards: Vec<f32>,
+    logits: Vec<f32>,
+    score: Option<f32>,
+}
+
+/// What makes one score of the rewards of steps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Reduction {
+    /// The lowest: an answer is as good as its worst step.
+    Min,
+    /// Their product: the probability that all are right, were they independent.
+    Product,
+    /// The last one.
+    Last,
+}
+
 impl Evaluation {
     /// The one score.
     ///
@@ -56,19 +80,26 @@ impl Evaluation {
     /// [`Error::NotOneScore`] when there are several: which of them counts is the caller's to say.
     pub fn score(&self) -> Result<Score> {
         match &self.output {
-            Output::Score(score) => Ok(Score {
-                score: *score,
-                tokens: self.tokens,
-                truncated: self.truncated,
-            }),
+            Output::Score(score) => Ok(*score),
             Output::Labels(labels) => Err(Error::NotOneScore {
                 given: format!(
                     "a score for each of {} labels ({})",
                     labels.names.len(),
                     labels.names.join(", ")
                 ),
+                remedy: "take them all, with `Scorer::evaluate` or `worldpm-ort score`",
+            }),
+            Output::Steps(steps) => steps.score().ok_or_else(|| Error::NotOneScore {
+                given: "a score for each step".into(),
+                remedy: "take them all, with `Scorer::evaluate` or `worldpm-ort score`, or say with the \
+                         option `reduce` what makes one of them",
             }),
         }
+        .map(|score| Score {
+            score,
+            tokens: self.tokens,
+            truncated: self.truncated,
+        })
     }
 }
 
@@ -96,17 +127,99 @@ impl LabelScores {
     }
 }
 
+impl StepRewards {
+    /// The reward of each step, from 0 to 1; there is at least one.
+    #[must_use]
+    pub fn rewards(&self) -> &[f32] {
+        &self.rewards
+    }
+
+    /// The raw outputs of the reward head that the rewards were made of: those of the first step, one for
+    /// each label of the model, then those of the next.
+    #[must_use]
+    pub fn logits(&self) -> &[f32] {
+        &self.logits
+    }
+
+    /// What the scorer's [`Reduction`] makes of the rewards; `None` when it was given none.
+    #[must_use]
+    pub fn score(&self) -> Option<f32> {
+        self.score
+    }
+}
+
+impl Reduction {
+    /// One score, of at least one reward.
+    fn of(self, rewards: &[f32]) -> Option<f32> {
+        match self {
+            Self::Min => rewards.iter().copied().reduce(f32::min),
+            // In double precision: a factor near 1 would lose digits in each product.
+            #[allow(clippy::cast_possible_truncation)]
+            Self::Product => Some(rewards.iter().map(|&r| f64::from(r)).product::<f64>() as f32),
+            Self::Last => rewards.last().copied(),
+        }
+    }
+}
+
 /// Turns what the graph gives into an [`Output`].
 #[derive(Clone, Debug)]
 pub(crate) struct Reading {
     labels: Arc<[String]>,
+    kind: Kind,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Kind {
+    Whole,
+    Steps {
+        label: usize,
+        reduction: Option<Reduction>,
+    },
 }
 
 impl Reading {
-    pub(crate) fn of(manifest: &Manifest) -> Self {
-        Self {
-            labels: manifest.model.labels.as_slice().into(),
-        }
+    /// How a model with these labels and rules is read.
+    ///
+    /// # Errors
+    /// [`Error::Option`] for a pooling rule or a reduction that the model cannot have.
+    pub(crate) fn new(
+        labels: &[String],
+        activation: Activation,
+        pooling: Pooling,
+        reduction: Option<Reduction>,
+    ) -> Result<Self> {
+        let steps = matches!(pooling, Pooling::EachToken { .. });
+        let option = |option, problem: &str| Error::Option {
+            option,
+            problem: problem.into(),
+        };
+        let kind = match activation {
+            Activation::Softmax { label } if steps => Kind::Steps { label, reduction },
+            Activation::None if !steps && reduction.is_none() => Kind::Whole,
+            Activation::None if !steps => {
+                return Err(option(
+                    "reduce",
+                    "the model scores an answer as a whole, and there are no steps whose scores could be \
+                     made into one; leave the option out",
+                ));
+            }
+            Activation::None => {
+                return Err(option(
+                    "pooling",
+                    "the model scores an answer as a whole and not at each token",
+                ));
+            }
+            Activation::Softmax { .. } => {
+                return Err(option(
+                    "pooling",
+                    "the model is scored at each step token and at no other",
+                ));
+            }
+        };
+        Ok(Self {
+            labels: labels.into(),
+            kind,
+        })
     }
 
     /// Numbers that the graph gives for each scored token.
@@ -114,20 +227,34 @@ impl Reading {
         self.labels.len()
     }
 
-    /// The output of a conversation, from the [`width`](Self::width) numbers of its scored token.
+    /// The output of a conversation, from the [`width`](Self::width) numbers of each of its scored tokens.
     ///
     /// # Errors
-    /// [`Error::NotFinite`], naming the label.
+    /// [`Error::NotFinite`], naming label and step.
     pub(crate) fn output(&self, values: &[f32]) -> Result<Output> {
         if let Some(index) = values.iter().position(|value| !value.is_finite()) {
+            let label = self.labels.get(index % self.width());
             return Err(Error::NotFinite {
-                label: self.labels.get(index).filter(|_| values.len() > 1).cloned(),
+                label: label.filter(|_| self.width() > 1).cloned(),
+                step: match self.kind {
+                    Kind::Whole => None,
+                    Kind::Steps { .. } => Some(index / self.width() + 1),
+                },
                 value: values[index],
             });
         }
-        Ok(match values {
-            [score] => Output::Score(*score),
-            values => Output::Labels(LabelScores {
+        Ok(match (self.kind, values) {
+            (Kind::Steps { label, reduction }, values) => {
+                let each = values.chunks_exact(self.width());
+                let rewards: Vec<f32> = each.map(|logits| probability(logits, label)).collect();
+                Output::Steps(StepRewards {
+                    score: reduction.and_then(|reduction| reduction.of(&rewards)),
+                    rewards,
+                    logits: values.to_vec(),
+                })
+            }
+            (Kind::Whole, [score]) => Output::Score(*score),
+            (Kind::Whole, values) => Output::Labels(LabelScores {
                 names: Arc::clone(&self.labels),
                 values: values.to_vec(),
             }),
@@ -135,15 +262,34 @@ impl Reading {
     }
 }
 
+/// The softmax of finite numbers, at one of them.
+#[allow(clippy::cast_possible_truncation)]
+fn probability(logits: &[f32], label: usize) -> f32 {
+    let chosen = f64::from(logits[label]);
+    let weights = logits
+        .iter()
+        .map(|&logit| (f64::from(logit) - chosen).exp());
+    (1.0 / weights.sum::<f64>()) as f32
+}
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 
-    fn reading(labels: &[&str]) -> Reading {
-        Reading {
-            labels: labels.iter().map(|&label| label.to_owned()).collect(),
-        }
+    const STEP: Pooling = Pooling::EachToken { token_id: 7 };
+    const RIGHT: Activation = Activation::Softmax { label: 1 };
+
+    fn names(labels: &[&str]) -> Vec<String> {
+        labels.iter().map(|&label| label.to_owned()).collect()
+    }
+
+    fn whole(labels: &[&str]) -> Reading {
+        Reading::new(&names(labels), Activation::None, Pooling::Last, None).unwrap()
+    }
+
+    fn steps(reduction: Option<Reduction>) -> Reading {
+        Reading::new(&names(&["bad", "good"]), RIGHT, STEP, reduction).unwrap()
     }
 
     fn evaluation(output: Output) -> Evaluation {
@@ -156,14 +302,14 @@ mod tests {
 
     #[test]
     fn one_label_is_a_score() {
-        let output = reading(&["LABEL_0"]).output(&[1.5]).unwrap();
+        let output = whole(&["LABEL_0"]).output(&[1.5]).unwrap();
         let score = evaluation(output).score().unwrap();
         assert_eq!((score.score, score.tokens, score.truncated), (1.5, 7, true));
     }
 
     #[test]
     fn several_labels_have_names_and_no_single_score() {
-        let output = reading(&["clear", "true"]).output(&[1.5, -2.0]).unwrap();
+        let output = whole(&["clear", "true"]).output(&[1.5, -2.0]).unwrap();
         let Output::Labels(labels) = &output else {
             panic!("{output:?}");
         };
@@ -176,19 +322,76 @@ mod tests {
     }
 
     #[test]
+    fn steps_have_the_probability_of_their_label() {
+        let logits = [0.0, 0.0, -1.0, 1.0, 200.0, -200.0, 3e38, -3e38, -3e38, 3e38];
+        let output = steps(None).output(&logits).unwrap();
+        let Output::Steps(rewards) = &output else {
+            panic!("{output:?}");
+        };
+        let sigmoid_of_two = (1.0 / (1.0 + (-2.0_f64).exp())) as f32;
+        assert_eq!(rewards.rewards()[..2], [0.5, sigmoid_of_two]);
+        // Differences that no float can hold end at the bounds and not in NaN.
+        assert!(rewards.rewards()[2] < 1e-30);
+        assert_eq!(rewards.rewards()[3..], [0.0, 1.0]);
+        assert_eq!(rewards.logits(), logits);
+        let error = evaluation(output).score().unwrap_err().to_string();
+        assert!(error.contains("option `reduce`"), "{error}");
+    }
+
+    #[test]
+    fn steps_are_reduced_on_demand() {
+        let logits = [0.0, 0.0, 0.0, 2.0, 0.0, 1.0];
+        let probability = |x: f64| 1.0 / (1.0 + (-x).exp());
+        let (a, b) = (probability(2.0), probability(1.0));
+        for (reduction, expected) in [
+            (Reduction::Min, 0.5),
+            (Reduction::Product, 0.5 * a * b),
+            (Reduction::Last, b),
+        ] {
+            let output = steps(Some(reduction)).output(&logits).unwrap();
+            let score = evaluation(output).score().unwrap().score;
+            assert!((f64::from(score) - expected).abs() < 1e-7, "{reduction:?}");
+        }
+    }
+
+    #[test]
     fn what_is_not_finite_is_named() {
-        for (labels, values, parts) in [
-            (&["a"][..], &[f32::NAN][..], &["score is NaN"][..]),
+        for (reading, values, part) in [
+            (whole(&["a"]), &[f32::NAN][..], "score is NaN"),
             (
-                &["a", "b", "c"],
+                whole(&["a", "b", "c"]),
                 &[0.0, f32::INFINITY, f32::NAN],
-                &["for label `b` is inf"],
+                "score for label `b` is inf",
+            ),
+            (
+                steps(None),
+                &[0.0, 1.0, 0.0, f32::NEG_INFINITY],
+                "score for label `good` at step 2 is -inf",
             ),
         ] {
-            let error = reading(labels).output(values).unwrap_err().to_string();
-            for part in parts {
-                assert!(error.contains(part), "{error}");
-            }
+            let error = reading.output(values).unwrap_err().to_string();
+            assert!(error.contains(part), "{error}");
+        }
+    }
+
+    #[test]
+    fn options_that_do_not_fit_the_model() {
+        let labels = names(&["a", "b"]);
+        for (activation, pooling, reduction, expected) in [
+            (RIGHT, Pooling::Last, None, "pooling"),
+            (Activation::None, STEP, None, "pooling"),
+            (
+                Activation::None,
+                Pooling::Last,
+                Some(Reduction::Min),
+                "reduce",
+            ),
+        ] {
+            let error = Reading::new(&labels, activation, pooling, reduction).unwrap_err();
+            assert!(
+                matches!(error, Error::Option { option, .. } if option == expected),
+                "{error}"
+            );
         }
     }
 }

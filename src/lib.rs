@@ -38,16 +38,18 @@ mod pooling;
 pub mod records;
 mod scorer;
 mod stream;
+mod submitted;
 pub mod text;
 pub mod verify;
 
 pub use bundle::Bundle;
 pub use error::{Error, Result};
-pub use evaluation::{Evaluation, LabelScores, Output, Score};
+pub use evaluation::{Evaluation, LabelScores, Output, Reduction, Score, StepRewards};
 pub use options::ScorerOptions;
-pub use pooling::scored_position;
-pub use scorer::{Batch, Scorer};
+pub use pooling::scored_positions;
+pub use scorer::Scorer;
 pub use stream::ScoreStream;
+pub use submitted::Batch;
 pub use text::{Conversation, Message, Truncation};
 pub use worldpm_ort_export as export;
 

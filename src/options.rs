@@ -4,7 +4,7 @@ use std::{num::NonZeroUsize, path::PathBuf};
 
 use worldpm_ort_export::Pooling;
 
-use crate::{batch::Budget, ep::Devices, text::Truncation};
+use crate::{batch::Budget, ep::Devices, evaluation::Reduction, text::Truncation};
 
 /// How a [`Scorer`](crate::Scorer) is opened. [`Default`] suits most uses.
 #[derive(Clone, Debug, Default)]
@@ -25,11 +25,15 @@ pub struct ScorerOptions {
     pub ort_library: Option<PathBuf>,
     /// Folder of the weights. Default: where the bundle says.
     pub weights_dir: Option<PathBuf>,
-    /// Which token is scored. Default: the bundle's own rule.
+    /// Which token is scored. Default: the bundle's own rule. A model that scores steps has no other rule, though it
+    /// may have another step token.
     pub pooling: Option<Pooling>,
     /// The time that a chat template may write into the text, see [`TextOptions::now`](crate::text::TextOptions::now).
     /// Default: the machine's clock.
     pub now: Option<i64>,
+    /// What makes one score of the rewards of an answer's steps, for a model that scores steps. Default: nothing, the
+    /// steps stay apart.
+    pub reduce: Option<Reduction>,
 }
 
 impl ScorerOptions {
@@ -93,6 +97,13 @@ impl ScorerOptions {
     #[must_use]
     pub fn with_now(mut self, seconds: i64) -> Self {
         self.now = Some(seconds);
+        self
+    }
+
+    /// Sets what makes one score of the rewards of an answer's steps.
+    #[must_use]
+    pub fn with_reduce(mut self, reduction: Reduction) -> Self {
+        self.reduce = Some(reduction);
         self
     }
 }

@@ -10,15 +10,16 @@ use std::{
 use worldpm_ort_export::{Device, Interface, Manifest, Pooling};
 
 use crate::{
-    batch::{Budget, PlanStats, plan},
+    batch::{Budget, plan},
     bundle::Bundle,
-    engine::{EngineError, OnnxRuntime, Pending, Pipeline, SessionStage, StageSetup},
+    engine::{EngineError, OnnxRuntime, Pipeline, SessionStage, StageSetup},
     ep::Provider,
     error::{Error, Result},
     evaluation::{Evaluation, Reading, Score},
     options::ScorerOptions,
-    pooling::scored_position,
+    pooling::scored_positions,
     stream::ScoreStream,
+    submitted::{Batch, Outcome, PendingPack},
     text::{ChatEncoder, Conversation, Encoded, LengthRule, TextOptions},
 };
 
@@ -69,10 +70,17 @@ impl Scorer {
                 ),
             });
         }
+        let pooling = options.pooling.unwrap_or(manifest.pooling);
+        let reading = Reading::new(
+            &manifest.model.labels,
+            manifest.activation,
+            pooling,
+            options.reduce,
+        )?;
         let text = TextOptions::default()
             .with_system_marker(manifest.text.system_marker)
             .with_now(options.now);
-        let encoder = ChatEncoder::open_with(directory, text)?;
+        let encoder = open_encoder(directory, text, pooling)?;
         let providers = options
             .devices
             .assign(manifest.device, manifest.stages.len())?;
@@ -92,9 +100,10 @@ impl Scorer {
             length: LengthRule {
                 max_tokens: options.max_length.map_or(limit, |wanted| wanted.min(limit)),
                 truncation: options.truncation,
+                scored_token: step_token(pooling),
             },
-            pooling: options.pooling.unwrap_or(manifest.pooling),
-            reading: Reading::of(manifest),
+            pooling,
+            reading,
             bundle,
         })
     }
@@ -199,35 +208,42 @@ impl Scorer {
 
     fn submit_encoded(&self, encoded: Vec<Result<Encoded>>) -> Batch {
         let mut sequences = Vec::with_capacity(encoded.len());
+        let mut positions = Vec::with_capacity(encoded.len());
         let mut places = Vec::with_capacity(encoded.len());
         let mut outcomes = Vec::with_capacity(encoded.len());
         for (place, encoded) in encoded.into_iter().enumerate() {
             let checked = encoded.and_then(|encoded| {
-                let sequence = self.scored_part(&encoded.ids)?;
-                Ok((sequence, encoded.ids.len(), encoded.truncated))
+                let scored = self.scored_positions(&encoded.ids)?;
+                Ok((encoded, scored))
             });
             outcomes.push(match checked {
-                Ok((sequence, tokens, truncated)) => {
-                    sequences.push(sequence);
+                Ok((encoded, scored)) => {
+                    let waiting = Outcome::Waiting {
+                        tokens: encoded.ids.len(),
+                        truncated: encoded.truncated,
+                        scored: scored.len(),
+                    };
+                    sequences.push(up_to_last(encoded.ids, &scored));
+                    positions.push(scored);
                     places.push(place);
-                    Outcome::Waiting { tokens, truncated }
+                    waiting
                 }
                 Err(error) => Outcome::Failed(error),
             });
         }
-        let mut batch = Batch {
-            outcomes,
-            packs: Vec::new(),
-            stats: PlanStats::default(),
-            reading: self.reading.clone(),
-        };
+        let mut batch = Batch::new(outcomes, self.reading.clone());
         match plan(&sequences, &self.budget) {
             Ok(plan) => {
-                batch.stats = plan.stats;
+                batch.set_stats(plan.stats);
                 for pack in &plan.packs {
                     let members: Vec<usize> = pack.members.iter().map(|&m| places[m]).collect();
-                    match pack.inputs(&sequences) {
-                        Ok(inputs) => batch.packs.push((members, self.pipeline.submit(inputs))),
+                    match pack.inputs_scored_at(&sequences, &positions) {
+                        Ok(inputs) => batch.push(PendingPack {
+                            members,
+                            scored_tokens: inputs.score_tokens.len(),
+                            member_scores: inputs.member_scores.clone(),
+                            pending: self.pipeline.submit(inputs),
+                        }),
                         Err(error) => batch.fail(&members, &error.into()),
                     }
                 }
@@ -237,8 +253,8 @@ impl Scorer {
         batch
     }
 
-    /// The tokens up to the scored one: attention is causal, so what follows has no say.
-    fn scored_part(&self, ids: &[u32]) -> Result<Vec<u32>> {
+    /// Which tokens are scored, of a sequence whose tokens the model knows.
+    fn scored_positions(&self, ids: &[u32]) -> Result<Vec<usize>> {
         let manifest = self.bundle.manifest();
         let vocab_size = manifest.model.vocab_size;
         if let Some(position) = ids.iter().position(|&id| id as usize >= vocab_size) {
@@ -248,11 +264,38 @@ impl Scorer {
                 vocab_size,
             });
         }
-        let scored = scored_position(ids, self.pooling, manifest.end_token.as_ref(), |id| {
+        scored_positions(ids, self.pooling, manifest.end_token.as_ref(), |id| {
             self.encoder.token_text(id)
-        })?;
-        Ok(ids[..=scored].to_vec())
+        })
     }
+}
+
+/// The tokens up to the last scored one: attention is causal, so what follows has no say.
+fn up_to_last(mut ids: Vec<u32>, scored: &[usize]) -> Vec<u32> {
+    ids.truncate(scored.last().map_or(0, |last| last + 1));
+    ids
+}
+
+fn step_token(pooling: Pooling) -> Option<u32> {
+    match pooling {
+        Pooling::EachToken { token_id } => Some(token_id),
+        Pooling::Last | Pooling::BeforeFirstPad { .. } | Pooling::LastNonPad { .. } => None,
+    }
+}
+
+/// The bundle's tokenizer and template. It knows the text of the step token only when it is open.
+fn open_encoder(directory: &Path, text: TextOptions, pooling: Pooling) -> Result<ChatEncoder> {
+    let encoder = ChatEncoder::open_with(directory, text)?;
+    let Some(id) = step_token(pooling) else {
+        return Ok(encoder);
+    };
+    let text = encoder.token_text(id).ok_or_else(|| Error::Bundle {
+        path: directory.join("tokenizer.json"),
+        problem: format!(
+            "has no token {id}, at which the model is scored; export the checkpoint again"
+        ),
+    })?;
+    Ok(encoder.with_step_token(text))
 }
 
 fn single(evaluations: Vec<Result<Evaluation>>) -> Vec<Result<Score>> {
@@ -314,84 +357,4 @@ fn load_stages(
             })
             .collect()
     })
-}
-
-/// Conversations whose scores are being computed.
-#[derive(Debug)]
-pub struct Batch {
-    outcomes: Vec<Outcome>,
-    packs: Vec<(Vec<usize>, Pending)>,
-    stats: PlanStats,
-    reading: Reading,
-}
-
-#[derive(Debug)]
-enum Outcome {
-    Waiting { tokens: usize, truncated: bool },
-    Done(Evaluation),
-    Failed(Error),
-}
-
-impl Batch {
-    /// How many tokens there are, how many are computed, and how many attention cells are padding.
-    #[must_use]
-    pub fn stats(&self) -> &PlanStats {
-        &self.stats
-    }
-
-    fn fail(&mut self, members: &[usize], error: &Error) {
-        for &member in members {
-            self.outcomes[member] = Outcome::Failed(error.clone());
-        }
-    }
-
-    /// Waits for all scores, in the order of the conversations.
-    #[must_use = "scores are returned, not stored"]
-    pub fn wait(mut self) -> Vec<Result<Evaluation>> {
-        for (members, pending) in std::mem::take(&mut self.packs) {
-            let width = self.reading.width();
-            let expected = members.len() * width;
-            match pending.wait() {
-                Ok(scores) if scores.len() != expected => {
-                    let found = scores.len();
-                    self.fail(&members, &EngineError::Scores { found, expected }.into());
-                }
-                Ok(scores) => {
-                    for (member, values) in members.into_iter().zip(scores.chunks_exact(width)) {
-                        self.outcomes[member].finish(&self.reading, values);
-                    }
-                }
-                Err(error) => self.fail(&members, &error.into()),
-            }
-        }
-        self.outcomes
-            .into_iter()
-            .map(Outcome::into_result)
-            .collect()
-    }
-}
-
-impl Outcome {
-    fn finish(&mut self, reading: &Reading, values: &[f32]) {
-        if let Self::Waiting { tokens, truncated } = *self {
-            *self = match reading.output(values) {
-                Ok(output) => Self::Done(Evaluation {
-                    output,
-                    tokens,
-                    truncated,
-                }),
-                Err(error) => Self::Failed(error),
-            };
-        }
-    }
-
-    fn into_result(self) -> Result<Evaluation> {
-        match self {
-            Self::Done(evaluation) => Ok(evaluation),
-            Self::Failed(error) => Err(error),
-            Self::Waiting { .. } => Err(Error::Engine(EngineError::Stopped(
-                "no pack held this conversation".into(),
-            ))),
-        }
-    }
 }

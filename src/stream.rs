@@ -6,7 +6,8 @@ use crate::{
     batch::PlanStats,
     error::Result,
     evaluation::Evaluation,
-    scorer::{Batch, Scorer},
+    scorer::Scorer,
+    submitted::Batch,
     text::{Conversation, Message},
 };
 
@@ -96,6 +97,7 @@ impl<T, I: Iterator<Item = (T, Vec<Conversation>)>> Iterator for ScoreStream<'_,
 
 /// Bytes of a conversation's messages, which stand for its tokens before it is tokenised.
 fn text_bytes(conversation: &Conversation) -> usize {
-    let contents = conversation.messages.iter().filter_map(Message::content);
-    contents.map(str::len).sum()
+    let texts = conversation.messages.iter().filter_map(Message::content);
+    let steps = conversation.messages.iter().filter_map(Message::steps);
+    texts.chain(steps.flatten()).map(str::len).sum()
 }

@@ -1,5 +1,5 @@
-//! On the CPU a conversation's score has the same bits alone, in any batch, in any order, under any budget,
-//! and for any number of stages.
+//! On the CPU a conversation's scores have the same bits alone, in any batch, in any order, under any budget,
+//! and for any number of stages: the one score, the scores of several labels, and the rewards of steps.
 
 #![allow(clippy::unwrap_used)]
 
@@ -8,7 +8,7 @@ mod support;
 use std::sync::OnceLock;
 
 use proptest::prelude::*;
-use worldpm_ort::{Scorer, ScorerOptions, batch::Budget};
+use worldpm_ort::{Output, Scorer, ScorerOptions, batch::Budget};
 
 const SHAPE: &[&str] = &[
     "--shape",
@@ -99,6 +99,104 @@ proptest! {
             let expected: Vec<u32> = shuffled.iter().map(|&i| alone[i]).collect();
             prop_assert_eq!(bits(scorer, &reordered), expected, "scorer {}, reordered", index);
         }
+    }
+}
+
+const STEP: u32 = 151_651;
+
+/// The bits of all that a model gives: raw scores by label, or the logits and rewards of each step.
+fn all_bits(scorer: &Scorer, sequences: &[Vec<u32>]) -> Vec<Vec<u32>> {
+    let bits = |values: &[f32]| values.iter().map(|value| value.to_bits()).collect();
+    let evaluations = scorer.evaluate_ids(sequences).into_iter();
+    evaluations
+        .map(|evaluation| match evaluation.unwrap().output {
+            Output::Labels(labels) => bits(labels.values()),
+            Output::Steps(steps) => bits(&[steps.rewards(), steps.logits()].concat()),
+            other => panic!("{other:?}"),
+        })
+        .collect()
+}
+
+/// Scorers of one small model, for several stages, both targets and budgets that cut.
+fn scorers_of(shape: &[&str]) -> Vec<Scorer> {
+    let shape = [
+        &[
+            "--shape",
+            "tiny",
+            "--num-hidden-layers",
+            "2",
+            "--seed",
+            "12",
+        ],
+        shape,
+    ]
+    .concat();
+    let forms: [(&[&str], usize); 3] = [
+        (&["--stages", "1"], 2048),
+        (&["--stages", "2"], 150),
+        (&["--stages", "2", "--target", "onnx"], 700),
+    ];
+    forms
+        .iter()
+        .map(|(form, tokens)| {
+            let budget = Budget::default().with_max_tokens(*tokens);
+            let bundle = support::bundle(&shape, form);
+            Scorer::open(&bundle, &ScorerOptions::default().with_budget(budget)).unwrap()
+        })
+        .collect()
+}
+
+/// Each scorer gives the same bits for sequences together and alone; the targets differ by rounding.
+fn check_company(scorers: &[Scorer], sequences: &[Vec<u32>]) -> Result<(), TestCaseError> {
+    for scorer in scorers {
+        let alone = |one| all_bits(scorer, std::slice::from_ref(one));
+        let alone: Vec<_> = sequences.iter().flat_map(alone).collect();
+        prop_assert_eq!(&all_bits(scorer, sequences), &alone);
+        let reversed: Vec<Vec<u32>> = sequences.iter().rev().cloned().collect();
+        let expected: Vec<_> = alone.into_iter().rev().collect();
+        prop_assert_eq!(all_bits(scorer, &reversed), expected);
+    }
+    // Stages and budgets, which the first two differ in, change nothing.
+    prop_assert_eq!(
+        all_bits(&scorers[0], sequences),
+        all_bits(&scorers[1], sequences)
+    );
+    Ok(())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 12, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Step tokens all over the sequences, in what they share and in what is their own.
+    #[test]
+    fn rewards_of_steps_have_the_same_bits_in_any_company(
+        sequences in sequences(),
+        places in prop::collection::vec(any::<prop::sample::Index>(), 1..40),
+    ) {
+        static SCORERS: OnceLock<Vec<Scorer>> = OnceLock::new();
+        let scorers = SCORERS.get_or_init(|| scorers_of(&["--head", "process"]));
+        let sequences: Vec<Vec<u32>> = sequences
+            .into_iter()
+            .map(|mut ids| {
+                // The same places in all, so that shared beginnings stay shared.
+                for place in &places {
+                    let place = place.index(200);
+                    if let Some(id) = ids.get_mut(place) {
+                        *id = STEP;
+                    }
+                }
+                ids.push(STEP);
+                ids
+            })
+            .collect();
+        check_company(scorers, &sequences)?;
+    }
+
+    #[test]
+    fn labels_have_the_same_bits_in_any_company(sequences in sequences()) {
+        static SCORERS: OnceLock<Vec<Scorer>> = OnceLock::new();
+        let scorers = SCORERS.get_or_init(|| scorers_of(&["--head", "one", "--labels", "a,b,c,d,e"]));
+        check_company(scorers, &sequences)?;
     }
 }
 

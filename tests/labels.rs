@@ -240,7 +240,14 @@ fn labels_of_a_made_up_checkpoint() {
     let out = place.path().join("out");
     let out = out.to_str().unwrap();
     for (flags, part) in [
-        (&["--head", "two", "--labels", "a,b"][..], "two-layer head"),
+        (
+            &["--head", "two", "--labels", "a,b"][..],
+            "this head gives 1",
+        ),
+        (
+            &["--head", "process", "--labels", "a,b,c"],
+            "this head gives 2",
+        ),
         (&["--head", "one", "--labels", "a,a"], "are both `a`"),
         (&["--head", "one", "--labels", "a,"], "must be a name"),
     ] {

@@ -22,8 +22,11 @@ CHECKPOINTS = {
 }
 
 
-def pack(sequences):
-    """The graph inputs for these token sequences: each distinct prefix is one packed token (design: packed tokens)."""
+def pack(sequences, scored=lambda sequence: [len(sequence) - 1]):
+    """The graph inputs for these token sequences: each distinct prefix is one packed token (design: packed tokens).
+
+    `scored` says at which positions a sequence is scored.
+    """
     packed, position, rows = {}, [], []  # packed: (token before, token id) -> packed index
     for sequence in sequences:
         row, before = [], None
@@ -44,7 +47,9 @@ def pack(sequences):
         "position_ids": np.array(position, np.int64),
         "row_tokens": row_tokens,
         "token_cells": token_cells,
-        "score_tokens": np.array([row[-1] for row in rows], np.int64),
+        "score_tokens": np.array(
+            [row[i] for row, sequence in zip(rows, sequences, strict=True) for i in scored(sequence)], np.int64
+        ),
         "seqlens_k": np.array([len(row) - 1 for row in rows], np.int32),
         "total_sequence_length": np.array(longest, np.int32),
     }

@@ -40,7 +40,7 @@ pub use convert::Progress;
 pub use error::{Error, Result};
 pub use manifest::Manifest;
 pub use options::{
-    Device, ExportOptions, Interface, Overflow, Pooling, Precision, Target, UnknownChoice,
-    WeightsMode,
+    Activation, Device, ExportOptions, Interface, Overflow, Pooling, Precision, Target,
+    UnknownChoice, WeightsMode,
 };
 pub use write::{export, export_then, export_with_progress, file_sha256, header_sha256};

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     error::{Error, Result},
     json,
-    options::{Device, Interface, Pooling, Precision, Target, WeightsMode},
+    options::{Activation, Device, Interface, Pooling, Precision, Target, WeightsMode},
     probes::Probe,
 };
 
@@ -52,8 +52,10 @@ pub struct Manifest {
     pub weights: Weights,
     /// Tokenizer and chat template.
     pub text: Text,
-    /// Which token is scored.
+    /// Which tokens are scored.
     pub pooling: Pooling,
+    /// What makes rewards of the numbers that the graph gives for a scored token.
+    pub activation: Activation,
     /// The token that every rendered conversation must end with; `null` for any.
     pub end_token: Option<Token>,
     /// Most tokens that a conversation may have.
@@ -86,7 +88,7 @@ pub struct Model {
     pub num_key_value_heads: usize,
     pub head_dim: usize,
     pub vocab_size: usize,
-    /// The scores that a conversation gets, by name and in the order of the graph's output.
+    /// The numbers that a scored token gets, by name and in the order of the graph's output.
     pub labels: Vec<String>,
 }
 
@@ -223,6 +225,25 @@ pub struct Token {
     pub text: String,
 }
 
+/// Steps have a reward each and everything else is scored raw: no other combination has a meaning.
+fn check_activation(manifest: &Manifest) -> std::result::Result<(), String> {
+    let labels = manifest.model.labels.len();
+    match (manifest.pooling, manifest.activation) {
+        (Pooling::EachToken { .. }, Activation::Softmax { label }) if label < labels => Ok(()),
+        (Pooling::EachToken { .. }, Activation::Softmax { label }) => Err(format!(
+            "takes label {label}, and the model has {labels}; export the checkpoint again"
+        )),
+        (Pooling::EachToken { .. }, Activation::None) => Err(
+            "is missing for a model that is scored at each step; export the checkpoint again"
+                .into(),
+        ),
+        (_, Activation::None) => Ok(()),
+        (_, Activation::Softmax { .. }) => {
+            Err("is for models that are scored at each step; export the checkpoint again".into())
+        }
+    }
+}
+
 impl Manifest {
     /// Reads the manifest of the bundle in `dir`.
     ///
@@ -277,6 +298,7 @@ impl Manifest {
         if manifest.model.labels.is_empty() {
             return Err(fault("model.labels", "is empty".into()));
         }
+        check_activation(&manifest).map_err(|problem| fault("activation", problem))?;
         let mut names = BTreeSet::new();
         for (at, probe) in manifest.probes.iter().enumerate() {
             probe

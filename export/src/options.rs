@@ -96,6 +96,25 @@ pub enum Pooling {
         /// The padding token.
         pad_token_id: u32,
     },
+    /// Every `token_id`, of which there may be any number: a model that judges each step of an answer has
+    /// one behind every step.
+    EachToken {
+        /// The step token.
+        token_id: u32,
+    },
+}
+
+/// What makes rewards of the numbers that the graph gives for a scored token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "function", rename_all = "snake_case")]
+pub enum Activation {
+    /// Nothing: the raw numbers are the scores.
+    None,
+    /// The softmax over the labels: the reward is the probability of one of them.
+    Softmax {
+        /// The label, as an index into the model's labels.
+        label: usize,
+    },
 }
 
 /// Options of [`crate::export`]. [`Default`] exports one stage for the CPU that refers to the checkpoint.
@@ -126,6 +145,9 @@ pub struct ExportOptions {
     /// The token that every rendered conversation has to end with, as text. Default: see
     /// [`crate::pooling`]. An empty string asks for no particular token.
     pub end_token: Option<String>,
+    /// The special token at which each step is scored, as text, for a model that judges steps. Default: see
+    /// [`crate::pooling`].
+    pub step_token: Option<String>,
     /// Whether a conversation without a system message gets an empty one in front. Default: yes for
     /// `Qwen2ForRewardModel`, which was trained so, and no for other architectures.
     pub system_marker: Option<bool>,
@@ -145,6 +167,7 @@ impl Default for ExportOptions {
             checksum: false,
             pooling: None,
             end_token: None,
+            step_token: None,
             system_marker: None,
         }
     }

@@ -1,15 +1,19 @@
-//! Which token is scored, and how a rendered conversation has to end.
+//! Which tokens are scored, what makes rewards of them, and how a rendered conversation has to end.
 //!
 //! The published code of `Qwen2ForRewardModel` scores the last token when its configuration has no
 //! `pad_token_id`, else the token before the first padding token. `*ForSequenceClassification` in
 //! `transformers` scores the rightmost token that is not padding, or the last one when there is no
 //! `pad_token_id`.
 //!
+//! `Qwen2ForProcessRewardModel` gives two numbers for each token. The model card of Qwen2.5-Math-PRM puts
+//! `<extra_0>` behind every step of the answer, and takes the softmax of the two numbers there: the reward
+//! of a step is the probability of the second label, that the step is right.
+//!
 //! For `Qwen2ForRewardModel` the template puts `<|endoftext|>` last: that is the end token unless the
 //! user names another. A conversation that ends otherwise would be scored at a token that the model was
 //! not trained on. Other models have no end token unless the user names one.
 
-use std::path::Path;
+use std::{collections::BTreeMap, fs, path::Path};
 
 use serde::Deserialize;
 
@@ -17,20 +21,37 @@ use crate::{
     checkpoint::{Architecture, Checkpoint},
     error::{Error, Result},
     manifest::Token,
-    options::{ExportOptions, Pooling},
+    options::{Activation, ExportOptions, Interface, Pooling},
 };
 
 const END_OF_TEXT: &str = "<|endoftext|>";
+const STEP: &str = "<extra_0>";
+/// The label of `Qwen2ForProcessRewardModel` whose probability is a step's reward.
+const STEP_IS_RIGHT: usize = 1;
 
-/// The pooling rule and the end token of an export.
-pub(crate) fn resolve(
-    checkpoint: &Checkpoint,
-    options: &ExportOptions,
-) -> Result<(Pooling, Option<Token>)> {
+/// How an export is scored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Scoring {
+    pub(crate) pooling: Pooling,
+    pub(crate) activation: Activation,
+    pub(crate) end_token: Option<Token>,
+    /// The token behind every step, for a model that scores steps.
+    pub(crate) step_token: Option<Token>,
+}
+
+/// The pooling rule, the activation and the end token of an export.
+pub(crate) fn resolve(checkpoint: &Checkpoint, options: &ExportOptions) -> Result<Scoring> {
     let config = checkpoint.config();
-    let pooling = options
-        .pooling
-        .unwrap_or_else(|| default_rule(config.architecture, config.pad_token_id));
+    let step_token = step_token(checkpoint, options)?;
+    let (pooling, activation) = match &step_token {
+        Some(token) => (
+            Pooling::EachToken { token_id: token.id },
+            Activation::Softmax {
+                label: STEP_IS_RIGHT,
+            },
+        ),
+        None => (one_token(checkpoint, options)?, Activation::None),
+    };
     let text = match (&options.end_token, config.architecture) {
         (Some(text), _) if text.is_empty() => None,
         (Some(text), _) => Some(text.as_str()),
@@ -38,9 +59,73 @@ pub(crate) fn resolve(
         (None, _) => None,
     };
     let end_token = text
-        .map(|text| special_token(checkpoint.dir(), text))
+        .map(|text| {
+            let needed = "with which conversations should end; name the right one with --end-token \
+                          (or \"\" for any)";
+            special_token(checkpoint.dir(), text, needed)
+        })
         .transpose()?;
-    Ok((pooling, end_token))
+    Ok(Scoring {
+        pooling,
+        activation,
+        end_token,
+        step_token,
+    })
+}
+
+/// The token behind every step, for a model that scores steps.
+fn step_token(checkpoint: &Checkpoint, options: &ExportOptions) -> Result<Option<Token>> {
+    match checkpoint.config().architecture {
+        Architecture::Qwen2ForProcessRewardModel => {}
+        Architecture::Qwen2ForRewardModel
+        | Architecture::Qwen2ForSequenceClassification
+        | Architecture::Qwen3ForSequenceClassification
+        | Architecture::LlamaForSequenceClassification => return Ok(None),
+    }
+    if options.pooling.is_some() {
+        return Err(Error::Option {
+            option: "pooling".into(),
+            problem: format!(
+                "{} is scored at every step token and has no other rule; leave the option out",
+                checkpoint.config().architecture
+            ),
+        });
+    }
+    if options.interface == Interface::Padded {
+        return Err(Error::Unsupported {
+            what: format!(
+                "the padded interface for {}",
+                checkpoint.config().architecture
+            ),
+            hint:
+                "its graphs score one token of a conversation, and this model is scored at every \
+                   step; take --interface packed"
+                    .into(),
+        });
+    }
+    let text = options.step_token.as_deref().unwrap_or(STEP);
+    let needed = "which should stand behind every step; name the right one with --step-token";
+    special_token(checkpoint.dir(), text, needed).map(Some)
+}
+
+/// The rule for a model that scores one token of a conversation.
+fn one_token(checkpoint: &Checkpoint, options: &ExportOptions) -> Result<Pooling> {
+    let config = checkpoint.config();
+    let not_for = |option: &str| Error::Option {
+        option: option.into(),
+        problem: format!(
+            "{} gives one score for a conversation, and none for its steps; leave the option out",
+            config.architecture
+        ),
+    };
+    if options.step_token.is_some() {
+        return Err(not_for("step_token"));
+    }
+    match options.pooling {
+        Some(Pooling::EachToken { .. }) => Err(not_for("pooling")),
+        Some(rule) => Ok(rule),
+        None => Ok(default_rule(config.architecture, config.pad_token_id)),
+    }
 }
 
 fn default_rule(architecture: Architecture, pad_token_id: Option<u32>) -> Pooling {
@@ -49,12 +134,7 @@ fn default_rule(architecture: Architecture, pad_token_id: Option<u32>) -> Poolin
         (Architecture::Qwen2ForRewardModel, Some(pad_token_id)) => {
             Pooling::BeforeFirstPad { pad_token_id }
         }
-        (
-            Architecture::Qwen2ForSequenceClassification
-            | Architecture::Qwen3ForSequenceClassification
-            | Architecture::LlamaForSequenceClassification,
-            Some(pad_token_id),
-        ) => Pooling::LastNonPad { pad_token_id },
+        (_, Some(pad_token_id)) => Pooling::LastNonPad { pad_token_id },
     }
 }
 
@@ -62,34 +142,54 @@ fn default_rule(architecture: Architecture, pad_token_id: Option<u32>) -> Poolin
 struct AddedTokens {
     #[serde(default)]
     added_tokens: Vec<AddedToken>,
+    /// `tokenizer_config.json` may add tokens to those of `tokenizer.json`; here their ids are the keys.
+    #[serde(default)]
+    added_tokens_decoder: BTreeMap<String, AddedToken>,
 }
 
 #[derive(Deserialize)]
 struct AddedToken {
-    id: u32,
+    id: Option<u32>,
     content: String,
 }
 
-fn special_token(dir: &Path, text: &str) -> Result<Token> {
-    let path = dir.join("tokenizer.json");
-    let bytes = std::fs::read(&path).map_err(|source| Error::io("read", &path, source))?;
-    let tokenizer: AddedTokens =
+impl AddedTokens {
+    fn read(path: &Path) -> Result<Self> {
+        let bytes = fs::read(path).map_err(|source| Error::io("read", path, source))?;
         serde_json::from_slice(&bytes).map_err(|error| Error::Tokenizer {
-            path: path.clone(),
+            path: path.to_owned(),
             problem: format!("is not a tokenizer: {error}"),
-        })?;
-    let token = tokenizer
-        .added_tokens
-        .into_iter()
-        .find(|t| t.content == text);
-    match token {
-        Some(AddedToken { id, content }) => Ok(Token { id, text: content }),
-        None => Err(Error::Tokenizer {
-            path,
-            problem: format!(
-                "has no special token {text}, with which conversations should end; \
-                 name the right one with --end-token (or \"\" for any)"
-            ),
-        }),
+        })
     }
+
+    fn id_of(&self, text: &str) -> Option<u32> {
+        let listed = self.added_tokens.iter().find(|t| t.content == text);
+        let keyed = || {
+            self.added_tokens_decoder
+                .iter()
+                .find(|t| t.1.content == text)
+        };
+        listed
+            .and_then(|token| token.id)
+            .or_else(|| keyed().and_then(|(id, _)| id.parse().ok()))
+    }
+}
+
+/// The special token with this text. `needed` says in an error what it is for, and what to do.
+fn special_token(dir: &Path, text: &str, needed: &str) -> Result<Token> {
+    let path = dir.join("tokenizer.json");
+    let id = AddedTokens::read(&path)?.id_of(text);
+    let more = dir.join("tokenizer_config.json");
+    let id = match id {
+        None if more.exists() => AddedTokens::read(&more)?.id_of(text),
+        id => id,
+    };
+    id.map(|id| Token {
+        id,
+        text: text.to_owned(),
+    })
+    .ok_or_else(|| Error::Tokenizer {
+        path,
+        problem: format!("has no special token {text}, {needed}"),
+    })
 }

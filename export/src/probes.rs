@@ -82,14 +82,16 @@ pub(crate) fn probes(
     max_length: usize,
     pooling: Pooling,
     end_token: Option<&Token>,
+    step_token: Option<&Token>,
 ) -> Vec<Probe> {
     let conversations = CONVERSATIONS.iter().map(|&(name, texts)| Probe {
         name: name.to_owned(),
-        input: ProbeInput::Messages(messages(texts)),
+        input: ProbeInput::Messages(messages(texts, step_token)),
     });
     let last = match (end_token, pooling) {
         (Some(end), _) => Some(end.id),
         (None, Pooling::BeforeFirstPad { pad_token_id }) => Some(pad_token_id),
+        (None, Pooling::EachToken { token_id }) => Some(token_id),
         (None, Pooling::Last | Pooling::LastNonPad { .. }) => None,
     };
     let sequences = LENGTHS
@@ -102,15 +104,23 @@ pub(crate) fn probes(
     conversations.chain(sequences).collect()
 }
 
-fn messages(texts: &[&str]) -> Vec<ProbeMessage> {
+fn messages(texts: &[&str], step_token: Option<&Token>) -> Vec<ProbeMessage> {
     texts
         .iter()
         .zip(["user", "assistant"].into_iter().cycle())
         .map(|(&content, role)| ProbeMessage {
             role: role.to_owned(),
-            content: content.to_owned(),
+            content: match step_token {
+                Some(step) if role == "assistant" => in_steps(content, &step.text),
+                _ => content.to_owned(),
+            },
         })
         .collect()
+}
+
+/// An answer whose clauses are its steps.
+fn in_steps(answer: &str, step: &str) -> String {
+    format!("{}{step}", answer.replace(", ", &format!(",{step} ")))
 }
 
 /// `length` token ids that end with `last`, which stands nowhere else.
@@ -252,14 +262,21 @@ mod tests {
             text: "<end>".into(),
         };
         let before_pad = Pooling::BeforeFirstPad { pad_token_id: 5 };
+        let each = Pooling::EachToken { token_id: 6 };
+        let step = Token {
+            id: 6,
+            text: "<step>".into(),
+        };
         for vocab_size in [8, 17, 300, 152_064] {
             for max_length in [1, 2, 130, 32_768] {
                 for (pooling, end_token, last) in [
                     (Pooling::Last, None, None),
                     (Pooling::Last, Some(&end), Some(3)),
                     (before_pad, None, Some(5)),
+                    (each, None, Some(6)),
                 ] {
-                    let probes = probes(vocab_size, max_length, pooling, end_token);
+                    let step_token = Some(&step).filter(|_| pooling == each);
+                    let probes = probes(vocab_size, max_length, pooling, end_token, step_token);
                     let names: BTreeSet<&str> = probes.iter().map(|p| p.name.as_str()).collect();
                     assert_eq!(names.len(), probes.len());
                     for probe in &probes {
@@ -279,8 +296,32 @@ mod tests {
     }
 
     #[test]
+    fn answers_have_steps_for_a_model_that_scores_them() {
+        let step = Token {
+            id: 6,
+            text: "<step>".into(),
+        };
+        let each = Pooling::EachToken { token_id: 6 };
+        let mut steps = Vec::new();
+        for probe in probes(152_064, 32_768, each, None, Some(&step)) {
+            let ProbeInput::Messages(messages) = probe.input else {
+                continue;
+            };
+            let count = |m: &ProbeMessage| m.content.matches("<step>").count();
+            assert!(
+                messages
+                    .iter()
+                    .all(|m| (m.role == "user") == (count(m) == 0))
+            );
+            assert!(messages.last().unwrap().content.ends_with("<step>"));
+            steps.push(messages.iter().map(count).sum::<usize>());
+        }
+        assert!(steps.iter().any(|&count| count > 2), "{steps:?}");
+    }
+
+    #[test]
     fn sequences_share_their_beginnings_and_differ() {
-        let probes = probes(152_064, 32_768, Pooling::Last, None);
+        let probes = probes(152_064, 32_768, Pooling::Last, None, None);
         let sequences: Vec<&[u32]> = probes.iter().filter_map(ids).collect();
         assert_eq!(sequences.len(), LENGTHS.len());
         assert!(sequences.iter().any(|ids| ids.len() > 256));

@@ -12,6 +12,16 @@ pub enum BatchError {
         /// Position of the sequence in the input.
         index: usize,
     },
+    /// A scored position is not one of its sequence.
+    #[error("sequence {index} has {tokens} tokens and cannot be scored at position {position}")]
+    NoSuchPosition {
+        /// Position of the sequence in the input.
+        index: usize,
+        /// Its tokens.
+        tokens: usize,
+        /// The position that was to be scored.
+        position: usize,
+    },
     /// A pack names a sequence that was not given: it belongs to other sequences.
     #[error(
         "the pack names sequence {index}, but {count} sequences were given: \

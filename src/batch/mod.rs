@@ -27,6 +27,7 @@
 //! assert_eq!(inputs.input_ids, [7, 7, 1, 2, 3]);
 //! assert_eq!(inputs.position_ids, [0, 1, 2, 3, 2]);
 //! assert_eq!(inputs.score_tokens, [3, 4, 1]);
+//! assert_eq!(inputs.member_scores, [0, 1, 2]);
 //! # Ok::<(), worldpm_ort::batch::BatchError>(())
 //! ```
 

@@ -1,5 +1,7 @@
 //! The index tensors of one pack.
 
+use std::collections::HashMap;
+
 use super::error::BatchError;
 use super::prefix::{Shape, Sorted, common_prefix};
 
@@ -23,8 +25,13 @@ pub struct PackInputs {
     /// `[T]`: the flattened cell `b × S + s` where each token's attention output
     /// is read back; of the rows it is in, the first.
     pub token_cells: Vec<i64>,
-    /// `[N]`: the packed token whose hidden state is scored, for each member.
+    /// `[N]`: the packed tokens whose hidden states are scored, each once:
+    /// conversations that share a scored token have it scored once for all, so
+    /// that `N` is never more than `T`.
     pub score_tokens: Vec<i64>,
+    /// Which of the `N` scores belong to whom: those of the first member, in the
+    /// order of its scored positions, then those of the next.
+    pub member_scores: Vec<usize>,
     /// `[B]`: row length − 1.
     pub seqlens_k: Vec<i32>,
     /// `S` again, as the attention operator wants it.
@@ -33,9 +40,11 @@ pub struct PackInputs {
 
 impl PackInputs {
     /// Packs `members`, positions in `sequences`; scores come in their order.
-    pub(super) fn new<S: AsRef<[u32]>>(
+    /// `scored` gives the scored positions of a member.
+    pub(super) fn new<S: AsRef<[u32]>, P: AsRef<[usize]>>(
         sequences: &[S],
         members: &[usize],
+        scored: impl Fn(usize) -> P,
     ) -> Result<Self, BatchError> {
         let mut slices = Vec::with_capacity(members.len());
         for &index in members {
@@ -69,13 +78,15 @@ impl PackInputs {
             rows: shape.rows,
             columns: shape.columns,
             token_cells: Vec::with_capacity(shape.tokens),
-            score_tokens: vec![0; members.len()],
+            score_tokens: Vec::new(),
+            member_scores: Vec::new(),
             seqlens_k: Vec::with_capacity(shape.rows),
             total_sequence_length: shape.columns as i32,
         };
         // The packed tokens from the trie's root to the end of a sequence.
         let mut path: Vec<i64> = Vec::with_capacity(shape.columns);
         let mut previous: &[u32] = &[];
+        let mut scored_tokens = vec![Vec::new(); members.len()];
         for sequence in &sorted.sequences {
             let shared = common_prefix(previous, sequence.tokens);
             if shared < previous.len() {
@@ -88,16 +99,36 @@ impl PackInputs {
                 path.push(inputs.input_ids.len() as i64);
                 inputs.input_ids.push(i64::from(token));
             }
-            let last = end_of(&path);
             for &member in sorted.members(sequence) {
-                inputs.score_tokens[member] = last;
+                let index = members[member];
+                for &position in scored(index).as_ref() {
+                    let token = path.get(position).ok_or(BatchError::NoSuchPosition {
+                        index,
+                        tokens: path.len(),
+                        position,
+                    })?;
+                    scored_tokens[member].push(*token);
+                }
             }
             previous = sequence.tokens;
         }
         if !previous.is_empty() {
             inputs.push_row(&path);
         }
+        inputs.score_each_once(&scored_tokens.concat());
         Ok(inputs)
+    }
+
+    /// Sets the scored tokens from the list of all members'.
+    fn score_each_once(&mut self, tokens: &[i64]) {
+        let mut scores: HashMap<i64, usize> = HashMap::with_capacity(tokens.len());
+        for &token in tokens {
+            let score = *scores.entry(token).or_insert_with(|| {
+                self.score_tokens.push(token);
+                self.score_tokens.len() - 1
+            });
+            self.member_scores.push(score);
+        }
     }
 
     fn push_row(&mut self, path: &[i64]) {

@@ -23,8 +23,8 @@ pub struct Plan {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Pack {
-    /// Positions of the pack's sequences in the planned input, ascending. The
-    /// pack's scores come out in this order.
+    /// Positions of the pack's sequences in the planned input, ascending: the
+    /// order of [`PackInputs::member_scores`].
     pub members: Vec<usize>,
     /// Unique packed tokens `T`.
     pub tokens: usize,
@@ -36,20 +36,40 @@ pub struct Pack {
 
 impl Pack {
     /// The index tensors of this pack, from the sequences it was planned for.
+    /// Each sequence is scored at its last token.
     ///
     /// # Errors
     ///
     /// When `sequences` is not what the plan was made for and lacks a member
     /// or holds it without tokens, and when a length exceeds 32 bits.
     pub fn inputs<S: AsRef<[u32]>>(&self, sequences: &[S]) -> Result<PackInputs, BatchError> {
-        PackInputs::new(sequences, &self.members)
+        PackInputs::new(sequences, &self.members, |index| {
+            [sequences[index].as_ref().len().saturating_sub(1)]
+        })
+    }
+
+    /// As [`inputs`](Self::inputs), with each sequence scored at the positions
+    /// that `scored` has for it.
+    ///
+    /// # Errors
+    ///
+    /// As [`inputs`](Self::inputs), and for a position that the sequence does
+    /// not have. A sequence without positions in `scored` has no scores.
+    pub fn inputs_scored_at<S: AsRef<[u32]>, P: AsRef<[usize]>>(
+        &self,
+        sequences: &[S],
+        scored: &[P],
+    ) -> Result<PackInputs, BatchError> {
+        PackInputs::new(sequences, &self.members, |index| {
+            scored.get(index).map_or(&[][..], AsRef::as_ref)
+        })
     }
 }
 
 /// Groups sequences into packs under a budget.
 ///
-/// The last token of each sequence is the one that is scored: cut sequences
-/// there first. Sequences that share long prefixes go together as the budget
+/// Attention is causal: what follows the last scored token of a sequence has no
+/// say in its scores, so cut sequences there first. Sequences that share long prefixes go together as the budget
 /// permits; otherwise similar lengths do, to keep attention padding low. Packs
 /// are chosen for the least work: unique tokens count most, attention cells
 /// second, and each pack costs a little by itself.

@@ -1,6 +1,6 @@
 #![allow(clippy::unwrap_used)]
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use proptest::prelude::*;
 
@@ -69,7 +69,8 @@ fn check_inputs(inputs: &PackInputs, sequences: &[Vec<u32>], members: &[usize]) 
     let longest = *lengths.iter().max().unwrap();
     assert_eq!(inputs.columns, longest.next_multiple_of(ROW_ALIGNMENT));
     assert_eq!(inputs.total_sequence_length as usize, inputs.columns);
-    assert_eq!(inputs.score_tokens.len(), members.len());
+    assert_eq!(inputs.member_scores.len(), members.len());
+    check_scores(inputs, members.len());
 
     // Every cell, padding too, reads an existing token.
     for &token in &inputs.row_tokens {
@@ -100,8 +101,8 @@ fn check_inputs(inputs: &PackInputs, sequences: &[Vec<u32>], members: &[usize]) 
         assert_eq!(first_cells.get(&token), Some(&(cell as usize)));
     }
     // Up to its scored token, the row that holds it reads as the sequence.
-    for (&member, &scored) in members.iter().zip(&inputs.score_tokens) {
-        let scored = scored as usize;
+    for (&member, &score) in members.iter().zip(&inputs.member_scores) {
+        let scored = inputs.score_tokens[score] as usize;
         let sequence = &sequences[member];
         let position = inputs.position_ids[scored] as usize;
         assert_eq!(position + 1, sequence.len());
@@ -122,6 +123,14 @@ fn check_inputs(inputs: &PackInputs, sequences: &[Vec<u32>], members: &[usize]) 
         let extended = |(b, other): (usize, &Vec<usize>)| a != b && other.starts_with(row);
         assert!(!rows.iter().enumerate().any(extended));
     }
+}
+
+/// No token is scored twice, and every score is someone's.
+fn check_scores(inputs: &PackInputs, members: usize) {
+    let tokens: HashSet<i64> = inputs.score_tokens.iter().copied().collect();
+    assert_eq!(tokens.len(), inputs.score_tokens.len(), "{members} members");
+    let scores: BTreeSet<usize> = inputs.member_scores.iter().copied().collect();
+    assert!(scores.into_iter().eq(0..inputs.score_tokens.len()));
 }
 
 /// A sequence that begins with `prefix` and goes on with tokens of its own.
@@ -195,7 +204,8 @@ fn tensors_of_a_small_pack() {
             rows: 3,
             columns: 4,
             token_cells: vec![0, 1, 2, 3, 6, 8],
-            score_tokens: vec![5, 1, 4, 3, 5],
+            score_tokens: vec![5, 1, 4, 3],
+            member_scores: vec![0, 1, 2, 3, 0],
             seqlens_k: vec![3, 2, 0],
             total_sequence_length: 4,
         }
@@ -280,6 +290,18 @@ fn many_more_sequences_than_one_pack_takes() {
 }
 
 #[test]
+fn several_scored_tokens_of_a_sequence() {
+    // The trie 7-8-(1-2 | 3): the first 7 and 8 are scored for several sequences, and computed once.
+    let sequences = vec![vec![7, 8, 3], vec![7, 8], vec![7, 8, 1, 2], vec![7, 8, 3]];
+    let plan = check(&sequences, &Budget::default());
+    let scored: [&[usize]; 4] = [&[1, 2], &[0, 1], &[], &[2, 0, 2]];
+    let inputs = plan.packs[0].inputs_scored_at(&sequences, &scored).unwrap();
+    assert_eq!(inputs.input_ids, [7, 8, 1, 2, 3]);
+    assert_eq!(inputs.score_tokens, [1, 4, 0]);
+    assert_eq!(inputs.member_scores, [0, 1, 2, 0, 1, 2, 1]);
+}
+
+#[test]
 fn refusals() {
     let empty: Sequences = vec![vec![1], vec![]];
     assert_eq!(
@@ -295,6 +317,14 @@ fn refusals() {
     assert_eq!(
         planned.packs[0].inputs(&empty),
         Err(BatchError::EmptySequence { index: 1 })
+    );
+    assert_eq!(
+        planned.packs[0].inputs_scored_at(&sequences, &[[0], [1]]),
+        Err(BatchError::NoSuchPosition {
+            index: 1,
+            tokens: 1,
+            position: 1
+        })
     );
     let nothing = plan(&Sequences::new(), &Budget::default()).unwrap();
     assert_eq!(nothing.stats, PlanStats::default());
@@ -347,6 +377,34 @@ proptest! {
             .with_max_tokens(max_tokens)
             .with_max_cells(max_cells);
         check(&sequences, &budget);
+    }
+
+    /// The scores of every position of every sequence, in a pack that holds them all.
+    #[test]
+    fn any_positions_may_be_scored(
+        sequences in prop_oneof![dense(), grouped()],
+        every in 1..4usize,
+    ) {
+        let positions = sequences.iter().map(|s| (0..s.len()).step_by(every).collect());
+        let positions: Vec<Vec<usize>> = positions.collect();
+        for pack in &plan(&sequences, &Budget::default()).unwrap().packs {
+            let inputs = pack.inputs_scored_at(&sequences, &positions).unwrap();
+            check_scores(&inputs, pack.members.len());
+            prop_assert!(inputs.score_tokens.len() <= pack.tokens);
+            let mut scores = inputs.member_scores.iter().map(|&s| inputs.score_tokens[s] as usize);
+            for &member in &pack.members {
+                for &position in &positions[member] {
+                    let token = scores.next().unwrap();
+                    prop_assert_eq!(inputs.input_ids[token] as u32, sequences[member][position]);
+                    prop_assert_eq!(inputs.position_ids[token] as usize, position);
+                    let cell = inputs.token_cells[token] as usize;
+                    let row = &inputs.row_tokens[cell - position..=cell];
+                    let read = row.iter().map(|&token| inputs.input_ids[token as usize] as u32);
+                    prop_assert!(read.eq(sequences[member][..=position].iter().copied()));
+                }
+            }
+            prop_assert_eq!(scores.next(), None);
+        }
     }
 
     #[test]

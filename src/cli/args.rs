@@ -80,6 +80,10 @@ pub(super) struct ExportArgs {
     /// [default: <|endoftext|> for Qwen2ForRewardModel, else any]
     #[arg(long, value_name = "TOKEN")]
     pub(super) end_token: Option<String>,
+    /// The special token behind every step, for a model that scores steps
+    /// [default: <extra_0> for Qwen2ForProcessRewardModel]
+    #[arg(long, value_name = "TOKEN")]
+    pub(super) step_token: Option<String>,
     /// Whether a conversation without a system message gets an empty one in front
     /// [default: true for Qwen2ForRewardModel, else false]
     #[arg(long, value_name = "BOOL")]
@@ -131,6 +135,9 @@ pub(super) struct ScoreArgs {
     /// What happens to a longer conversation
     #[arg(long, value_name = "WAY", value_enum, default_value_t)]
     pub(super) truncation: TruncationWay,
+    /// Make one score of the scores of an answer's steps, for a model that scores steps
+    #[arg(long, value_name = "WAY", value_enum)]
+    pub(super) reduce: Option<ReduceWay>,
     /// Go on after a record that cannot be scored: it becomes an {"id","error"} line, and the exit status
     /// is 1
     #[arg(long)]
@@ -180,6 +187,16 @@ pub(super) enum TruncationWay {
     OldestTurns,
     /// The longest message loses its middle
     LongestMessageMiddle,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(super) enum ReduceWay {
+    /// The lowest: an answer is as good as its worst step
+    Min,
+    /// Their product: the probability that all are right, were they independent
+    Product,
+    /// The last one
+    Last,
 }
 
 #[derive(Debug, clap::Args)]
@@ -250,8 +267,8 @@ pub(super) struct SynthArgs {
     /// The decoder
     #[arg(long, value_enum, default_value_t)]
     pub(super) architecture: Decoder,
-    /// Layers of the reward head: two (Qwen2ForRewardModel) or one (…ForSequenceClassification)
-    /// [default: two for qwen2, else one]
+    /// Reward head: two layers (Qwen2ForRewardModel), two layers for each step (Qwen2ForProcessRewardModel) or one layer
+    /// (…ForSequenceClassification) [default: two for qwen2, else one]
     #[arg(long, value_enum)]
     pub(super) head: Option<HeadLayers>,
     /// Give a one-layer head a bias
@@ -311,6 +328,7 @@ pub(super) enum Shape {
 pub(super) enum HeadLayers {
     One,
     Two,
+    Process,
 }
 
 #[derive(Clone, Copy, Debug, Default, ValueEnum)]

@@ -41,6 +41,7 @@ pub(super) fn run(args: &ExportArgs) -> Result<Status> {
             .map(|rule| pooling(rule, pad_token_id))
             .transpose()?,
         end_token: args.end_token.clone(),
+        step_token: args.step_token.clone(),
         system_marker: args.system_marker,
     };
     let bar = progress_bar();

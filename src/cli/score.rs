@@ -13,10 +13,10 @@ use serde_json::{Value, json};
 
 use super::{
     Status,
-    args::{ScoreArgs, TruncationWay},
+    args::{ReduceWay, ScoreArgs, TruncationWay},
 };
 use crate::{
-    Conversation, Evaluation, Output, Scorer, ScorerOptions, Truncation,
+    Conversation, Evaluation, Output, Reduction, Scorer, ScorerOptions, Truncation,
     ep::Devices,
     records::{Body, RawConversation, Record, RecordError, RecordReader},
     text::ConversationError,
@@ -79,6 +79,11 @@ fn options(args: &ScoreArgs) -> ScorerOptions {
             TruncationWay::OldestTurns => Truncation::OldestTurns,
             TruncationWay::LongestMessageMiddle => Truncation::LongestMessageMiddle,
         });
+    options.reduce = args.reduce.map(|way| match way {
+        ReduceWay::Min => Reduction::Min,
+        ReduceWay::Product => Reduction::Product,
+        ReduceWay::Last => Reduction::Last,
+    });
     options.max_length = args.max_length;
     options
 }
@@ -185,11 +190,16 @@ impl Entry {
     }
 }
 
-/// What is written of a conversation: `score`, or `scores` by label.
+/// What is written of a conversation: `score`, `scores` by label, or `steps`, with a `score` where one is
+/// made of them.
 fn fields(evaluation: &Evaluation) -> Value {
     let mut fields = match &evaluation.output {
         Output::Score(score) => json!({"score": score}),
         Output::Labels(labels) => json!({"scores": by_label(labels.iter())}),
+        Output::Steps(steps) => match steps.score() {
+            Some(score) => json!({"score": score, "steps": steps.rewards()}),
+            None => json!({"steps": steps.rewards()}),
+        },
     };
     fields["tokens"] = evaluation.tokens.into();
     if evaluation.truncated {
@@ -198,8 +208,9 @@ fn fields(evaluation: &Evaluation) -> Value {
     fields
 }
 
-/// What is written of a pair. A model with several labels has a margin for each of them, and no
-/// probability: its labels are not trained on which answer was preferred.
+/// What is written of a pair. A model with several labels has a margin for each of them, one that scores
+/// steps has a margin where a score is made of them. Neither has a probability: these models are not
+/// trained on which answer was preferred.
 fn pair_fields(chosen: &Evaluation, rejected: &Evaluation) -> Value {
     let mut pair = json!({"chosen": fields(chosen), "rejected": fields(rejected)});
     match (&chosen.output, &rejected.output) {
@@ -211,6 +222,11 @@ fn pair_fields(chosen: &Evaluation, rejected: &Evaluation) -> Value {
         (Output::Labels(chosen), Output::Labels(rejected)) => {
             let both = chosen.iter().zip(rejected.values());
             pair["margins"] = by_label(both.map(|((label, c), r)| (label, c - r)));
+        }
+        (Output::Steps(chosen), Output::Steps(rejected)) => {
+            if let (Some(chosen), Some(rejected)) = (chosen.score(), rejected.score()) {
+                pair["margin"] = json!(chosen - rejected);
+            }
         }
         _ => {}
     }

@@ -35,6 +35,7 @@ fn options(args: &SynthArgs) -> SynthOptions {
         (Some(HeadLayers::One), _) | (None, _) => Head::OneLayer {
             bias: args.head_bias,
         },
+        (Some(HeadLayers::Process), _) => Head::Process,
     };
     if let Some(labels) = &args.labels {
         options.labels.clone_from(labels);

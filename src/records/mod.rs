@@ -8,7 +8,9 @@
 //! | `{"chosen": …, "rejected": …}`, optional `prompt` | a pair |
 //!
 //! A message is an object with `role` and `content`; this module takes lists of
-//! messages as they are, and their content is checked where they become text.
+//! messages as they are, and their content is checked where they become text:
+//! it is a string, or in an assistant's message for a model that scores steps a
+//! list of strings, the steps.
 //! `prompt` with `response`, or with `chosen` and `rejected`, are either all
 //! strings (one user turn and one assistant turn) or all lists of messages (the
 //! prompt's followed by the completion's). Without `prompt`, `chosen` and

@@ -1,3 +1,5 @@
+use std::borrow::Cow;
+
 use serde_json::{Map, Value};
 use worldpm_ort_export::json::kind;
 
@@ -18,6 +20,15 @@ impl Message {
         let mut fields = Map::new();
         fields.insert("role".to_owned(), Value::String(role.into()));
         fields.insert("content".to_owned(), Value::String(content.into()));
+        Self { fields }
+    }
+
+    /// An assistant message that is given step by step, for a model that scores every step.
+    pub fn from_steps<S: Into<String>>(steps: impl IntoIterator<Item = S>) -> Self {
+        let steps = steps.into_iter().map(|step| Value::String(step.into()));
+        let mut fields = Map::new();
+        fields.insert("role".to_owned(), Value::String("assistant".to_owned()));
+        fields.insert("content".to_owned(), Value::Array(steps.collect()));
         Self { fields }
     }
 
@@ -42,6 +53,12 @@ impl Message {
     /// The text, where there is one.
     pub fn content(&self) -> Option<&str> {
         self.fields.get("content").and_then(Value::as_str)
+    }
+
+    /// The steps, where the content is a list of them.
+    pub fn steps(&self) -> Option<impl Iterator<Item = &str>> {
+        let steps = self.fields.get("content")?.as_array()?;
+        Some(steps.iter().filter_map(Value::as_str))
     }
 
     /// Replaces the text, keeping the other fields and their order.
@@ -75,11 +92,26 @@ impl Message {
             Some(Value::String(_)) => Ok(()),
             None | Some(Value::Null) if role == "assistant" && calls => Ok(()),
             None | Some(Value::Null) => Err(ConversationError::ContentMissing { index }),
+            Some(Value::Array(steps)) if role == "assistant" => validate_steps(index, steps),
             Some(other) => {
                 let found = kind(other);
                 Err(ConversationError::ContentNotText { index, found })
             }
         }
+    }
+}
+
+/// A list stands for the steps of an answer, which are texts.
+fn validate_steps(index: usize, steps: &[Value]) -> Result<(), ConversationError> {
+    if steps.is_empty() {
+        return Err(ConversationError::NoSteps { index });
+    }
+    match steps.iter().position(|step| !step.is_string()) {
+        Some(step) => {
+            let found = kind(&steps[step]);
+            Err(ConversationError::StepNotText { index, step, found })
+        }
+        None => Ok(()),
     }
 }
 
@@ -155,7 +187,8 @@ impl Conversation {
     /// # Errors
     ///
     /// [`ConversationError`] for an empty conversation, a missing or unknown role, content that is not a string (it may
-    /// be null or absent only where an assistant calls tools), and tools that are not objects.
+    /// be null or absent only where an assistant calls tools, and a list of strings only where an assistant answers
+    /// step by step), and tools that are not objects.
     pub fn validate(&self) -> Result<(), ConversationError> {
         if self.messages.is_empty() {
             return Err(ConversationError::Empty);
@@ -170,6 +203,35 @@ impl Conversation {
             }
         }
         Ok(())
+    }
+
+    /// The conversation with a step token behind every step of the answers that are lists of steps.
+    ///
+    /// # Errors
+    ///
+    /// [`ConversationError`] where there are steps and no token for them, and for a step that holds the token: there
+    /// would be more scores than steps.
+    pub(super) fn join_steps(
+        &self,
+        token: Option<&str>,
+    ) -> Result<Cow<'_, Self>, ConversationError> {
+        let mut joined = Cow::Borrowed(self);
+        for (index, message) in self.messages.iter().enumerate() {
+            let Some(mut steps) = message.steps() else {
+                continue;
+            };
+            let Some(token) = token else {
+                return Err(ConversationError::StepsNotScored { index });
+            };
+            if let Some(step) = steps.position(|step| step.contains(token)) {
+                let token = token.to_owned();
+                return Err(ConversationError::TokenInStep { index, step, token });
+            }
+            let steps = message.steps().into_iter().flatten();
+            let text = steps.flat_map(|step| [step, token]).collect::<String>();
+            joined.to_mut().messages[index].set_content(text);
+        }
+        Ok(joined)
     }
 }
 
@@ -229,6 +291,14 @@ mod tests {
                 "messages[0].content is a list: it must be a string (only text is scored)",
             ),
             (
+                json!([user, {"role": "assistant", "content": ["a", {"type": "text", "text": "x"}]}]),
+                "messages[1].content[1] is an object: a list is the steps of the answer, each of them a string",
+            ),
+            (
+                json!([user, {"role": "assistant", "content": []}]),
+                "messages[1].content is an empty list: give the steps of the answer, or one string",
+            ),
+            (
                 json!([{"role": "assistant", "content": "x", "tool_calls": {}}]),
                 "messages[0].tool_calls is an object: it must be a list",
             ),
@@ -261,6 +331,34 @@ mod tests {
                 json!([{"role": "assistant", "content": content, "tool_calls": [{"name": "f"}]}]);
             assert!(Conversation::from_value(value).is_ok());
         }
+    }
+
+    #[test]
+    fn steps_are_joined_with_their_token() {
+        let answer = Message::from_steps(["a", "", "b c"]);
+        let json = json!({"role": "assistant", "content": ["a", "", "b c"]});
+        assert_eq!(Value::Object(answer.fields().clone()), json);
+        let conversation = Conversation::new(vec![Message::new("user", "q"), answer]);
+        conversation.validate().unwrap();
+        let joined = conversation.join_steps(Some("<s>")).unwrap();
+        assert_eq!(joined.messages[0], conversation.messages[0]);
+        assert_eq!(joined.messages[1].content(), Some("a<s><s>b c<s>"));
+        let plain = Conversation::exchange("q", "a<s>b<s>");
+        for token in [None, Some("<s>")] {
+            assert!(matches!(plain.join_steps(token), Ok(Cow::Borrowed(_))));
+        }
+
+        let error = conversation.join_steps(None).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "messages[1].content is a list of steps, and the model does not score steps: give the whole answer as one string"
+        );
+        let error = conversation.join_steps(Some(" ")).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "messages[1].content[2] holds the step token \" \", which is put behind every step of a list: \
+             take it out of the step"
+        );
     }
 
     #[test]

@@ -1,3 +1,4 @@
+use std::borrow::Cow;
 use std::fmt;
 use std::num::NonZero;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -68,6 +69,7 @@ impl TextOptions {
 #[derive(Clone)]
 pub struct ChatEncoder {
     parts: Arc<Parts>,
+    step_token: Option<String>,
 }
 
 struct Parts {
@@ -120,7 +122,16 @@ impl ChatEncoder {
                 templates,
                 options,
             }),
+            step_token: None,
         })
+    }
+
+    /// Makes this the encoder of a model that scores steps: an assistant's answer may be a list of steps, and this
+    /// token goes behind each of them.
+    #[must_use]
+    pub fn with_step_token(mut self, token: impl Into<String>) -> Self {
+        self.step_token = Some(token.into());
+        self
     }
 
     /// The options in force.
@@ -134,9 +145,18 @@ impl ChatEncoder {
     ///
     /// A conversation that does not [validate](Conversation::validate), or that the template refuses or fails on.
     pub fn render(&self, conversation: &Conversation) -> Result<String, TextError> {
-        conversation.validate()?;
         let marker = self.parts.options.system_marker;
-        self.parts.templates.render(conversation, marker)
+        let conversation = self.prepare(conversation)?;
+        self.parts.templates.render(&conversation, marker)
+    }
+
+    /// The conversation as the template takes it: valid, and each message one text.
+    pub(super) fn prepare<'a>(
+        &self,
+        conversation: &'a Conversation,
+    ) -> Result<Cow<'a, Conversation>, TextError> {
+        conversation.validate()?;
+        Ok(conversation.join_steps(self.step_token.as_deref())?)
     }
 
     /// The token ids of a text. Nothing is added to it, and the text of a special token becomes that token.

@@ -116,6 +116,21 @@ pub enum TextError {
         /// The truncation that was allowed, and did not suffice.
         truncation: Truncation,
     },
+    /// A conversation has more tokens than the limit in force, and the part that would be left out has steps in it.
+    #[error(
+        "the conversation has {tokens} tokens and the limit is {limit}: to cut it would leave {kept} of its {steps} \
+         steps, which are all scored; shorten it, or raise the limit (not past the model's own)"
+    )]
+    StepsCut {
+        /// Tokens of the whole conversation.
+        tokens: usize,
+        /// The limit in force.
+        limit: usize,
+        /// Step tokens of the whole conversation.
+        steps: usize,
+        /// How many of them would be left.
+        kept: usize,
+    },
 }
 
 /// What is wrong with a conversation, and in which message.
@@ -176,6 +191,48 @@ pub enum ConversationError {
         index: usize,
         /// What was found instead.
         found: &'static str,
+    },
+    /// A list of steps holds something else than text.
+    #[error(
+        "messages[{index}].content[{step}] is {found}: a list is the steps of the answer, each of them a string"
+    )]
+    StepNotText {
+        /// Which message, from 0.
+        index: usize,
+        /// Which step, from 0.
+        step: usize,
+        /// What was found instead.
+        found: &'static str,
+    },
+    /// A list of steps is empty.
+    #[error(
+        "messages[{index}].content is an empty list: give the steps of the answer, or one string"
+    )]
+    NoSteps {
+        /// Which message, from 0.
+        index: usize,
+    },
+    /// Steps are given to a model that scores whole answers.
+    #[error(
+        "messages[{index}].content is a list of steps, and the model does not score steps: \
+         give the whole answer as one string"
+    )]
+    StepsNotScored {
+        /// Which message, from 0.
+        index: usize,
+    },
+    /// A step holds the token that ends steps.
+    #[error(
+        "messages[{index}].content[{step}] holds the step token {token:?}, which is put behind every step of a list: \
+         take it out of the step"
+    )]
+    TokenInStep {
+        /// Which message, from 0.
+        index: usize,
+        /// Which step, from 0.
+        step: usize,
+        /// The token.
+        token: String,
     },
     /// A message's `tool_calls` is not a list.
     #[error("messages[{index}].tool_calls is {found}: it must be a list")]

@@ -27,6 +27,8 @@ pub struct LengthRule {
     pub max_tokens: usize,
     /// What happens past that. Default: [`Truncation::Refuse`].
     pub truncation: Truncation,
+    /// A token that truncation must not leave out: every one of them is scored. Default: none.
+    pub scored_token: Option<u32>,
 }
 
 impl LengthRule {
@@ -35,6 +37,7 @@ impl LengthRule {
         Self {
             max_tokens,
             truncation: Truncation::Refuse,
+            scored_token: None,
         }
     }
 
@@ -43,6 +46,20 @@ impl LengthRule {
     pub fn with_truncation(mut self, truncation: Truncation) -> Self {
         self.truncation = truncation;
         self
+    }
+
+    /// Sets [`LengthRule::scored_token`].
+    #[must_use]
+    pub fn with_scored_token(mut self, token: Option<u32>) -> Self {
+        self.scored_token = token;
+        self
+    }
+
+    /// How many tokens a conversation has that must stay.
+    fn scored_tokens(&self, ids: &[u32]) -> usize {
+        ids.iter()
+            .filter(|&&id| Some(id) == self.scored_token)
+            .count()
     }
 }
 
@@ -65,8 +82,8 @@ impl ChatEncoder {
     ///
     /// # Errors
     ///
-    /// [`TextError::TooLong`] when it is too long and the rule does not make it fit; else as
-    /// [`ChatEncoder::conversation_ids`].
+    /// [`TextError::TooLong`] when it is too long and the rule does not make it fit, [`TextError::StepsCut`] when it
+    /// would fit without some of its scored tokens; else as [`ChatEncoder::conversation_ids`].
     pub fn ids_within(
         &self,
         conversation: &Conversation,
@@ -81,13 +98,24 @@ impl ChatEncoder {
                 full_tokens,
             });
         }
+        let conversation = self.prepare(conversation)?;
         let shorter = match rule.truncation {
             Truncation::Refuse => None,
-            Truncation::OldestTurns => self.without_oldest_turns(conversation, rule.max_tokens)?,
+            Truncation::OldestTurns => self.without_oldest_turns(&conversation, rule.max_tokens)?,
             Truncation::LongestMessageMiddle => {
-                self.without_middle(conversation, rule.max_tokens, full_tokens)?
+                self.without_middle(&conversation, rule.max_tokens, full_tokens)?
             }
         };
+        let steps = rule.scored_tokens(&ids);
+        let kept = shorter.as_deref().map(|ids| rule.scored_tokens(ids));
+        if let Some(kept) = kept.filter(|&kept| kept != steps) {
+            return Err(TextError::StepsCut {
+                tokens: full_tokens,
+                limit: rule.max_tokens,
+                steps,
+                kept,
+            });
+        }
         match shorter {
             Some(ids) => Ok(Encoded {
                 ids,

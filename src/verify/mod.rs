@@ -51,6 +51,8 @@ fn numbers(scorer: &Scorer, sequences: &[Vec<u32>]) -> Vec<crate::Result<Vec<f32
             Ok(match evaluation?.output {
                 Output::Score(score) => vec![score],
                 Output::Labels(labels) => labels.values().to_vec(),
+                // Before the softmax, where an error shows however sure the model is.
+                Output::Steps(steps) => steps.logits().to_vec(),
             })
         })
         .collect()

@@ -73,7 +73,7 @@ pub struct ProbeScores {
     pub name: String,
     /// The token ids that were scored.
     pub ids: Vec<u32>,
-    /// What the model gave: a score, or one for each label.
+    /// What the model gave: a score, or one for each label; for each step, before the softmax.
     pub scores: Vec<f32>,
 }
 
@@ -178,7 +178,12 @@ fn score(bundle: &Path, options: ScorerOptions) -> Result<(Reference, Vec<Skippe
         let name = probe.name.clone();
         match scores {
             Ok((ids, scores)) => taken.push(ProbeScores { name, ids, scores }),
-            Err(problem @ (Error::Text(_) | Error::Ending(_) | Error::TooLong { .. })) => {
+            Err(
+                problem @ (Error::Text(_)
+                | Error::Ending(_)
+                | Error::NoSteps { .. }
+                | Error::TooLong { .. }),
+            ) => {
                 skipped.push(Skipped { name, problem });
             }
             Err(problem) => return Err(VerifyError::Probe { name, problem }),

@@ -88,7 +88,9 @@ impl StageInputs {
 /// The reward head of an architecture.
 pub(crate) fn head(architecture: Architecture) -> Head {
     match architecture {
-        Architecture::Qwen2ForRewardModel => Head::TwoLayer,
+        Architecture::Qwen2ForRewardModel | Architecture::Qwen2ForProcessRewardModel => {
+            Head::TwoLayer
+        }
         Architecture::Qwen2ForSequenceClassification
         | Architecture::Qwen3ForSequenceClassification
         | Architecture::LlamaForSequenceClassification => Head::OneLayer,
@@ -99,7 +101,8 @@ pub(crate) fn head(architecture: Architecture) -> Head {
 pub(crate) fn system_marker(architecture: Architecture) -> bool {
     match architecture {
         Architecture::Qwen2ForRewardModel => true,
-        Architecture::Qwen2ForSequenceClassification
+        Architecture::Qwen2ForProcessRewardModel
+        | Architecture::Qwen2ForSequenceClassification
         | Architecture::Qwen3ForSequenceClassification
         | Architecture::LlamaForSequenceClassification => false,
     }
@@ -109,6 +112,7 @@ pub(crate) fn system_marker(architecture: Architecture) -> bool {
 pub(crate) fn fixed_labels(architecture: Architecture) -> Option<u64> {
     match architecture {
         Architecture::Qwen2ForRewardModel => Some(1),
+        Architecture::Qwen2ForProcessRewardModel => Some(2),
         Architecture::Qwen2ForSequenceClassification
         | Architecture::Qwen3ForSequenceClassification
         | Architecture::LlamaForSequenceClassification => None,

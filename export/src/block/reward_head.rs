@@ -11,7 +11,7 @@ use crate::{
 /// The layers of a reward head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Head {
-    /// `score.0` → ReLU → `score.2`, both with bias (`Qwen2ForRewardModel`).
+    /// `score.0` → ReLU → `score.2`, both with bias (`Qwen2ForRewardModel`, `Qwen2ForProcessRewardModel`).
     TwoLayer,
     /// `score`, with or without bias (`*ForSequenceClassification`).
     OneLayer,

@@ -154,10 +154,12 @@ fn attention(inputs: &[&str], rank: usize, attributes: &[(&str, i64)], outputs: 
 #[test]
 fn every_exported_form_is_ready() {
     let place = tempfile::tempdir().unwrap();
-    for (number, head) in [Head::TwoLayer, Head::OneLayer { bias: false }]
-        .into_iter()
-        .enumerate()
-    {
+    let heads = [
+        Head::TwoLayer,
+        Head::Process,
+        Head::OneLayer { bias: false },
+    ];
+    for (number, head) in heads.into_iter().enumerate() {
         let dir = place.path().join(format!("checkpoint-{number}"));
         let mut options = Preset::Tiny.options();
         options.sparse = true;

@@ -59,14 +59,15 @@ fn json(options: &SynthOptions) -> Value {
         "use_cache": true,
         "vocab_size": shape.vocab_size,
     }));
-    let labels = || options.labels.iter().enumerate();
+    let names = options.label_names();
+    let labels = || names.iter().enumerate();
     let id2label = labels().map(|(id, name)| (id.to_string(), json!(name)));
     let label2id = labels().map(|(id, name)| (name.clone(), json!(id)));
     set(json!({
         "id2label": id2label.collect::<Map<_, _>>(),
         "label2id": label2id.collect::<Map<_, _>>(),
     }));
-    if options.labels.len() > 1 {
+    if matches!(options.head, Head::OneLayer { .. }) && names.len() > 1 {
         // What each label has is a score of its own, not a class.
         set(json!({"problem_type": "regression"}));
     }
@@ -123,6 +124,7 @@ fn json(options: &SynthOptions) -> Value {
 fn architecture(options: &SynthOptions) -> Architecture {
     match (options.backbone, options.head) {
         (Backbone::Qwen2, Head::TwoLayer) => Architecture::Qwen2ForRewardModel,
+        (Backbone::Qwen2, Head::Process) => Architecture::Qwen2ForProcessRewardModel,
         (Backbone::Qwen2, Head::OneLayer { .. }) => Architecture::Qwen2ForSequenceClassification,
         (Backbone::Qwen3, _) => Architecture::Qwen3ForSequenceClassification,
         (Backbone::Llama, _) => Architecture::LlamaForSequenceClassification,

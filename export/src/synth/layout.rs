@@ -105,7 +105,7 @@ impl Tensors {
 /// scores of different conversations lie about 1 apart.
 pub(super) fn tensors(config: &ModelConfig, options: &SynthOptions) -> Vec<Tensor> {
     let hidden = config.hidden_size;
-    let labels = options.labels.len();
+    let labels = options.label_names().len();
     let mut t = Tensors(Vec::new());
     t.add(
         "model.embed_tokens.weight".to_owned(),
@@ -118,7 +118,7 @@ pub(super) fn tensors(config: &ModelConfig, options: &SynthOptions) -> Vec<Tenso
     }
     t.norm("model.norm.weight".to_owned(), hidden);
     match options.head {
-        Head::TwoLayer => {
+        Head::TwoLayer | Head::Process => {
             t.linear("score.0.weight".to_owned(), hidden, hidden, 1.4);
             t.bias("score.0.bias".to_owned(), hidden);
             t.linear("score.2.weight".to_owned(), labels, hidden, 3.0);

@@ -22,12 +22,15 @@ use layout::{ELEMENT_BYTES, Shard};
 
 /// The real Qwen2.5 tokenizer. It is part of the program so that a checkpoint
 /// can be made wherever the program is installed.
-const TOKENIZER: &[u8] = include_bytes!("../../assets/tokenizer.json");
+const TOKENIZER: &str = include_str!("../../assets/tokenizer.json");
 const TOKENIZER_CONFIG: &str = include_str!("../../assets/tokenizer_config.json");
 /// Ends the last message with the token that is scored, and keeps an empty system block.
 const WORLDPM_TEMPLATE: &str = include_str!("../../assets/worldpm.jinja");
 /// Every message in a block of its own, and nothing else.
 const CHATML_TEMPLATE: &str = include_str!("../../assets/chatml.jinja");
+/// The token of id 151651 in the tokenizer, and what that id is in Qwen2.5-Math-PRM's.
+const UNUSED_TOKEN: &str = "<|quad_end|>";
+const STEP_TOKEN: &str = "<extra_0>";
 /// One more than the tokenizer's highest id.
 const TOKENIZER_SIZE: usize = 151_665;
 /// What `transformers` uses unless told otherwise.
@@ -157,6 +160,9 @@ impl FromStr for Preset {
 pub enum Head {
     /// `Linear -> ReLU -> Linear`, both with bias (`Qwen2ForRewardModel`).
     TwoLayer,
+    /// `Linear -> ReLU -> Linear` with two outputs, both with bias, for each step
+    /// (`Qwen2ForProcessRewardModel`).
+    Process,
     /// One `Linear` (`Qwen2ForSequenceClassification`).
     OneLayer {
         /// Whether it has a bias; the class in `transformers` has none.
@@ -182,7 +188,8 @@ pub struct SynthOptions {
     pub backbone: Backbone,
     /// The reward head; [`Head::TwoLayer`] by default, which only Qwen2 has.
     pub head: Head,
-    /// Names of the scores, `LABEL_0` alone by default; a two-layer head has one.
+    /// Names of the scores. Empty by default, for `LABEL_0`, and `LABEL_1` in a head that has two. Only a
+    /// one-layer head may have another number of them.
     pub labels: Vec<String>,
     /// Written to `config.json` when set, `None` by default; decides which token is scored.
     pub pad_token_id: Option<u32>,
@@ -213,7 +220,7 @@ impl SynthOptions {
             shape,
             backbone: Backbone::Qwen2,
             head: Head::TwoLayer,
-            labels: vec!["LABEL_0".to_owned()],
+            labels: Vec::new(),
             pad_token_id: None,
             tie_word_embeddings: false,
             shard_bytes: DEFAULT_SHARD_BYTES,
@@ -223,6 +230,29 @@ impl SynthOptions {
             config_style: ConfigStyle::Transformers4,
             config: Map::new(),
         }
+    }
+}
+
+impl Head {
+    /// How many scores it gives, where that is not for the configuration to say.
+    fn fixed_labels(self) -> Option<usize> {
+        match self {
+            Self::TwoLayer => Some(1),
+            Self::Process => Some(2),
+            Self::OneLayer { .. } => None,
+        }
+    }
+}
+
+impl SynthOptions {
+    /// The names of the scores, by default those that `transformers` gives.
+    fn label_names(&self) -> Vec<String> {
+        if !self.labels.is_empty() {
+            return self.labels.clone();
+        }
+        (0..self.head.fixed_labels().unwrap_or(1))
+            .map(|number| format!("LABEL_{number}"))
+            .collect()
     }
 }
 
@@ -276,7 +306,7 @@ pub fn synth(out: &Path, options: &SynthOptions) -> Result<SynthReport> {
     let staged = StagedDir::new(out)?;
     let dir = staged.path();
     write_json(&dir.join(CONFIG_FILE), &config_json)?;
-    write_tokenizer(dir, options.backbone)?;
+    write_tokenizer(dir, options)?;
     if shards.len() > 1 {
         write_json(&dir.join(INDEX_FILE), &layout::index(&shards))?;
     }
@@ -314,14 +344,11 @@ fn check(options: &SynthOptions, config: &ModelConfig) -> Result<()> {
             format!("is {vocab_size}; the tokenizer needs at least {TOKENIZER_SIZE}"),
         );
     }
-    let labels = options.labels.len();
-    if options.head == Head::TwoLayer && labels != 1 {
-        return fail(
-            "labels",
-            format!("are {labels}; a two-layer head gives one score"),
-        );
+    let labels = options.label_names().len();
+    if let Some(fixed) = options.head.fixed_labels().filter(|&fixed| fixed != labels) {
+        return fail("labels", format!("are {labels}; this head gives {fixed}"));
     }
-    if options.head == Head::TwoLayer && options.backbone != Backbone::Qwen2 {
+    if !matches!(options.head, Head::OneLayer { .. }) && options.backbone != Backbone::Qwen2 {
         return fail(
             "head",
             format!(
@@ -347,15 +374,21 @@ fn lay_out(dir: &Path, shard: &Shard) -> Result<()> {
     write().map_err(|e| output_error(&path, "write it", &e))
 }
 
-fn write_tokenizer(dir: &Path, backbone: Backbone) -> Result<()> {
-    let template = match backbone {
+/// The tokenizer, with the step token in the place of another one for a head that scores steps: the id is
+/// that of Qwen2.5-Math-PRM.
+fn write_tokenizer(dir: &Path, options: &SynthOptions) -> Result<()> {
+    let template = match options.backbone {
         Backbone::Qwen2 => WORLDPM_TEMPLATE,
         _ => CHATML_TEMPLATE,
     };
-    write_file(&dir.join("tokenizer.json"), TOKENIZER)?;
+    let named = |text: &str| match options.head {
+        Head::Process => text.replace(UNUSED_TOKEN, STEP_TOKEN),
+        Head::TwoLayer | Head::OneLayer { .. } => text.to_owned(),
+    };
+    write_file(&dir.join("tokenizer.json"), named(TOKENIZER))?;
     write_file(&dir.join("chat_template.jinja"), template)?;
     let mut config: Value =
-        serde_json::from_str(TOKENIZER_CONFIG).map_err(|e| Error::Tokenizer {
+        serde_json::from_str(&named(TOKENIZER_CONFIG)).map_err(|e| Error::Tokenizer {
             path: dir.join("tokenizer_config.json"),
             problem: format!("the built-in file is not valid JSON: {e}"),
         })?;

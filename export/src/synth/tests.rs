@@ -177,7 +177,7 @@ fn weights_that_fit_one_file_have_no_index() {
 #[test]
 fn heads_and_their_tensors() {
     type Shapes = &'static [(&'static str, &'static [u64])];
-    let cases: [(Head, Architecture, Shapes); 3] = [
+    let cases: [(Head, Architecture, Shapes); 4] = [
         (
             Head::TwoLayer,
             Architecture::Qwen2ForRewardModel,
@@ -194,6 +194,16 @@ fn heads_and_their_tensors() {
             &[("score.weight", &[1, 16])],
         ),
         (
+            Head::Process,
+            Architecture::Qwen2ForProcessRewardModel,
+            &[
+                ("score.0.bias", &[16]),
+                ("score.0.weight", &[16, 16]),
+                ("score.2.bias", &[2]),
+                ("score.2.weight", &[2, 16]),
+            ],
+        ),
+        (
             Head::OneLayer { bias: true },
             Architecture::Qwen2ForSequenceClassification,
             &[("score.bias", &[1]), ("score.weight", &[1, 16])],
@@ -207,7 +217,8 @@ fn heads_and_their_tensors() {
         });
         let checkpoint = Checkpoint::open(&made.out).unwrap();
         assert_eq!(checkpoint.config().architecture, architecture);
-        assert_eq!(checkpoint.config().num_labels, Some(1));
+        let labels = wanted.last().unwrap().1[0] as usize;
+        assert_eq!(checkpoint.config().num_labels, Some(labels));
         let found: Vec<(&str, &[u64])> = checkpoint
             .tensors()
             .iter()

@@ -96,7 +96,7 @@ fn fill(
     let sizes = bundled_bytes(checkpoint, &format, options)?;
     refuse_extra_tensors(checkpoint, &sizes)?;
     let plan = plan_stages(checkpoint, &sizes, options.stages)?;
-    let (pooling, end_token) = pooling::resolve(checkpoint, options)?;
+    let scoring = pooling::resolve(checkpoint, options)?;
     let text_files = text::collect(checkpoint.dir())?;
 
     let output = StagedDir::new_or_replacing(
@@ -177,11 +177,13 @@ fn fill(
         probes: probes::probes(
             config.vocab_size,
             config.max_position_embeddings,
-            pooling,
-            end_token.as_ref(),
+            scoring.pooling,
+            scoring.end_token.as_ref(),
+            scoring.step_token.as_ref(),
         ),
-        pooling,
-        end_token,
+        pooling: scoring.pooling,
+        activation: scoring.activation,
+        end_token: scoring.end_token,
         max_length: config.max_position_embeddings,
     };
     write_file(

@@ -8,6 +8,8 @@ use std::fmt;
 pub enum Architecture {
     /// Qwen2 with a head of two linear layers: WorldPM, Qwen2.5-Math-RM.
     Qwen2ForRewardModel,
+    /// Qwen2 with a head of two linear layers that judges every step of an answer: Qwen2.5-Math-PRM.
+    Qwen2ForProcessRewardModel,
     /// Qwen2 with a head of one linear layer.
     Qwen2ForSequenceClassification,
     /// Qwen3 with a head of one linear layer: Skywork-Reward-V2-Qwen3.
@@ -44,8 +46,9 @@ impl Backbone {
 
 impl Architecture {
     /// Every known class.
-    pub const ALL: [Self; 4] = [
+    pub const ALL: [Self; 5] = [
         Self::Qwen2ForRewardModel,
+        Self::Qwen2ForProcessRewardModel,
         Self::Qwen2ForSequenceClassification,
         Self::Qwen3ForSequenceClassification,
         Self::LlamaForSequenceClassification,
@@ -55,6 +58,7 @@ impl Architecture {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Qwen2ForRewardModel => "Qwen2ForRewardModel",
+            Self::Qwen2ForProcessRewardModel => "Qwen2ForProcessRewardModel",
             Self::Qwen2ForSequenceClassification => "Qwen2ForSequenceClassification",
             Self::Qwen3ForSequenceClassification => "Qwen3ForSequenceClassification",
             Self::LlamaForSequenceClassification => "LlamaForSequenceClassification",
@@ -69,7 +73,9 @@ impl Architecture {
     /// The decoder under the head.
     pub fn backbone(self) -> Backbone {
         match self {
-            Self::Qwen2ForRewardModel | Self::Qwen2ForSequenceClassification => Backbone::Qwen2,
+            Self::Qwen2ForRewardModel
+            | Self::Qwen2ForProcessRewardModel
+            | Self::Qwen2ForSequenceClassification => Backbone::Qwen2,
             Self::Qwen3ForSequenceClassification => Backbone::Qwen3,
             Self::LlamaForSequenceClassification => Backbone::Llama,
         }
