@@ -13,6 +13,12 @@ use std::{
     time::Duration,
 };
 
+use serde_json::json;
+use worldpm_ort::export::{
+    Checkpoint,
+    recipe::{Recipe, Shape},
+};
+
 use hub_server::{Fault, HubServer, Repository, Request};
 use support::{command, lines, run_ok, stderr};
 use tempfile::TempDir;
@@ -118,6 +124,57 @@ fn by_name() {
     }
     assert!(place.server.take_log().is_empty());
     assert_eq!(place.scores(&bundle), scores);
+}
+
+#[test]
+fn by_recipe() {
+    let place = Place::new(|repository| repository);
+    let checkpoint = Checkpoint::open(&support::checkpoint(SHAPE)).unwrap();
+    let mut recipe = serde_json::to_value(Recipe::named("worldpm-72b").unwrap()).unwrap();
+    recipe["repository"] = json!("Owner/Tiny-RM");
+    recipe["revision"] = json!(place.commit);
+    let config = checkpoint.config();
+    recipe["shape"] = json!({
+        "hidden_size": config.hidden_size, "intermediate_size": config.intermediate_size,
+        "num_hidden_layers": config.num_hidden_layers, "num_attention_heads": config.num_attention_heads,
+        "num_key_value_heads": config.num_key_value_heads, "head_dim": config.head_dim,
+        "vocab_size": config.vocab_size, "num_labels": 1,
+    });
+    let shape: Shape = serde_json::from_value(recipe["shape"].clone()).unwrap();
+    let parameters = shape.parameters("Qwen2ForRewardModel").unwrap();
+    recipe["parameters"] = json!(parameters);
+    recipe["weight_bytes"] = json!(2 * parameters);
+    recipe["suggested"] = json!({"device": "cpu", "precision": "bf16", "stages": 2});
+    fs::write(place.dir.path().join("mine.json"), recipe.to_string()).unwrap();
+
+    let output = place.export(&["--recipe", "mine.json"], &[]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    let bundle = place.dir.path().join("bundle");
+    assert_eq!(
+        place.scores(&bundle),
+        place.scores(&support::bundle(SHAPE, &[]))
+    );
+    // The recipe's commit, and no branch.
+    let log = place.server.take_log();
+    assert!(
+        log[0]
+            .path
+            .ends_with(&format!("/revision/{}", place.commit)),
+        "{log:?}"
+    );
+
+    // What the hub has is another model than the recipe says.
+    fs::remove_dir_all(&bundle).unwrap();
+    recipe["shape"]["num_labels"] = json!(3);
+    let labels = json!(parameters + 2 * (config.hidden_size as u64 + 1));
+    recipe["weight_bytes"] = json!(2 * labels.as_u64().unwrap());
+    recipe["parameters"] = labels;
+    fs::write(place.dir.path().join("mine.json"), recipe.to_string()).unwrap();
+    place.fails(
+        &["--recipe", "mine.json"],
+        &[],
+        &["`num_labels`", "has 1", "3"],
+    );
 }
 
 #[test]

@@ -104,6 +104,17 @@ pub enum Error {
         problem: String,
     },
 
+    /// A recipe cannot be read, or is for another model than the checkpoint.
+    #[error("recipe `{recipe}`{}: {problem}", .field.as_deref().map(|f| format!(": field `{f}`")).unwrap_or_default())]
+    Recipe {
+        /// Its name, or its file.
+        recipe: String,
+        /// The field, with dots for nested ones, when one is to blame.
+        field: Option<String>,
+        /// What is wrong, and what to do.
+        problem: String,
+    },
+
     /// The output directory cannot be written.
     #[error("{path}: {problem}")]
     Output {

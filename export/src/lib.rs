@@ -30,6 +30,7 @@ pub mod pooling;
 pub mod probes;
 pub mod proto;
 pub mod readiness;
+pub mod recipe;
 pub mod shard;
 pub mod synth;
 mod write;

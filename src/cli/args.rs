@@ -21,6 +21,8 @@ pub(super) enum Command {
     Export(ExportArgs),
     /// Score conversations with a bundle
     Score(ScoreArgs),
+    /// List the recipes: published reward models, and how they are exported
+    Recipes(RecipesArgs),
     /// Make a checkpoint with random weights, for tests and benchmarks
     Synth(Box<SynthArgs>),
     /// Check that a bundle gives the scores it should
@@ -31,17 +33,22 @@ pub(super) enum Command {
 pub(super) struct ExportArgs {
     /// Directory of the checkpoint (config.json, safetensors, tokenizer), or a repository on the Hugging Face hub,
     /// OWNER/NAME or OWNER/NAME@REVISION, which is downloaded into the cache that other tools use
-    #[arg(long, value_name = "DIR_OR_REPO")]
-    pub(super) checkpoint: PathBuf,
-    /// Branch, tag or commit of a repository [default: main]
+    /// [default: the recipe's repository]
+    #[arg(long, value_name = "DIR_OR_REPO", required_unless_present = "recipe")]
+    pub(super) checkpoint: Option<PathBuf>,
+    /// A recipe, by its name (`worldpm-ort recipes` lists them) or in a JSON file: gives repository, device, precision
+    /// and stages, unless other options do. The checkpoint must be of that model
+    #[arg(long, value_name = "NAME_OR_FILE")]
+    pub(super) recipe: Option<PathBuf>,
+    /// Branch, tag or commit of a repository [default: the recipe's, or main]
     #[arg(long, value_name = "REVISION")]
     pub(super) revision: Option<String>,
     /// Directory of the bundle to make; a bundle that stands there is replaced
     #[arg(long, value_name = "DIR")]
     pub(super) out: PathBuf,
-    /// Kind of device the bundle is for: cpu or cuda
-    #[arg(long, value_name = "DEVICE", default_value_t)]
-    pub(super) device: Device,
+    /// Kind of device the bundle is for: cpu or cuda [default: the recipe's, or cpu]
+    #[arg(long, value_name = "DEVICE")]
+    pub(super) device: Option<Device>,
     /// Operators to use: ort (ONNX Runtime on CPU and CUDA) or onnx (standard only, for TensorRT)
     #[arg(long, value_name = "TARGET", default_value_t)]
     pub(super) target: Target,
@@ -49,10 +56,10 @@ pub(super) struct ExportArgs {
     /// attention_mask, for other servers)
     #[arg(long, value_name = "INTERFACE", default_value_t)]
     pub(super) interface: Interface,
-    /// Number of pipeline stages
-    #[arg(long, value_name = "N", default_value_t = 1)]
-    pub(super) stages: usize,
-    /// What the weights are stored as: bf16, fp16 or fp32 [default: as in the checkpoint]. Another type than the
+    /// Number of pipeline stages [default: the recipe's, or 1]
+    #[arg(long, value_name = "N")]
+    pub(super) stages: Option<usize>,
+    /// What the weights are stored as: bf16, fp16 or fp32 [default: the recipe's, or as in the checkpoint]. Another type than the
     /// checkpoint's makes new weight files in the bundle
     #[arg(long, value_name = "PRECISION")]
     pub(super) precision: Option<Precision>,
@@ -106,6 +113,13 @@ pub(super) enum ProbeScores {
     On,
     /// Never: no model is loaded
     Off,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct RecipesArgs {
+    /// Print one JSON array, with everything that the recipes hold
+    #[arg(long)]
+    pub(super) json: bool,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]

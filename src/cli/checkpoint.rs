@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 
 /// The directory of the checkpoint that the user named. A repository is downloaded, unless the cache has it.
 ///
@@ -20,52 +20,47 @@ pub(super) fn resolve(named: &Path, revision: Option<&str>) -> Result<PathBuf> {
     Ok(named.to_owned())
 }
 
+/// The directory of a recipe's repository, `OWNER/NAME`, downloaded unless the cache has it.
+pub(super) fn repository(id: &str, revision: Option<&str>) -> Result<PathBuf> {
+    hub::download(id, revision)
+}
+
+fn from_hub(named: &Path, revision: Option<&str>) -> Result<PathBuf> {
+    let text = named.to_string_lossy();
+    hub::download(&text, revision)
+        .with_context(|| format!("there is no directory `{text}`, so it is looked up on the hub"))
+}
+
 #[cfg(not(feature = "hub"))]
-fn from_hub(named: &Path, _revision: Option<&str>) -> Result<PathBuf> {
-    bail!(
-        "there is no directory `{}`, and this program was built without the feature `hub`, so it downloads nothing",
-        named.display()
-    )
+mod hub {
+    use super::{PathBuf, Result, bail};
+
+    pub(super) fn download(_id: &str, _revision: Option<&str>) -> Result<PathBuf> {
+        bail!("this program was built without the feature `hub`, and downloads nothing")
+    }
 }
 
 #[cfg(feature = "hub")]
-fn from_hub(named: &Path, revision: Option<&str>) -> Result<PathBuf> {
-    use anyhow::Context;
+mod hub {
+    use super::{PathBuf, Result, bail, bar};
+    use crate::hub::{HubOptions, Repository, download as download_snapshot};
 
-    use crate::hub::{self, HubError, HubOptions, Repository};
-
-    let text = named.to_string_lossy();
-    let repository: Repository = match text.parse() {
-        Ok(repository) => repository,
-        Err(HubError::Name { problem, .. }) => bail!(
-            "there is no directory `{text}`, and it is not a repository on the hub, OWNER/NAME or \
-             OWNER/NAME@REVISION: {problem}"
-        ),
-        Err(other) => return Err(other.into()),
-    };
-    let repository = match revision {
-        Some(_) if text.contains('@') => {
-            bail!("`{text}` names a revision, and --revision another; give one of them")
+    pub(super) fn download(id: &str, revision: Option<&str>) -> Result<PathBuf> {
+        let mut repository: Repository = id.parse()?;
+        if let Some(revision) = revision {
+            if id.contains('@') {
+                bail!("`{id}` names a revision, and --revision another; give one of them");
+            }
+            repository = repository.at(revision)?;
         }
-        Some(revision) => repository.at(revision)?,
-        None => repository,
-    };
-    let options = HubOptions::from_env()?;
-    let bar = bar::Bar::default();
-    let snapshot = hub::download(&repository, &options, &|progress| bar.show(progress));
-    bar.finish();
-    let snapshot = match snapshot {
-        // What was meant may have been a directory.
-        Err(
-            error
-            @ (HubError::Access { .. } | HubError::NotFound { .. } | HubError::Offline { .. }),
-        ) => Err(error).with_context(|| {
-            format!("there is no directory `{text}`, so it is looked up on the hub")
-        })?,
-        other => other?,
-    };
-    eprintln!("{repository}: {}", snapshot.path.display());
-    Ok(snapshot.path)
+        let options = HubOptions::from_env()?;
+        let bar = bar::Bar::default();
+        let snapshot = download_snapshot(&repository, &options, &|progress| bar.show(progress));
+        bar.finish();
+        let path = snapshot?.path;
+        eprintln!("{repository}: {}", path.display());
+        Ok(path)
+    }
 }
 
 #[cfg(feature = "hub")]

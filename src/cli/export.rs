@@ -5,14 +5,16 @@ use std::{
     path::Path,
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use indicatif::{DecimalBytes, ProgressBar, ProgressStyle};
-use worldpm_ort_export::{Checkpoint, ExportOptions, Pooling, Progress, export_then};
+use worldpm_ort_export::{
+    Checkpoint, ExportOptions, Pooling, Progress, export_then, recipe::Recipe,
+};
 
 use super::{
     Status,
     args::{ExportArgs, PoolingRule, ProbeScores},
-    checkpoint,
+    checkpoint, recipes,
 };
 use crate::{
     ScorerOptions,
@@ -23,16 +25,20 @@ use crate::{
 };
 
 pub(super) fn run(args: &ExportArgs) -> Result<Status> {
-    let directory = checkpoint::resolve(&args.checkpoint, args.revision.as_deref())?;
-    let checkpoint = Checkpoint::open(&directory)?;
+    let recipe = args.recipe.as_deref().map(recipes::find).transpose()?;
+    let checkpoint = open(args, recipe.as_ref())?;
+    let suggested = recipe.map(|recipe| recipe.suggested);
     let pad_token_id = args.pad_token_id.or(checkpoint.config().pad_token_id);
     let options = ExportOptions {
         target: args.target,
-        device: args.device,
+        device: args
+            .device
+            .or(suggested.map(|s| s.device))
+            .unwrap_or_default(),
         interface: args.interface,
-        stages: args.stages,
+        stages: args.stages.or(suggested.map(|s| s.stages)).unwrap_or(1),
         weights: args.weights,
-        precision: args.precision,
+        precision: args.precision.or(suggested.map(|s| s.precision)),
         overflow: args.overflow,
         threads: args.threads,
         checksum: args.checksum,
@@ -80,6 +86,25 @@ pub(super) fn run(args: &ExportArgs) -> Result<Status> {
         );
     }
     Ok(Status::Done)
+}
+
+/// The checkpoint of the options or of the recipe, which must be of the recipe's model.
+fn open(args: &ExportArgs, recipe: Option<&Recipe>) -> Result<Checkpoint> {
+    let directory = match (&args.checkpoint, recipe) {
+        (Some(named), _) => checkpoint::resolve(named, args.revision.as_deref())?,
+        (None, Some(recipe)) => {
+            let revision = args.revision.as_deref().or(recipe.revision.as_deref());
+            checkpoint::repository(&recipe.repository, revision)?
+        }
+        (None, None) => bail!("give --checkpoint or --recipe"),
+    };
+    let checkpoint = Checkpoint::open(&directory)?;
+    if let Some(recipe) = recipe {
+        for note in recipe.check(checkpoint.config())? {
+            eprintln!("note: {note}");
+        }
+    }
+    Ok(checkpoint)
 }
 
 /// A bar for the bytes of the checkpoint that were converted, when someone is there to see it.

@@ -3,6 +3,7 @@
 mod args;
 mod checkpoint;
 mod export;
+mod recipes;
 mod score;
 mod synth;
 mod table;
@@ -33,6 +34,7 @@ pub fn main() -> ExitCode {
     let outcome = match &args.command {
         Command::Synth(args) => synth::run(args),
         Command::Export(args) => export::run(args),
+        Command::Recipes(args) => recipes::run(args),
         Command::Score(args) => score::run(args),
         Command::Verify(args) => verify::run(args),
     };
