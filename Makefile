@@ -36,10 +36,12 @@ check:
 ## make onnx-check  export bundles of every form, check them with onnx, score them with Python onnxruntime
 onnx-check: library
 	@scripts/make-venv .venv-check scripts/requirements-check.txt
+	@scripts/make-venv .venv-schemas scripts/requirements-schemas.txt --no-deps
 	cargo build --locked
 	.venv-check/bin/python tests/onnx_check.py --binary target/debug/worldpm-ort
 	.venv-check/bin/python tests/padded_check.py --binary target/debug/worldpm-ort
 	.venv-check/bin/python tests/heads_check.py --binary target/debug/worldpm-ort
+	.venv-check/bin/python tests/serving_check.py --binary target/debug/worldpm-ort --schemas .venv-schemas
 
 ## make hub-check   share a cache with Python's huggingface_hub, over a hub on loopback
 hub-check:

@@ -6,7 +6,7 @@ use std::{
 };
 
 use sha2::{Digest, Sha256};
-use worldpm_ort_export::{Manifest, header_sha256};
+use worldpm_ort_export::{Manifest, header_sha256, manifest::Stage};
 
 use crate::error::{Error, Result};
 
@@ -68,6 +68,18 @@ impl Bundle {
     #[must_use]
     pub fn weights(&self) -> &Path {
         &self.weights
+    }
+
+    /// The folder in which a stage's graph looks for its weights. In the layouts for servers every stage has one.
+    #[must_use]
+    pub fn stage_weights(&self, stage: &Stage) -> PathBuf {
+        match (
+            &self.manifest.weights.directory,
+            Path::new(&stage.graph).parent(),
+        ) {
+            (None, Some(folder)) => self.weights.join(folder),
+            _ => self.weights.clone(),
+        }
     }
 
     fn check(&self) -> Result<()> {

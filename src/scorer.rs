@@ -328,7 +328,7 @@ fn load_stages(
         setups.push(StageSetup {
             stage: stage.clone(),
             graph: bundle.directory().join(&stage.graph),
-            weights: bundle.weights().to_owned(),
+            weights: bundle.stage_weights(stage),
             provider: provider.clone(),
             threads,
             turn,

@@ -195,6 +195,58 @@ fn padded_bundles_are_not_scored_here() {
     assert!(message.contains("--interface packed"), "{message}");
 }
 
+/// What a server could not run is refused before anything is written.
+#[test]
+fn layouts_for_servers_need_fitting_options() {
+    let checkpoint = support::checkpoint(SHAPE);
+    let place = tempfile::tempdir().unwrap();
+    let out = place.path().join("bundle");
+    let copy = ["--weights", "copy"];
+    let tensorrt = [&copy[..], &["--triton-tensorrt", "--device", "cuda"]].concat();
+    let onnx = [&tensorrt[..], &["--target", "onnx"]].concat();
+    let cases: [(&[&str], &str, i32); 8] = [
+        (&[], "`weights`: is reference", 1),
+        (
+            &[&copy[..], &["--model-name", "../a"]].concat(),
+            "`model_name`",
+            1,
+        ),
+        (
+            &[&copy[..], &["--max-request-rows", "0"]].concat(),
+            "`rows`",
+            1,
+        ),
+        (
+            &[&copy[..], &["--storage-uri", "a b"]].concat(),
+            "`storage_uri`",
+            1,
+        ),
+        (&tensorrt, "the device cuda and the target onnx", 1),
+        (&onnx, "the packed interface", 1),
+        (&["--layout", "docker"], "none of: plain, triton, kserve", 2),
+        (&["--max-row-tokens", "many"], "--max-row-tokens", 2),
+    ];
+    for (flags, expected, status) in cases {
+        for layout in ["triton", "kserve"] {
+            let mut args = vec!["export", "--checkpoint", checkpoint.to_str().unwrap()];
+            args.extend(["--out", out.to_str().unwrap()]);
+            if !flags.contains(&"--layout") {
+                args.extend(["--layout", layout]);
+            }
+            args.extend(flags);
+            let output = support::run(&args);
+            let message = support::stderr(&output);
+            assert_eq!(output.status.code(), Some(status), "{flags:?}: {message}");
+            assert!(message.contains(expected), "{flags:?}: {message}");
+            assert_eq!(fs::read_dir(place.path()).unwrap().count(), 0, "{flags:?}");
+        }
+    }
+    // The options of a layout without the layout are bad usage.
+    let mut args = vec!["export", "--checkpoint", checkpoint.to_str().unwrap()];
+    args.extend(["--out", out.to_str().unwrap(), "--model-name", "a"]);
+    assert_eq!(support::run(&args).status.code(), Some(2));
+}
+
 /// A checkpoint that has moved is found again with `--weights-dir`.
 #[test]
 fn moved_weights() {

@@ -22,6 +22,7 @@ mod error;
 pub mod graph;
 pub mod json;
 mod labels;
+mod layout;
 pub mod manifest;
 pub mod op;
 mod options;
@@ -41,7 +42,7 @@ pub use convert::Progress;
 pub use error::{Error, Result};
 pub use manifest::Manifest;
 pub use options::{
-    Activation, Device, ExportOptions, Interface, Overflow, Pooling, Precision, Target,
-    UnknownChoice, WeightsMode,
+    Activation, Device, ExportOptions, Interface, Layout, Overflow, Pooling, Precision,
+    ServingOptions, Target, UnknownChoice, WeightsMode,
 };
 pub use write::{export, export_then, export_with_progress, file_sha256, header_sha256};

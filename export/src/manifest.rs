@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     error::{Error, Result},
     json,
-    options::{Activation, Device, Interface, Pooling, Precision, Target, WeightsMode},
+    options::{Activation, Device, Interface, Layout, Pooling, Precision, Target, WeightsMode},
     probes::Probe,
 };
 
@@ -44,6 +44,9 @@ pub struct Manifest {
     /// What the graphs are fed.
     #[serde(default)]
     pub interface: Interface,
+    /// How the bundle is laid out.
+    #[serde(default)]
+    pub layout: Layout,
     /// Lowest ONNX Runtime version that runs the graphs, as `major.minor`.
     pub min_ort_version: String,
     /// The stages, in order.
@@ -95,7 +98,7 @@ pub struct Model {
 /// One stage: a graph that runs on one device.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stage {
-    /// File name of the graph.
+    /// Path of the graph in the bundle.
     pub graph: String,
     /// Size of the graph file.
     pub bytes: u64,
@@ -187,7 +190,7 @@ impl fmt::Display for OverflowedTensor {
 /// One safetensors file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WeightFile {
-    /// File name in the folder.
+    /// Path in the folder of the weights.
     pub name: String,
     /// Size in bytes.
     pub bytes: u64,

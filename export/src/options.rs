@@ -4,6 +4,8 @@ use std::{fmt, num::NonZeroUsize, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
+pub use crate::layout::ServingOptions;
+
 /// Which operators the graph is written in.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -25,6 +27,19 @@ pub enum Device {
     Cpu,
     /// An NVIDIA GPU: the layers work in the 16-bit type that the weights have.
     Cuda,
+}
+
+/// How a bundle is laid out on disk.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Layout {
+    /// Graphs, weights and tokenizer in one folder, as this project's runtime needs them.
+    #[default]
+    Plain,
+    /// A model repository for a Triton server: a model for each stage, and an ensemble of them.
+    Triton,
+    /// The same, with the Kubernetes objects that make KServe run it.
+    Kserve,
 }
 
 /// What a graph is fed.
@@ -126,6 +141,10 @@ pub struct ExportOptions {
     pub device: Device,
     /// What the graphs are fed. Default [`Interface::Packed`].
     pub interface: Interface,
+    /// How the bundle is laid out. Default [`Layout::Plain`].
+    pub layout: Layout,
+    /// What bundles for servers are made with.
+    pub serving: ServingOptions,
     /// Number of stages. Default 1.
     pub stages: usize,
     /// Where the weights go. Default [`WeightsMode::Reference`]. Weights that are converted are always
@@ -159,6 +178,8 @@ impl Default for ExportOptions {
             target: Target::default(),
             device: Device::default(),
             interface: Interface::default(),
+            layout: Layout::default(),
+            serving: ServingOptions::default(),
             stages: 1,
             weights: WeightsMode::default(),
             precision: None,
@@ -211,5 +232,6 @@ names!(Target: "ort" => Ort, "onnx" => Onnx);
 names!(Device: "cpu" => Cpu, "cuda" => Cuda);
 names!(Precision: "bf16" => Bf16, "fp16" => Fp16, "fp32" => Fp32);
 names!(Overflow: "refuse" => Refuse, "clamp" => Clamp);
+names!(Layout: "plain" => Plain, "triton" => Triton, "kserve" => Kserve);
 names!(Interface: "packed" => Packed, "padded" => Padded);
 names!(WeightsMode: "reference" => Reference, "hardlink" => Hardlink, "copy" => Copy);

@@ -5,6 +5,7 @@ use std::{num::NonZeroUsize, path::PathBuf};
 use clap::{Parser, Subcommand, ValueEnum};
 use worldpm_ort_export::{Device, Interface, Overflow, Precision, Target, WeightsMode};
 
+use super::serving_args::ServingArgs;
 use crate::{ScorerOptions, batch::Budget, ep::Devices};
 
 /// Score conversations with large reward models through ONNX Runtime.
@@ -53,9 +54,11 @@ pub(super) struct ExportArgs {
     #[arg(long, value_name = "TARGET", default_value_t)]
     pub(super) target: Target,
     /// What the graphs are fed: packed (tokens and indices, as `score` makes them) or padded (input_ids and
-    /// attention_mask, for other servers)
-    #[arg(long, value_name = "INTERFACE", default_value_t)]
-    pub(super) interface: Interface,
+    /// attention_mask) [default: packed; padded with --layout triton or kserve]
+    #[arg(long, value_name = "INTERFACE")]
+    pub(super) interface: Option<Interface>,
+    #[command(flatten)]
+    pub(super) serving: ServingArgs,
     /// Number of pipeline stages [default: the recipe's, or 1]
     #[arg(long, value_name = "N")]
     pub(super) stages: Option<usize>,

@@ -8,7 +8,7 @@ use std::{
 use anyhow::{Context, Result, bail};
 use indicatif::{DecimalBytes, ProgressBar, ProgressStyle};
 use worldpm_ort_export::{
-    Checkpoint, ExportOptions, Pooling, Progress, export_then, recipe::Recipe,
+    Checkpoint, ExportOptions, Interface, Layout, Pooling, Progress, export_then, recipe::Recipe,
 };
 
 use super::{
@@ -35,7 +35,12 @@ pub(super) fn run(args: &ExportArgs) -> Result<Status> {
             .device
             .or(suggested.map(|s| s.device))
             .unwrap_or_default(),
-        interface: args.interface,
+        interface: args.interface.unwrap_or(match args.serving.layout {
+            Layout::Plain => Interface::Packed,
+            Layout::Triton | Layout::Kserve => Interface::Padded,
+        }),
+        layout: args.serving.layout,
+        serving: args.serving.options(),
         stages: args.stages.or(suggested.map(|s| s.stages)).unwrap_or(1),
         weights: args.weights,
         precision: args.precision.or(suggested.map(|s| s.precision)),

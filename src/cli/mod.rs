@@ -5,6 +5,7 @@ mod checkpoint;
 mod export;
 mod recipes;
 mod score;
+mod serving_args;
 mod synth;
 mod table;
 mod verify;

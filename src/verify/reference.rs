@@ -15,7 +15,8 @@ use std::{
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use worldpm_ort_export::{
-    Checkpoint, Device, ExportOptions, Interface, Manifest, Precision, Target, WeightsMode, export,
+    Checkpoint, Device, ExportOptions, Interface, Layout, Manifest, Precision, ServingOptions,
+    Target, WeightsMode, export,
     json::pretty,
     manifest::WeightsPlace,
     probes::{Probe, ProbeInput},
@@ -125,6 +126,8 @@ pub fn make(
     let options = ExportOptions {
         target: Target::Ort,
         interface: Interface::Packed,
+        layout: Layout::Plain,
+        serving: ServingOptions::default(),
         device: Device::Cpu,
         stages: 1,
         weights: WeightsMode::Reference,

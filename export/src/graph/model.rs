@@ -1,6 +1,9 @@
 //! A finished graph, and its form as an ONNX model.
 
-use std::{collections::HashSet, sync::Arc};
+use std::{
+    collections::{BTreeSet, HashSet},
+    sync::Arc,
+};
 
 use super::{Dim, MICROSOFT_DOMAIN, Value};
 use crate::{
@@ -85,6 +88,20 @@ impl Graph {
     #[must_use]
     pub fn outputs(&self) -> &[Value] {
         &self.outputs
+    }
+
+    /// The files that hold the graph's weights.
+    #[must_use]
+    pub fn data_files(&self) -> BTreeSet<&str> {
+        let data = self
+            .initializers
+            .iter()
+            .map(|initializer| &initializer.data);
+        data.filter_map(|data| match data {
+            InitializerData::Inline(_) => None,
+            InitializerData::External(data) => Some(data.location.as_str()),
+        })
+        .collect()
     }
 
     /// Bytes of all weights that are kept in other files.

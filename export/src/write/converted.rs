@@ -16,14 +16,22 @@ use crate::{
 pub(super) struct NewFile {
     file: StageFile,
     head: Vec<u8>,
+    /// Its folder in the bundle, ending in a slash when it is not the root.
+    folder: String,
 }
 
 impl NewFile {
-    pub(super) fn new(file: StageFile) -> Self {
+    pub(super) fn new(file: StageFile, folder: String) -> Self {
         Self {
             head: file.head(),
             file,
+            folder,
         }
+    }
+
+    /// Its path in the bundle.
+    fn path(&self) -> String {
+        format!("{}{}", self.folder, self.file.name())
     }
 
     /// Where its tensors begin.
@@ -58,7 +66,7 @@ pub(super) fn fill(
     let sinks: Vec<Sink<'_>> = files
         .iter()
         .map(|file| Sink {
-            path: output.path().join(file.file.name()),
+            path: output.path().join(file.path()),
             data_start: file.data_start(),
             jobs: file.file.jobs(),
         })
@@ -82,7 +90,7 @@ pub(super) fn fill(
         .zip(&sinks)
         .map(|(file, sink)| {
             Ok(WeightFile {
-                name: file.file.name().to_owned(),
+                name: file.path(),
                 bytes: file.bytes(),
                 header_sha256: header_sha256(&sink.path)?,
                 sha256: match options.checksum {

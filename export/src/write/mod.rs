@@ -18,8 +18,9 @@ use crate::{
     error::{Error, Result},
     graph::{Graph, Value},
     labels,
+    layout::Places,
     manifest::{self, FORMAT, FORMAT_VERSION, Manifest, Model, Source, Stage, TensorInfo},
-    options::{Device, ExportOptions, Precision, Target},
+    options::{Device, ExportOptions, Layout, Precision, Target, WeightsMode},
     output::{StagedDir, write_file},
     pooling, probes,
     proto::ElementType,
@@ -92,7 +93,13 @@ fn fill(
     progress: &(dyn Fn(Progress) + Sync),
 ) -> Result<(StagedDir, Manifest)> {
     let config = checkpoint.config();
+    let options = &ExportOptions {
+        // TensorRT keeps engines under a name that has to change with the weights.
+        checksum: options.checksum || options.serving.tensorrt,
+        ..options.clone()
+    };
     let format = Format::new(checkpoint, options)?;
+    let places = Places::new(options, format.converted.is_some())?;
     let sizes = bundled_bytes(checkpoint, &format, options)?;
     refuse_extra_tensors(checkpoint, &sizes)?;
     let plan = plan_stages(checkpoint, &sizes, options.stages)?;
@@ -105,17 +112,17 @@ fn fill(
         "it is not a bundle of ours; remove it, or choose another directory",
     )?;
     let in_place = match format.converted {
-        None => Some(weight_files::place(checkpoint, options, &output)?),
-        Some(_) => None,
+        None if !places.by_stage() => Some(weight_files::place(checkpoint, options, &output)?),
+        _ => None,
     };
-    let locations: Vec<String> = in_place
-        .iter()
-        .flat_map(|weights| &weights.files)
-        .map(|file| file.name.clone())
-        .collect();
+    let locations: Vec<String> = match &in_place {
+        Some(weights) => weights.files.iter().map(|f| f.name.clone()).collect(),
+        None => checkpoint.files().iter().map(|f| f.name.clone()).collect(),
+    };
 
     let mut stages = Vec::with_capacity(plan.len());
     let mut new_files = Vec::new();
+    let mut linked = Vec::new();
     for (index, layers) in plan.into_iter().enumerate() {
         let spec = StageSpec {
             name: format!("stage-{index:02}"),
@@ -130,14 +137,34 @@ fn fill(
         );
         let mut graph = arch::build_stage(checkpoint, &mut weights, &spec)?;
         if let Some(file) = weights.into_file() {
-            let file = converted::NewFile::new(file);
+            let file = converted::NewFile::new(file, places.stage_folder(index));
             graph.shift_weights(file.data_start());
             new_files.push(file);
         }
-        stages.push(write_stage(&output, options, &spec, &graph)?);
+        places.make_folder(&output, index)?;
+        if places.by_stage() && format.converted.is_none() {
+            let folder = places.stage_folder(index);
+            let used = graph.data_files();
+            linked.extend(weight_files::link_used(
+                checkpoint, &used, &folder, options, &output,
+            )?);
+        }
+        stages.push(write_stage(
+            &output,
+            options,
+            &spec,
+            &graph,
+            places.graph(index),
+        )?);
     }
     let weights = match in_place {
         Some(weights) => weights,
+        None if format.converted.is_none() => manifest::Weights {
+            mode: options.weights.into(),
+            directory: None,
+            files: linked,
+            clamped: Vec::new(),
+        },
         None => converted::fill(checkpoint, &new_files, options, &output, progress)?,
     };
     let system_marker = options
@@ -170,6 +197,7 @@ fn fill(
         device: options.device,
         target: options.target,
         interface: options.interface,
+        layout: options.layout,
         min_ort_version: min_ort_version(config, options.target).into(),
         stages,
         weights,
@@ -190,6 +218,7 @@ fn fill(
         &output.path().join(manifest::FILE_NAME),
         manifest.to_json()?,
     )?;
+    places.finish(&output, &manifest)?;
     Ok((output, manifest))
 }
 
@@ -205,7 +234,8 @@ fn min_ort_version(config: &ModelConfig, target: Target) -> &'static str {
 #[derive(Clone, Copy, Debug)]
 struct Format {
     precision: Precision,
-    /// The type that the weights are converted to; `None` leaves them in the checkpoint's files.
+    /// The type that the weights have in new files, a file for each stage; `None` leaves them in the
+    /// checkpoint's files.
     converted: Option<FloatType>,
     /// The type that the graphs compute in.
     compute: ElementType,
@@ -220,6 +250,8 @@ impl Format {
             Precision::Fp16 => FloatType::F16,
             Precision::Fp32 => FloatType::F32,
         };
+        // A server's stages have a folder each: copies are of what a stage uses, not of whole shards.
+        let repacked = options.layout != Layout::Plain && options.weights == WeightsMode::Copy;
         let compute = match (options.device, float) {
             (Device::Cpu, _) => ElementType::Float,
             (Device::Cuda, FloatType::Bf16) => ElementType::BFloat16,
@@ -233,7 +265,7 @@ impl Format {
         };
         Ok(Self {
             precision,
-            converted: (float != stored).then_some(float),
+            converted: (float != stored || repacked).then_some(float),
             compute,
         })
     }
@@ -303,8 +335,8 @@ fn write_stage(
     options: &ExportOptions,
     spec: &StageSpec,
     graph: &Graph,
+    name: String,
 ) -> Result<Stage> {
-    let name = format!("{}.onnx", spec.name);
     let model = graph.to_model();
     readiness::check(&model, options.device, options.target)?.require(&name)?;
     let bytes = model.to_bytes();

@@ -1,6 +1,7 @@
 //! Puts the weight files where the graphs look for them.
 
 use std::{
+    collections::BTreeSet,
     fs::{self, File},
     io::{self, Read},
     path::{Path, PathBuf},
@@ -34,19 +35,13 @@ pub(super) fn place(
             let name = match options.weights {
                 // In a Hugging Face cache the real file has another name than its link.
                 WeightsMode::Reference => file_name(&file.path)?,
-                WeightsMode::Hardlink => link(file, output)?,
+                WeightsMode::Hardlink => {
+                    link(file, &output.path().join(&file.name))?;
+                    file.name.clone()
+                }
                 WeightsMode::Copy => copy(file, output)?,
             };
-            Ok(WeightFile {
-                name,
-                bytes: file.bytes,
-                header_sha256: header_sha256(&file.path)?,
-                sha256: if options.checksum {
-                    Some(file_sha256(&file.path)?)
-                } else {
-                    None
-                },
-            })
+            describe(file, name, options)
         })
         .collect::<Result<_>>()?;
     Ok(Weights {
@@ -56,6 +51,38 @@ pub(super) fn place(
             .transpose()?,
         files: placed,
         clamped: Vec::new(),
+    })
+}
+
+/// Links those of the checkpoint's files that a stage uses into its folder, which ends in a slash.
+pub(super) fn link_used(
+    checkpoint: &Checkpoint,
+    used: &BTreeSet<&str>,
+    folder: &str,
+    options: &ExportOptions,
+    output: &StagedDir,
+) -> Result<Vec<WeightFile>> {
+    let files = checkpoint.files().iter();
+    files
+        .filter(|file| used.contains(file.name.as_str()))
+        .map(|file| {
+            let name = format!("{folder}{}", file.name);
+            link(file, &output.path().join(&name))?;
+            describe(file, name, options)
+        })
+        .collect()
+}
+
+fn describe(file: &DataFile, name: String, options: &ExportOptions) -> Result<WeightFile> {
+    Ok(WeightFile {
+        name,
+        bytes: file.bytes,
+        header_sha256: header_sha256(&file.path)?,
+        sha256: if options.checksum {
+            Some(file_sha256(&file.path)?)
+        } else {
+            None
+        },
     })
 }
 
@@ -109,16 +136,15 @@ fn utf8(path: &Path) -> Result<&str> {
     })
 }
 
-fn link(file: &DataFile, output: &StagedDir) -> Result<String> {
-    fs::hard_link(&file.path, output.path().join(&file.name)).map_err(|error| Error::Output {
-        path: output.path().join(&file.name),
+fn link(file: &DataFile, to: &Path) -> Result<()> {
+    fs::hard_link(&file.path, to).map_err(|error| Error::Output {
+        path: to.to_owned(),
         problem: format!(
             "cannot be made a hard link to {}: {error}; use --weights copy when the checkpoint is \
              on another file system",
             file.path.display()
         ),
-    })?;
-    Ok(file.name.clone())
+    })
 }
 
 fn copy(file: &DataFile, output: &StagedDir) -> Result<String> {
