@@ -1,9 +1,15 @@
 //! What the command line accepts.
 
-use std::{num::NonZeroUsize, path::PathBuf};
+use std::{
+    num::{NonZeroU64, NonZeroUsize},
+    path::PathBuf,
+};
 
 use clap::{Parser, Subcommand, ValueEnum};
-use worldpm_ort_export::{Device, Interface, Overflow, Precision, Target, WeightsMode};
+use worldpm_ort_export::{
+    Device, Interface, Overflow, Precision, Target, WeightsMode,
+    plan::{Bytes, Stages},
+};
 
 use super::serving_args::ServingArgs;
 use crate::{ScorerOptions, batch::Budget, ep::Devices};
@@ -59,9 +65,21 @@ pub(super) struct ExportArgs {
     pub(super) interface: Option<Interface>,
     #[command(flatten)]
     pub(super) serving: ServingArgs,
-    /// Number of pipeline stages [default: the recipe's, or 1]
+    /// Number of pipeline stages, or auto: as few as fit the devices of --device-memory [default: the recipe's, or 1]
     #[arg(long, value_name = "N")]
-    pub(super) stages: Option<usize>,
+    pub(super) stages: Option<Stages>,
+    /// Memory of each device, as in 80GiB; several, in order, for devices that differ: 80GiB,80GiB,48GiB
+    #[arg(
+        long,
+        value_name = "SIZE",
+        value_delimiter = ',',
+        required_if_eq("stages", "auto")
+    )]
+    pub(super) device_memory: Vec<Bytes>,
+    /// Most unique tokens in one run of the model, for the memory of activations: give --max-batch-tokens of score,
+    /// or the length of the longest conversation if that is more [default: 2048]
+    #[arg(long, value_name = "TOKENS")]
+    pub(super) max_batch_tokens: Option<NonZeroU64>,
     /// What the weights are stored as: bf16, fp16 or fp32 [default: the recipe's, or as in the checkpoint]. Another type than the
     /// checkpoint's makes new weight files in the bundle
     #[arg(long, value_name = "PRECISION")]

@@ -2,13 +2,16 @@
 
 use std::{
     io::{self, IsTerminal},
+    num::NonZeroU64,
     path::Path,
 };
 
 use anyhow::{Context, Result, bail};
 use indicatif::{DecimalBytes, ProgressBar, ProgressStyle};
 use worldpm_ort_export::{
-    Checkpoint, ExportOptions, Interface, Layout, Pooling, Progress, export_then, recipe::Recipe,
+    Checkpoint, ExportOptions, Interface, Layout, Pooling, Progress, export_then, placement,
+    plan::{Bytes, DeviceMemory, PlacedStage, StageMemory, Stages, TokenBudget},
+    recipe::Recipe,
 };
 
 use super::{
@@ -41,7 +44,12 @@ pub(super) fn run(args: &ExportArgs) -> Result<Status> {
         }),
         layout: args.serving.layout,
         serving: args.serving.options(),
-        stages: args.stages.or(suggested.map(|s| s.stages)).unwrap_or(1),
+        stages: args
+            .stages
+            .or(suggested.map(|s| Stages::Count(s.stages)))
+            .unwrap_or_default(),
+        device_memory: devices(&args.device_memory),
+        budget: budget(args.max_batch_tokens),
         weights: args.weights,
         precision: args.precision.or(suggested.map(|s| s.precision)),
         overflow: args.overflow,
@@ -81,13 +89,15 @@ pub(super) fn run(args: &ExportArgs) -> Result<Status> {
         },
         manifest.device,
     );
-    for stage in &manifest.stages {
+    let placed = placement(&checkpoint, &options)?;
+    for (stage, placed) in manifest.stages.iter().zip(&placed) {
         eprintln!(
-            "  {}: layers {} to {}, {}",
+            "  {}: layers {} to {}, {}{}",
             stage.graph,
             stage.layers.0,
             stage.layers.1.saturating_sub(1),
             DecimalBytes(stage.weight_bytes),
+            memory(placed),
         );
     }
     Ok(Status::Done)
@@ -110,6 +120,40 @@ fn open(args: &ExportArgs, recipe: Option<&Recipe>) -> Result<Checkpoint> {
         }
     }
     Ok(checkpoint)
+}
+
+/// One size stands for any number of devices like it.
+pub(super) fn devices(sizes: &[Bytes]) -> Option<DeviceMemory> {
+    (!sizes.is_empty()).then(|| sizes.to_vec().into())
+}
+
+/// The token budget that scoring with so many tokens has.
+pub(super) fn budget(max_tokens: Option<NonZeroU64>) -> TokenBudget {
+    let default = TokenBudget::default();
+    TokenBudget {
+        max_tokens: max_tokens.map_or(default.max_tokens, NonZeroU64::get),
+        ..default
+    }
+}
+
+/// What a stage takes of its device, when that is known.
+fn memory(stage: &PlacedStage) -> String {
+    let Some(capacity) = stage.capacity else {
+        return String::new();
+    };
+    let StageMemory {
+        weights,
+        activations,
+        workspace,
+    } = stage.memory;
+    format!(
+        "; {} of device {} ({capacity}): weights {}, activations {}, workspace {}",
+        Bytes(stage.memory.total()),
+        stage.device,
+        Bytes(weights),
+        Bytes(activations),
+        Bytes(workspace),
+    )
 }
 
 /// A bar for the bytes of the checkpoint that were converted, when someone is there to see it.

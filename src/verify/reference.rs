@@ -19,6 +19,7 @@ use worldpm_ort_export::{
     Target, WeightsMode, export,
     json::pretty,
     manifest::WeightsPlace,
+    plan::Stages,
     probes::{Probe, ProbeInput},
 };
 
@@ -129,7 +130,8 @@ pub fn make(
         layout: Layout::Plain,
         serving: ServingOptions::default(),
         device: Device::Cpu,
-        stages: 1,
+        stages: Stages::Count(1),
+        device_memory: None,
         weights: WeightsMode::Reference,
         precision: None,
         checksum: false,

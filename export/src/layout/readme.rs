@@ -157,6 +157,9 @@ fn tokens(manifest: &Manifest) -> String {
         Pooling::LastNonPad { pad_token_id } => {
             format!("The scored token is the rightmost one that is not {pad_token_id}: end the row there.\n")
         }
+        Pooling::EachToken { token_id } => {
+            format!("Every token {token_id} ends a step and is scored: name them all in `score_tokens`.\n")
+        }
     });
     text
 }
