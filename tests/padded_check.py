@@ -80,6 +80,7 @@ class Check:
         self.command(
             "export", "--checkpoint", self.checkpoint, "--out", bundle, "--interface", interface, "--stages", stages,
             "--target", target, "--device", device, "--weights", weights,
+            "--probes", "off",
         )  # fmt: skip
         graphs = sorted(bundle.glob("stage-*.onnx"))
         assert len(graphs) == stages, f"{stages} stages asked for, {len(graphs)} graphs written"

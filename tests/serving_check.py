@@ -206,7 +206,7 @@ class Check:
         self.command(
             "export", "--checkpoint", checkpoint or self.checkpoint, "--out", bundle, "--layout", layout,
             "--interface", interface, "--stages", stages, "--weights", weights, "--device", device,
-            "--target", target, *name, *flags.split(),
+            "--target", target, "--probes", "off", *name, *flags.split(),
         )  # fmt: skip
         return bundle
 
