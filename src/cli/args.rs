@@ -12,7 +12,7 @@ use worldpm_ort_export::{
 };
 
 use super::serving_args::ServingArgs;
-use crate::{ScorerOptions, batch::Budget, ep::Devices};
+use crate::{ScorerOptions, Truncation, batch::Budget, ep::Devices};
 
 /// Score conversations with large reward models through ONNX Runtime.
 #[derive(Debug, Parser)]
@@ -224,6 +224,16 @@ pub(super) enum TruncationWay {
     LongestMessageMiddle,
 }
 
+impl From<TruncationWay> for Truncation {
+    fn from(way: TruncationWay) -> Self {
+        match way {
+            TruncationWay::Refuse => Self::Refuse,
+            TruncationWay::OldestTurns => Self::OldestTurns,
+            TruncationWay::LongestMessageMiddle => Self::LongestMessageMiddle,
+        }
+    }
+}
+
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub(super) enum ReduceWay {
     /// The lowest: an answer is as good as its worst step
@@ -254,7 +264,26 @@ pub(super) struct VerifyArgs {
     /// The checkpoint that --record scores [default: where the bundle's weights are]
     #[arg(long, value_name = "DIR", requires = "record")]
     pub(super) checkpoint: Option<PathBuf>,
-    /// Print one JSON object in place of a table
+    /// Another bundle: report how far its scores of --data are from those of --model
+    #[arg(long, value_name = "DIR", requires = "data",
+          conflicts_with_all = ["record", "checksum", "tolerance"])]
+    pub(super) against: Option<PathBuf>,
+    /// Records as for `score`, in a file: it is read once for each bundle
+    #[arg(long, value_name = "FILE", requires = "against")]
+    pub(super) data: Option<PathBuf>,
+    /// Folder of the other bundle's weights, when its checkpoint has moved
+    #[arg(long, value_name = "DIR", requires = "against")]
+    pub(super) against_weights_dir: Option<PathBuf>,
+    /// Most tokens of a conversation of --data [default and upper bound: the lower of the bundles' limits]
+    #[arg(long, value_name = "TOKENS", requires = "against")]
+    pub(super) max_length: Option<usize>,
+    /// What happens to a longer conversation of --data [default: refuse]
+    #[arg(long, value_name = "WAY", value_enum, requires = "against")]
+    pub(super) truncation: Option<TruncationWay>,
+    /// Go on after a record of --data that a bundle cannot score: it is counted, and the exit status is 1
+    #[arg(long, requires = "against")]
+    pub(super) keep_going: bool,
+    /// Print one JSON object in place of tables
     #[arg(long, conflicts_with = "record")]
     pub(super) json: bool,
 }

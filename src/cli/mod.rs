@@ -4,6 +4,7 @@ mod args;
 mod checkpoint;
 mod export;
 mod recipes;
+mod records;
 mod score;
 mod serving_args;
 mod synth;

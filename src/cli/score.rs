@@ -2,24 +2,21 @@
 
 use std::{
     fs::{self, File, OpenOptions},
-    io::{self, BufRead, BufReader, BufWriter, IsTerminal, Read, Write},
+    io::{self, BufWriter, Write},
     path::Path,
     time::Instant,
 };
 
 use anyhow::{Context, Result, bail};
-use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 
 use super::{
     Status,
-    args::{ReduceWay, ScoreArgs, TruncationWay},
+    args::{ReduceWay, ScoreArgs},
+    records::{Answer, Entry, open_input, prepare},
 };
 use crate::{
-    Conversation, Evaluation, Output, Reduction, Scorer, ScorerOptions, Truncation,
-    ep::Devices,
-    records::{Body, RawConversation, Record, RecordError, RecordReader},
-    text::ConversationError,
+    Evaluation, Output, Reduction, Scorer, ScorerOptions, ep::Devices, records::RecordReader,
 };
 
 pub(super) fn run(args: &ScoreArgs) -> Result<Status> {
@@ -43,7 +40,9 @@ pub(super) fn run(args: &ScoreArgs) -> Result<Status> {
     let mut stream = scorer.stream(records.map(prepare));
     for (entry, evaluations) in stream.by_ref() {
         conversations += evaluations.len();
-        let line = entry.result(evaluations);
+        let line = entry
+            .answer(evaluations)
+            .map(|answer| answer_fields(&answer));
         if let Err(problem) = &line {
             failures += 1;
             if !args.keep_going {
@@ -74,11 +73,7 @@ fn options(args: &ScoreArgs) -> ScorerOptions {
     let mut options = args
         .scorer
         .options()
-        .with_truncation(match args.truncation {
-            TruncationWay::Refuse => Truncation::Refuse,
-            TruncationWay::OldestTurns => Truncation::OldestTurns,
-            TruncationWay::LongestMessageMiddle => Truncation::LongestMessageMiddle,
-        });
+        .with_truncation(args.truncation.into());
     options.reduce = args.reduce.map(|way| match way {
         ReduceWay::Min => Reduction::Min,
         ReduceWay::Product => Reduction::Product,
@@ -103,90 +98,11 @@ pub(super) fn placement(scorer: &Scorer, asked: &Devices) -> String {
     format!("on {}{reason}, {stages}", names.join(", "))
 }
 
-/// Where a record stands, whether it is one conversation or two, or what is wrong with it.
-struct Entry {
-    line: usize,
-    id: Option<Value>,
-    kind: Result<Kind>,
-}
-
-#[derive(Clone, Copy)]
-enum Kind {
-    Single,
-    Pair,
-}
-
-fn prepare(read: Result<(usize, Record), RecordError>) -> (Entry, Vec<Conversation>) {
-    let (line, record) = match read {
-        Ok(read) => read,
-        Err(error) => {
-            let entry = Entry {
-                line: error.line,
-                id: error.id.clone(),
-                kind: Err(error.into()),
-            };
-            return (entry, Vec::new());
-        }
-    };
-    let conversations = match record.body {
-        Body::Single(one) => conversation(one)
-            .map(|one| (Kind::Single, vec![one]))
-            .map_err(Into::into),
-        Body::Pair { chosen, rejected } => pair(chosen, rejected),
-    };
-    let (kind, conversations) = match conversations {
-        Ok((kind, conversations)) => (Ok(kind), conversations),
-        Err(error) => (Err(error), Vec::new()),
-    };
-    let entry = Entry {
-        line,
-        id: record.id,
-        kind,
-    };
-    (entry, conversations)
-}
-
-fn conversation(raw: RawConversation) -> Result<Conversation, ConversationError> {
-    let RawConversation { messages, tools } = raw;
-    Conversation::from_value(json!({"messages": messages, "tools": tools}))
-}
-
-fn pair(chosen: RawConversation, rejected: RawConversation) -> Result<(Kind, Vec<Conversation>)> {
-    let chosen = conversation(chosen).context("chosen")?;
-    let rejected = conversation(rejected).context("rejected")?;
-    Ok((Kind::Pair, vec![chosen, rejected]))
-}
-
-impl Entry {
-    /// The fields of the output line.
-    fn result(&self, evaluations: Vec<crate::Result<Evaluation>>) -> Result<Value> {
-        let kind = match &self.kind {
-            Ok(kind) => *kind,
-            Err(error) => bail!("{error:#}"),
-        };
-        let mut evaluations = evaluations.into_iter();
-        let mut next = || evaluations.next().context("no score was given");
-        match kind {
-            Kind::Single => Ok(fields(&next()??)),
-            Kind::Pair => {
-                let chosen = next()?.context("chosen")?;
-                let rejected = next()?.context("rejected")?;
-                Ok(pair_fields(&chosen, &rejected))
-            }
-        }
-    }
-
-    fn place(&self, input: &Path) -> String {
-        let input = if input == Path::new("-") {
-            "standard input".into()
-        } else {
-            input.display().to_string()
-        };
-        match &self.kind {
-            // A reading error says its line itself.
-            Err(error) if error.is::<RecordError>() => input,
-            _ => format!("{input}, line {}", self.line),
-        }
+/// The fields of a record's line.
+fn answer_fields(answer: &Answer) -> Value {
+    match answer {
+        Answer::Single(evaluation) => fields(evaluation),
+        Answer::Pair(chosen, rejected) => pair_fields(chosen, rejected),
     }
 }
 
@@ -261,22 +177,6 @@ fn write_line(output: &mut dyn Write, entry: &Entry, fields: Result<Value>) -> R
     Ok(())
 }
 
-type Input = Box<dyn Read + Send>;
-
-/// The input, and a progress bar over its bytes that shows on a terminal only.
-fn open_input(path: &Path) -> Result<(Input, Progress)> {
-    if path == Path::new("-") {
-        return Ok((Box::new(io::stdin()), Progress::new(None)));
-    }
-    let file = File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
-    let bytes = file
-        .metadata()
-        .ok()
-        .filter(|m| m.is_file())
-        .map(|m| m.len());
-    Ok((Box::new(file), Progress::new(bytes)))
-}
-
 /// Finds out before the model is loaded whether the output can be written. What the file holds stays until
 /// there is something to put in its place.
 fn check_output(path: &Path) -> Result<()> {
@@ -299,39 +199,4 @@ fn open_output(path: &Path) -> Result<Box<dyn Write>> {
     }
     let file = File::create(path).with_context(|| format!("cannot write {}", path.display()))?;
     Ok(Box::new(BufWriter::new(file)))
-}
-
-struct Progress(ProgressBar);
-
-impl Progress {
-    fn new(bytes: Option<u64>) -> Self {
-        let bar = match bytes {
-            Some(bytes) if io::stderr().is_terminal() => ProgressBar::new(bytes),
-            None if io::stderr().is_terminal() && !io::stdin().is_terminal() => {
-                ProgressBar::new_spinner()
-            }
-            _ => ProgressBar::hidden(),
-        };
-        let template = if bytes.is_some() {
-            "{wide_bar} {bytes}/{total_bytes} read, {eta} left"
-        } else {
-            "{spinner} {bytes} read, {elapsed}"
-        };
-        if let Ok(style) = ProgressStyle::with_template(template) {
-            bar.set_style(style);
-        }
-        Self(bar)
-    }
-
-    fn wrap_read(&self, input: Input) -> impl BufRead + use<> {
-        BufReader::new(self.0.wrap_read(input))
-    }
-
-    fn finish_and_clear(&self) {
-        self.0.finish_and_clear();
-    }
-
-    fn abandon(&self) {
-        self.0.abandon();
-    }
 }

@@ -1,0 +1,230 @@
+//! `worldpm-ort verify --against`: how far two bundles are apart on the user's data.
+
+use std::{
+    io::{self, Write},
+    path::{Path, PathBuf},
+    time::Instant,
+};
+
+use anyhow::{Context, Result, bail};
+use worldpm_ort_export::Manifest;
+
+use super::drift_report;
+use crate::{
+    Bundle, Conversation, Scorer, ScorerOptions,
+    cli::{
+        Status,
+        args::VerifyArgs,
+        records::{Answer, Entry, open_input, prepare},
+        score::placement,
+    },
+    ep::Devices,
+    records::{RecordError, RecordReader},
+    verify::drift::{Comparison, FirstPass, Numbers, Outcome, PromptKey, RecordName},
+};
+
+/// Records that could not be scored and are told of one by one; the others are counted.
+const TOLD: usize = 10;
+
+/// A bundle to score with, and how.
+struct Party {
+    directory: PathBuf,
+    options: ScorerOptions,
+}
+
+pub(super) fn run(args: &VerifyArgs, against: &Path, data: &Path) -> Result<Status> {
+    let metadata = std::fs::metadata(data);
+    let metadata = metadata.with_context(|| format!("cannot open {}", data.display()))?;
+    if !metadata.is_file() {
+        bail!(
+            "{} is not a regular file; the records are read once for each bundle, so put them in one",
+            data.display()
+        );
+    }
+    let bundles = [
+        Bundle::open(&args.model, args.scorer.weights_dir.as_deref())?,
+        Bundle::open(against, args.against_weights_dir.as_deref())?,
+    ];
+    let manifests = bundles.each_ref().map(Bundle::manifest);
+    let labels = labels(manifests)?;
+    let text_differences = text_differences(manifests);
+    for difference in &text_differences {
+        eprintln!("warning: the bundles read conversations in different ways: {difference}");
+    }
+    if manifests[0].model != manifests[1].model {
+        eprintln!("warning: the bundles are of different models (architecture or dimensions)");
+    }
+    let [first, second] = parties(args, against, manifests);
+
+    let mut kept = FirstPass::default();
+    let first_failures = score(&first, data, args.keep_going, |_, _, outcome| {
+        kept.push(outcome);
+        Ok(())
+    })?;
+    let mut comparison = Comparison::new(kept, labels);
+    let second_failures = score(&second, data, args.keep_going, |entry, prompt, outcome| {
+        let name = RecordName {
+            line: entry.line,
+            id: entry.id.clone(),
+        };
+        Ok(comparison.push(name, prompt, outcome)?)
+    })?;
+    let report = comparison.finish()?;
+
+    let mut output = io::stdout().lock();
+    if args.json {
+        let value = drift_report::to_json(&report, [&args.model, against], &text_differences);
+        writeln!(output, "{value}")?;
+    } else {
+        drift_report::print(&mut output, &report, [&args.model, against])?;
+    }
+    output.flush()?;
+    Ok(if first_failures + second_failures > 0 {
+        Status::SomeFailed
+    } else {
+        Status::Done
+    })
+}
+
+/// The bundles with the options of each. Both get the same length limit, so that both see the same text.
+fn parties(args: &VerifyArgs, against: &Path, manifests: [&Manifest; 2]) -> [Party; 2] {
+    let limit = manifests[0].max_length.min(manifests[1].max_length);
+    let mut options = args.scorer.options();
+    options.max_length = Some(args.max_length.map_or(limit, |given| given.min(limit)));
+    if let Some(way) = args.truncation {
+        options.truncation = way.into();
+    }
+    let mut other = options.clone();
+    other.weights_dir.clone_from(&args.against_weights_dir);
+    if manifests[0].device != manifests[1].device {
+        other.devices = Devices::Auto;
+    }
+    [
+        Party {
+            directory: args.model.clone(),
+            options,
+        },
+        Party {
+            directory: against.to_owned(),
+            options: other,
+        },
+    ]
+}
+
+/// What the numbers of both models are called.
+fn labels(manifests: [&Manifest; 2]) -> Result<Vec<String>> {
+    let [labels, others] = manifests.map(|manifest| match manifest.model.labels.as_slice() {
+        [_] => vec!["score".to_owned()],
+        several => several.to_vec(),
+    });
+    if labels != others {
+        bail!(
+            "the bundles give different numbers ({} and {}), which cannot be compared",
+            labels.join(", "),
+            others.join(", ")
+        );
+    }
+    Ok(labels)
+}
+
+/// In which ways two bundles make other tokens of a conversation, or score another one of them.
+fn text_differences([one, other]: [&Manifest; 2]) -> Vec<String> {
+    let mut differences = Vec::new();
+    let names = one.text.files.iter().chain(&other.text.files);
+    let mut names: Vec<&str> = names.map(|file| file.name.as_str()).collect();
+    names.sort_unstable();
+    names.dedup();
+    for name in names {
+        let hash = |manifest: &Manifest| {
+            let mut files = manifest.text.files.iter();
+            let found = files.find(|file| file.name == name);
+            found.map(|file| file.sha256.clone())
+        };
+        if hash(one) != hash(other) {
+            differences.push(format!("{name} differs"));
+        }
+    }
+    if one.text.system_marker != other.text.system_marker {
+        differences.push("one puts an empty system message in front".to_owned());
+    }
+    if one.pooling != other.pooling {
+        differences.push("they score another token (pooling)".to_owned());
+    }
+    if one.end_token != other.end_token {
+        differences.push("conversations end with another token".to_owned());
+    }
+    differences
+}
+
+/// Scores the data with one bundle, which is gone from memory afterwards. Returns how many records failed.
+fn score(
+    party: &Party,
+    data: &Path,
+    keep_going: bool,
+    mut take: impl FnMut(&Entry, Option<PromptKey>, &Outcome) -> Result<()>,
+) -> Result<usize> {
+    let loading = Instant::now();
+    let model = party.directory.display();
+    let scorer = Scorer::open(&party.directory, &party.options)?;
+    eprintln!(
+        "{model}: {} {}, loaded in {:.1} s",
+        scorer.manifest().model.architecture,
+        placement(&scorer, &party.options.devices),
+        loading.elapsed().as_secs_f64()
+    );
+    let scoring = Instant::now();
+    let (input, progress) = open_input(data)?;
+    let records = RecordReader::new(progress.wrap_read(input));
+    let mut conversations = 0_usize;
+    let mut failures = 0_usize;
+    for ((entry, prompt), evaluations) in scorer.stream(records.map(prepare_with_prompt)) {
+        conversations += evaluations.len();
+        let outcome = entry
+            .answer(evaluations)
+            .and_then(|answer| outcome(&answer));
+        let outcome = outcome.or_else(|problem| {
+            failures += 1;
+            let place = entry.place(data);
+            if !keep_going {
+                progress.abandon();
+                bail!("{model}: {place}: {problem:#}");
+            }
+            if failures <= TOLD {
+                eprintln!("{model}: {place}: {problem:#}");
+            }
+            Ok(Outcome::Failed)
+        })?;
+        take(&entry, prompt, &outcome)?;
+    }
+    progress.finish_and_clear();
+    if failures > TOLD {
+        eprintln!("{model}: {failures} records could not be scored; the first {TOLD} are above");
+    }
+    eprintln!(
+        "{model}: {conversations} conversations in {:.1} s",
+        scoring.elapsed().as_secs_f64()
+    );
+    Ok(failures)
+}
+
+type Prepared = ((Entry, Option<PromptKey>), Vec<Conversation>);
+
+fn prepare_with_prompt(read: Result<(usize, crate::records::Record), RecordError>) -> Prepared {
+    let (entry, conversations) = prepare(read);
+    let prompt = match conversations.as_slice() {
+        [single] => PromptKey::of(single),
+        _ => None,
+    };
+    ((entry, prompt), conversations)
+}
+
+fn outcome(answer: &Answer) -> Result<Outcome> {
+    Ok(match answer {
+        Answer::Single(one) => Outcome::Single(Numbers::of(one)?),
+        Answer::Pair(chosen, rejected) => {
+            let chosen = Numbers::of(chosen).context("chosen")?;
+            let rejected = Numbers::of(rejected).context("rejected")?;
+            Outcome::Pair(chosen, rejected)
+        }
+    })
+}

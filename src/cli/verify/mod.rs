@@ -1,0 +1,18 @@
+//! `worldpm-ort verify`.
+
+mod drift;
+mod drift_report;
+mod probes;
+mod record;
+
+use anyhow::Result;
+
+use super::{Status, args::VerifyArgs};
+
+pub(super) fn run(args: &VerifyArgs) -> Result<Status> {
+    match (&args.against, &args.data) {
+        (Some(against), Some(data)) => drift::run(args, against, data),
+        _ if args.record => record::run(args),
+        _ => probes::run(args),
+    }
+}

@@ -1,0 +1,84 @@
+//! `worldpm-ort verify --record`: makes the reference scores of a bundle.
+
+use std::{
+    path::{Path, PathBuf},
+    time::Instant,
+};
+
+use anyhow::{Result, bail};
+use worldpm_ort_export::{Checkpoint, ExportOptions, Manifest, file_sha256};
+
+use crate::{
+    Bundle,
+    cli::{Status, args::VerifyArgs, export::report_skipped},
+    verify::reference::{self, Asked},
+};
+
+pub(super) fn run(args: &VerifyArgs) -> Result<Status> {
+    let weights = args.scorer.weights_dir.as_deref();
+    let bundle = Bundle::open(&args.model, weights)?;
+    let manifest = bundle.manifest();
+    let scorer = args.scorer.options();
+    let started = Instant::now();
+    let (reference, skipped) = if args.checkpoint.is_none() && reference::is_reference(manifest) {
+        reference::of_bundle(&bundle, &scorer)?
+    } else {
+        let dir = match &args.checkpoint {
+            Some(dir) => dir.clone(),
+            None => checkpoint_of(&bundle)?,
+        };
+        let checkpoint = Checkpoint::open(&dir)?;
+        same_checkpoint(&dir, manifest)?;
+        reference::make(&checkpoint, &export_options(manifest), &scorer, Asked::Yes)?
+    };
+    report_skipped(&skipped);
+    reference.write(&args.model)?;
+    eprintln!(
+        "{}: reference scores of {} probes, made in {:.1} s with ONNX Runtime {}",
+        args.model.join(reference::FILE_NAME).display(),
+        reference.probes.len(),
+        started.elapsed().as_secs_f64(),
+        reference.made_with.onnxruntime
+    );
+    Ok(Status::Done)
+}
+
+/// The checkpoint that a bundle refers to.
+fn checkpoint_of(bundle: &Bundle) -> Result<PathBuf> {
+    let dir = bundle.weights();
+    if dir.join("config.json").is_file() {
+        return Ok(dir.to_owned());
+    }
+    bail!(
+        "{} is no checkpoint (it has no config.json), and the bundle's own graphs do not compute in fp32 on the \
+         CPU; name the checkpoint that it was exported from with --checkpoint",
+        dir.display()
+    )
+}
+
+fn same_checkpoint(dir: &Path, manifest: &Manifest) -> Result<()> {
+    let config = dir.join("config.json");
+    if file_sha256(&config)? == manifest.source.config_sha256 {
+        return Ok(());
+    }
+    bail!(
+        "{} is not the configuration that the bundle was exported from (its SHA-256 differs from the manifest's); \
+         name the right checkpoint with --checkpoint",
+        config.display()
+    )
+}
+
+/// Options that give the probes of a bundle, and score them at the same token.
+fn export_options(manifest: &Manifest) -> ExportOptions {
+    ExportOptions {
+        pooling: Some(manifest.pooling),
+        end_token: Some(
+            manifest
+                .end_token
+                .as_ref()
+                .map_or_else(String::new, |token| token.text.clone()),
+        ),
+        system_marker: Some(manifest.text.system_marker),
+        ..ExportOptions::default()
+    }
+}
