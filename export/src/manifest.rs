@@ -7,10 +7,12 @@ use std::{collections::BTreeSet, fmt, fs, path::Path};
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    checkpoint::adapter,
     error::{Error, Result},
     json,
     options::{Activation, Device, Interface, Layout, Pooling, Precision, Target, WeightsMode},
     probes::Probe,
+    write::file_sha256,
 };
 
 /// Name of the manifest's file in a bundle.
@@ -69,7 +71,7 @@ pub struct Manifest {
 }
 
 /// Where the weights came from.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Source {
     /// Hub repository, when the checkpoint is a snapshot in a Hugging Face cache.
     pub repository: Option<String>,
@@ -77,6 +79,43 @@ pub struct Source {
     pub revision: Option<String>,
     /// SHA-256 of `config.json`.
     pub config_sha256: String,
+    /// The adapter that was merged into them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub adapter: Option<Adapter>,
+}
+
+/// A LoRA adapter that was merged into the weights.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Adapter {
+    /// Hub repository, when the adapter is a snapshot in a Hugging Face cache.
+    pub repository: Option<String>,
+    /// Its commit.
+    pub revision: Option<String>,
+    /// SHA-256 of `adapter_config.json`.
+    pub config_sha256: String,
+    /// SHA-256 of `adapter_model.safetensors`.
+    pub weights_sha256: String,
+    /// Rank of the layers that have none of their own.
+    pub r: usize,
+    /// Scale of the layers that have none of their own, times `r` (or its root, with `use_rslora`).
+    pub lora_alpha: f64,
+    /// Tensors that an update of low rank was added to.
+    pub merged_tensors: usize,
+    /// Tensors that were replaced.
+    pub replaced_tensors: usize,
+}
+
+impl Adapter {
+    /// Whether `dir` holds this adapter.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when a file of an adapter cannot be read there.
+    pub fn is_in(&self, dir: &Path) -> Result<bool> {
+        Ok(
+            file_sha256(&dir.join(adapter::CONFIG_FILE))? == self.config_sha256
+                && file_sha256(&dir.join(adapter::WEIGHTS_FILE))? == self.weights_sha256,
+        )
+    }
 }
 
 /// Architecture and dimensions, read from the checkpoint.

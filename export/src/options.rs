@@ -1,6 +1,6 @@
 //! What an export is asked to produce.
 
-use std::{fmt, num::NonZeroUsize, str::FromStr};
+use std::{fmt, num::NonZeroUsize, path::PathBuf, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
@@ -158,6 +158,9 @@ pub struct ExportOptions {
     /// What the weights are stored as. Default: as in the checkpoint. Another type than the checkpoint's
     /// makes new weight files in the bundle.
     pub precision: Option<Precision>,
+    /// Directory of a LoRA adapter, as PEFT saves it, that is merged into the weights: those are then all beside the
+    /// graphs. Default: none.
+    pub adapter: Option<PathBuf>,
     /// What happens to values that are too large for `precision`. Default [`Overflow::Refuse`].
     pub overflow: Overflow,
     /// Threads that convert weights. Default: one for each core. The bytes do not depend on it.

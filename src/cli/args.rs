@@ -84,6 +84,10 @@ pub(super) struct ExportArgs {
     /// checkpoint's makes new weight files in the bundle
     #[arg(long, value_name = "PRECISION")]
     pub(super) precision: Option<Precision>,
+    /// Directory of a LoRA adapter, as PEFT saves it, to merge into the weights: adapter_config.json and
+    /// adapter_model.safetensors. Makes new weight files in the bundle
+    #[arg(long, value_name = "DIR")]
+    pub(super) adapter: Option<PathBuf>,
     /// What happens to weights that are too large for the precision: refuse (an error that names the tensors) or
     /// clamp (to the largest value there is)
     #[arg(long, value_name = "WAY", default_value_t)]
@@ -264,6 +268,9 @@ pub(super) struct VerifyArgs {
     /// The checkpoint that --record scores [default: where the bundle's weights are]
     #[arg(long, value_name = "DIR", requires = "record")]
     pub(super) checkpoint: Option<PathBuf>,
+    /// The adapter that was merged into the bundle, for --record
+    #[arg(long, value_name = "DIR", requires = "record")]
+    pub(super) adapter: Option<PathBuf>,
     /// Another bundle: report how far its scores of --data are from those of --model
     #[arg(long, value_name = "DIR", requires = "data",
           conflicts_with_all = ["record", "checksum", "tolerance"])]

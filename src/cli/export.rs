@@ -52,6 +52,7 @@ pub(super) fn run(args: &ExportArgs) -> Result<Status> {
         budget: budget(args.max_batch_tokens),
         weights: args.weights,
         precision: args.precision.or(suggested.map(|s| s.precision)),
+        adapter: args.adapter.clone(),
         overflow: args.overflow,
         threads: args.threads,
         checksum: args.checksum,
@@ -89,6 +90,12 @@ pub(super) fn run(args: &ExportArgs) -> Result<Status> {
         },
         manifest.device,
     );
+    if let Some(adapter) = &manifest.source.adapter {
+        eprintln!(
+            "  with the adapter: {} tensors merged, {} replaced",
+            adapter.merged_tensors, adapter.replaced_tensors
+        );
+    }
     let placed = placement(&checkpoint, &options)?;
     for (stage, placed) in manifest.stages.iter().zip(&placed) {
         eprintln!(

@@ -101,7 +101,8 @@ pub enum Asked {
 /// Makes the reference scores of a checkpoint's probes. `options` are those of the bundle that the scores
 /// are for.
 ///
-/// The checkpoint is exported for the CPU to a temporary directory, by reference and in fp32, and loaded. Of
+/// The checkpoint is exported for the CPU to a temporary directory, by reference, or in fp32 when an adapter is merged
+/// into it, and loaded. Of
 /// `scorer`, the library and the number of threads count; the scores do not depend on the latter.
 ///
 /// # Memory
@@ -133,7 +134,8 @@ pub fn make(
         stages: Stages::Count(1),
         device_memory: None,
         weights: WeightsMode::Reference,
-        precision: None,
+        // Merged weights are rounded to what they are stored in.
+        precision: options.adapter.as_ref().map(|_| Precision::Fp32),
         checksum: false,
         ..options.clone()
     };

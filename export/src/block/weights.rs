@@ -1,10 +1,10 @@
 //! Weights of a checkpoint, by name, as values of a graph.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use crate::{
-    checkpoint::{Checkpoint, TensorEntry},
-    convert::{Encoding, FloatType, Source, StageFile},
+    checkpoint::{Checkpoint, TensorEntry, adapter::Adapter},
+    convert::{Encoding, FloatType, LowRank, Source, StageFile},
     error::{Error, Result},
     graph::{ExternalData, GraphBuilder, Value},
     op::onnx::cast,
@@ -25,6 +25,7 @@ pub(crate) enum Storage<'a> {
 pub(crate) struct Weights<'a> {
     checkpoint: &'a Checkpoint,
     storage: Storage<'a>,
+    adapter: Option<&'a Adapter>,
     compute: ElementType,
     used: BTreeMap<String, u64>,
 }
@@ -39,9 +40,15 @@ impl<'a> Weights<'a> {
         Self {
             checkpoint,
             storage,
+            adapter: None,
             compute,
             used: BTreeMap::new(),
         }
+    }
+
+    /// The same weights with `adapter` merged into them, when there is one. They have to be converted ones.
+    pub(crate) fn with_adapter(self, adapter: Option<&'a Adapter>) -> Self {
+        Self { adapter, ..self }
     }
 
     /// The type that the graph computes in.
@@ -123,7 +130,7 @@ impl<'a> Weights<'a> {
         to: FloatType,
     ) -> Result<Value> {
         let source = self.source(name, shape)?;
-        let encoding = match source.float == to {
+        let encoding = match source.float == to && source.update.is_none() {
             true => Encoding::Copy,
             false => Encoding::Float(to),
         };
@@ -140,13 +147,27 @@ impl<'a> Weights<'a> {
 
     fn source(&self, name: &str, shape: &[u64]) -> Result<Source> {
         let (float, entry) = self.find(name, shape)?;
-        Ok(Source {
+        let mut source = Source {
             tensor: name.to_owned(),
             file: entry.file,
             offset: entry.offset,
             float,
             shape: shape.to_vec(),
-        })
+            update: None,
+        };
+        let Some((adapter, change)) = self.adapter.and_then(|a| Some((a, a.change(name)?))) else {
+            return Ok(source);
+        };
+        if let Some(tensor) = &change.replacement {
+            // The adapter's file comes after the checkpoint's.
+            source.file = self.checkpoint.files().len();
+            source.offset = tensor.offset;
+            source.float = FloatType::of(tensor.dtype).ok_or_else(|| fault(name))?;
+        }
+        if let Some(update) = &change.update {
+            source.update = Some(Arc::new(LowRank::new(&adapter.weights(), update)));
+        }
+        Ok(source)
     }
 
     fn find(&self, name: &str, shape: &[u64]) -> Result<(FloatType, &'a TensorEntry)> {

@@ -2,6 +2,7 @@
 //! tensor's bytes lie. Only headers are read, never tensor data, so opening
 //! 145 GB takes milliseconds.
 
+pub(crate) mod adapter;
 mod config;
 mod dtype;
 mod fields;

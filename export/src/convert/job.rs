@@ -1,7 +1,9 @@
 //! What has to be done to one tensor.
 
+use std::sync::Arc;
+
 use super::{
-    FloatType,
+    FloatType, LowRank,
     float::{self, Overflowed},
 };
 use crate::{checkpoint::Dtype, options::Overflow};
@@ -19,6 +21,8 @@ pub(crate) struct Source {
     pub(crate) float: FloatType,
     /// Dimensions.
     pub(crate) shape: Vec<u64>,
+    /// What is added to the values before they are encoded. Not with [`Encoding::Copy`].
+    pub(crate) update: Option<Arc<LowRank>>,
 }
 
 impl Source {

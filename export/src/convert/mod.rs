@@ -10,6 +10,7 @@
 mod file;
 mod float;
 mod job;
+mod low_rank;
 mod run;
 #[cfg(test)]
 mod tests;
@@ -17,5 +18,6 @@ mod tests;
 pub(crate) use file::StageFile;
 pub(crate) use float::FloatType;
 pub(crate) use job::{Encoding, Source};
+pub(crate) use low_rank::LowRank;
 pub use run::Progress;
 pub(crate) use run::{Rules, Sink, run};

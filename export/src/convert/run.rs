@@ -7,7 +7,7 @@ use std::{
     os::unix::fs::FileExt,
     path::{Path, PathBuf},
     sync::{
-        Mutex, PoisonError,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     thread,
@@ -16,6 +16,7 @@ use std::{
 use super::{
     float::{self, Overflowed},
     job::{Encoding, Job},
+    low_rank::{Factors, LowRank},
 };
 use crate::{
     error::{Error, Result},
@@ -137,6 +138,8 @@ struct Buffers {
     input: Vec<u8>,
     values: Vec<f32>,
     outputs: Vec<Vec<u8>>,
+    /// What was added last: most chunks that follow need it too.
+    factors: Option<Arc<Factors>>,
 }
 
 impl Work<'_> {
@@ -205,7 +208,7 @@ impl Work<'_> {
         if job.encoding == Encoding::Copy {
             write(&buffers.input, 0)?;
         } else {
-            found = encode(job, unit, buffers, self.rules.overflow);
+            found = encode(job, unit, chunk.first, buffers, self.rules.overflow)?;
             if !self.refused.load(Ordering::Relaxed) {
                 for (number, output) in buffers.outputs.iter().enumerate() {
                     write(output, number)?;
@@ -256,16 +259,27 @@ impl Work<'_> {
     }
 }
 
-/// Encodes the chunk in `buffers.input`, piece by piece.
-fn encode(job: &Job, unit: usize, buffers: &mut Buffers, overflow: Overflow) -> Overflowed {
+/// Encodes the chunk in `buffers.input`, which begins at unit `first`, piece by piece.
+fn encode(
+    job: &Job,
+    unit: usize,
+    first: u64,
+    buffers: &mut Buffers,
+    overflow: Overflow,
+) -> Result<Overflowed> {
     let Buffers {
         input,
         values,
         outputs,
+        factors,
     } = buffers;
     let element = job.source.float.bytes();
     let units = input.len() / (unit * element);
-    let piece = (PIECE / unit).max(1);
+    // An update is added to a whole chunk, so that its factors are read once for many rows.
+    let piece = match &job.source.update {
+        Some(_) => units,
+        None => (PIECE / unit).max(1),
+    };
     outputs.resize_with(job.outputs.len(), Vec::new);
     for (bytes, output) in outputs.iter_mut().zip(&job.outputs) {
         bytes.resize(units * output.unit_bytes as usize, 0);
@@ -275,6 +289,11 @@ fn encode(job: &Job, unit: usize, buffers: &mut Buffers, overflow: Overflow) -> 
     for input in input.chunks(piece * unit * element) {
         values.resize(input.len() / element, 0.0);
         float::decode(job.source.float, input, values);
+        if let Some(update) = &job.source.update {
+            let factors = factors.insert(update.factors()?);
+            factors.add(first as usize * unit, values);
+            require_finite(values, job, update)?;
+        }
         let units = values.len() / unit;
         let mut parts: Vec<&mut [u8]> = rest
             .iter_mut()
@@ -283,7 +302,23 @@ fn encode(job: &Job, unit: usize, buffers: &mut Buffers, overflow: Overflow) -> 
             .collect();
         found.add(job.encoding.encode(values, &mut parts, overflow));
     }
-    found
+    Ok(found)
+}
+
+/// Values that are each finite can add up to more than a float holds.
+fn require_finite(values: &[f32], job: &Job, update: &LowRank) -> Result<()> {
+    let finite = values
+        .iter()
+        .fold(true, |all, value| all & value.is_finite());
+    match finite {
+        true => Ok(()),
+        false => Err(Error::Tensor {
+            tensor: job.source.tensor.clone(),
+            file: update.path().display().to_string(),
+            problem: "has values that are infinite or not a number after the adapter is added"
+                .to_owned(),
+        }),
+    }
 }
 
 fn chunks(sinks: &[Sink<'_>]) -> Vec<Chunk> {

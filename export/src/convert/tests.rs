@@ -45,6 +45,7 @@ fn source(dir: &Path, before: usize, float: FloatType, shape: &[u64], values: &[
         offset: before as u64,
         float,
         shape: shape.to_vec(),
+        update: None,
     }
 }
 

@@ -4,7 +4,7 @@ use std::{fs::File, io::Write, path::Path};
 
 use super::weight_files::{file_sha256, header_sha256};
 use crate::{
-    checkpoint::Checkpoint,
+    checkpoint::{Checkpoint, adapter::Adapter},
     convert::{self, Progress, Rules, Sink, StageFile},
     error::{Error, Result},
     manifest::{WeightFile, Weights, WeightsPlace},
@@ -54,9 +54,10 @@ impl NewFile {
     }
 }
 
-/// Converts the weights of `checkpoint` into `files` and describes those.
+/// Converts the weights of `checkpoint`, with `adapter` merged into them, into `files` and describes those.
 pub(super) fn fill(
     checkpoint: &Checkpoint,
+    adapter: Option<&Adapter>,
     files: &[NewFile],
     options: &ExportOptions,
     output: &StagedDir,
@@ -74,10 +75,12 @@ pub(super) fn fill(
     for (file, sink) in files.iter().zip(&sinks) {
         file.lay_out(&sink.path)?;
     }
+    let adapter = adapter.map(Adapter::weights);
     let sources: Vec<&Path> = checkpoint
         .files()
         .iter()
         .map(|f| f.path.as_path())
+        .chain(adapter.as_deref())
         .collect();
     let rules = Rules {
         overflow: options.overflow,

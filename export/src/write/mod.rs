@@ -15,7 +15,7 @@ use sha2::{Digest, Sha256};
 use crate::{
     arch::{self, StageSpec},
     block::weights::{Storage, Weights},
-    checkpoint::{Checkpoint, ModelConfig},
+    checkpoint::{Checkpoint, ModelConfig, adapter::Adapter},
     convert::{FloatType, Progress, StageFile},
     error::{Error, Result},
     graph::{Graph, Value},
@@ -102,8 +102,15 @@ fn fill(
     };
     let format = Format::new(checkpoint, options)?;
     let places = Places::new(options, format.converted.is_some())?;
+    let adapter = match &options.adapter {
+        Some(dir) => Some(Adapter::open(dir, checkpoint)?),
+        None => None,
+    };
     let (_, used) = stages::whole(checkpoint, &format, options)?;
     refuse_extra_tensors(checkpoint, &used)?;
+    if let Some(adapter) = &adapter {
+        adapter.require_used(|tensor| used.contains_key(tensor))?;
+    }
     let plan = placement(checkpoint, options)?;
     let scoring = pooling::resolve(checkpoint, options)?;
     let text_files = text::collect(checkpoint.dir())?;
@@ -136,7 +143,8 @@ fn fill(
             checkpoint,
             format.storage(&locations, &spec),
             format.compute,
-        );
+        )
+        .with_adapter(adapter.as_ref());
         let mut graph = arch::build_stage(checkpoint, &mut weights, &spec)?;
         if let Some(file) = weights.into_file() {
             let file = converted::NewFile::new(file, places.stage_folder(index));
@@ -167,7 +175,14 @@ fn fill(
             files: linked,
             clamped: Vec::new(),
         },
-        None => converted::fill(checkpoint, &new_files, options, &output, progress)?,
+        None => converted::fill(
+            checkpoint,
+            adapter.as_ref(),
+            &new_files,
+            options,
+            &output,
+            progress,
+        )?,
     };
     let system_marker = options
         .system_marker
@@ -183,6 +198,7 @@ fn fill(
             repository,
             revision,
             config_sha256: sha256_hex(&read(&checkpoint.dir().join("config.json"))?),
+            adapter: adapter.as_ref().map(describe_adapter),
         },
         model: Model {
             architecture: config.architecture.to_string(),
@@ -267,7 +283,7 @@ impl Format {
         };
         Ok(Self {
             precision,
-            converted: (float != stored || repacked).then_some(float),
+            converted: (float != stored || repacked || options.adapter.is_some()).then_some(float),
             compute,
         })
     }
@@ -314,6 +330,22 @@ fn write_stage(
         inputs: graph.inputs().iter().map(tensor_info).collect(),
         outputs: graph.outputs().iter().map(tensor_info).collect(),
     })
+}
+
+fn describe_adapter(adapter: &Adapter) -> manifest::Adapter {
+    let (repository, revision) = weight_files::hub_origin(adapter.dir());
+    let (r, lora_alpha) = adapter.rank_and_alpha();
+    let (merged_tensors, replaced_tensors) = adapter.counts();
+    manifest::Adapter {
+        repository,
+        revision,
+        config_sha256: adapter.config_sha256().to_owned(),
+        weights_sha256: adapter.weights_sha256().to_owned(),
+        r,
+        lora_alpha,
+        merged_tensors,
+        replaced_tensors,
+    }
 }
 
 fn tensor_info(value: &Value) -> TensorInfo {

@@ -5,7 +5,7 @@ use std::{
     time::Instant,
 };
 
-use anyhow::{Result, bail};
+use anyhow::{Result, bail, ensure};
 use worldpm_ort_export::{Checkpoint, ExportOptions, Manifest, file_sha256};
 
 use crate::{
@@ -29,7 +29,11 @@ pub(super) fn run(args: &VerifyArgs) -> Result<Status> {
         };
         let checkpoint = Checkpoint::open(&dir)?;
         same_checkpoint(&dir, manifest)?;
-        reference::make(&checkpoint, &export_options(manifest), &scorer, Asked::Yes)?
+        let options = ExportOptions {
+            adapter: adapter_of(args, manifest)?,
+            ..export_options(manifest)
+        };
+        reference::make(&checkpoint, &options, &scorer, Asked::Yes)?
     };
     report_skipped(&skipped);
     reference.write(&args.model)?;
@@ -66,6 +70,27 @@ fn same_checkpoint(dir: &Path, manifest: &Manifest) -> Result<()> {
          name the right checkpoint with --checkpoint",
         config.display()
     )
+}
+
+/// The directory of the adapter that is merged into a bundle.
+fn adapter_of(args: &VerifyArgs, manifest: &Manifest) -> Result<Option<PathBuf>> {
+    let Some(merged) = &manifest.source.adapter else {
+        ensure!(
+            args.adapter.is_none(),
+            "the bundle was exported without an adapter; leave out --adapter"
+        );
+        return Ok(None);
+    };
+    let Some(dir) = &args.adapter else {
+        bail!("an adapter is merged into the bundle; name its directory with --adapter");
+    };
+    ensure!(
+        merged.is_in(dir)?,
+        "{} is not the adapter that was merged into the bundle (a SHA-256 differs from the manifest's); name the \
+         right one with --adapter",
+        dir.display()
+    );
+    Ok(Some(dir.clone()))
 }
 
 /// Options that give the probes of a bundle, and score them at the same token.

@@ -1,0 +1,364 @@
+//! A LoRA adapter as PEFT saves it: `adapter_config.json` and `adapter_model.safetensors`.
+//!
+//! A weight `W` `[out, in]` that an adapter of rank `r` changes becomes `W + scale * B @ A`, with `A` `[r, in]`,
+//! `B` `[out, r]` and `scale = lora_alpha / r`, or `lora_alpha / sqrt(r)` with `use_rslora`. An embedding
+//! `[rows, width]` becomes `W + scale * (B @ A)^T`, with `A` `[r, rows]` and `B` `[width, r]`. Other tensors of an
+//! adapter (the reward head, above all) take the place of the checkpoint's. See
+//! <https://huggingface.co/docs/peft/developer_guides/checkpoint>.
+//!
+//! The tensors of the file decide what is changed; `target_modules` is not read.
+
+mod config;
+mod content;
+mod names;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use self::config::AdapterConfig;
+use self::names::{Role, Whole};
+use super::header::{self, HeaderTensor};
+use super::{Checkpoint, TensorEntry};
+use crate::error::{Error, Result};
+
+/// Name of the configuration in an adapter's directory.
+pub(crate) const CONFIG_FILE: &str = "adapter_config.json";
+/// Name of the weights there.
+pub(crate) const WEIGHTS_FILE: &str = "adapter_model.safetensors";
+/// The weights as older versions saved them.
+const PICKLED_FILE: &str = "adapter_model.bin";
+
+/// An adapter that fits its checkpoint.
+#[derive(Debug)]
+pub(crate) struct Adapter {
+    dir: PathBuf,
+    config_sha256: String,
+    weights_sha256: String,
+    rank: usize,
+    alpha: f64,
+    changes: BTreeMap<String, Change>,
+}
+
+/// What an adapter does to one tensor of the checkpoint. With both, the update is added to the replacement.
+#[derive(Debug, Default)]
+pub(crate) struct Change {
+    /// Takes the tensor's place: same shape, stored as bf16, fp16 or fp32.
+    pub(crate) replacement: Option<HeaderTensor>,
+    /// Is added to it.
+    pub(crate) update: Option<Update>,
+}
+
+/// `scale * B @ A`, or its transpose for an embedding.
+#[derive(Clone, Debug)]
+pub(crate) struct Update {
+    pub(crate) a: HeaderTensor,
+    pub(crate) b: HeaderTensor,
+    /// Whether the product is transposed: the tensor is an embedding.
+    pub(crate) embedding: bool,
+    pub(crate) rank: usize,
+    pub(crate) scale: f32,
+}
+
+impl Adapter {
+    /// Opens the adapter in `dir` and checks that all of it fits `checkpoint`. Reads the weights once, for their
+    /// hash and to see that every value is finite.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when a file cannot be read; [`Error::Config`] for a field that makes no sense;
+    /// [`Error::Unsupported`] for any adapter but plain LoRA for sequence classification;
+    /// [`Error::Safetensors`] for a broken weight file; [`Error::Tensor`] for a tensor that has no counterpart, or
+    /// another shape or type than it needs, or values that are not finite.
+    pub(crate) fn open(dir: &Path, checkpoint: &Checkpoint) -> Result<Self> {
+        std::fs::read_dir(dir)
+            .map_err(|source| Error::io("open the adapter directory", dir, source))?;
+        let (config, config_sha256) = AdapterConfig::read(&dir.join(CONFIG_FILE))?;
+        let path = dir.join(WEIGHTS_FILE);
+        if !path.exists() && dir.join(PICKLED_FILE).exists() {
+            return Err(Error::Unsupported {
+                what: format!(
+                    "{}: `{PICKLED_FILE}`, weights as Python pickles,",
+                    dir.display()
+                ),
+                hint: "save the adapter again as safetensors, with `safe_serialization=True`"
+                    .to_owned(),
+            });
+        }
+        let header = header::read(&path, &path)?;
+        let fit = Fit {
+            checkpoint,
+            config: &config,
+            path: &path,
+        };
+        let changes = fit.changes(&header.tensors)?;
+        fit.require_saved_modules(&changes)?;
+        let weights_sha256 = content::check(&path, &header)?;
+        Ok(Self {
+            dir: dir.to_owned(),
+            config_sha256,
+            weights_sha256,
+            rank: config.rank,
+            alpha: config.alpha,
+            changes,
+        })
+    }
+
+    /// Its directory, as it was given to [`Adapter::open`].
+    pub(crate) fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// The file with its tensors.
+    pub(crate) fn weights(&self) -> PathBuf {
+        self.dir.join(WEIGHTS_FILE)
+    }
+
+    pub(crate) fn config_sha256(&self) -> &str {
+        &self.config_sha256
+    }
+
+    pub(crate) fn weights_sha256(&self) -> &str {
+        &self.weights_sha256
+    }
+
+    /// The rank and `lora_alpha` of the layers that have none of their own.
+    pub(crate) fn rank_and_alpha(&self) -> (usize, f64) {
+        (self.rank, self.alpha)
+    }
+
+    /// What it does to the checkpoint's tensor of this name.
+    pub(crate) fn change(&self, tensor: &str) -> Option<&Change> {
+        self.changes.get(tensor)
+    }
+
+    /// Number of tensors that get an update, and of those that are replaced.
+    pub(crate) fn counts(&self) -> (usize, usize) {
+        let count = |has: fn(&Change) -> bool| self.changes.values().filter(|c| has(c)).count();
+        (
+            count(|change| change.update.is_some()),
+            count(|change| change.replacement.is_some()),
+        )
+    }
+
+    /// Checks that every tensor that it changes is one that the model uses.
+    ///
+    /// # Errors
+    /// [`Error::Tensor`], naming the adapter's tensor.
+    pub(crate) fn require_used(&self, is_used: impl Fn(&str) -> bool) -> Result<()> {
+        let Some((name, change)) = self.changes.iter().find(|(name, _)| !is_used(name)) else {
+            return Ok(());
+        };
+        let update = change.update.as_ref().map(|update| &update.a);
+        let tensor = change.replacement.as_ref().or(update);
+        Err(Error::Tensor {
+            tensor: tensor.map_or_else(String::new, |tensor| tensor.name.clone()),
+            file: self.weights().display().to_string(),
+            problem: format!(
+                "changes `{name}`, which has no part in a score; the adapter is for another kind of model"
+            ),
+        })
+    }
+}
+
+/// What the file has for one tensor of the checkpoint.
+#[derive(Default)]
+struct Parts<'a> {
+    a: Option<(&'a HeaderTensor, Form)>,
+    b: Option<(&'a HeaderTensor, Form)>,
+    whole: Option<(&'a HeaderTensor, Whole)>,
+    /// Stands in for `whole` where that is not in the file.
+    copy: Option<&'a HeaderTensor>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Form {
+    Linear,
+    Embedding,
+}
+
+/// Fits an adapter's tensors to those of a checkpoint.
+struct Fit<'a> {
+    checkpoint: &'a Checkpoint,
+    config: &'a AdapterConfig,
+    path: &'a Path,
+}
+
+impl Fit<'_> {
+    fn error(&self, tensor: &HeaderTensor, problem: impl Into<String>) -> Error {
+        Error::Tensor {
+            tensor: tensor.name.clone(),
+            file: self.path.display().to_string(),
+            problem: problem.into(),
+        }
+    }
+
+    fn changes(&self, tensors: &[HeaderTensor]) -> Result<BTreeMap<String, Change>> {
+        if tensors.is_empty() {
+            return Err(Error::Safetensors {
+                path: self.path.to_owned(),
+                problem: "holds no tensors".to_owned(),
+            });
+        }
+        let mut all: BTreeMap<String, Parts<'_>> = BTreeMap::new();
+        for tensor in tensors {
+            if !tensor.dtype.is_weight() {
+                return Err(self.error(
+                    tensor,
+                    format!(
+                        "is stored as {}; an adapter must be BF16, F16 or F32",
+                        tensor.dtype
+                    ),
+                ));
+            }
+            let (name, role) =
+                names::parse(&tensor.name).map_err(|problem| self.error(tensor, problem))?;
+            let parts = all.entry(name).or_default();
+            match role {
+                Role::A => parts.a = Some((tensor, Form::Linear)),
+                Role::B => parts.b = Some((tensor, Form::Linear)),
+                Role::EmbeddingA => parts.a = Some((tensor, Form::Embedding)),
+                Role::EmbeddingB => parts.b = Some((tensor, Form::Embedding)),
+                Role::Original => {}
+                Role::Whole(Whole::Copy) => parts.copy = Some(tensor),
+                Role::Whole(form) => {
+                    if let Some((first, _)) = parts.whole.replace((tensor, form)) {
+                        return Err(self.error(
+                            tensor,
+                            format!("stands for the same tensor as `{}`", first.name),
+                        ));
+                    }
+                }
+            }
+        }
+        all.into_iter()
+            .map(|(name, parts)| {
+                let change = self.change(&name, &parts)?;
+                Ok((name, change))
+            })
+            .collect()
+    }
+
+    fn change(&self, name: &str, parts: &Parts<'_>) -> Result<Change> {
+        let update = match (parts.a, parts.b) {
+            (None, None) => None,
+            (Some((a, form)), Some((b, other))) if form == other => {
+                Some(self.update(name, a, b, form)?)
+            }
+            (Some((only, _)), _) | (None, Some((only, _))) => {
+                return Err(self.error(
+                    only,
+                    "has no partner: each layer needs lora_A and lora_B, or lora_embedding_A and lora_embedding_B",
+                ));
+            }
+        };
+        let copy = parts.copy.map(|tensor| (tensor, Whole::Copy));
+        let replacement = match parts.whole.or(copy) {
+            None => None,
+            Some((tensor, Whole::Module | Whole::Copy)) if update.is_some() => {
+                return Err(self.error(
+                    tensor,
+                    format!("replaces `{name}`, which the adapter has an update for too"),
+                ));
+            }
+            Some((tensor, _)) => {
+                let entry = self.base(tensor, name)?;
+                self.require_shape(tensor, &entry.shape, name, &entry.shape)?;
+                Some(tensor.clone())
+            }
+        };
+        Ok(Change {
+            replacement,
+            update,
+        })
+    }
+
+    fn update(&self, name: &str, a: &HeaderTensor, b: &HeaderTensor, form: Form) -> Result<Update> {
+        let shape = &self.base(a, name)?.shape;
+        let [rows, columns] = shape[..] else {
+            return Err(self.error(
+                a,
+                format!("is for `{name}`, which is no matrix: it has shape {shape:?}"),
+            ));
+        };
+        let module = name.strip_suffix(".weight").unwrap_or(name);
+        let rank = self.config.rank(module);
+        let r = rank as u64;
+        let embedding = form == Form::Embedding;
+        let (shape_a, shape_b) = match form {
+            Form::Linear => ([r, columns], [rows, r]),
+            Form::Embedding => ([r, rows], [columns, r]),
+        };
+        self.require_shape(a, &shape_a, name, shape)?;
+        self.require_shape(b, &shape_b, name, shape)?;
+        #[allow(clippy::cast_possible_truncation)]
+        let scale = self.config.scale(module) as f32;
+        if !scale.is_finite() {
+            return Err(self.error(a, format!("has the scale {scale}, from its lora_alpha")));
+        }
+        Ok(Update {
+            a: a.clone(),
+            b: b.clone(),
+            embedding,
+            rank,
+            scale,
+        })
+    }
+
+    fn base(&self, tensor: &HeaderTensor, name: &str) -> Result<&TensorEntry> {
+        self.checkpoint.tensors().get(name).ok_or_else(|| {
+            self.error(
+                tensor,
+                format!(
+                    "is for `{name}`, which the checkpoint {} lacks; the adapter is for another model",
+                    self.checkpoint.dir().display()
+                ),
+            )
+        })
+    }
+
+    fn require_shape(
+        &self,
+        tensor: &HeaderTensor,
+        expected: &[u64],
+        name: &str,
+        base: &[u64],
+    ) -> Result<()> {
+        if tensor.shape == expected {
+            return Ok(());
+        }
+        Err(self.error(
+            tensor,
+            format!(
+                "has shape {:?}; `{name}` of the checkpoint, {base:?}, and `{CONFIG_FILE}` make it {expected:?}",
+                tensor.shape
+            ),
+        ))
+    }
+
+    /// Checks that the file has every tensor of the modules that should be saved whole. PEFT takes a module for
+    /// one of them when its name ends with the given one.
+    fn require_saved_modules(&self, changes: &BTreeMap<String, Change>) -> Result<()> {
+        for saved in &self.config.modules_to_save {
+            let is_part = |tensor: &str| {
+                let dots = tensor.match_indices('.');
+                dots.filter_map(|(at, _)| tensor.get(..at))
+                    .any(|module| module.ends_with(saved.as_str()))
+            };
+            let is_lost = |tensor: &&String| {
+                is_part(tensor)
+                    && changes
+                        .get(*tensor)
+                        .is_none_or(|change| change.replacement.is_none())
+            };
+            if let Some(lost) = self.checkpoint.tensors().keys().find(is_lost) {
+                return Err(Error::Tensor {
+                    tensor: names::saved(lost),
+                    file: self.path.display().to_string(),
+                    problem: format!(
+                        "is missing; `modules_to_save` of `{CONFIG_FILE}` lists `{saved}`"
+                    ),
+                });
+            }
+        }
+        Ok(())
+    }
+}
