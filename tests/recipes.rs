@@ -132,7 +132,12 @@ fn full_size(recipe: &Recipe, dir: &Path) -> u64 {
     fs::write(dir.join("config.json"), config(recipe).to_string()).unwrap();
     let models = Path::new(env!("CARGO_MANIFEST_DIR")).join("models");
     for name in ["tokenizer.json", "tokenizer_config.json"] {
-        fs::copy(models.join("tokenizers/qwen2.5").join(name), dir.join(name)).unwrap();
+        let mut text = fs::read_to_string(models.join("tokenizers/qwen2.5").join(name)).unwrap();
+        if recipe.architecture == "Qwen2ForProcessRewardModel" {
+            // What Qwen2.5-Math-PRM calls the token 151651.
+            text = text.replace("<|quad_end|>", "<extra_0>");
+        }
+        fs::write(dir.join(name), text).unwrap();
     }
     fs::copy(
         models.join("templates/worldpm.jinja"),
