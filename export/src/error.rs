@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::{manifest::OverflowedTensor, readiness::Violation};
+use crate::{manifest::OverflowedTensor, plan::Bytes, readiness::Violation};
 
 /// The result of everything in this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -149,6 +149,29 @@ pub enum Error {
         graph: String,
         /// What is wrong, node by node.
         violations: Vec<Violation>,
+    },
+
+    /// The model does not fit the devices that it should be placed on.
+    #[error(
+        "the model does not fit {devices}: its weights take {weights}, the largest layer {largest} of them, and every \
+         stage needs {activations} for activations (at {tokens} tokens and {cells} attention cells) and {workspace} of \
+         workspace besides; give more or larger devices, a narrower precision, or a smaller token budget"
+    )]
+    NoFit {
+        /// The devices.
+        devices: String,
+        /// Memory of all weights.
+        weights: Bytes,
+        /// Memory of the weights of the largest layer, with the embedding or the head if it has them.
+        largest: Bytes,
+        /// Memory of the activations of each stage.
+        activations: Bytes,
+        /// Memory of each stage's kernels and libraries.
+        workspace: Bytes,
+        /// Token budget.
+        tokens: u64,
+        /// Budget of attention cells.
+        cells: u64,
     },
 
     /// A graph is not well formed: a fault of this crate, not of its input.

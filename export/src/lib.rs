@@ -2,10 +2,10 @@
 //! point into the checkpoint's own safetensors files, with a manifest, the tokenizer and the chat template.
 //!
 //! ```no_run
-//! use worldpm_ort_export::{Checkpoint, ExportOptions, export};
+//! use worldpm_ort_export::{Checkpoint, ExportOptions, export, plan::Stages};
 //!
 //! let checkpoint = Checkpoint::open("WorldPM-72B".as_ref())?;
-//! let options = ExportOptions { stages: 4, ..ExportOptions::default() };
+//! let options = ExportOptions { stages: Stages::Count(4), ..ExportOptions::default() };
 //! let manifest = export(&checkpoint, "bundle".as_ref(), &options)?;
 //! println!("{} stages", manifest.stages.len());
 //! # Ok::<(), worldpm_ort_export::Error>(())
@@ -26,6 +26,7 @@ pub mod manifest;
 pub mod op;
 mod options;
 mod output;
+pub mod plan;
 pub mod pooling;
 pub mod probes;
 pub mod proto;
@@ -43,4 +44,6 @@ pub use options::{
     Device, ExportOptions, Interface, Overflow, Pooling, Precision, Target, UnknownChoice,
     WeightsMode,
 };
-pub use write::{export, export_then, export_with_progress, file_sha256, header_sha256};
+pub use write::{
+    costs, export, export_then, export_with_progress, file_sha256, header_sha256, placement,
+};

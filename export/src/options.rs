@@ -4,6 +4,8 @@ use std::{fmt, num::NonZeroUsize, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
+use crate::plan::{DeviceMemory, Stages, TokenBudget};
+
 /// Which operators the graph is written in.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -99,7 +101,7 @@ pub enum Pooling {
 }
 
 /// Options of [`crate::export`]. [`Default`] exports one stage for the CPU that refers to the checkpoint.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ExportOptions {
     /// Operators to use. Default [`Target::Ort`].
     pub target: Target,
@@ -108,7 +110,11 @@ pub struct ExportOptions {
     /// What the graphs are fed. Default [`Interface::Packed`].
     pub interface: Interface,
     /// Number of stages. Default 1.
-    pub stages: usize,
+    pub stages: Stages,
+    /// The devices that the stages have to fit. Default: no limit. [`Stages::Auto`] needs them.
+    pub device_memory: Option<DeviceMemory>,
+    /// What one run of the model may hold, for the memory of activations. Default [`TokenBudget::default`].
+    pub budget: TokenBudget,
     /// Where the weights go. Default [`WeightsMode::Reference`]. Weights that are converted are always
     /// beside the graphs.
     pub weights: WeightsMode,
@@ -129,25 +135,6 @@ pub struct ExportOptions {
     /// Whether a conversation without a system message gets an empty one in front. Default: yes for
     /// `Qwen2ForRewardModel`, which was trained so, and no for other architectures.
     pub system_marker: Option<bool>,
-}
-
-impl Default for ExportOptions {
-    fn default() -> Self {
-        Self {
-            target: Target::default(),
-            device: Device::default(),
-            interface: Interface::default(),
-            stages: 1,
-            weights: WeightsMode::default(),
-            precision: None,
-            overflow: Overflow::default(),
-            threads: None,
-            checksum: false,
-            pooling: None,
-            end_token: None,
-            system_marker: None,
-        }
-    }
 }
 
 /// A name that is none of the choices of an option.

@@ -2,66 +2,142 @@
 
 use std::ops::Range;
 
-use crate::error::{Error, Result};
+/// What a layer costs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Cost {
+    /// Work, in any unit: the stages of a pipeline work at the same time, and the slowest sets its pace.
+    pub work: u64,
+    /// Memory.
+    pub bytes: u64,
+}
 
-/// Divides layers into `stages` runs so that the heaviest stage weighs as little as possible.
+/// Divides a row of layers among stages, one for each of `limits`: the most bytes that the stage may have. [`u64::MAX`] is
+/// no limit.
 ///
-/// `layers` holds the bytes of each layer; `before` (the embedding) weighs on the first stage and `after`
-/// (the head) on the last. Every stage gets at least one layer. Among equal divisions the one that fills
-/// earlier stages first is taken, so the result is always the same.
+/// Of all divisions within the limits it is one whose slowest stage has the least work; of those, one whose largest stage
+/// has the fewest bytes; and the cuts are then as even as these two allow. Every stage gets a layer or more. The same
+/// arguments give the same division.
 ///
-/// # Errors
-/// [`Error::Stages`] when there are no stages or more stages than layers.
-pub fn divide(layers: &[u64], before: u64, after: u64, stages: usize) -> Result<Vec<Range<usize>>> {
-    if stages == 0 || stages > layers.len() {
-        return Err(Error::Stages {
-            stages,
-            layers: layers.len(),
-        });
+/// `None` when no division is within the limits.
+#[must_use]
+pub fn divide(layers: &[Cost], limits: &[u64]) -> Option<Vec<Range<usize>>> {
+    let row = Row::new(layers, limits)?;
+    let whole = row.cost(&(0..layers.len()));
+    let work = least(whole.work, |work| row.suffixes(work, u64::MAX).is_some())?;
+    let bytes = least(whole.bytes, |bytes| row.suffixes(work, bytes).is_some())?;
+    row.even_cuts(work, bytes)
+}
+
+/// The layers and the stages that share them.
+struct Row<'a> {
+    /// Cost of the layers before each one, and of all.
+    before: Vec<Cost>,
+    limits: &'a [u64],
+}
+
+/// For each stage, and after the last one: whether it and those after it can hold the layers from each one on.
+type Suffixes = Vec<Vec<bool>>;
+
+impl<'a> Row<'a> {
+    fn new(layers: &[Cost], limits: &'a [u64]) -> Option<Self> {
+        let mut sum = Cost::default();
+        let mut before = vec![sum];
+        for layer in layers {
+            sum.work = sum.work.checked_add(layer.work)?;
+            sum.bytes = sum.bytes.checked_add(layer.bytes)?;
+            before.push(sum);
+        }
+        Some(Self { before, limits })
     }
-    let mut weights = layers.to_vec();
-    if let Some(first) = weights.first_mut() {
-        *first += before;
+
+    fn layers(&self) -> usize {
+        self.before.len() - 1
     }
-    if let Some(last) = weights.last_mut() {
-        *last += after;
+
+    fn cost(&self, layers: &Range<usize>) -> Cost {
+        let (before, after) = (self.before[layers.start], self.before[layers.end]);
+        Cost {
+            work: after.work - before.work,
+            bytes: after.bytes - before.bytes,
+        }
     }
-    let mut low = weights.iter().copied().max().unwrap_or(0);
-    let mut high = weights.iter().sum::<u64>();
+
+    /// What can be held when no stage has more than `work` and `bytes`, nor its own limit; `None` when not all layers
+    /// can.
+    fn suffixes(&self, work: u64, bytes: u64) -> Option<Suffixes> {
+        let layers = self.layers();
+        let mut held = vec![
+            (0..=layers)
+                .map(|start| start == layers)
+                .collect::<Vec<_>>(),
+        ];
+        for limit in self.limits.iter().rev() {
+            let next = &held[held.len() - 1];
+            // Number of starts up to each one from which the next stages can go on.
+            let mut count = 0_usize;
+            let counts: Vec<usize> = next
+                .iter()
+                .map(|&good| {
+                    count += usize::from(good);
+                    count
+                })
+                .collect();
+            let mut end = 0;
+            let stage = (0..=layers)
+                .map(|start| {
+                    end = end.max(start);
+                    while end < layers && {
+                        let cost = self.cost(&(start..end + 1));
+                        cost.work <= work && cost.bytes <= bytes.min(*limit)
+                    } {
+                        end += 1;
+                    }
+                    counts[end] > counts[start]
+                })
+                .collect();
+            held.push(stage);
+        }
+        held.reverse();
+        held[0][0].then_some(held)
+    }
+
+    /// Cuts where the work would be even, as far as the limits let it.
+    fn even_cuts(&self, work: u64, bytes: u64) -> Option<Vec<Range<usize>>> {
+        let suffixes = self.suffixes(work, bytes)?;
+        let mut start = 0;
+        let mut plan = Vec::with_capacity(self.limits.len());
+        for (stage, limit) in self.limits.iter().enumerate() {
+            let left = self.limits.len() - stage;
+            let share = self.cost(&(start..self.layers())).work / left as u64;
+            let end = (start + 1..=self.layers())
+                .take_while(|&end| {
+                    let cost = self.cost(&(start..end));
+                    cost.work <= work && cost.bytes <= bytes.min(*limit)
+                })
+                .filter(|&end| suffixes[stage + 1][end])
+                .min_by_key(|&end| self.cost(&(start..end)).work.abs_diff(share))?;
+            plan.push(start..end);
+            start = end;
+        }
+        Some(plan)
+    }
+}
+
+/// The least number up to `most` that `holds`, where every number above one that holds does too.
+fn least(most: u64, holds: impl Fn(u64) -> bool) -> Option<u64> {
+    if !holds(most) {
+        return None;
+    }
+    let (mut low, mut high) = (0, most);
     while low < high {
         let middle = low + (high - low) / 2;
-        if fill(&weights, middle, stages).is_some() {
+        if holds(middle) {
             high = middle;
         } else {
             low = middle + 1;
         }
     }
-    fill(&weights, high, stages).ok_or(Error::Stages {
-        stages,
-        layers: layers.len(),
-    })
-}
-
-/// Fills stages in order up to `limit` bytes each, keeping a layer for every stage still to come.
-fn fill(weights: &[u64], limit: u64, stages: usize) -> Option<Vec<Range<usize>>> {
-    let mut plan = Vec::with_capacity(stages);
-    let mut start = 0;
-    for stage in 0..stages {
-        let left = stages - stage - 1;
-        let latest_end = weights.len() - left;
-        let mut end = start;
-        let mut bytes = 0;
-        while end < latest_end && bytes + weights[end] <= limit {
-            bytes += weights[end];
-            end += 1;
-        }
-        if end == start {
-            return None;
-        }
-        plan.push(start..end);
-        start = end;
-    }
-    (start == weights.len()).then_some(plan)
+    Some(high)
 }
 
 #[cfg(test)]
@@ -71,37 +147,67 @@ mod tests {
 
     use super::*;
 
-    #[test]
-    fn embedding_and_head_count() {
-        // (layers, before, after, end of each stage)
-        type Case<'a> = (&'a [u64], u64, u64, &'a [usize]);
-        let cases: [Case<'_>; 5] = [
-            (&[1; 4], 0, 0, &[4]),
-            (&[1; 4], 0, 0, &[2, 4]),
-            (&[1; 4], 2, 0, &[1, 4]),
-            (&[1; 4], 0, 2, &[3, 4]),
-            (&[10; 3], 0, 0, &[1, 2, 3]),
-        ];
-        for (layers, before, after, ends) in cases {
-            let plan = divide(layers, before, after, ends.len()).unwrap();
-            let found: Vec<usize> = plan.iter().map(|stage| stage.end).collect();
-            assert_eq!(found, ends);
-        }
+    const FREE: u64 = u64::MAX;
+
+    fn ends(layers: &[(u64, u64)], limits: &[u64]) -> Option<Vec<usize>> {
+        let layers: Vec<Cost> = layers
+            .iter()
+            .map(|&(work, bytes)| Cost { work, bytes })
+            .collect();
+        let plan = divide(&layers, limits)?;
+        Some(plan.iter().map(|stage| stage.end).collect())
     }
 
     #[test]
-    fn too_many_stages_is_an_error() {
-        for stages in [0, 4] {
-            let error = divide(&[1, 1, 1], 0, 0, stages).unwrap_err().to_string();
-            assert!(error.contains(&format!("{stages} stages")), "{error}");
-        }
+    fn work_first_then_bytes_then_evenness() {
+        let equal = [(10, 1); 8];
+        assert_eq!(ends(&equal, &[FREE]), Some(vec![8]));
+        assert_eq!(ends(&equal, &[FREE; 4]), Some(vec![2, 4, 6, 8]));
+        // 10 layers in 4 stages: the slowest has three whatever is done; two have.
+        assert_eq!(ends(&[(10, 1); 10], &[FREE; 4]), Some(vec![2, 5, 7, 10]));
+        // An embedding weighs on the first layer and costs no work: the work stays even,
+        assert_eq!(
+            ends(&[(10, 9), (10, 1), (10, 1), (10, 1)], &[FREE; 2]),
+            Some(vec![2, 4])
+        );
+        // and where the work leaves a choice, the first stage gets less.
+        assert_eq!(
+            ends(&[(10, 9), (10, 1), (10, 1)], &[FREE; 2]),
+            Some(vec![1, 3])
+        );
+        // A short last layer is work that the last stage has to spare.
+        assert_eq!(
+            ends(&[(10, 1), (10, 1), (10, 1), (10, 1), (1, 1)], &[FREE; 2]),
+            Some(vec![2, 5])
+        );
     }
 
-    fn heaviest(plan: &[Range<usize>], weights: &[u64]) -> u64 {
-        plan.iter()
-            .map(|range| weights[range.clone()].iter().sum())
-            .max()
-            .unwrap()
+    #[test]
+    fn limits_are_kept_in_the_order_of_the_devices() {
+        let layers = [(10, 10); 6];
+        assert_eq!(ends(&layers, &[40, 20]), Some(vec![4, 6]));
+        assert_eq!(ends(&layers, &[20, 40]), Some(vec![2, 6]));
+        assert_eq!(ends(&layers, &[30, 30]), Some(vec![3, 6]));
+        assert_eq!(ends(&layers, &[30, 29]), None);
+        assert_eq!(ends(&layers, &[59]), None);
+        // A small device in the middle, beside layers that it cannot hold.
+        assert_eq!(
+            ends(&[(1, 50), (1, 50), (1, 1), (1, 1)], &[100, 1, 10]),
+            Some(vec![2, 3, 4])
+        );
+    }
+
+    #[test]
+    fn a_stage_without_a_layer_is_none() {
+        assert_eq!(ends(&[(1, 1); 3], &[FREE; 3]), Some(vec![1, 2, 3]));
+        assert_eq!(ends(&[(1, 1); 3], &[FREE; 4]), None);
+        assert_eq!(ends(&[(1, 1); 3], &[]), None);
+        assert_eq!(ends(&[], &[FREE]), None);
+    }
+
+    #[test]
+    fn sums_that_overflow_are_refused() {
+        assert_eq!(ends(&[(1, u64::MAX), (1, 1)], &[FREE; 2]), None);
     }
 
     /// Every way to cut `n` layers into `stages` runs.
@@ -119,31 +225,61 @@ mod tests {
             .collect()
     }
 
+    /// Work of the slowest stage and bytes of the largest; `None` when a limit is passed.
+    fn quality(plan: &[Range<usize>], layers: &[Cost], limits: &[u64]) -> Option<(u64, u64)> {
+        let stages: Vec<Cost> = plan
+            .iter()
+            .map(|stage| Cost {
+                work: layers[stage.clone()].iter().map(|l| l.work).sum(),
+                bytes: layers[stage.clone()].iter().map(|l| l.bytes).sum(),
+            })
+            .collect();
+        let within = stages
+            .iter()
+            .zip(limits)
+            .all(|(stage, limit)| stage.bytes <= *limit);
+        let slowest = stages.iter().map(|stage| stage.work).max()?;
+        let largest = stages.iter().map(|stage| stage.bytes).max()?;
+        within.then_some((slowest, largest))
+    }
+
     proptest! {
         #[test]
-        fn no_other_division_is_lighter(
-            layers in prop::collection::vec(1_u64..100, 1..9),
-            before in 0_u64..100,
-            after in 0_u64..100,
-            stages in 1_usize..9,
+        fn no_other_division_is_better(
+            layers in prop::collection::vec((0_u64..40, 0_u64..40), 1..9),
+            limits in prop::collection::vec(prop_oneof![Just(FREE), 0_u64..160], 1..6),
         ) {
-            prop_assume!(stages <= layers.len());
-            let plan = divide(&layers, before, after, stages).unwrap();
-            prop_assert_eq!(plan.len(), stages);
-            prop_assert_eq!(plan[0].start, 0);
-            prop_assert_eq!(plan[stages - 1].end, layers.len());
-            for pair in plan.windows(2) {
-                prop_assert_eq!(pair[0].end, pair[1].start);
-            }
-            let mut weights = layers.clone();
-            weights[0] += before;
-            *weights.last_mut().unwrap() += after;
-            let best = cuts(layers.len(), stages)
+            let layers: Vec<Cost> = layers
+                .into_iter()
+                .map(|(work, bytes)| Cost { work, bytes })
+                .collect();
+            prop_assume!(limits.len() <= layers.len());
+            let best = cuts(layers.len(), limits.len())
                 .iter()
-                .map(|plan| heaviest(plan, &weights))
-                .min()
-                .unwrap();
-            prop_assert_eq!(heaviest(&plan, &weights), best);
+                .filter_map(|plan| quality(plan, &layers, &limits))
+                .min();
+            match divide(&layers, &limits) {
+                None => prop_assert_eq!(best, None),
+                Some(plan) => {
+                    prop_assert_eq!(plan.len(), limits.len());
+                    prop_assert_eq!(plan[0].start, 0);
+                    prop_assert_eq!(plan[plan.len() - 1].end, layers.len());
+                    for pair in plan.windows(2) {
+                        prop_assert_eq!(pair[0].end, pair[1].start);
+                    }
+                    prop_assert!(plan.iter().all(|stage| !stage.is_empty()));
+                    prop_assert_eq!(quality(&plan, &layers, &limits), best);
+                }
+            }
+        }
+
+        #[test]
+        fn equal_layers_are_within_one_of_each_other(layers in 1_usize..200, stages in 1_usize..17) {
+            prop_assume!(stages <= layers);
+            let plan = divide(&vec![Cost { work: 7, bytes: 3 }; layers], &vec![FREE; stages]).unwrap();
+            let lengths = plan.iter().map(ExactSizeIterator::len);
+            let (least, most) = (lengths.clone().min().unwrap(), lengths.max().unwrap());
+            prop_assert!(most - least <= 1, "{plan:?}");
         }
     }
 }

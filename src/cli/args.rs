@@ -1,9 +1,15 @@
 //! What the command line accepts.
 
-use std::{num::NonZeroUsize, path::PathBuf};
+use std::{
+    num::{NonZeroU64, NonZeroUsize},
+    path::PathBuf,
+};
 
 use clap::{Parser, Subcommand, ValueEnum};
-use worldpm_ort_export::{Device, Interface, Overflow, Precision, Target, WeightsMode};
+use worldpm_ort_export::{
+    Device, Interface, Overflow, Precision, Target, WeightsMode,
+    plan::{Bytes, Stages},
+};
 
 use crate::{ScorerOptions, batch::Budget, ep::Devices};
 
@@ -49,9 +55,21 @@ pub(super) struct ExportArgs {
     /// attention_mask, for other servers)
     #[arg(long, value_name = "INTERFACE", default_value_t)]
     pub(super) interface: Interface,
-    /// Number of pipeline stages
-    #[arg(long, value_name = "N", default_value_t = 1)]
-    pub(super) stages: usize,
+    /// Number of pipeline stages, or auto: as few as fit the devices of --device-memory
+    #[arg(long, value_name = "N", default_value_t)]
+    pub(super) stages: Stages,
+    /// Memory of each device, as in 80GiB; several, in order, for devices that differ: 80GiB,80GiB,48GiB
+    #[arg(
+        long,
+        value_name = "SIZE",
+        value_delimiter = ',',
+        required_if_eq("stages", "auto")
+    )]
+    pub(super) device_memory: Vec<Bytes>,
+    /// Most unique tokens in one run of the model, for the memory of activations: give --max-batch-tokens of score,
+    /// or the length of the longest conversation if that is more [default: 2048]
+    #[arg(long, value_name = "TOKENS")]
+    pub(super) max_batch_tokens: Option<NonZeroU64>,
     /// What the weights are stored as: bf16, fp16 or fp32 [default: as in the checkpoint]. Another type than the
     /// checkpoint's makes new weight files in the bundle
     #[arg(long, value_name = "PRECISION")]

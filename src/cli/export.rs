@@ -2,12 +2,16 @@
 
 use std::{
     io::{self, IsTerminal},
+    num::NonZeroU64,
     path::Path,
 };
 
 use anyhow::{Context, Result};
 use indicatif::{DecimalBytes, ProgressBar, ProgressStyle};
-use worldpm_ort_export::{Checkpoint, ExportOptions, Pooling, Progress, export_then};
+use worldpm_ort_export::{
+    Checkpoint, ExportOptions, Pooling, Progress, export_then, placement,
+    plan::{Bytes, DeviceMemory, PlacedStage, StageMemory, TokenBudget},
+};
 
 use super::{
     Status,
@@ -31,6 +35,8 @@ pub(super) fn run(args: &ExportArgs) -> Result<Status> {
         device: args.device,
         interface: args.interface,
         stages: args.stages,
+        device_memory: devices(&args.device_memory),
+        budget: budget(args.max_batch_tokens),
         weights: args.weights,
         precision: args.precision,
         overflow: args.overflow,
@@ -69,16 +75,52 @@ pub(super) fn run(args: &ExportArgs) -> Result<Status> {
         },
         manifest.device,
     );
-    for stage in &manifest.stages {
+    let placed = placement(&checkpoint, &options)?;
+    for (stage, placed) in manifest.stages.iter().zip(&placed) {
         eprintln!(
-            "  {}: layers {} to {}, {}",
+            "  {}: layers {} to {}, {}{}",
             stage.graph,
             stage.layers.0,
             stage.layers.1.saturating_sub(1),
             DecimalBytes(stage.weight_bytes),
+            memory(placed),
         );
     }
     Ok(Status::Done)
+}
+
+/// One size stands for any number of devices like it.
+pub(super) fn devices(sizes: &[Bytes]) -> Option<DeviceMemory> {
+    (!sizes.is_empty()).then(|| sizes.to_vec().into())
+}
+
+/// The token budget that scoring with so many tokens has.
+pub(super) fn budget(max_tokens: Option<NonZeroU64>) -> TokenBudget {
+    let default = TokenBudget::default();
+    TokenBudget {
+        max_tokens: max_tokens.map_or(default.max_tokens, NonZeroU64::get),
+        ..default
+    }
+}
+
+/// What a stage takes of its device, when that is known.
+fn memory(stage: &PlacedStage) -> String {
+    let Some(capacity) = stage.capacity else {
+        return String::new();
+    };
+    let StageMemory {
+        weights,
+        activations,
+        workspace,
+    } = stage.memory;
+    format!(
+        "; {} of device {} ({capacity}): weights {}, activations {}, workspace {}",
+        Bytes(stage.memory.total()),
+        stage.device,
+        Bytes(weights),
+        Bytes(activations),
+        Bytes(workspace),
+    )
 }
 
 /// A bar for the bytes of the checkpoint that were converted, when someone is there to see it.

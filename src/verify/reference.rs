@@ -18,6 +18,7 @@ use worldpm_ort_export::{
     Checkpoint, Device, ExportOptions, Interface, Manifest, Precision, Target, WeightsMode, export,
     json::pretty,
     manifest::WeightsPlace,
+    plan::Stages,
     probes::{Probe, ProbeInput},
 };
 
@@ -126,7 +127,8 @@ pub fn make(
         target: Target::Ort,
         interface: Interface::Packed,
         device: Device::Cpu,
-        stages: 1,
+        stages: Stages::Count(1),
+        device_memory: None,
         weights: WeightsMode::Reference,
         precision: None,
         checksum: false,

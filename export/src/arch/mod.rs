@@ -14,7 +14,7 @@ use std::{collections::BTreeSet, ops::Range};
 
 use crate::{
     block::{
-        decoder::{LAYERS, LayerContext},
+        decoder::LayerContext,
         masks::Masks,
         norm::rms_norm,
         packed::{PackedTokens, StageEnds, TOKENS, names},
@@ -113,11 +113,6 @@ pub(crate) fn fixed_labels(architecture: Architecture) -> Option<u64> {
         | Architecture::Qwen3ForSequenceClassification
         | Architecture::LlamaForSequenceClassification => None,
     }
-}
-
-/// What the names of a layer's tensors begin with, for dividing the model into stages.
-pub(crate) fn layer_prefix(layer: usize) -> String {
-    format!("{LAYERS}.{layer}.")
 }
 
 /// Whether a tensor that the graph does not use may stand in a checkpoint all the same: a language-model

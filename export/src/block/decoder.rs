@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// What the names of the layers' tensors begin with, in every decoder here.
-pub(crate) const LAYERS: &str = "model.layers";
+const LAYERS: &str = "model.layers";
 
 /// What a layer is built from besides its input and its weights.
 pub(crate) struct LayerContext<'a> {

@@ -3,6 +3,8 @@
 //! Field names and numbers follow `onnx.proto` (ONNX IR version 11). Fields that `onnx.proto` declares
 //! `optional` and whose presence readers test are `Option`s here.
 
+pub(crate) mod view;
+
 use std::{fmt, fs, path::Path};
 
 use prost::Message;

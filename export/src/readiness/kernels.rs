@@ -4,10 +4,12 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use super::view::{View, operator};
 use crate::{
     error::{Error, Result},
-    proto::NodeProto,
+    proto::{
+        NodeProto,
+        view::{View, operator},
+    },
 };
 
 /// Written by `scripts/make-kernel-tables`.

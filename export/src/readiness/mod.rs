@@ -15,7 +15,6 @@
 mod kernels;
 mod place;
 mod tensorrt;
-mod view;
 
 #[cfg(test)]
 mod tests;
@@ -27,10 +26,9 @@ use serde::Serialize;
 use crate::{
     error::{Error, Result},
     options::{Device, Target},
-    proto::ModelProto,
+    proto::{ModelProto, view::View},
 };
 use kernels::Kernels;
-use view::View;
 
 /// The largest message that protobuf reads and writes.
 const PROTOBUF_LIMIT: u64 = (1 << 31) - 1;
@@ -159,7 +157,7 @@ pub fn check(model: &ModelProto, device: Device, target: Target) -> Result<Repor
         Device::Cuda => place::on_cuda(&view, &kernels),
     };
     if target == Target::Onnx {
-        report.violations.extend(tensorrt::check(&view));
+        report.violations.extend(tensorrt::check(&view, device));
     }
     report.bytes = model.bytes();
     report.inline_bytes = view.inline_bytes();

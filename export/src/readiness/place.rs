@@ -5,9 +5,11 @@ use std::collections::HashSet;
 use super::{
     Place, Placement, Report, Violation,
     kernels::{Kernels, Operator, Provider},
+};
+use crate::proto::{
+    NodeProto,
     view::{Source, Value, View, operator},
 };
-use crate::proto::NodeProto;
 
 /// Constants of at most this many elements do not keep a node on the device (ONNX Runtime's
 /// `kSmallInitializerThreshold`).
@@ -164,7 +166,7 @@ fn is_free(view: &View<'_>, name: &str) -> bool {
 }
 
 /// Whether the value counts or selects: no activation and no weight.
-fn is_whole_number(value: &Value) -> bool {
+fn is_whole_number(value: &Value<'_>) -> bool {
     value.element == "bool" || value.element.contains("int")
 }
 

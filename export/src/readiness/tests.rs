@@ -5,6 +5,7 @@
 use super::*;
 use crate::{
     Checkpoint, ExportOptions, Interface, export,
+    plan::Stages,
     proto::{
         AttributeKind, AttributeProto, DimensionProto, GraphProto, NodeProto, OPSET,
         OperatorSetIdProto, StringStringEntryProto, TensorProto, TensorShapeProto, TensorTypeProto,
@@ -171,7 +172,7 @@ fn every_exported_form_is_ready() {
                     let options = ExportOptions {
                         device,
                         target,
-                        stages,
+                        stages: Stages::Count(stages),
                         ..ExportOptions::default()
                     };
                     let manifest = export(&checkpoint, &out, &options).unwrap();
@@ -232,7 +233,7 @@ fn padded_graphs_compute_sizes_alone_on_the_host() {
             device: Device::Cuda,
             interface: Interface::Padded,
             target,
-            stages: 2,
+            stages: Stages::Count(2),
             ..ExportOptions::default()
         };
         let out = place.path().join(target.to_string());
@@ -463,6 +464,15 @@ fn every_kind_of_fault_is_found() {
             Cpu,
             Onnx,
             "zero points of 0, and `zero` is not known to be",
+        ),
+        (
+            ["q", "k", "v"]
+                .into_iter()
+                .fold(Model::new(), |model, name| model.input(name, FLOAT, 3))
+                .node("Attention", &qkv, &causal, &[("y", FLOAT, 3)]),
+            Cuda,
+            Onnx,
+            "TensorRT has no attention kernel for float",
         ),
         // Sizes.
         (

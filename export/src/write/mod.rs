@@ -1,9 +1,11 @@
 //! Puts a bundle on disk: all of it or nothing.
 
 mod converted;
+mod stages;
 mod text;
 mod weight_files;
 
+pub use stages::{costs, placement};
 pub use weight_files::{file_sha256, header_sha256};
 
 use std::{collections::BTreeMap, fs, path::Path};
@@ -23,7 +25,7 @@ use crate::{
     output::{StagedDir, write_file},
     pooling, probes,
     proto::ElementType,
-    readiness, shard,
+    readiness,
 };
 
 /// Lowest ONNX Runtime that has every operator in use on the CPU.
@@ -93,9 +95,9 @@ fn fill(
 ) -> Result<(StagedDir, Manifest)> {
     let config = checkpoint.config();
     let format = Format::new(checkpoint, options)?;
-    let sizes = bundled_bytes(checkpoint, &format, options)?;
-    refuse_extra_tensors(checkpoint, &sizes)?;
-    let plan = plan_stages(checkpoint, &sizes, options.stages)?;
+    let (_, used) = stages::whole(checkpoint, &format, options)?;
+    refuse_extra_tensors(checkpoint, &used)?;
+    let plan = placement(checkpoint, options)?;
     let (pooling, end_token) = pooling::resolve(checkpoint, options)?;
     let text_files = text::collect(checkpoint.dir())?;
 
@@ -116,10 +118,10 @@ fn fill(
 
     let mut stages = Vec::with_capacity(plan.len());
     let mut new_files = Vec::new();
-    for (index, layers) in plan.into_iter().enumerate() {
+    for (index, placed) in plan.into_iter().enumerate() {
         let spec = StageSpec {
             name: format!("stage-{index:02}"),
-            layers,
+            layers: placed.layers,
             target: options.target,
             interface: options.interface,
         };
@@ -256,44 +258,6 @@ fn stored_type(checkpoint: &Checkpoint) -> Result<FloatType> {
         what: format!("a checkpoint of {dtype} weights"),
         hint: "weights must be BF16, F16 or F32".into(),
     })
-}
-
-/// Every tensor that the model uses, with the bytes that it takes in the bundle.
-fn bundled_bytes(
-    checkpoint: &Checkpoint,
-    format: &Format,
-    options: &ExportOptions,
-) -> Result<BTreeMap<String, u64>> {
-    let whole = StageSpec {
-        name: "whole".into(),
-        layers: 0..checkpoint.config().num_hidden_layers,
-        target: options.target,
-        interface: options.interface,
-    };
-    let mut weights = Weights::new(checkpoint, format.storage(&[], &whole), format.compute);
-    arch::build_stage(checkpoint, &mut weights, &whole)?;
-    Ok(weights.into_used())
-}
-
-fn plan_stages(
-    checkpoint: &Checkpoint,
-    sizes: &BTreeMap<String, u64>,
-    stages: usize,
-) -> Result<Vec<std::ops::Range<usize>>> {
-    let config = checkpoint.config();
-    let bytes_under = |prefix: &str| -> u64 {
-        sizes
-            .range(prefix.to_owned()..)
-            .take_while(|(name, _)| name.starts_with(prefix))
-            .map(|(_, bytes)| bytes)
-            .sum()
-    };
-    let layers: Vec<u64> = (0..config.num_hidden_layers)
-        .map(|layer| bytes_under(&arch::layer_prefix(layer)))
-        .collect();
-    let before = bytes_under(arch::EMBED_TOKENS);
-    let after = bytes_under("score.");
-    shard::divide(&layers, before, after, stages)
 }
 
 fn write_stage(

@@ -1,33 +1,46 @@
-//! An ONNX model as the checks see it: nodes with the type, shape and source of every operand.
+//! An ONNX model for looking at: nodes with the type, shape and source of every operand.
 
 use std::collections::HashMap;
 
-use crate::{
-    error::{Error, Result},
-    proto::{GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto},
-};
+use super::{AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto};
+use crate::error::{Error, Result};
 
 /// A model whose values are looked up by name.
 #[derive(Debug)]
-pub(super) struct View<'a> {
+pub(crate) struct View<'a> {
     graph: &'a GraphProto,
-    values: HashMap<&'a str, Value>,
+    values: HashMap<&'a str, Value<'a>>,
     opset: i64,
 }
 
 /// What is known of a value.
 #[derive(Clone, Debug)]
-pub(super) struct Value {
+pub(crate) struct Value<'a> {
     /// Name of the element type, for example `bfloat16`.
-    pub(super) element: &'static str,
+    pub(crate) element: &'static str,
+    /// Shape, when the model says.
+    pub(crate) shape: Option<Vec<Size<'a>>>,
+    pub(crate) source: Source,
+}
+
+impl Value<'_> {
     /// Number of dimensions, when the model says.
-    pub(super) rank: Option<usize>,
-    pub(super) source: Source,
+    pub(crate) fn rank(&self) -> Option<usize> {
+        self.shape.as_ref().map(Vec::len)
+    }
+}
+
+/// One dimension of a shape.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Size<'a> {
+    Fixed(u64),
+    /// Known at run time; the name says which sizes are the same.
+    Named(&'a str),
 }
 
 /// Where a value comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Source {
+pub(crate) enum Source {
     /// It is fed at run time.
     Input,
     /// It is stored, with this many elements.
@@ -37,7 +50,7 @@ pub(super) enum Source {
 }
 
 impl<'a> View<'a> {
-    pub(super) fn new(model: &'a ModelProto) -> Result<Self> {
+    pub(crate) fn new(model: &'a ModelProto) -> Result<Self> {
         let graph = model.graph.as_ref().ok_or_else(|| Error::Graph {
             node: "(model)".into(),
             problem: "the model has no graph".into(),
@@ -55,7 +68,7 @@ impl<'a> View<'a> {
         for tensor in &graph.initializer {
             let value = Value {
                 element: element_name(tensor.data_type.unwrap_or_default()),
-                rank: Some(tensor.dims.len()),
+                shape: Some(tensor.dims.iter().map(|&size| fixed(size)).collect()),
                 source: Source::Constant(elements(tensor)),
             };
             values.insert(tensor.name.as_deref().unwrap_or_default(), value);
@@ -73,21 +86,25 @@ impl<'a> View<'a> {
         })
     }
 
-    pub(super) fn nodes(&self) -> &'a [NodeProto] {
+    pub(crate) fn nodes(&self) -> &'a [NodeProto] {
         &self.graph.node
     }
 
     /// Version of the standard operators.
-    pub(super) fn opset(&self) -> i64 {
+    pub(crate) fn opset(&self) -> i64 {
         self.opset
     }
 
-    pub(super) fn value(&self, name: &str) -> Option<&Value> {
+    pub(crate) fn graph(&self) -> &'a GraphProto {
+        self.graph
+    }
+
+    pub(crate) fn value(&self, name: &str) -> Option<&Value<'a>> {
         self.values.get(name)
     }
 
     /// The bytes of a constant that is stored in the model.
-    pub(super) fn stored(&self, name: &str) -> Option<&'a [u8]> {
+    pub(crate) fn stored(&self, name: &str) -> Option<&'a [u8]> {
         self.graph
             .initializer
             .iter()
@@ -96,7 +113,7 @@ impl<'a> View<'a> {
     }
 
     /// Bytes of the constants that are stored in the model.
-    pub(super) fn inline_bytes(&self) -> u64 {
+    pub(crate) fn inline_bytes(&self) -> u64 {
         self.graph
             .initializer
             .iter()
@@ -107,26 +124,23 @@ impl<'a> View<'a> {
 }
 
 /// An attribute that is a whole number.
-pub(super) fn int(node: &NodeProto, name: &str) -> Option<i64> {
+pub(crate) fn int(node: &NodeProto, name: &str) -> Option<i64> {
     attribute(node, name).and_then(|attribute| attribute.i)
 }
 
 /// An attribute that is a number.
-pub(super) fn float(node: &NodeProto, name: &str) -> Option<f32> {
+pub(crate) fn float(node: &NodeProto, name: &str) -> Option<f32> {
     attribute(node, name).and_then(|attribute| attribute.f)
 }
 
-pub(super) fn attribute<'a>(
-    node: &'a NodeProto,
-    name: &str,
-) -> Option<&'a crate::proto::AttributeProto> {
+pub(crate) fn attribute<'a>(node: &'a NodeProto, name: &str) -> Option<&'a AttributeProto> {
     node.attribute
         .iter()
         .find(|attribute| attribute.name.as_deref() == Some(name))
 }
 
 /// `Gather`, or `com.microsoft.MatMulNBits`.
-pub(super) fn operator(node: &NodeProto) -> String {
+pub(crate) fn operator(node: &NodeProto) -> String {
     let op_type = node.op_type.as_deref().unwrap_or_default();
     match node.domain.as_deref().unwrap_or_default() {
         "" => op_type.to_owned(),
@@ -138,13 +152,24 @@ fn name(info: &ValueInfoProto) -> &str {
     info.name.as_deref().unwrap_or_default()
 }
 
-fn described(info: &ValueInfoProto, source: Source) -> Value {
+fn described(info: &ValueInfoProto, source: Source) -> Value<'_> {
     let tensor = info.r#type.as_ref().and_then(|t| t.tensor_type.as_ref());
+    let shape = tensor.and_then(|t| t.shape.as_ref()).map(|shape| {
+        let sizes = shape.dim.iter().map(|dim| match dim.dim_value {
+            Some(size) => fixed(size),
+            None => Size::Named(dim.dim_param.as_deref().unwrap_or_default()),
+        });
+        sizes.collect()
+    });
     Value {
         element: element_name(tensor.and_then(|t| t.elem_type).unwrap_or_default()),
-        rank: tensor.and_then(|t| t.shape.as_ref()).map(|s| s.dim.len()),
+        shape,
         source,
     }
+}
+
+fn fixed(size: i64) -> Size<'static> {
+    Size::Fixed(size.max(0).unsigned_abs())
 }
 
 fn elements(tensor: &TensorProto) -> u64 {
@@ -153,8 +178,20 @@ fn elements(tensor: &TensorProto) -> u64 {
     })
 }
 
+/// Bits of one element of a type.
+pub(crate) fn element_bits(element: &str) -> u64 {
+    match element {
+        "double" | "int64" | "uint64" | "complex64" => 64,
+        "float" | "int32" | "uint32" => 32,
+        "float16" | "bfloat16" | "int16" | "uint16" => 16,
+        "int4" | "uint4" | "float4e2m1" => 4,
+        "complex128" => 128,
+        _ => 8,
+    }
+}
+
 /// The name of an `onnx.TensorProto.DataType`.
-pub(super) fn element_name(code: i32) -> &'static str {
+pub(crate) fn element_name(code: i32) -> &'static str {
     const NAMES: [&str; 24] = [
         "undefined",
         "float",

@@ -1,0 +1,139 @@
+//! The memory of a stage. `docs/planning.md` has the formula and where its constants come from.
+
+use std::ops::Range;
+
+use super::cost::{Costs, Pack, Part, Peak};
+use crate::options::Device;
+
+/// What one run of the model may hold; the same limits as when scoring.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TokenBudget {
+    /// Most unique tokens. Default 2048.
+    pub max_tokens: u64,
+    /// Most attention cells: rows times the longest row. Default 16384.
+    pub max_cells: u64,
+}
+
+impl Default for TokenBudget {
+    fn default() -> Self {
+        Self {
+            max_tokens: 2048,
+            max_cells: 8 * 2048,
+        }
+    }
+}
+
+impl TokenBudget {
+    /// The sizes of a run that fills the budget, with rows as long as the budget and `max_length` let them be, which is
+    /// when attention needs the most memory. Every row is scored once.
+    ///
+    /// A conversation that is longer than the budget still runs, by itself, and takes more.
+    #[must_use]
+    pub fn fullest(&self, max_length: u64) -> Pack {
+        let columns = self.max_tokens.min(self.max_cells).min(max_length).max(1);
+        let rows = self.max_cells.div_ceil(columns);
+        Pack {
+            tokens: self.max_tokens,
+            rows,
+            columns,
+            scored: rows,
+        }
+    }
+}
+
+/// Memory that a stage takes on its device.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub struct StageMemory {
+    /// Weights as they are in memory.
+    pub weights: u64,
+    /// Activations, with what the allocator loses between them.
+    pub activations: u64,
+    /// What kernels and libraries take for themselves.
+    pub workspace: u64,
+}
+
+impl StageMemory {
+    /// All of it.
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        self.weights + self.activations + self.workspace
+    }
+}
+
+/// What a device loses to other things than the model, and what its allocator adds.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Overheads {
+    /// Bytes that are taken whatever the model: the driver's context, kernels, libraries.
+    pub(super) fixed: u64,
+    /// Bytes of weights in memory for each byte of weights.
+    weights: f64,
+    /// Bytes of the arena for each byte of activations.
+    arena: f64,
+}
+
+impl Overheads {
+    pub(super) fn of(device: Device) -> Self {
+        match device {
+            Device::Cpu => Self {
+                fixed: 256 << 20,
+                weights: 1.1,
+                arena: 1.5,
+            },
+            Device::Cuda => Self {
+                fixed: 3 << 29,
+                weights: 1.0,
+                arena: 1.5,
+            },
+        }
+    }
+
+    pub(super) fn resident(&self, bytes: u64) -> u64 {
+        (bytes as f64 * self.weights) as u64
+    }
+
+    /// Memory of a stage besides its weights.
+    pub(super) fn transient(&self, peak: Peak) -> (u64, u64) {
+        let activations = (peak.activations as f64 * self.arena) as u64;
+        let workspace = (peak.workspace as f64 * self.arena) as u64;
+        (activations, workspace + self.fixed)
+    }
+}
+
+impl Costs {
+    /// Memory that a stage with these layers takes on `device`; all of them and the ends when it is the whole model.
+    #[must_use]
+    pub fn stage_memory(&self, layers: Range<usize>, device: Device) -> StageMemory {
+        let overheads = Overheads::of(device);
+        let parts = self.stage_parts(&layers);
+        let resident: u64 = parts.iter().map(|part| part.resident).sum();
+        let (activations, workspace) = overheads.transient(self.total().peak);
+        StageMemory {
+            weights: overheads.resident(resident),
+            activations,
+            workspace,
+        }
+    }
+
+    /// The parts of a stage: its layers, and the ends of the model that it has.
+    pub(super) fn stage_parts(&self, layers: &Range<usize>) -> Vec<Part> {
+        let mut parts = Vec::new();
+        if self
+            .layers
+            .keys()
+            .next()
+            .is_none_or(|first| layers.contains(first))
+        {
+            parts.push(self.first);
+        }
+        parts.extend(self.layers.range(layers.clone()).map(|(_, part)| *part));
+        if self
+            .layers
+            .keys()
+            .next_back()
+            .is_none_or(|last| layers.contains(last))
+        {
+            parts.push(self.last);
+        }
+        parts
+    }
+}

@@ -1,0 +1,57 @@
+//! Which layers go to which stage, worked out before anything is written.
+
+use std::collections::BTreeMap;
+
+use super::Format;
+use crate::{
+    arch::{self, StageSpec},
+    block::weights::Weights,
+    checkpoint::Checkpoint,
+    error::Result,
+    graph::Graph,
+    options::ExportOptions,
+    plan::{self, Costs, Pack, PlacedStage},
+};
+
+/// What the parts of the model cost when it is exported with `options`, for a run of the sizes of `pack`. Nothing is
+/// written, and no weights are read.
+///
+/// # Errors
+/// Whatever is wrong with the checkpoint, as for [`crate::export`].
+pub fn costs(checkpoint: &Checkpoint, options: &ExportOptions, pack: Pack) -> Result<Costs> {
+    let (graph, _) = whole(checkpoint, &Format::new(checkpoint, options)?, options)?;
+    Costs::of(&graph.to_model(), options.device, pack)
+}
+
+/// The stages that an export with `options` makes. Nothing is written, and no weights are read.
+///
+/// # Errors
+/// Whatever is wrong with the checkpoint, as for [`crate::export`], and what [`plan::place`] returns.
+pub fn placement(checkpoint: &Checkpoint, options: &ExportOptions) -> Result<Vec<PlacedStage>> {
+    let max_length = checkpoint.config().max_position_embeddings as u64;
+    let costs = costs(checkpoint, options, options.budget.fullest(max_length))?;
+    plan::place(
+        &costs,
+        options.stages,
+        options.device,
+        options.device_memory.as_ref(),
+        options.budget,
+    )
+}
+
+/// The graph of the model as one stage, and every tensor that it uses with the bytes that it takes in the bundle.
+pub(super) fn whole(
+    checkpoint: &Checkpoint,
+    format: &Format,
+    options: &ExportOptions,
+) -> Result<(Graph, BTreeMap<String, u64>)> {
+    let spec = StageSpec {
+        name: "whole".into(),
+        layers: 0..checkpoint.config().num_hidden_layers,
+        target: options.target,
+        interface: options.interface,
+    };
+    let mut weights = Weights::new(checkpoint, format.storage(&[], &spec), format.compute);
+    let graph = arch::build_stage(checkpoint, &mut weights, &spec)?;
+    Ok((graph, weights.into_used()))
+}
