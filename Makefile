@@ -42,6 +42,7 @@ onnx-check: library
 	.venv-check/bin/python tests/padded_check.py --binary target/debug/worldpm-ort
 	.venv-check/bin/python tests/heads_check.py --binary target/debug/worldpm-ort
 	.venv-check/bin/python tests/serving_check.py --binary target/debug/worldpm-ort --schemas .venv-schemas
+	.venv-check/bin/python tests/precision_check.py --binary target/debug/worldpm-ort
 
 ## make hub-check   share a cache with Python's huggingface_hub, over a hub on loopback
 hub-check:

@@ -226,6 +226,51 @@ fn edge_lengths() {
     }
 }
 
+/// Quantised weights have kernels of their own, some of which work on two rows at a time.
+#[test]
+fn quantised_weights() {
+    let text: Vec<u32> = (0..300).map(|i| (i * 7919) % 150_000).collect();
+    let lengths = [1, 2, 3, 5, 8, 9, 64, 127, 128, 129, 130, 257, 300];
+    let sequences: Vec<Vec<u32>> = lengths
+        .iter()
+        .flat_map(|&length| [text[..length].to_vec(), text[300 - length..].to_vec()])
+        .collect();
+    for flags in [
+        &["int8"][..],
+        &["int8", "--block-size", "128", "--asymmetric"],
+        &["int4"],
+        &["int4", "--block-size", "64"],
+        &["int4", "--block-size", "128", "--asymmetric"],
+        &["int4", "--target", "onnx"],
+        &["w8a8"],
+    ] {
+        let open = |stages: &str, tokens: usize| {
+            let common = [
+                "--probes",
+                "off",
+                "--end-token",
+                "",
+                "--stages",
+                stages,
+                "--precision",
+            ];
+            let bundle = support::bundle(SHAPE, &[&common, flags].concat());
+            let budget = Budget::default().with_max_tokens(tokens);
+            Scorer::open(&bundle, &ScorerOptions::default().with_budget(budget)).unwrap()
+        };
+        let whole = open("1", 2048);
+        let together = bits(&whole, &sequences);
+        for (sequence, expected) in sequences.iter().zip(&together) {
+            let alone = bits(&whole, std::slice::from_ref(sequence))[0];
+            assert_eq!(alone, *expected, "{flags:?}, {} tokens", sequence.len());
+        }
+        for (stages, tokens) in [("2", 300), ("4", 700)] {
+            let found = bits(&open(stages, tokens), &sequences);
+            assert_eq!(found, together, "{flags:?}, {stages} stages");
+        }
+    }
+}
+
 /// Several threads that share a scorer get what they would get alone.
 #[test]
 fn a_scorer_is_shared_between_threads() {

@@ -44,7 +44,7 @@ pub use error::{Error, Result};
 pub use manifest::Manifest;
 pub use options::{
     Activation, Device, ExportOptions, Interface, Layout, Overflow, Pooling, Precision,
-    ServingOptions, Target, UnknownChoice, WeightsMode,
+    QuantizationOptions, ServingOptions, Target, UnknownChoice, WeightsMode,
 };
 pub use write::{
     costs, export, export_then, export_with_progress, file_sha256, header_sha256, placement,

@@ -39,6 +39,9 @@ pub struct Manifest {
     pub model: Model,
     /// What the weights are stored as.
     pub precision: Precision,
+    /// How linear layers are quantised, when they are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quantization: Option<Quantization>,
     /// Device that the graphs are for.
     pub device: Device,
     /// Operators that the graphs use.
@@ -132,6 +135,35 @@ pub struct Model {
     pub vocab_size: usize,
     /// The numbers that a scored token gets, by name and in the order of the graph's output.
     pub labels: Vec<String>,
+}
+
+/// How the linear layers of a bundle are quantised.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Quantization {
+    /// ONNX operator that reads the weights.
+    pub operator: String,
+    /// Bits of a weight.
+    pub bits: u64,
+    /// Values of a row that share a scale; `null` when the whole row does.
+    pub block_size: Option<u64>,
+    /// Whether zero points are fixed.
+    pub symmetric: bool,
+    /// What the activations are that they are multiplied with.
+    pub activations: Activations,
+    /// Linear layers that were not quantised.
+    pub kept: Vec<String>,
+}
+
+/// What quantised weights are multiplied with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Activations {
+    /// Floats of the type that the graph computes in.
+    Float,
+    /// 8-bit integers, with a scale for each block of a row; the operator makes them.
+    Int8PerBlock,
+    /// 8-bit integers, with a scale for each token; the graph makes them.
+    Int8PerToken,
 }
 
 /// One stage: a graph that runs on one device.

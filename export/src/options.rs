@@ -73,7 +73,7 @@ pub enum WeightsMode {
 /// What the weights of a bundle are stored as.
 ///
 /// The reward head is in 32-bit floats whenever the weights are converted: it is small, and it is computed
-/// in those.
+/// in those. Of the integer types only the linear layers of the decoder are made; the embedding stays as it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Precision {
@@ -83,6 +83,26 @@ pub enum Precision {
     Fp16,
     /// IEEE single precision; CPU only.
     Fp32,
+    /// 8-bit integers with a scale for each block of a row.
+    Int8,
+    /// 4-bit integers with a scale for each block of a row.
+    Int4,
+    /// 8-bit integers with a scale for each row, multiplied with activations of 8 bits, which have a scale for
+    /// each token; CPU only. The fastest where the processor has instructions for it.
+    W8a8,
+}
+
+/// How linear layers are quantised. [`Default`] is in symmetric blocks of 32, all of them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct QuantizationOptions {
+    /// Values that share a scale, for [`Precision::Int8`] and [`Precision::Int4`]: 32, 64 or 128. Default 32.
+    pub block_size: Option<u64>,
+    /// Whether each block has a zero point of its own, for [`Precision::Int8`] and [`Precision::Int4`]. Default
+    /// `false`.
+    pub asymmetric: bool,
+    /// Layers that are not quantised, as patterns with `*` for any characters: `layers.0.*`, `*.down_proj`. A
+    /// pattern matches a layer's name in the checkpoint, or what follows a dot in it. Default: none.
+    pub keep: Vec<String>,
 }
 
 /// What happens to a finite value that is infinite in the type it is converted to. Those of half precision
@@ -161,6 +181,8 @@ pub struct ExportOptions {
     /// Directory of a LoRA adapter, as PEFT saves it, that is merged into the weights: those are then all beside the
     /// graphs. Default: none.
     pub adapter: Option<PathBuf>,
+    /// How linear layers are quantised, when `precision` says that they are.
+    pub quantization: QuantizationOptions,
     /// What happens to values that are too large for `precision`. Default [`Overflow::Refuse`].
     pub overflow: Overflow,
     /// Threads that convert weights. Default: one for each core. The bytes do not depend on it.
@@ -216,7 +238,9 @@ macro_rules! names {
 
 names!(Target: "ort" => Ort, "onnx" => Onnx);
 names!(Device: "cpu" => Cpu, "cuda" => Cuda);
-names!(Precision: "bf16" => Bf16, "fp16" => Fp16, "fp32" => Fp32);
+names!(
+    Precision: "bf16" => Bf16, "fp16" => Fp16, "fp32" => Fp32, "int8" => Int8, "int4" => Int4, "w8a8" => W8a8
+);
 names!(Overflow: "refuse" => Refuse, "clamp" => Clamp);
 names!(Layout: "plain" => Plain, "triton" => Triton, "kserve" => Kserve);
 names!(Interface: "packed" => Packed, "padded" => Padded);

@@ -80,10 +80,19 @@ pub(super) struct ExportArgs {
     /// or the length of the longest conversation if that is more [default: 2048]
     #[arg(long, value_name = "TOKENS")]
     pub(super) max_batch_tokens: Option<NonZeroU64>,
-    /// What the weights are stored as: bf16, fp16 or fp32 [default: the recipe's, or as in the checkpoint]. Another type than the
-    /// checkpoint's makes new weight files in the bundle
+    /// What the weights are stored as: bf16, fp16, fp32, int8, int4 or w8a8 (8-bit weights and activations, for
+    /// the CPU) [default: the recipe's, or as in the checkpoint]. Another than the checkpoint's makes new weight files in the bundle
     #[arg(long, value_name = "PRECISION")]
     pub(super) precision: Option<Precision>,
+    /// Weights that share a scale, for int8 and int4: 32, 64 or 128 [default: 32]
+    #[arg(long, value_name = "N")]
+    pub(super) block_size: Option<u64>,
+    /// Give each block a zero point of its own, for int8 and int4
+    #[arg(long)]
+    pub(super) asymmetric: bool,
+    /// Linear layers that are not quantised, for example layers.0.* or *.down_proj; may be given more than once
+    #[arg(long, value_name = "PATTERN")]
+    pub(super) keep: Vec<String>,
     /// Directory of a LoRA adapter, as PEFT saves it, to merge into the weights: adapter_config.json and
     /// adapter_model.safetensors. Makes new weight files in the bundle
     #[arg(long, value_name = "DIR")]

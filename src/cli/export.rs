@@ -9,7 +9,8 @@ use std::{
 use anyhow::{Context, Result, bail};
 use indicatif::{DecimalBytes, ProgressBar, ProgressStyle};
 use worldpm_ort_export::{
-    Checkpoint, ExportOptions, Interface, Layout, Pooling, Progress, export_then, placement,
+    Checkpoint, ExportOptions, Interface, Layout, Pooling, Progress, QuantizationOptions,
+    export_then, placement,
     plan::{Bytes, DeviceMemory, PlacedStage, StageMemory, Stages, TokenBudget},
     recipe::Recipe,
 };
@@ -52,6 +53,11 @@ pub(super) fn run(args: &ExportArgs) -> Result<Status> {
         budget: budget(args.max_batch_tokens),
         weights: args.weights,
         precision: args.precision.or(suggested.map(|s| s.precision)),
+        quantization: QuantizationOptions {
+            block_size: args.block_size,
+            asymmetric: args.asymmetric,
+            keep: args.keep.clone(),
+        },
         adapter: args.adapter.clone(),
         overflow: args.overflow,
         threads: args.threads,

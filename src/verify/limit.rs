@@ -15,6 +15,10 @@ const BF16: f64 = 0.2;
 /// fp16: three times the largest difference, 0.0081, measured as for bf16.
 const FP16: f64 = 0.025;
 
+const INT8: f64 = 0.6;
+const INT4: f64 = 4.0;
+const W8A8: f64 = 1.0;
+
 /// A limit on the difference between a score and its reference, and where it comes from.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
@@ -35,6 +39,9 @@ impl Limit {
             Precision::Fp32 => (FP32, "fp32"),
             Precision::Fp16 => (FP16, "fp16"),
             Precision::Bf16 => (BF16, "bf16"),
+            Precision::Int8 => (INT8, "int8"),
+            Precision::Int4 => (INT4, "int4"),
+            Precision::W8a8 => (W8A8, "w8a8"),
         };
         Self {
             value,

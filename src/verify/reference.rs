@@ -15,8 +15,8 @@ use std::{
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use worldpm_ort_export::{
-    Checkpoint, Device, ExportOptions, Interface, Layout, Manifest, Precision, ServingOptions,
-    Target, WeightsMode, export,
+    Checkpoint, Device, ExportOptions, Interface, Layout, Manifest, Precision, QuantizationOptions,
+    ServingOptions, Target, WeightsMode, export,
     json::pretty,
     manifest::WeightsPlace,
     plan::Stages,
@@ -136,6 +136,7 @@ pub fn make(
         weights: WeightsMode::Reference,
         // Merged weights are rounded to what they are stored in.
         precision: options.adapter.as_ref().map(|_| Precision::Fp32),
+        quantization: QuantizationOptions::default(),
         checksum: false,
         ..options.clone()
     };

@@ -9,8 +9,9 @@ use std::{env, fs, path::Path};
 
 use super::{StageSpec, build_stage};
 use crate::{
-    block::weights::{Storage, Weights},
+    block::weights::{Conversion, Quantized, Storage, Weights},
     checkpoint::Checkpoint,
+    convert::{Bits, Blocks, FloatType, Layout, StageFile},
     options::{Interface, Target},
     proto::ElementType,
     synth::{Head, Preset, synth},
@@ -32,12 +33,55 @@ fn graphs_are_as_recorded() {
     let (ort, onnx) = (Target::Ort, Target::Onnx);
     let (float, bf16) = (ElementType::Float, ElementType::BFloat16);
     let (packed, padded) = (Interface::Packed, Interface::Padded);
-    for (name, layers, target, compute, interface) in [
-        ("first-ort-float", 0..1, ort, float, packed),
-        ("last-ort-float", 1..2, ort, float, packed),
-        ("whole-onnx-bfloat16", 0..2, onnx, bf16, packed),
-        ("first-ort-bfloat16-padded", 0..1, ort, bf16, padded),
-        ("last-onnx-float-padded", 1..2, onnx, float, padded),
+    let quantized = |float, quantized| {
+        Some(Conversion {
+            large: FloatType::Bf16,
+            small: float,
+            quantized: Some(quantized),
+            keep: vec!["*.0.mlp.down_proj".into()],
+        })
+    };
+    let blocks = |bits, symmetric, scale, layout| {
+        Quantized::Blocks(Blocks {
+            bits,
+            size: 64,
+            symmetric,
+            scale,
+            layout,
+        })
+    };
+    let int4 = blocks(Bits::Four, false, FloatType::Bf16, Layout::Filled);
+    let int8 = blocks(Bits::Eight, true, FloatType::F32, Layout::Signed);
+    for (name, layers, target, compute, interface, conversion) in [
+        ("first-ort-float", 0..1, ort, float, packed, None),
+        ("last-ort-float", 1..2, ort, float, packed, None),
+        ("whole-onnx-bfloat16", 0..2, onnx, bf16, packed, None),
+        ("first-ort-bfloat16-padded", 0..1, ort, bf16, padded, None),
+        ("last-onnx-float-padded", 1..2, onnx, float, padded, None),
+        (
+            "first-ort-bfloat16-int4",
+            0..1,
+            ort,
+            bf16,
+            packed,
+            quantized(FloatType::Bf16, int4),
+        ),
+        (
+            "first-onnx-float-int8",
+            0..1,
+            onnx,
+            float,
+            packed,
+            quantized(FloatType::F32, int8),
+        ),
+        (
+            "last-ort-float-w8a8",
+            1..2,
+            ort,
+            float,
+            packed,
+            quantized(FloatType::F32, Quantized::Channels),
+        ),
     ] {
         let spec = StageSpec {
             name: name.into(),
@@ -45,7 +89,11 @@ fn graphs_are_as_recorded() {
             target,
             interface,
         };
-        let mut weights = Weights::new(&checkpoint, Storage::InPlace(&locations), compute);
+        let storage = match &conversion {
+            None => Storage::InPlace(&locations),
+            Some(conversion) => Storage::Converted(conversion, StageFile::new("new".into())),
+        };
+        let mut weights = Weights::new(&checkpoint, storage, compute);
         let graph = build_stage(&checkpoint, &mut weights, &spec).unwrap();
         let found = graph.to_string();
         let golden = Path::new(env!("CARGO_MANIFEST_DIR"))

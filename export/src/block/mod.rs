@@ -11,6 +11,7 @@ pub(crate) mod mlp;
 pub(crate) mod norm;
 pub(crate) mod packed;
 pub(crate) mod padded;
+pub(crate) mod quantized_rows;
 pub(crate) mod reward_head;
 pub(crate) mod rope;
 pub(crate) mod rope_frequencies;

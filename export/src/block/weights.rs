@@ -1,13 +1,20 @@
 //! Weights of a checkpoint, by name, as values of a graph.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
 
+use super::quantized_rows::QuantizedRows;
 use crate::{
     checkpoint::{Checkpoint, TensorEntry, adapter::Adapter},
-    convert::{Encoding, FloatType, LowRank, Source, StageFile},
+    convert::{Allocated, Bits, Blocks, Encoding, FloatType, Layout, LowRank, Source, StageFile},
     error::{Error, Result},
     graph::{ExternalData, GraphBuilder, Value},
-    op::onnx::cast,
+    op::{
+        onnx::cast,
+        quantized::{BlockWeight, ChannelWeight, dequantize_blocks},
+    },
     proto::ElementType,
 };
 
@@ -16,8 +23,46 @@ use crate::{
 pub(crate) enum Storage<'a> {
     /// In the checkpoint's own files, which are called so where the graph looks for them.
     InPlace(&'a [String]),
-    /// Converted to a type, in a new file.
-    Converted(FloatType, StageFile),
+    /// Converted, in a new file.
+    Converted(&'a Conversion, StageFile),
+}
+
+/// What weights are converted to.
+#[derive(Clone, Debug)]
+pub(crate) struct Conversion {
+    /// Type of the embedding, and of linear layers that are not quantised.
+    pub(crate) large: FloatType,
+    /// Type of norms and biases.
+    pub(crate) small: FloatType,
+    /// What linear layers are quantised to.
+    pub(crate) quantized: Option<Quantized>,
+    /// Patterns of the linear layers that are not.
+    pub(crate) keep: Vec<String>,
+}
+
+/// Integers that stand for the weights of linear layers.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Quantized {
+    Blocks(Blocks),
+    Channels,
+}
+
+/// The weight of a linear layer, as an operator takes it.
+#[derive(Debug)]
+pub(crate) enum Matrix {
+    /// `[out, in]` in the type that the graph computes in.
+    Float(Value),
+    Blocks(BlockWeight),
+    Channels(ChannelWeight),
+}
+
+/// What a model uses of its checkpoint.
+#[derive(Debug, Default)]
+pub(crate) struct Used {
+    /// Tensors, with the bytes that they take in the bundle.
+    pub(crate) tensors: BTreeMap<String, u64>,
+    /// Linear layers, with whether they are quantised.
+    pub(crate) linear: BTreeMap<String, bool>,
 }
 
 /// Looks tensors up in a checkpoint, checks their shape and type, and remembers which were used.
@@ -27,7 +72,9 @@ pub(crate) struct Weights<'a> {
     storage: Storage<'a>,
     adapter: Option<&'a Adapter>,
     compute: ElementType,
-    used: BTreeMap<String, u64>,
+    used: Used,
+    /// The activations that were quantised, by the name of the value that they were made of.
+    rows: HashMap<String, QuantizedRows>,
 }
 
 impl<'a> Weights<'a> {
@@ -42,7 +89,8 @@ impl<'a> Weights<'a> {
             storage,
             adapter: None,
             compute,
-            used: BTreeMap::new(),
+            used: Used::default(),
+            rows: HashMap::new(),
         }
     }
 
@@ -61,8 +109,8 @@ impl<'a> Weights<'a> {
         self.checkpoint.tensors().contains_key(name)
     }
 
-    /// The tensors asked for so far, by name, with the bytes that they take in the bundle.
-    pub(crate) fn into_used(self) -> BTreeMap<String, u64> {
+    /// What was asked for so far.
+    pub(crate) fn into_used(self) -> Used {
         self.used
     }
 
@@ -74,9 +122,9 @@ impl<'a> Weights<'a> {
         }
     }
 
-    /// The tensor in the type that the graph computes in.
+    /// A norm or a bias in the type that the graph computes in.
     pub(crate) fn get(&mut self, b: &mut GraphBuilder, name: &str, shape: &[u64]) -> Result<Value> {
-        let stored = self.stored(b, name, shape)?;
+        let stored = self.load(b, name, shape, |conversion| conversion.small)?;
         cast(b, &short_name(name, "cast"), &stored, self.compute)
     }
 
@@ -87,19 +135,140 @@ impl<'a> Weights<'a> {
         name: &str,
         shape: &[u64],
     ) -> Result<Value> {
-        let stored = match &self.storage {
-            Storage::InPlace(_) => self.stored(b, name, shape)?,
-            Storage::Converted(..) => self.converted(b, name, shape, FloatType::F32)?,
-        };
+        let stored = self.load(b, name, shape, |_| FloatType::F32)?;
         cast(b, &short_name(name, "cast"), &stored, ElementType::Float)
     }
 
-    /// The tensor in the type that it is stored in.
+    /// A large tensor in the type that it is stored in.
     pub(crate) fn stored(
         &mut self,
         b: &mut GraphBuilder,
         name: &str,
         shape: &[u64],
+    ) -> Result<Value> {
+        self.load(b, name, shape, |conversion| conversion.large)
+    }
+
+    /// The weight `[width, input]` of the linear layer `module`.
+    pub(crate) fn matrix(
+        &mut self,
+        b: &mut GraphBuilder,
+        module: &str,
+        width: u64,
+        input: u64,
+    ) -> Result<Matrix> {
+        let (name, shape) = (format!("{module}.weight"), [width, input]);
+        let quantized = match &self.storage {
+            Storage::InPlace(_) => None,
+            Storage::Converted(conversion, _) => conversion.quantized.filter(|_| {
+                !conversion
+                    .keep
+                    .iter()
+                    .any(|pattern| matches(pattern, module))
+            }),
+        };
+        self.used
+            .linear
+            .insert(module.to_owned(), quantized.is_some());
+        match quantized {
+            None => {
+                let stored = self.stored(b, &name, &shape)?;
+                Ok(Matrix::Float(cast(
+                    b,
+                    &short_name(&name, "cast"),
+                    &stored,
+                    self.compute,
+                )?))
+            }
+            Some(Quantized::Blocks(blocks)) => self.in_blocks(b, &name, &shape, blocks),
+            Some(Quantized::Channels) => {
+                let tensors = self.allocate(self.source(&name, &shape)?, Encoding::Channels)?;
+                let [integers, scales, zero_points] = tensors.as_slice() else {
+                    return Err(fault(&name));
+                };
+                Ok(Matrix::Channels(ChannelWeight {
+                    integers: weight(b, integers, ElementType::Int8, &shape)?,
+                    scales: weight(b, scales, ElementType::Float, &[width])?,
+                    zero_points: weight(b, zero_points, ElementType::Int8, &[width])?,
+                }))
+            }
+        }
+    }
+
+    fn in_blocks(
+        &mut self,
+        b: &mut GraphBuilder,
+        name: &str,
+        shape: &[u64; 2],
+        blocks: Blocks,
+    ) -> Result<Matrix> {
+        let &[width, input] = shape;
+        if blocks.layout == Layout::Signed && blocks.bits == Bits::Four && input % 2 == 1 {
+            return Err(Error::Unsupported {
+                what: format!("int4 for `{name}`, whose rows have {input} values,"),
+                hint: "standard operators take rows of an even length; keep it with --keep, or give --target ort"
+                    .into(),
+            });
+        }
+        let tensors = self.allocate(self.source(name, shape)?, Encoding::Blocks(blocks))?;
+        let [integers, scales, zero_points @ ..] = tensors.as_slice() else {
+            return Err(fault(name));
+        };
+        let counts = [width, blocks.in_row(input)];
+        let float = blocks.scale.element();
+        match blocks.layout {
+            Layout::Filled => {
+                let bytes = blocks.size * blocks.bits.count() / 8;
+                let packed = [width, blocks.in_row(input), bytes];
+                let integers = weight(b, integers, ElementType::Uint8, &packed)?;
+                let scales = weight(b, scales, float, &counts)?;
+                let zero_bytes = [width, blocks.zero_point_bytes(input)];
+                let zero_points = zero_points.first();
+                Ok(Matrix::Blocks(BlockWeight {
+                    bits: blocks.bits.count(),
+                    block_size: blocks.size,
+                    integers,
+                    scales,
+                    zero_points: zero_points
+                        .map(|zeros| weight(b, zeros, ElementType::Uint8, &zero_bytes))
+                        .transpose()?,
+                }))
+            }
+            Layout::Signed => {
+                let element = match blocks.bits {
+                    Bits::Four => ElementType::Int4,
+                    Bits::Eight => ElementType::Int8,
+                };
+                let integers = weight(b, integers, element, shape)?;
+                let scales = weight(b, scales, float, &counts)?;
+                let node = short_name(name, "float");
+                dequantize_blocks(b, &node, &integers, &scales, blocks.size).map(Matrix::Float)
+            }
+        }
+    }
+
+    /// The rows of `x` as 8-bit integers: made once, by nodes called after `node`, for all layers that read `x`.
+    pub(crate) fn quantized_rows(
+        &mut self,
+        b: &mut GraphBuilder,
+        node: &str,
+        x: &Value,
+    ) -> Result<QuantizedRows> {
+        if let Some(rows) = self.rows.get(x.name()) {
+            return Ok(rows.clone());
+        }
+        let rows = QuantizedRows::new(b, &format!("{node}/rows"), x)?;
+        self.rows.insert(x.name().to_owned(), rows.clone());
+        Ok(rows)
+    }
+
+    /// The tensor as it is stored, or will be: converted weights have the type that `to` picks.
+    fn load(
+        &mut self,
+        b: &mut GraphBuilder,
+        name: &str,
+        shape: &[u64],
+        to: impl FnOnce(&Conversion) -> FloatType,
     ) -> Result<Value> {
         match &self.storage {
             Storage::InPlace(locations) => {
@@ -112,37 +281,34 @@ impl<'a> Weights<'a> {
                     offset: entry.offset,
                     length: entry.bytes,
                 };
-                self.used.insert(name.to_owned(), data.length);
+                self.used.tensors.insert(name.to_owned(), data.length);
                 b.weight(name, float.element(), shape, data)
             }
-            Storage::Converted(float, _) => {
-                let float = *float;
-                self.converted(b, name, shape, float)
+            Storage::Converted(conversion, _) => {
+                let to = to(conversion);
+                let source = self.source(name, shape)?;
+                let encoding = match source.float == to && source.update.is_none() {
+                    true => Encoding::Copy,
+                    false => Encoding::Float(to),
+                };
+                match self.allocate(source, encoding)?.as_slice() {
+                    [tensor] => weight(b, tensor, to.element(), shape),
+                    _ => Err(fault(name)),
+                }
             }
         }
     }
 
-    fn converted(
-        &mut self,
-        b: &mut GraphBuilder,
-        name: &str,
-        shape: &[u64],
-        to: FloatType,
-    ) -> Result<Value> {
-        let source = self.source(name, shape)?;
-        let encoding = match source.float == to && source.update.is_none() {
-            true => Encoding::Copy,
-            false => Encoding::Float(to),
-        };
+    /// Places in the new file for what `encoding` makes of a tensor.
+    fn allocate(&mut self, source: Source, encoding: Encoding) -> Result<Vec<Allocated>> {
+        let name = source.tensor.clone();
         let Storage::Converted(_, file) = &mut self.storage else {
-            return Err(fault(name));
+            return Err(fault(&name));
         };
-        let mut tensors = file.allocate(source, encoding);
-        let Some(tensor) = tensors.pop() else {
-            return Err(fault(name));
-        };
-        self.used.insert(name.to_owned(), tensor.data.length);
-        b.weight(name, to.element(), shape, tensor.data)
+        let tensors = file.allocate(source, encoding);
+        let bytes = tensors.iter().map(|tensor| tensor.data.length).sum();
+        self.used.tensors.insert(name, bytes);
+        Ok(tensors)
     }
 
     fn source(&self, name: &str, shape: &[u64]) -> Result<Source> {
@@ -191,11 +357,52 @@ impl<'a> Weights<'a> {
     }
 }
 
+fn weight(
+    b: &mut GraphBuilder,
+    tensor: &Allocated,
+    element: ElementType,
+    shape: &[u64],
+) -> Result<Value> {
+    b.weight(&tensor.name, element, shape, tensor.data.clone())
+}
+
 fn fault(name: &str) -> Error {
     Error::Graph {
         node: name.to_owned(),
-        problem: "no file was made for this weight".into(),
+        problem: "no place was made for this weight".into(),
     }
+}
+
+/// Whether `pattern`, with `*` for any characters, matches the layer's name or what follows a dot in it.
+pub(crate) fn matches(pattern: &str, module: &str) -> bool {
+    let after_dots = module.match_indices('.').map(|(dot, _)| dot + 1);
+    std::iter::once(0)
+        .chain(after_dots)
+        .filter_map(|start| module.get(start..))
+        .any(|name| is_like(pattern, name))
+}
+
+/// Whether `pattern` matches all of `name`.
+fn is_like(pattern: &str, name: &str) -> bool {
+    let mut parts = pattern.split('*');
+    let first = parts.next().unwrap_or_default();
+    let Some(last) = parts.next_back() else {
+        return name == pattern;
+    };
+    let Some(mut rest) = name
+        .strip_prefix(first)
+        .and_then(|rest| rest.strip_suffix(last))
+    else {
+        return false;
+    };
+    // The earliest place of each part leaves the most room for the others.
+    for part in parts {
+        match rest.find(part) {
+            Some(start) => rest = rest.get(start + part.len()..).unwrap_or_default(),
+            None => return false,
+        }
+    }
+    true
 }
 
 /// `model.layers.3.mlp.up_proj.weight` → `up_proj.weight/cast`: the scope says the rest.
@@ -205,5 +412,44 @@ fn short_name(tensor: &str, suffix: &str) -> String {
     match parts.next() {
         Some(owner) => format!("{owner}.{leaf}/{suffix}"),
         None => format!("{leaf}/{suffix}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::matches;
+
+    #[test]
+    fn patterns() {
+        let module = "model.layers.1.mlp.down_proj";
+        for pattern in [
+            "model.layers.1.mlp.down_proj",
+            "down_proj",
+            "*.down_proj",
+            "layers.1.*",
+            "*",
+            "layers.*.mlp.*",
+            "*down*",
+            "*.1.*_proj",
+            "mlp.*n_*j",
+            "layers.1.mlp.down_proj*",
+        ] {
+            assert!(matches(pattern, module), "{pattern}");
+        }
+        for pattern in [
+            "",
+            "down",
+            "down_pro",
+            "own_proj",
+            "layers.1",
+            "layers.10.*",
+            "1.*.up_proj",
+            "*.self_attn.*",
+            "model.*.model",
+            "down_proj*down_proj",
+        ] {
+            assert!(!matches(pattern, module), "{pattern}");
+        }
+        assert!(!matches("layers.1.*", "model.layers.11.mlp.down_proj"));
     }
 }

@@ -116,6 +116,39 @@ pub(crate) fn decode(from: FloatType, bytes: &[u8], values: &mut [f32]) {
     }
 }
 
+/// Index of the first element that is infinite or not a number.
+pub(crate) fn first_not_finite(from: FloatType, bytes: &[u8]) -> Option<usize> {
+    match from {
+        FloatType::F32 => {
+            let bits =
+                |bytes: &[u8; 4]| u32::from_le_bytes(*bytes) & INFINITY_BITS == INFINITY_BITS;
+            first(bytes.as_chunks::<4>().0, bits)
+        }
+        FloatType::Bf16 | FloatType::F16 => {
+            let exponent = match from {
+                FloatType::F16 => 0x7c00,
+                _ => 0x7f80,
+            };
+            let bits = |bytes: &[u8; 2]| u16::from_le_bytes(*bytes) & exponent == exponent;
+            first(bytes.as_chunks::<2>().0, bits)
+        }
+    }
+}
+
+/// The first element that `is` true of. There hardly ever is one, so whole stretches are looked at without a branch.
+fn first<T>(elements: &[T], is: impl Fn(&T) -> bool) -> Option<usize> {
+    for (number, stretch) in elements.chunks(LANE).enumerate() {
+        if stretch
+            .iter()
+            .fold(false, |found, element| found | is(element))
+        {
+            let within = stretch.iter().position(&is)?;
+            return Some(number * LANE + within);
+        }
+    }
+    None
+}
+
 /// The finite values that were infinite in the type they were converted to.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct Overflowed {

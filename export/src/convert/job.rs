@@ -4,9 +4,15 @@ use std::sync::Arc;
 
 use super::{
     FloatType, LowRank,
+    blocks::{self, Bits, Blocks, Layout},
     float::{self, Overflowed},
 };
 use crate::{checkpoint::Dtype, options::Overflow};
+
+/// What the name of a weight's scales adds to the weight's.
+const SCALES: &str = ".scales";
+/// What the name of a weight's zero points adds to the weight's.
+const ZERO_POINTS: &str = ".zero_points";
 
 /// Where a tensor's values come from.
 #[derive(Clone, Debug)]
@@ -42,6 +48,10 @@ pub(crate) enum Encoding {
     Copy,
     /// One value after the other, in another type.
     Float(FloatType),
+    /// Integers with a scale for each block of a row.
+    Blocks(Blocks),
+    /// Signed 8-bit integers with a scale for each row.
+    Channels,
 }
 
 /// A tensor that an [`Encoding`] makes.
@@ -57,38 +67,125 @@ pub(crate) struct Made {
 
 impl Encoding {
     /// Values that are encoded together: the units of a tensor are independent of each other.
-    pub(crate) fn unit(self, _shape: &[u64]) -> u64 {
+    pub(crate) fn unit(self, shape: &[u64]) -> u64 {
         match self {
             Self::Copy | Self::Float(_) => 1,
+            Self::Blocks(_) | Self::Channels => width(shape),
         }
     }
 
-    /// What a tensor of this type and shape becomes.
+    /// What a tensor becomes.
     pub(crate) fn outputs(self, source: &Source) -> Vec<Made> {
-        let float = match self {
-            Self::Copy => source.float,
-            Self::Float(float) => float,
-        };
-        vec![Made {
+        let shape = &source.shape;
+        let (rows, width) = (source.elements() / width(shape).max(1), width(shape));
+        let floats = |float: FloatType| Made {
             suffix: "",
             dtype: float.dtype(),
-            shape: source.shape.clone(),
+            shape: shape.clone(),
             unit_bytes: float.bytes() as u64,
-        }]
+        };
+        match self {
+            Self::Copy => vec![floats(source.float)],
+            Self::Float(float) => vec![floats(float)],
+            Self::Channels => vec![
+                Made {
+                    suffix: "",
+                    dtype: Dtype::I8,
+                    shape: shape.clone(),
+                    unit_bytes: width,
+                },
+                Made {
+                    suffix: SCALES,
+                    dtype: Dtype::F32,
+                    shape: vec![rows],
+                    unit_bytes: 4,
+                },
+                Made {
+                    suffix: ZERO_POINTS,
+                    dtype: Dtype::I8,
+                    shape: vec![rows],
+                    unit_bytes: 1,
+                },
+            ],
+            Self::Blocks(blocks) => {
+                let count = blocks.in_row(width);
+                let bytes = blocks.row_bytes(width);
+                let (dtype, integers) = match (blocks.layout, blocks.bits) {
+                    (Layout::Filled, _) => (Dtype::U8, vec![rows, count, bytes / count.max(1)]),
+                    (Layout::Signed, Bits::Eight) => (Dtype::I8, vec![rows, bytes]),
+                    (Layout::Signed, Bits::Four) => (Dtype::U8, vec![rows, bytes]),
+                };
+                let mut made = vec![
+                    Made {
+                        suffix: "",
+                        dtype,
+                        shape: integers,
+                        unit_bytes: bytes,
+                    },
+                    Made {
+                        suffix: SCALES,
+                        dtype: blocks.scale.dtype(),
+                        shape: vec![rows, count],
+                        unit_bytes: count * blocks.scale.bytes() as u64,
+                    },
+                ];
+                if !blocks.symmetric {
+                    let bytes = blocks.zero_point_bytes(width);
+                    made.push(Made {
+                        suffix: ZERO_POINTS,
+                        dtype: Dtype::U8,
+                        shape: vec![rows, bytes],
+                        unit_bytes: bytes,
+                    });
+                }
+                made
+            }
+        }
     }
 
     /// Encodes whole units: `values` into one slice of bytes for each output.
     pub(crate) fn encode(
         self,
         values: &mut [f32],
+        unit: usize,
         outputs: &mut [&mut [u8]],
         overflow: Overflow,
     ) -> Overflowed {
         match (self, outputs) {
-            (Self::Float(to), [bytes]) => float::encode(to, values, bytes, overflow),
-            _ => Overflowed::default(),
+            (Self::Float(to), [bytes]) => return float::encode(to, values, bytes, overflow),
+            (Self::Channels, [integers, scales, zero_points]) => {
+                zero_points.fill(0);
+                let integers = integers.chunks_exact_mut(unit);
+                let scales = scales.chunks_exact_mut(4);
+                for ((row, integers), scale) in values.chunks_exact(unit).zip(integers).zip(scales)
+                {
+                    blocks::encode_channel(row, integers, scale);
+                }
+            }
+            (Self::Blocks(blocks), [integers, scales, zero_points @ ..]) => {
+                let rows = values.len() / unit;
+                let zero_points = zero_points.first_mut();
+                let mut zero_points = zero_points.into_iter().flat_map(|all| {
+                    let bytes = all.len() / rows;
+                    all.chunks_exact_mut(bytes)
+                });
+                let integers = integers.chunks_exact_mut(integers.len() / rows);
+                let scales = scales.chunks_exact_mut(scales.len() / rows);
+                for ((row, integers), scales) in values.chunks_exact(unit).zip(integers).zip(scales)
+                {
+                    let zero_points = zero_points.next().unwrap_or_default();
+                    blocks.encode(row, integers, scales, zero_points);
+                }
+            }
+            _ => {}
         }
+        Overflowed::default()
     }
+}
+
+/// Length of the last dimension.
+fn width(shape: &[u64]) -> u64 {
+    shape.last().copied().unwrap_or(1)
 }
 
 /// A tensor to convert, and where its outputs go.

@@ -7,15 +7,19 @@
 //!
 //! Whatever changes values between reading and writing belongs between decoding and encoding.
 
+mod blocks;
 mod file;
 mod float;
 mod job;
 mod low_rank;
+#[cfg(test)]
+mod quantized_tests;
 mod run;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use file::StageFile;
+pub(crate) use blocks::{Bits, Blocks, Layout};
+pub(crate) use file::{Allocated, StageFile};
 pub(crate) use float::FloatType;
 pub(crate) use job::{Encoding, Source};
 pub(crate) use low_rank::LowRank;

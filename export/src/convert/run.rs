@@ -42,6 +42,8 @@ pub struct Progress {
 /// How a conversion is done.
 pub(crate) struct Rules<'a> {
     pub(crate) overflow: Overflow,
+    /// Whether every value has to be finite.
+    pub(crate) finite: bool,
     pub(crate) threads: Option<NonZeroUsize>,
     /// Called from every thread, after each chunk.
     pub(crate) progress: &'a (dyn Fn(Progress) + Sync),
@@ -70,7 +72,7 @@ struct Chunk {
 ///
 /// # Errors
 /// [`Error::Io`] and [`Error::Output`] when a file cannot be read or written, [`Error::Overflow`] when values
-/// overflow and may not. What was written so far stays.
+/// overflow and may not, [`Error::Tensor`] when one has to be finite and is not. What was written so far stays.
 pub(crate) fn run(
     sources: &[&Path],
     sinks: &[Sink<'_>],
@@ -204,6 +206,12 @@ impl Work<'_> {
         source
             .read_exact_at(&mut buffers.input, from)
             .map_err(read_error)?;
+        if self.rules.finite
+            && let Some(index) = float::first_not_finite(job.source.float, &buffers.input)
+        {
+            let index = chunk.first * unit as u64 + index as u64;
+            return Err(self.not_finite(job, index));
+        }
         let mut found = Overflowed::default();
         if job.encoding == Encoding::Copy {
             write(&buffers.input, 0)?;
@@ -221,6 +229,21 @@ impl Work<'_> {
             total: self.total,
         });
         Ok(found)
+    }
+
+    fn not_finite(&self, job: &Job, index: u64) -> Error {
+        let file = self.paths.get(job.source.file);
+        Error::Tensor {
+            tensor: job.source.tensor.clone(),
+            file: file
+                .map(|path| path.display().to_string())
+                .unwrap_or_default(),
+            problem: format!(
+                "the value at {} is infinite or not a number, and cannot be quantised; \
+                 export in bf16 or fp32, or repair the checkpoint",
+                place(&job.source.shape, index)
+            ),
+        }
     }
 
     fn finish(self) -> Result<Vec<OverflowedTensor>> {
@@ -300,7 +323,7 @@ fn encode(
             .zip(&job.outputs)
             .filter_map(|(rest, output)| rest.split_off_mut(..units * output.unit_bytes as usize))
             .collect();
-        found.add(job.encoding.encode(values, &mut parts, overflow));
+        found.add(job.encoding.encode(values, unit, &mut parts, overflow));
     }
     Ok(found)
 }
@@ -319,6 +342,16 @@ fn require_finite(values: &[f32], job: &Job, update: &LowRank) -> Result<()> {
                 .to_owned(),
         }),
     }
+}
+
+/// The indices of an element, as in `[3, 17]`.
+fn place(shape: &[u64], mut index: u64) -> String {
+    let mut indices: Vec<String> = Vec::new();
+    for &size in shape.iter().rev() {
+        indices.insert(0, (index % size).to_string());
+        index /= size;
+    }
+    format!("[{}]", indices.join(", "))
 }
 
 fn chunks(sinks: &[Sink<'_>]) -> Vec<Chunk> {

@@ -17,7 +17,7 @@ use crate::{
 const LARGE: [u64; 2] = [1301, 1003];
 
 /// Values that a generator spreads over many magnitudes.
-fn values(count: u64) -> Vec<f32> {
+pub(super) fn values(count: u64) -> Vec<f32> {
     let mut state = 1_u32;
     (0..count)
         .map(|_| {
@@ -29,7 +29,13 @@ fn values(count: u64) -> Vec<f32> {
 }
 
 /// A file with one tensor after `before` other bytes.
-fn source(dir: &Path, before: usize, float: FloatType, shape: &[u64], values: &[f32]) -> Source {
+pub(super) fn source(
+    dir: &Path,
+    before: usize,
+    float: FloatType,
+    shape: &[u64],
+    values: &[f32],
+) -> Source {
     let mut bytes = vec![0xaa; before];
     for value in values {
         match float {
@@ -56,6 +62,17 @@ fn convert(
     overflow: Overflow,
     threads: usize,
 ) -> Result<(Vec<u8>, Vec<OverflowedTensor>)> {
+    convert_checked(dir, jobs, overflow, false, threads)
+}
+
+/// As [`convert`], and may ask for values that are finite.
+pub(super) fn convert_checked(
+    dir: &Path,
+    jobs: &[(Source, Encoding)],
+    overflow: Overflow,
+    finite: bool,
+    threads: usize,
+) -> Result<(Vec<u8>, Vec<OverflowedTensor>)> {
     let mut file = StageFile::new("out".into());
     for (source, encoding) in jobs {
         file.allocate(source.clone(), *encoding);
@@ -65,6 +82,7 @@ fn convert(
     let seen = Mutex::new(Vec::new());
     let rules = Rules {
         overflow,
+        finite,
         threads: NonZeroUsize::new(threads),
         progress: &|progress| seen.lock().unwrap().push(progress),
     };
@@ -222,6 +240,7 @@ fn a_full_disk() {
         };
         let rules = Rules {
             overflow: Overflow::Refuse,
+            finite: false,
             threads: None,
             progress: &|_| {},
         };

@@ -132,6 +132,26 @@ impl GraphBuilder {
         )
     }
 
+    /// The constant called `name`, whatever the scope: made when it is asked for first.
+    ///
+    /// # Errors
+    /// [`Error::Graph`] when another value has the name.
+    pub(crate) fn shared_constant(
+        &mut self,
+        name: &str,
+        element: ElementType,
+        shape: &[u64],
+        bytes: Vec<u8>,
+    ) -> Result<Value> {
+        let made = self.graph.initializers.iter().find(|initializer| {
+            initializer.value.name() == name && initializer.value.element == element
+        });
+        match made {
+            Some(made) => Ok(made.value.clone()),
+            None => self.initializer(name, element, shape, InitializerData::Inline(bytes)),
+        }
+    }
+
     /// Adds a node. Its outputs are named after it: the first by its own name, the others with `suffixes`.
     ///
     /// `None` among `inputs` leaves an optional input out.

@@ -145,7 +145,8 @@ impl Graph {
             let wanted = initializer
                 .dims
                 .iter()
-                .try_fold(initializer.value.element.bytes(), |n, &d| n.checked_mul(d));
+                .try_fold(initializer.value.element.bits(), |n, &d| n.checked_mul(d))
+                .map(|bits| bits.div_ceil(8));
             let length = match &initializer.data {
                 InitializerData::Inline(bytes) => bytes.len() as u64,
                 InitializerData::External(data) => data.length,

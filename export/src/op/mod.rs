@@ -3,6 +3,7 @@
 pub mod contrib;
 pub mod index;
 pub mod onnx;
+pub mod quantized;
 
 use crate::{
     error::{Error, Result},

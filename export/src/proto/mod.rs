@@ -235,6 +235,10 @@ pub struct DimensionProto {
 pub enum ElementType {
     /// 32-bit float.
     Float = 1,
+    /// 8-bit unsigned integer.
+    Uint8 = 2,
+    /// 8-bit integer.
+    Int8 = 3,
     /// 32-bit integer.
     Int32 = 6,
     /// 64-bit integer.
@@ -245,17 +249,20 @@ pub enum ElementType {
     Float16 = 10,
     /// bfloat16.
     BFloat16 = 16,
+    /// 4-bit integer, two in a byte, the first in its lower half.
+    Int4 = 22,
 }
 
 impl ElementType {
-    /// Bytes of one element.
+    /// Bits of one element.
     #[must_use]
-    pub fn bytes(self) -> u64 {
+    pub fn bits(self) -> u64 {
         match self {
-            Self::Float | Self::Int32 => 4,
-            Self::Int64 => 8,
-            Self::Float16 | Self::BFloat16 => 2,
-            Self::Bool => 1,
+            Self::Float | Self::Int32 => 32,
+            Self::Int64 => 64,
+            Self::Float16 | Self::BFloat16 => 16,
+            Self::Bool | Self::Int8 | Self::Uint8 => 8,
+            Self::Int4 => 4,
         }
     }
 }
@@ -264,6 +271,9 @@ impl fmt::Display for ElementType {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Float => "float",
+            Self::Uint8 => "uint8",
+            Self::Int8 => "int8",
+            Self::Int4 => "int4",
             Self::Int32 => "int32",
             Self::Int64 => "int64",
             Self::Bool => "bool",

@@ -54,12 +54,14 @@ impl NewFile {
     }
 }
 
-/// Converts the weights of `checkpoint`, with `adapter` merged into them, into `files` and describes those.
+/// Converts the weights of `checkpoint`, with `adapter` merged into them, into `files` and describes those. All have to
+/// be finite when `finite` says so.
 pub(super) fn fill(
     checkpoint: &Checkpoint,
     adapter: Option<&Adapter>,
     files: &[NewFile],
     options: &ExportOptions,
+    finite: bool,
     output: &StagedDir,
     progress: &(dyn Fn(Progress) + Sync),
 ) -> Result<Weights> {
@@ -84,6 +86,7 @@ pub(super) fn fill(
         .collect();
     let rules = Rules {
         overflow: options.overflow,
+        finite,
         threads: options.threads,
         progress,
     };

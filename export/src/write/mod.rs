@@ -1,6 +1,7 @@
 //! Puts a bundle on disk: all of it or nothing.
 
 mod converted;
+mod format;
 mod stages;
 mod text;
 mod weight_files;
@@ -12,21 +13,21 @@ use std::{collections::BTreeMap, fs, path::Path};
 
 use sha2::{Digest, Sha256};
 
+use format::Format;
+
 use crate::{
     arch::{self, StageSpec},
-    block::weights::{Storage, Weights},
+    block::weights::Weights,
     checkpoint::{Checkpoint, ModelConfig, adapter::Adapter},
-    convert::{FloatType, Progress, StageFile},
+    convert::Progress,
     error::{Error, Result},
     graph::{Graph, Value},
     labels,
     layout::Places,
     manifest::{self, FORMAT, FORMAT_VERSION, Manifest, Model, Source, Stage, TensorInfo},
-    options::{Device, ExportOptions, Layout, Precision, Target, WeightsMode},
+    options::{ExportOptions, Target},
     output::{StagedDir, write_file},
-    pooling, probes,
-    proto::ElementType,
-    readiness,
+    pooling, probes, readiness,
 };
 
 /// Lowest ONNX Runtime that has every operator in use on the CPU.
@@ -101,16 +102,17 @@ fn fill(
         ..options.clone()
     };
     let format = Format::new(checkpoint, options)?;
-    let places = Places::new(options, format.converted.is_some())?;
+    let places = Places::new(options, format.conversion.is_some())?;
     let adapter = match &options.adapter {
         Some(dir) => Some(Adapter::open(dir, checkpoint)?),
         None => None,
     };
     let (_, used) = stages::whole(checkpoint, &format, options)?;
-    refuse_extra_tensors(checkpoint, &used)?;
+    refuse_extra_tensors(checkpoint, &used.tensors)?;
     if let Some(adapter) = &adapter {
-        adapter.require_used(|tensor| used.contains_key(tensor))?;
+        adapter.require_used(|tensor| used.tensors.contains_key(tensor))?;
     }
+    let quantization = format.quantization(&used)?;
     let plan = placement(checkpoint, options)?;
     let scoring = pooling::resolve(checkpoint, options)?;
     let text_files = text::collect(checkpoint.dir())?;
@@ -120,7 +122,7 @@ fn fill(
         Manifest::is_in,
         "it is not a bundle of ours; remove it, or choose another directory",
     )?;
-    let in_place = match format.converted {
+    let in_place = match format.conversion {
         None if !places.by_stage() => Some(weight_files::place(checkpoint, options, &output)?),
         _ => None,
     };
@@ -152,7 +154,7 @@ fn fill(
             new_files.push(file);
         }
         places.make_folder(&output, index)?;
-        if places.by_stage() && format.converted.is_none() {
+        if places.by_stage() && format.conversion.is_none() {
             let folder = places.stage_folder(index);
             let used = graph.data_files();
             linked.extend(weight_files::link_used(
@@ -169,7 +171,7 @@ fn fill(
     }
     let weights = match in_place {
         Some(weights) => weights,
-        None if format.converted.is_none() => manifest::Weights {
+        None if format.conversion.is_none() => manifest::Weights {
             mode: options.weights.into(),
             directory: None,
             files: linked,
@@ -180,6 +182,7 @@ fn fill(
             adapter.as_ref(),
             &new_files,
             options,
+            quantization.is_some(),
             &output,
             progress,
         )?,
@@ -212,6 +215,7 @@ fn fill(
             labels: labels::names(checkpoint)?,
         },
         precision: format.precision,
+        quantization,
         device: options.device,
         target: options.target,
         interface: options.interface,
@@ -246,68 +250,6 @@ fn min_ort_version(config: &ModelConfig, target: Target) -> &'static str {
         Target::Ort if windows => MIN_ORT_VERSION_FOR_WINDOWS,
         _ => MIN_ORT_VERSION,
     }
-}
-
-/// What the weights of a bundle are, decided from the checkpoint and the options.
-#[derive(Clone, Copy, Debug)]
-struct Format {
-    precision: Precision,
-    /// The type that the weights have in new files, a file for each stage; `None` leaves them in the
-    /// checkpoint's files.
-    converted: Option<FloatType>,
-    /// The type that the graphs compute in.
-    compute: ElementType,
-}
-
-impl Format {
-    fn new(checkpoint: &Checkpoint, options: &ExportOptions) -> Result<Self> {
-        let stored = stored_type(checkpoint)?;
-        let precision = options.precision.unwrap_or(stored.into());
-        let float = match precision {
-            Precision::Bf16 => FloatType::Bf16,
-            Precision::Fp16 => FloatType::F16,
-            Precision::Fp32 => FloatType::F32,
-        };
-        // A server's stages have a folder each: copies are of what a stage uses, not of whole shards.
-        let repacked = options.layout != Layout::Plain && options.weights == WeightsMode::Copy;
-        let compute = match (options.device, float) {
-            (Device::Cpu, _) => ElementType::Float,
-            (Device::Cuda, FloatType::Bf16) => ElementType::BFloat16,
-            (Device::Cuda, FloatType::F16) => ElementType::Float16,
-            (Device::Cuda, FloatType::F32) => {
-                return Err(Error::Unsupported {
-                    what: "fp32 on CUDA".into(),
-                    hint: "CUDA attention takes 16-bit types; give --precision bf16 or fp16".into(),
-                });
-            }
-        };
-        Ok(Self {
-            precision,
-            converted: (float != stored || repacked || options.adapter.is_some()).then_some(float),
-            compute,
-        })
-    }
-
-    fn storage<'a>(&self, locations: &'a [String], spec: &StageSpec) -> Storage<'a> {
-        match self.converted {
-            None => Storage::InPlace(locations),
-            Some(float) => {
-                let file = StageFile::new(format!("{}.safetensors", spec.name));
-                Storage::Converted(float, file)
-            }
-        }
-    }
-}
-
-/// The type of the embedding, which stands for the checkpoint's.
-fn stored_type(checkpoint: &Checkpoint) -> Result<FloatType> {
-    let config = checkpoint.config();
-    let shape = [config.vocab_size as u64, config.hidden_size as u64];
-    let dtype = checkpoint.tensor(arch::EMBED_TOKENS, &shape)?.dtype;
-    FloatType::of(dtype).ok_or_else(|| Error::Unsupported {
-        what: format!("a checkpoint of {dtype} weights"),
-        hint: "weights must be BF16, F16 or F32".into(),
-    })
 }
 
 fn write_stage(

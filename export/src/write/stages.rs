@@ -1,11 +1,9 @@
 //! Which layers go to which stage, worked out before anything is written.
 
-use std::collections::BTreeMap;
-
-use super::Format;
+use super::format::Format;
 use crate::{
     arch::{self, StageSpec},
-    block::weights::Weights,
+    block::weights::{Used, Weights},
     checkpoint::Checkpoint,
     error::Result,
     graph::Graph,
@@ -39,12 +37,12 @@ pub fn placement(checkpoint: &Checkpoint, options: &ExportOptions) -> Result<Vec
     )
 }
 
-/// The graph of the model as one stage, and every tensor that it uses with the bytes that it takes in the bundle.
+/// The graph of the model as one stage, and what it uses of the checkpoint.
 pub(super) fn whole(
     checkpoint: &Checkpoint,
     format: &Format,
     options: &ExportOptions,
-) -> Result<(Graph, BTreeMap<String, u64>)> {
+) -> Result<(Graph, Used)> {
     let spec = StageSpec {
         name: "whole".into(),
         layers: 0..checkpoint.config().num_hidden_layers,
