@@ -276,6 +276,28 @@ fn spoiled_checkpoints() {
             &["MysteryForReward", "Qwen2ForRewardModel"],
         ),
         (
+            "a younger relative",
+            |dir| {
+                config(dir, |c| {
+                    c["architectures"] = json!(["Gemma3ForSequenceClassification"])
+                })
+            },
+            &[
+                "Gemma3ForSequenceClassification",
+                "Gemma2ForSequenceClassification",
+            ],
+        ),
+        (
+            "another activation",
+            |dir| config(dir, |c| c["hidden_act"] = json!("relu2")),
+            &["config.json", "hidden_act", "relu2"],
+        ),
+        (
+            "attention to later tokens",
+            |dir| config(dir, |c| c["use_bidirectional_attention"] = json!(true)),
+            &["config.json", "use_bidirectional_attention"],
+        ),
+        (
             "experts",
             |dir| {
                 config(dir, |c| {

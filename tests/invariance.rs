@@ -201,27 +201,72 @@ proptest! {
 }
 
 /// Lengths at which matrix kernels change their ways: one row, few rows, whole blocks, long rows.
-#[test]
-fn edge_lengths() {
-    let lengths = [
-        1, 2, 3, 4, 5, 7, 8, 11, 12, 13, 16, 17, 31, 64, 65, 256, 257, 1000, 1500,
-    ];
+const EDGES: [usize; 19] = [
+    1, 2, 3, 4, 5, 7, 8, 11, 12, 13, 16, 17, 31, 64, 65, 256, 257, 1000, 1500,
+];
+
+/// Two sequences of every length in `EDGES`: beginnings of one text, which share what they have in common,
+/// and ends of it.
+fn edges() -> Vec<Vec<u32>> {
     let text: Vec<u32> = (0..1500).map(|i| (i * 7919) % 150_000).collect();
-    let sequences: Vec<Vec<u32>> = lengths
+    EDGES
         .iter()
         .flat_map(|&length| [text[..length].to_vec(), text[1500 - length..].to_vec()])
-        .collect();
+        .collect()
+}
+
+fn assert_same_alone(scorer: &Scorer, longest: usize, what: &str) {
+    let mut sequences = edges();
+    sequences.retain(|sequence| sequence.len() <= longest);
+    let together = bits(scorer, &sequences);
+    for (sequence, expected) in sequences.iter().zip(together) {
+        let alone = bits(scorer, std::slice::from_ref(sequence))[0];
+        assert_eq!(alone, expected, "{what}, {} tokens", sequence.len());
+    }
+}
+
+#[test]
+fn edge_lengths() {
     for target in ["ort", "onnx"] {
-        let scorer = scorer(1, target, Budget::default());
-        let together = bits(&scorer, &sequences);
-        for (sequence, expected) in sequences.iter().zip(together) {
-            let alone = bits(&scorer, std::slice::from_ref(sequence))[0];
-            assert_eq!(
-                alone,
-                expected,
-                "target {target}, {} tokens",
-                sequence.len()
-            );
+        assert_same_alone(&scorer(1, target, Budget::default()), usize::MAX, target);
+    }
+}
+
+/// Windows shorter and longer than rows, capped scores, and heads wide enough that their products are
+/// summed in several blocks.
+#[test]
+fn edge_lengths_of_other_decoders() {
+    let decoders: [&[&str]; 5] = [
+        &["--architecture", "qwen3"],
+        &["--architecture", "mistral", "--config", "sliding_window=37"],
+        &["--architecture", "gemma2", "--config", "sliding_window=100"],
+        &["--architecture", "gemma2", "--head-dim", "256"],
+        &[
+            "--architecture",
+            "gemma2",
+            "--head-dim",
+            "256",
+            "--config",
+            "attn_logit_softcapping=null",
+        ],
+    ];
+    for decoder in decoders {
+        let synth = [
+            &[
+                "--shape",
+                "tiny",
+                "--seed",
+                "12",
+                "--pad-token-id",
+                "151643",
+            ],
+            decoder,
+        ]
+        .concat();
+        for target in ["ort", "onnx"] {
+            let bundle = support::bundle(&synth, &["--target", target]);
+            let scorer = Scorer::open(&bundle, &ScorerOptions::default()).unwrap();
+            assert_same_alone(&scorer, 300, &format!("{decoder:?}, target {target}"));
         }
     }
 }

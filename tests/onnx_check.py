@@ -39,10 +39,11 @@ class Check:
                     onnx.checker.check_model(graph.read_bytes(), full_check=True)
         if device == "cuda":
             return  # bf16 matrix products: the CPU provider has none
-        ours = self.command.scores(bundle)
+        sequences = self.command.sequences(checkpoint)
+        ours = self.command.scores(bundle, sequences)
         folder = None if weights == "copy" else checkpoint
         sessions = [open_stage(graph, folder) for graph in graphs]
-        theirs = run_stages(sessions, pack(self.command.sequences))[:, 0]
+        theirs = run_stages(sessions, pack(sequences))[:, 0]
         assert abs(theirs[0] - theirs[1]) > 100 * TOLERANCE, f"the scores do not differ clearly: {theirs}"
         difference = np.abs(ours - theirs).max()
         # Written so that a NaN fails.

@@ -10,7 +10,8 @@ import onnx
 import onnxruntime
 
 ROOT = Path(__file__).resolve().parent.parent
-GOLDEN = ROOT / "tests/fixtures/scores/two-h64-g1-l1.json"
+# Golden conversations with their token ids: checkpoints of Qwen2 have WorldPM's chat template, others a plain one.
+GOLDENS = {True: "two-h64-g1-l1", False: "qwen3-h64-l3"}
 # They share their prompt and differ in length: this exercises the trie, the padding cells and the scored tokens. Both
 # have a system message, so that their token ids are the same for every architecture.
 CONVERSATIONS = ["sleep-thoughtful", "sleep-careless"]
@@ -19,6 +20,11 @@ TOLERANCE = 1e-5
 CHECKPOINTS = {
     "two-layer head, tied, sharded": "--seed 21 --head two --tie-word-embeddings --shard-bytes 20000000",
     "one-layer head, single file": "--seed 22 --head one --single-file",
+    # Windows that conversations outgrow, capped scores, norms and embeddings of another kind.
+    "Gemma 2": "--seed 23 --architecture gemma2 --hidden-size 64 --intermediate-size 128 --pad-token-id 151643 "
+    "--config sliding_window=9 --config attn_logit_softcapping=2.0 --config query_pre_attn_scalar=4",
+    "Qwen3 with windows": "--seed 24 --architecture qwen3 --hidden-size 64 --intermediate-size 128 --head-dim 32 "
+    "--config use_sliding_window=true --config sliding_window=9 --config max_window_layers=1",
 }
 
 
@@ -81,12 +87,13 @@ class Command:
     def __init__(self, binary, folder):
         self.binary = str(Path(binary).resolve())
         self.folder = Path(folder)
-        golden = {c["id"]: c for c in json.loads(GOLDEN.read_text())["conversations"]}
-        self.sequences = [golden[name]["input_ids"] for name in CONVERSATIONS]
+        self.goldens = {}
+        for qwen2, name in GOLDENS.items():
+            golden = json.loads((ROOT / f"tests/fixtures/scores/{name}.json").read_text())
+            self.goldens[qwen2] = {case["id"]: case for case in golden["conversations"]}
+        messages = [{"id": name, "messages": self.goldens[True][name]["messages"]} for name in CONVERSATIONS]
         self.input = self.folder / "conversations.jsonl"
-        self.input.write_text(
-            "".join(json.dumps({"id": n, "messages": golden[n]["messages"]}) + "\n" for n in CONVERSATIONS)
-        )
+        self.input.write_text("".join(json.dumps(record) + "\n" for record in messages))
 
     def __call__(self, *arguments):
         done = subprocess.run([self.binary, *map(str, arguments)], capture_output=True, text=True)
@@ -101,11 +108,16 @@ class Command:
             self("synth", "--out", out, *shape, *flags.split())
         return out
 
-    def scores(self, bundle):
+    def sequences(self, checkpoint):
+        """The conversations' token ids."""
+        qwen2 = json.loads((checkpoint / "config.json").read_text())["model_type"] == "qwen2"
+        return [self.goldens[qwen2][name]["input_ids"] for name in CONVERSATIONS]
+
+    def scores(self, bundle, sequences):
         """What `worldpm-ort score` gives the conversations, as the 32-bit floats that it prints."""
         lines = [json.loads(line) for line in self("score", "--model", bundle, "--input", self.input).splitlines()]
         assert [line["id"] for line in lines] == CONVERSATIONS, lines
-        assert [line["tokens"] for line in lines] == [len(s) for s in self.sequences], lines
+        assert [line["tokens"] for line in lines] == [len(s) for s in sequences], lines
         return np.array([line["score"] for line in lines], np.float32)
 
 

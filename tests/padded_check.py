@@ -111,11 +111,12 @@ class Check:
     def bits(self, stages):
         """With ONNX Runtime's operators a score has the very bits that `worldpm-ort score` prints."""
         bundle = self.export("packed", 1, "ort")[0].parent
-        ours = self.command.scores(bundle)
+        sequences = self.command.sequences(self.checkpoint)
+        ours = self.command.scores(bundle, sequences)
         sessions = [open_stage(graph, self.checkpoint) for graph in self.export("padded", stages, "ort")]
-        width = max(map(len, self.command.sequences)) + 1
+        width = max(map(len, sequences)) + 1
         for place in (right, left):
-            theirs = run_stages(sessions, padded(self.command.sequences, width, place))[:, 0]
+            theirs = run_stages(sessions, padded(sequences, width, place))[:, 0]
             assert theirs.tobytes() == ours.tobytes(), f"{place.__doc__}: {theirs}, worldpm-ort {ours}"
 
 

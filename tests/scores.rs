@@ -143,7 +143,7 @@ fn golden_scores_differ_clearly() {
 
 /// Goldens, and what takes one of their features away. The weights stay the same, since they depend on the
 /// seed and on their names and shapes alone.
-const FEATURES: [(&str, &str); 4] = [
+const FEATURES: [(&str, &str); 10] = [
     ("qwen3-h32-l4-yarn-window-bias", "sliding_window=null"),
     ("qwen3-h32-l4-yarn-window-bias", "rope_scaling=null"),
     ("llama-h32-g3-l3-rope-bias", "rope_scaling=null"),
@@ -151,6 +151,12 @@ const FEATURES: [(&str, &str); 4] = [
         "llama-h64-g1-l2-linear-tied",
         r#"rope_parameters={"rope_theta":10000.0}"#,
     ),
+    ("mistral-h48-g2-l3-window", "sliding_window=null"),
+    ("mistral-h48-g2-l3-window", "sliding_window=21"),
+    ("gemma2-h64-g2-l4-window-cap", "sliding_window=4096"),
+    ("gemma2-h64-g2-l4-window-cap", "attn_logit_softcapping=null"),
+    ("gemma2-h64-g2-l4-window-cap", "query_pre_attn_scalar=64"),
+    ("gemma2-h256-g1-l3-window-bias", "sliding_window=34"),
 ];
 
 /// A golden that passed without the feature that it is there for would not test it.

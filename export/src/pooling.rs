@@ -75,12 +75,8 @@ pub(crate) fn resolve(checkpoint: &Checkpoint, options: &ExportOptions) -> Resul
 
 /// The token behind every step, for a model that scores steps.
 fn step_token(checkpoint: &Checkpoint, options: &ExportOptions) -> Result<Option<Token>> {
-    match checkpoint.config().architecture {
-        Architecture::Qwen2ForProcessRewardModel => {}
-        Architecture::Qwen2ForRewardModel
-        | Architecture::Qwen2ForSequenceClassification
-        | Architecture::Qwen3ForSequenceClassification
-        | Architecture::LlamaForSequenceClassification => return Ok(None),
+    if checkpoint.config().architecture != Architecture::Qwen2ForProcessRewardModel {
+        return Ok(None);
     }
     if options.pooling.is_some() {
         return Err(Error::Option {

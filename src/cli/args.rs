@@ -390,6 +390,8 @@ pub(super) enum Decoder {
     Qwen2,
     Qwen3,
     Llama,
+    Mistral,
+    Gemma2,
 }
 
 #[derive(Clone, Copy, Debug, Default, ValueEnum)]

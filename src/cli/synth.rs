@@ -29,6 +29,8 @@ fn options(args: &SynthArgs) -> SynthOptions {
         Decoder::Qwen2 => Backbone::Qwen2,
         Decoder::Qwen3 => Backbone::Qwen3,
         Decoder::Llama => Backbone::Llama,
+        Decoder::Mistral => Backbone::Mistral,
+        Decoder::Gemma2 => Backbone::Gemma2,
     };
     options.head = match (args.head, args.architecture) {
         (Some(HeadLayers::Two), _) | (None, Decoder::Qwen2) => Head::TwoLayer,

@@ -3,7 +3,9 @@
 //! An architecture is one file with its weight names and layer composition, and one arm in each `match`
 //! here. See `docs/adding-an-architecture.md`.
 
+mod gemma2;
 mod llama;
+mod mistral;
 mod qwen2;
 mod qwen3;
 
@@ -16,13 +18,14 @@ use crate::{
     block::{
         decoder::LayerContext,
         masks::Masks,
-        norm::rms_norm,
+        norm::RmsNorm,
         packed::{PackedTokens, StageEnds, TOKENS, names},
         padded::PaddedTokens,
         reward_head::Head,
         rope::RotaryTables,
         rope_frequencies::Frequencies,
         weights::Weights,
+        wide_rows,
     },
     checkpoint::{Architecture, Backbone, Checkpoint, ModelConfig},
     error::{Error, Result},
@@ -30,6 +33,7 @@ use crate::{
     labels,
     op::onnx,
     options::{Interface, Target},
+    proto::ElementType,
 };
 
 // Every decoder here calls them so.
@@ -93,7 +97,9 @@ pub(crate) fn head(architecture: Architecture) -> Head {
         }
         Architecture::Qwen2ForSequenceClassification
         | Architecture::Qwen3ForSequenceClassification
-        | Architecture::LlamaForSequenceClassification => Head::OneLayer,
+        | Architecture::LlamaForSequenceClassification
+        | Architecture::MistralForSequenceClassification
+        | Architecture::Gemma2ForSequenceClassification => Head::OneLayer,
     }
 }
 
@@ -104,7 +110,9 @@ pub(crate) fn system_marker(architecture: Architecture) -> bool {
         Architecture::Qwen2ForProcessRewardModel
         | Architecture::Qwen2ForSequenceClassification
         | Architecture::Qwen3ForSequenceClassification
-        | Architecture::LlamaForSequenceClassification => false,
+        | Architecture::LlamaForSequenceClassification
+        | Architecture::MistralForSequenceClassification
+        | Architecture::Gemma2ForSequenceClassification => false,
     }
 }
 
@@ -115,7 +123,9 @@ pub(crate) fn fixed_labels(architecture: Architecture) -> Option<u64> {
         Architecture::Qwen2ForProcessRewardModel => Some(2),
         Architecture::Qwen2ForSequenceClassification
         | Architecture::Qwen3ForSequenceClassification
-        | Architecture::LlamaForSequenceClassification => None,
+        | Architecture::LlamaForSequenceClassification
+        | Architecture::MistralForSequenceClassification
+        | Architecture::Gemma2ForSequenceClassification => None,
     }
 }
 
@@ -157,7 +167,14 @@ pub(crate) fn build_stage(
             let table = [config.vocab_size as u64, hidden];
             let table = weights.stored(b, EMBED_TOKENS, &table)?;
             let rows = onnx::gather(b, "embed_tokens", &table, ids)?;
-            onnx::cast(b, "embed_tokens/cast", &rows, compute)?
+            let rows = onnx::cast(b, "embed_tokens/cast", &rows, compute)?;
+            match config.architecture.backbone() {
+                Backbone::Gemma2 => {
+                    let scale = gemma2::embedding_scale(config);
+                    onnx::scale(b, "embed_tokens/scaled", &rows, scale)?
+                }
+                _ => rows,
+            }
         }
         (None, None) => {
             return Err(Error::Graph {
@@ -166,6 +183,14 @@ pub(crate) fn build_stage(
             });
         }
     };
+    // The order of sums is a promise on the CPU alone.
+    let widened = match compute {
+        ElementType::Float if wide_rows::are_needed(config.head_dim as u64) => {
+            Some(wide_rows::widen(b, rows)?)
+        }
+        _ => None,
+    };
+    let rows = widened.as_ref().unwrap_or(rows);
     let masks = Masks::new(b, &rows.row_tokens, masks_needed(config, spec))?;
     let frequencies = Frequencies::new(&config.rope, config.head_dim);
     let rotary = RotaryTables::new(b, position_ids, &frequencies, compute)?;
@@ -186,6 +211,8 @@ pub(crate) fn build_stage(
             Backbone::Qwen2 => qwen2::layer,
             Backbone::Qwen3 => qwen3::layer,
             Backbone::Llama => llama::layer,
+            Backbone::Mistral => mistral::layer,
+            Backbone::Gemma2 => gemma2::layer,
         };
         hidden_states = b.scope(format!("layers.{layer}"), |b| {
             build(b, weights, &hidden_states, &context)
@@ -193,7 +220,7 @@ pub(crate) fn build_stage(
     }
 
     if ends.last {
-        let normed = rms_norm(b, weights, NORM, &hidden_states, config.epsilon())?;
+        let normed = RmsNorm::new(config).apply(b, weights, NORM, &hidden_states)?;
         let scores = head(config.architecture).apply(b, weights, &normed, labels)?;
         let scores = inputs.finish(b, scores)?;
         b.output(&scores, names::SCORES)?;
@@ -203,14 +230,16 @@ pub(crate) fn build_stage(
     std::mem::take(b).finish()
 }
 
-/// The masks that the standard operator needs, and only that one does.
+/// The masks that attention out of standard operators needs: the standard `Attention` where it has a
+/// window, and the form with a cap always.
 fn masks_needed(config: &ModelConfig, spec: &StageSpec) -> BTreeSet<Option<u64>> {
-    match spec.target {
-        Target::Ort => BTreeSet::new(),
-        Target::Onnx => config.windows[spec.layers.clone()]
-            .iter()
-            .flatten()
-            .map(|&window| Some(window as u64))
-            .collect(),
-    }
+    let layers = match spec.target {
+        Target::Ort => &[],
+        Target::Onnx => &config.windows[spec.layers.clone()],
+    };
+    layers
+        .iter()
+        .filter(|window| window.is_some() || config.attn_logit_softcapping.is_some())
+        .map(|window| window.map(|window| window as u64))
+        .collect()
 }

@@ -6,6 +6,7 @@ use crate::{
         attention::AttentionLayer,
         decoder::{LayerContext, pre_norm_layer},
         mlp::Mlp,
+        norm::RmsNorm,
         weights::Weights,
     },
     error::Result,
@@ -20,7 +21,7 @@ pub(super) fn layer(
     context: &LayerContext<'_>,
 ) -> Result<Value> {
     let attention = AttentionLayer {
-        head_norm: Some(context.config.epsilon()),
+        head_norm: Some(RmsNorm::new(context.config)),
         ..AttentionLayer::new(context)
     };
     let mlp = Mlp::new(context);

@@ -1,12 +1,13 @@
 //! Self-attention over packed tokens.
 
 use super::{
-    decoder::LayerContext, linear::linear, norm::rms_norm, packed::TOKENS, weights::Weights,
+    decoder::LayerContext, linear::linear, masks::Masks, norm::RmsNorm, packed::TOKENS,
+    softcap::soft_capped_attention, weights::Weights,
 };
 use crate::{
     error::Result,
     graph::{Dim, GraphBuilder, Value},
-    op::{Heads, Projections, Scores, contrib::group_query_attention, onnx},
+    op::{Heads, Projections, Scores, contrib::group_query_attention, matrix::attention, onnx},
 };
 
 /// Where an attention layer's weights are and what its projections have.
@@ -19,13 +20,14 @@ pub(crate) struct AttentionLayer {
     pub(crate) qkv_bias: bool,
     /// Whether `o_proj` has a bias.
     pub(crate) output_bias: bool,
-    /// The epsilon of `q_norm` and `k_norm` over each head, where the layer has them.
-    pub(crate) head_norm: Option<f32>,
+    /// What `q_norm` and `k_norm` do with each head, where the layer has them.
+    pub(crate) head_norm: Option<RmsNorm>,
     pub(crate) scores: Scores,
 }
 
 impl AttentionLayer {
     /// The attention of a decoder layer, as the configuration has it.
+    #[allow(clippy::cast_possible_truncation)]
     pub(crate) fn new(context: &LayerContext<'_>) -> Self {
         let config = context.config;
         let window = config.windows.get(context.layer).copied().flatten();
@@ -40,7 +42,8 @@ impl AttentionLayer {
             output_bias: config.output_bias,
             head_norm: None,
             scores: Scores {
-                scale: None,
+                scale: config.query_pre_attn_scalar.map(|s| s.powf(-0.5) as f32),
+                softcap: config.attn_logit_softcapping.map(|cap| cap as f32),
                 window: window.map(|window| window as u64),
             },
         }
@@ -87,10 +90,7 @@ impl AttentionLayer {
                 Some(lengths) => {
                     group_query_attention(b, "attention", projections, lengths, self.scores)?
                 }
-                None => {
-                    let mask = context.masks.get(self.scores.window);
-                    onnx::attention(b, "attention", projections, mask, self.scores.scale)?
-                }
+                None => self.standard_attention(b, projections, context.masks)?,
             };
             debug_assert_eq!(attended.shape()[..2], *rows.row_tokens.shape());
 
@@ -103,6 +103,28 @@ impl AttentionLayer {
         })
     }
 
+    /// Attention out of standard operators.
+    fn standard_attention(
+        &self,
+        b: &mut GraphBuilder,
+        projections: Projections<'_>,
+        masks: &Masks,
+    ) -> Result<Value> {
+        let Scores {
+            scale,
+            softcap,
+            window,
+        } = self.scores;
+        match (softcap, window) {
+            (Some(cap), _) => soft_capped_attention(b, projections, masks.get(window)?, scale, cap),
+            (None, Some(_)) => {
+                let mask = masks.get(window)?;
+                attention(b, "attention", projections, Some(mask), scale)
+            }
+            (None, None) => attention(b, "attention", projections, None, scale),
+        }
+    }
+
     /// Normalises each head of `x` `[T, heads * size]`, where the layer does that.
     fn normalise(
         &self,
@@ -112,7 +134,7 @@ impl AttentionLayer {
         x: Value,
         heads: u64,
     ) -> Result<Value> {
-        let Some(epsilon) = self.head_norm else {
+        let Some(norm) = self.head_norm else {
             return Ok(x);
         };
         let (size, width) = (self.heads.size, heads * self.heads.size);
@@ -120,7 +142,7 @@ impl AttentionLayer {
             let split = vec![TOKENS, Dim::Fixed(heads), Dim::Fixed(size)];
             let target = [-1, heads.cast_signed(), size.cast_signed()];
             let x = onnx::reshape(b, "heads", &x, &target, split)?;
-            let x = rms_norm(b, weights, &self.module(name), &x, epsilon)?;
+            let x = norm.apply(b, weights, &self.module(name), &x)?;
             let flat = vec![TOKENS, Dim::Fixed(width)];
             onnx::reshape(b, "flat", &x, &[-1, width.cast_signed()], flat)
         })

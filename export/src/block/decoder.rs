@@ -1,7 +1,7 @@
 //! The layer that most decoders are made of.
 
 use super::{
-    attention::AttentionLayer, masks::Masks, mlp::Mlp, norm::rms_norm, packed::PackedRows,
+    attention::AttentionLayer, masks::Masks, mlp::Mlp, norm::RmsNorm, packed::PackedRows,
     rope::RotaryTables, weights::Weights,
 };
 use crate::{
@@ -32,6 +32,17 @@ impl LayerContext<'_> {
         format!("{LAYERS}.{}.{part}", self.layer)
     }
 
+    /// Normalises `x` with the layer's weight of this name.
+    pub(crate) fn norm(
+        &self,
+        b: &mut GraphBuilder,
+        weights: &mut Weights<'_>,
+        name: &str,
+        x: &Value,
+    ) -> Result<Value> {
+        RmsNorm::new(self.config).apply(b, weights, &self.module(name), x)
+    }
+
     /// The part of the residual stream that goes on after attention, and the cells of the attention rows
     /// that it comes back from.
     pub(crate) fn kept(
@@ -60,15 +71,11 @@ pub(crate) fn pre_norm_layer(
     attention: &AttentionLayer,
     mlp: &Mlp,
 ) -> Result<Value> {
-    let epsilon = context.config.epsilon();
-    let norm = |b: &mut GraphBuilder, weights: &mut Weights<'_>, name: &str, x: &Value| {
-        rms_norm(b, weights, &context.module(name), x, epsilon)
-    };
-    let x = norm(b, weights, "input_layernorm", hidden_states)?;
+    let x = context.norm(b, weights, "input_layernorm", hidden_states)?;
     let (residual, cells) = context.kept(b, hidden_states)?;
     let x = attention.apply(b, weights, &x, context, &cells)?;
     let hidden_states = onnx::add(b, "attention_residual", &residual, &x)?;
-    let x = norm(b, weights, "post_attention_layernorm", &hidden_states)?;
+    let x = context.norm(b, weights, "post_attention_layernorm", &hidden_states)?;
     let x = mlp.apply(b, weights, &x)?;
     onnx::add(b, "mlp_residual", &hidden_states, &x)
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
-    error::Result,
+    error::{Error, Result},
     graph::{Dim, GraphBuilder, Value},
     op::{
         index::{both, less, range, size, sub},
@@ -59,8 +59,11 @@ impl Masks {
         })
     }
 
-    /// The mask for a window, if it was asked for.
-    pub(crate) fn get(&self, window: Option<u64>) -> Option<&Value> {
-        self.0.get(&window)
+    /// The mask for a window, which must have been asked for.
+    pub(crate) fn get(&self, window: Option<u64>) -> Result<&Value> {
+        self.0.get(&window).ok_or_else(|| Error::Graph {
+            node: "masks".into(),
+            problem: format!("no mask was made for window {window:?}"),
+        })
     }
 }

@@ -2,6 +2,7 @@
 
 use super::{decoder::LayerContext, linear::linear, weights::Weights};
 use crate::{
+    checkpoint::Activation,
     error::Result,
     graph::{GraphBuilder, Value},
     op::onnx,
@@ -13,6 +14,7 @@ pub(crate) struct Mlp {
     /// Prefix of the weight names, for example `model.layers.0.mlp`.
     pub(crate) prefix: String,
     pub(crate) intermediate_size: u64,
+    pub(crate) activation: Activation,
     /// Whether its three projections have a bias.
     pub(crate) bias: bool,
 }
@@ -23,11 +25,12 @@ impl Mlp {
         Self {
             prefix: context.module("mlp"),
             intermediate_size: context.config.intermediate_size as u64,
+            activation: context.config.activation,
             bias: context.config.mlp_bias,
         }
     }
 
-    /// `down(silu(gate(x)) * up(x))` (SwiGLU) of `x` `[n, hidden]`.
+    /// `down(activation(gate(x)) * up(x))` of `x` `[n, hidden]`.
     pub(crate) fn apply(
         &self,
         b: &mut GraphBuilder,
@@ -43,8 +46,13 @@ impl Mlp {
         b.scope("mlp", |b| {
             let gate = project(b, weights, "gate_proj", x, self.intermediate_size)?;
             let up = project(b, weights, "up_proj", x, self.intermediate_size)?;
-            let sigmoid = onnx::sigmoid(b, "sigmoid", &gate)?;
-            let gate = onnx::mul(b, "silu", &gate, &sigmoid)?;
+            let gate = match self.activation {
+                Activation::Silu => {
+                    let sigmoid = onnx::sigmoid(b, "sigmoid", &gate)?;
+                    onnx::mul(b, "silu", &gate, &sigmoid)?
+                }
+                Activation::GeluTanh => onnx::gelu_tanh(b, "gelu", &gate)?,
+            };
             let product = onnx::mul(b, "product", &gate, &up)?;
             project(b, weights, "down_proj", &product, hidden)
         })

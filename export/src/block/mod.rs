@@ -15,4 +15,6 @@ pub(crate) mod quantized_rows;
 pub(crate) mod reward_head;
 pub(crate) mod rope;
 pub(crate) mod rope_frequencies;
+pub(crate) mod softcap;
 pub(crate) mod weights;
+pub(crate) mod wide_rows;

@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
 
-pub use config::{Architecture, Backbone, ModelConfig, Rope, RopeScaling};
+pub use config::{Activation, Architecture, Backbone, ModelConfig, Rope, RopeScaling};
 pub use dtype::Dtype;
 pub use index::{INDEX_FILE, SINGLE_FILE, indexed_files};
 

@@ -43,6 +43,8 @@ impl fmt::Display for Graph {
                 match value {
                     Attribute::Int(i) => write!(f, "; {name}={i}")?,
                     Attribute::Float(x) => write!(f, "; {name}={x:e}")?,
+                    Attribute::Ints(values) => write!(f, "; {name}={values:?}")?,
+                    Attribute::Text(text) => write!(f, "; {name}={text}")?,
                 }
             }
             writeln!(f, ")")?;

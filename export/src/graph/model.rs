@@ -41,6 +41,8 @@ pub(crate) struct Node {
 pub(crate) enum Attribute {
     Int(i64),
     Float(f32),
+    Ints(&'static [i64]),
+    Text(&'static str),
 }
 
 /// A weight or a constant.
@@ -266,16 +268,29 @@ impl Node {
 
 impl Attribute {
     fn to_proto(self, name: &str) -> AttributeProto {
-        let (kind, i, f) = match self {
-            Self::Int(value) => (AttributeKind::Int, Some(value), None),
-            Self::Float(value) => (AttributeKind::Float, None, Some(value)),
-        };
-        AttributeProto {
+        let mut attribute = AttributeProto {
             name: Some(name.into()),
-            f,
-            i,
-            r#type: Some(kind.into()),
+            ..AttributeProto::default()
+        };
+        match self {
+            Self::Int(value) => {
+                attribute.set_type(AttributeKind::Int);
+                attribute.i = Some(value);
+            }
+            Self::Float(value) => {
+                attribute.set_type(AttributeKind::Float);
+                attribute.f = Some(value);
+            }
+            Self::Ints(values) => {
+                attribute.set_type(AttributeKind::Ints);
+                attribute.ints = values.to_vec();
+            }
+            Self::Text(value) => {
+                attribute.set_type(AttributeKind::Text);
+                attribute.s = Some(value.into());
+            }
         }
+        attribute
     }
 }
 

@@ -18,7 +18,7 @@ pub struct RowLengths {
 
 /// Causal attention over right-padded rows with grouped key and value heads, without a cache.
 ///
-/// The same function as [`super::onnx::attention`]; it skips the padding and needs less memory on the CPU.
+/// The same function as [`super::matrix::attention`]; it skips the padding and needs less memory on the CPU.
 /// The cells of the padding hold no useful values in the output.
 ///
 /// ONNX Runtime before 1.24 takes one token more than the window on the CPU.
@@ -75,6 +75,9 @@ pub fn group_query_attention(
         attributes.push(("scale", Attribute::Float(scale)));
     }
     // The two caches must be declared as outputs even though nothing reads them.
+    if let Some(softcap) = scores.softcap {
+        attributes.push(("softcap", Attribute::Float(softcap)));
+    }
     let outputs = vec![
         ("", query.element(), query.shape().to_vec()),
         ("present_key", query.element(), cache.clone()),

@@ -8,7 +8,7 @@ use crate::{
 };
 
 /// The shape that two shapes broadcast to; sizes known only at run time match by name.
-fn broadcast_shape(x: &[Dim], y: &[Dim]) -> Option<Vec<Dim>> {
+pub(super) fn broadcast_shape(x: &[Dim], y: &[Dim]) -> Option<Vec<Dim>> {
     let (long, short) = if x.len() < y.len() { (y, x) } else { (x, y) };
     let missing = long.len() - short.len();
     let padded = std::iter::repeat_n(&Dim::Fixed(1), missing).chain(short);
@@ -169,6 +169,30 @@ pub fn range(
     let inputs = [Some(start), Some(limit), Some(step)];
     single(
         b.node(name, Operator::onnx("Range"), &inputs, vec![], vec![out])?,
+        name,
+    )
+}
+
+/// Columns of a matrix `x` `[n, m]` picked by `indices` `[k]`: `[n, k]`.
+///
+/// # Errors
+/// [`crate::Error::Graph`] when `x` is no matrix, or `indices` are no vector of 64-bit integers.
+pub fn columns(b: &mut GraphBuilder, name: &str, x: &Value, indices: &Value) -> Result<Value> {
+    let (&[n, _], &[k], ElementType::Int64) = (x.shape(), indices.shape(), indices.element())
+    else {
+        return misfit(name, &[x, indices], "a matrix and an int64 vector");
+    };
+    let out = ("", x.element(), vec![n, k]);
+    let inputs = [Some(x), Some(indices)];
+    let attributes = vec![("axis", Attribute::Int(1))];
+    single(
+        b.node(
+            name,
+            Operator::onnx("Gather"),
+            &inputs,
+            attributes,
+            vec![out],
+        )?,
         name,
     )
 }

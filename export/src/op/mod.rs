@@ -2,6 +2,7 @@
 
 pub mod contrib;
 pub mod index;
+pub mod matrix;
 pub mod onnx;
 pub mod quantized;
 
@@ -69,6 +70,8 @@ impl Projections<'_> {
 pub struct Scores {
     /// What they are multiplied by; `1 / sqrt(size of a head)` when `None`.
     pub scale: Option<f32>,
+    /// What they are kept below in magnitude, as `cap * tanh(x / cap)`.
+    pub softcap: Option<f32>,
     /// How many of the latest tokens a token sees, itself among them; all when `None`.
     pub window: Option<u64>,
 }

@@ -1,6 +1,6 @@
 //! Standard ONNX operators, operator set 23.
 
-use super::{Projections, misfit};
+use super::misfit;
 use crate::{
     error::Result,
     graph::{Attribute, Dim, GraphBuilder, Operator, Value},
@@ -66,12 +66,31 @@ pub fn mul(b: &mut GraphBuilder, name: &str, x: &Value, y: &Value) -> Result<Val
 /// # Errors
 /// [`crate::Error::Graph`] when the name is taken.
 pub fn scale(b: &mut GraphBuilder, name: &str, x: &Value, factor: f32) -> Result<Value> {
-    let factor = b.constant_f32(&format!("{name}/factor"), &[], &[factor])?;
-    let factor = cast(b, &format!("{name}/factor/cast"), &factor, x.element())?;
+    with_constant(b, name, "Mul", x, "factor", factor)
+}
+
+/// Every element of `x` plus a constant, which is rounded to the type of `x`.
+///
+/// # Errors
+/// [`crate::Error::Graph`] when the name is taken.
+pub fn offset(b: &mut GraphBuilder, name: &str, x: &Value, summand: f32) -> Result<Value> {
+    with_constant(b, name, "Add", x, "summand", summand)
+}
+
+fn with_constant(
+    b: &mut GraphBuilder,
+    name: &str,
+    op: &'static str,
+    x: &Value,
+    role: &str,
+    constant: f32,
+) -> Result<Value> {
+    let constant = b.constant_f32(&format!("{name}/{role}"), &[], &[constant])?;
+    let constant = cast(b, &format!("{name}/{role}/cast"), &constant, x.element())?;
     let out = ("", x.element(), x.shape().to_vec());
-    let inputs = [Some(x), Some(&factor)];
+    let inputs = [Some(x), Some(&constant)];
     single(
-        b.node(name, Operator::onnx("Mul"), &inputs, vec![], vec![out])?,
+        b.node(name, Operator::onnx(op), &inputs, vec![], vec![out])?,
         name,
     )
 }
@@ -108,6 +127,33 @@ pub fn sigmoid(b: &mut GraphBuilder, name: &str, x: &Value) -> Result<Value> {
 /// [`crate::Error::Graph`] when the name is taken.
 pub fn relu(b: &mut GraphBuilder, name: &str, x: &Value) -> Result<Value> {
     unary(b, name, "Relu", x)
+}
+
+/// Hyperbolic tangent.
+///
+/// # Errors
+/// [`crate::Error::Graph`] when the name is taken.
+pub fn tanh(b: &mut GraphBuilder, name: &str, x: &Value) -> Result<Value> {
+    unary(b, name, "Tanh", x)
+}
+
+/// Gaussian error linear unit, approximated by a hyperbolic tangent.
+///
+/// # Errors
+/// [`crate::Error::Graph`] when the name is taken.
+pub fn gelu_tanh(b: &mut GraphBuilder, name: &str, x: &Value) -> Result<Value> {
+    let out = ("", x.element(), x.shape().to_vec());
+    let attributes = vec![("approximate", Attribute::Text("tanh"))];
+    single(
+        b.node(
+            name,
+            Operator::onnx("Gelu"),
+            &[Some(x)],
+            attributes,
+            vec![out],
+        )?,
+        name,
+    )
 }
 
 /// Cosine.
@@ -300,62 +346,6 @@ pub fn rotary_embedding(
         b.node(
             name,
             Operator::onnx("RotaryEmbedding"),
-            &inputs,
-            attributes,
-            vec![out],
-        )?,
-        name,
-    )
-}
-
-/// Attention over rows, the products of queries and keys times `scale`, or `1 / sqrt(size)`.
-///
-/// A token sees what `mask` `[1, 1, sequence, sequence]` has true in its row or, without a mask, itself and
-/// what is before it.
-///
-/// # Errors
-/// [`crate::Error::Graph`] when the operands do not fit.
-pub fn attention(
-    b: &mut GraphBuilder,
-    name: &str,
-    projections: Projections<'_>,
-    mask: Option<&Value>,
-    scale: Option<f32>,
-) -> Result<Value> {
-    projections.check(name)?;
-    let Projections {
-        query,
-        key,
-        value,
-        heads,
-    } = projections;
-    let mut attributes = vec![
-        (
-            "kv_num_heads",
-            Attribute::Int(heads.key_value.cast_signed()),
-        ),
-        ("q_num_heads", Attribute::Int(heads.query.cast_signed())),
-    ];
-    let mut inputs = vec![Some(query), Some(key), Some(value)];
-    match mask {
-        Some(mask) => {
-            let length = query.shape()[1];
-            let square = [Dim::Fixed(1), Dim::Fixed(1), length, length];
-            if mask.element() != ElementType::Bool || mask.shape() != square {
-                return misfit(name, &[query, mask], "a bool [1, 1, sequence, sequence]");
-            }
-            inputs.push(Some(mask));
-        }
-        None => attributes.insert(0, ("is_causal", Attribute::Int(1))),
-    }
-    if let Some(scale) = scale {
-        attributes.push(("scale", Attribute::Float(scale)));
-    }
-    let out = ("", query.element(), query.shape().to_vec());
-    single(
-        b.node(
-            name,
-            Operator::onnx("Attention"),
             &inputs,
             attributes,
             vec![out],

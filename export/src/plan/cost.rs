@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use crate::{
+    block::wide_rows,
     error::{Error, Result},
     options::Device,
     proto::{
@@ -346,6 +347,7 @@ impl Pack {
             Size::Named("N") => self.scored,
             Size::Named("B" | "batch") => self.rows,
             Size::Named("S" | "sequence") => self.columns,
+            Size::Named("W") => self.columns.max(wide_rows::COLUMNS),
             Size::Named("B*S" | "batch*sequence") => self.rows.saturating_mul(self.columns),
             Size::Named(_) => return None,
         })

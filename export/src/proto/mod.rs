@@ -140,6 +140,12 @@ pub struct AttributeProto {
     /// Value of an [`AttributeKind::Int`] attribute.
     #[prost(int64, optional, tag = "3")]
     pub i: Option<i64>,
+    /// Value of an [`AttributeKind::Text`] attribute, UTF-8.
+    #[prost(bytes = "vec", optional, tag = "4")]
+    pub s: Option<Vec<u8>>,
+    /// Value of an [`AttributeKind::Ints`] attribute.
+    #[prost(int64, repeated, packed = "false", tag = "8")]
+    pub ints: Vec<i64>,
     /// Which of the values is set.
     #[prost(enumeration = "AttributeKind", optional, tag = "20")]
     pub r#type: Option<i32>,
@@ -155,6 +161,10 @@ pub enum AttributeKind {
     Float = 1,
     /// A 64-bit integer.
     Int = 2,
+    /// A text (`STRING`).
+    Text = 3,
+    /// 64-bit integers.
+    Ints = 7,
 }
 
 /// `onnx.TensorProto`.

@@ -94,6 +94,7 @@ impl Model {
                     f: (name == "softcap").then_some(value as f32),
                     i: (name != "softcap").then_some(value),
                     r#type: Some(AttributeKind::Int.into()),
+                    ..AttributeProto::default()
                 })
                 .collect(),
             domain: Some(domain.into()),

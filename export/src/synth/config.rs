@@ -79,9 +79,6 @@ fn json(options: &SynthOptions) -> Value {
         "sliding_window": null,
         "use_sliding_window": false,
     });
-    // The list is built before the number of layers is checked.
-    let full_layers = vec!["full_attention"; layers.min(1 << 17)];
-    let with_types = options.config_style == ConfigStyle::Transformers5;
     match options.backbone {
         Backbone::Qwen2 => set(windows),
         Backbone::Qwen3 => {
@@ -93,9 +90,23 @@ fn json(options: &SynthOptions) -> Value {
             "mlp_bias": false,
             "pretraining_tp": 1,
         })),
+        Backbone::Mistral => set(json!({"sliding_window": null})),
+        Backbone::Gemma2 => set(json!({
+            "attention_bias": false,
+            "attn_logit_softcapping": 50.0,
+            "cache_implementation": "hybrid",
+            "final_logit_softcapping": 30.0,
+            "head_dim": head_dim,
+            "hidden_act": "gelu_pytorch_tanh",
+            "hidden_activation": "gelu_pytorch_tanh",
+            "query_pre_attn_scalar": head_dim,
+            "sliding_window": 4096,
+        })),
     }
-    if with_types && matches!(options.backbone, Backbone::Qwen2 | Backbone::Qwen3) {
-        set(json!({"layer_types": full_layers}));
+    if options.config_style == ConfigStyle::Transformers5
+        && let Some(types) = layer_types(options)
+    {
+        set(json!({"layer_types": types}));
     }
     match options.config_style {
         ConfigStyle::Transformers4 => {
@@ -120,6 +131,23 @@ fn json(options: &SynthOptions) -> Value {
     sorted(Value::Object(fields))
 }
 
+/// The kind of each layer, for decoders whose files tell it.
+fn layer_types(options: &SynthOptions) -> Option<Vec<&'static str>> {
+    // The list is built before the number of layers is checked.
+    let layers = 0..options.shape.num_hidden_layers.min(1 << 17);
+    match options.backbone {
+        Backbone::Qwen2 | Backbone::Qwen3 => Some(layers.map(|_| "full_attention").collect()),
+        Backbone::Gemma2 => {
+            let slides = layers.map(|layer| match layer % 2 {
+                0 => "sliding_attention",
+                _ => "full_attention",
+            });
+            Some(slides.collect())
+        }
+        Backbone::Llama | Backbone::Mistral => None,
+    }
+}
+
 /// The model class of a decoder under a head.
 fn architecture(options: &SynthOptions) -> Architecture {
     match (options.backbone, options.head) {
@@ -128,6 +156,8 @@ fn architecture(options: &SynthOptions) -> Architecture {
         (Backbone::Qwen2, Head::OneLayer { .. }) => Architecture::Qwen2ForSequenceClassification,
         (Backbone::Qwen3, _) => Architecture::Qwen3ForSequenceClassification,
         (Backbone::Llama, _) => Architecture::LlamaForSequenceClassification,
+        (Backbone::Mistral, _) => Architecture::MistralForSequenceClassification,
+        (Backbone::Gemma2, _) => Architecture::Gemma2ForSequenceClassification,
     }
 }
 

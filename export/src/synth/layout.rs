@@ -36,14 +36,18 @@ pub(super) struct Shard {
 }
 
 /// Collects the tensors of a model.
-struct Tensors(Vec<Tensor>);
+struct Tensors {
+    all: Vec<Tensor>,
+    /// Whether norms store their weights less one, as Gemma's do.
+    less_one: bool,
+}
 
 impl Tensors {
     fn add(&mut self, name: String, shape: &[usize], mean: f32, std: f32) {
         let shape: Vec<u64> = shape.iter().map(|&size| size as u64).collect();
         // Sizes were checked: two of them, in bytes, cannot overflow.
         let bytes = shape.iter().product::<u64>() * ELEMENT_BYTES;
-        self.0.push(Tensor {
+        self.all.push(Tensor {
             name,
             shape,
             bytes,
@@ -58,7 +62,8 @@ impl Tensors {
     }
 
     fn norm(&mut self, name: String, size: usize) {
-        self.add(name, &[size], 1.0, 0.15);
+        let mean = if self.less_one { 0.0 } else { 1.0 };
+        self.add(name, &[size], mean, 0.15);
     }
 
     fn bias(&mut self, name: String, size: usize) {
@@ -93,8 +98,13 @@ impl Tensors {
                 self.add(module(name), &[config.head_dim], 1.6, 0.3);
             }
         }
-        self.norm(module("input_layernorm.weight"), hidden);
-        self.norm(module("post_attention_layernorm.weight"), hidden);
+        let mut norms = vec!["input_layernorm", "post_attention_layernorm"];
+        if config.architecture.backbone() == Backbone::Gemma2 {
+            norms.extend(["pre_feedforward_layernorm", "post_feedforward_layernorm"]);
+        }
+        for name in norms {
+            self.norm(module(&format!("{name}.weight")), hidden);
+        }
     }
 }
 
@@ -106,12 +116,22 @@ impl Tensors {
 pub(super) fn tensors(config: &ModelConfig, options: &SynthOptions) -> Vec<Tensor> {
     let hidden = config.hidden_size;
     let labels = options.label_names().len();
-    let mut t = Tensors(Vec::new());
+    let gemma = config.architecture.backbone() == Backbone::Gemma2;
+    let mut t = Tensors {
+        all: Vec::new(),
+        less_one: gemma,
+    };
+    // Gemma's are multiplied by the square root of their width.
+    let embedding_std = if gemma {
+        1.0 / (hidden as f32).sqrt()
+    } else {
+        1.0
+    };
     t.add(
         "model.embed_tokens.weight".to_owned(),
         &[config.vocab_size, hidden],
         0.0,
-        1.0,
+        embedding_std,
     );
     for layer in 0..config.num_hidden_layers {
         t.layer(config, &format!("model.layers.{layer}"));
@@ -131,7 +151,7 @@ pub(super) fn tensors(config: &ModelConfig, options: &SynthOptions) -> Vec<Tenso
             }
         }
     }
-    t.0
+    t.all
 }
 
 /// Divides tensors among files as `transformers` does: in order, a new file

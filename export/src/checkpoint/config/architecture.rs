@@ -16,6 +16,10 @@ pub enum Architecture {
     Qwen3ForSequenceClassification,
     /// Llama with a head of one linear layer: Skywork-Reward-Llama-3.1.
     LlamaForSequenceClassification,
+    /// Mistral with a head of one linear layer.
+    MistralForSequenceClassification,
+    /// Gemma 2 with a head of one linear layer: Skywork-Reward-Gemma-2.
+    Gemma2ForSequenceClassification,
 }
 
 /// The decoder under a model class's head: what its layers compute and how its fields are called.
@@ -28,11 +32,21 @@ pub enum Backbone {
     Qwen3,
     /// Llama 1 to 3.
     Llama,
+    /// Mistral without experts.
+    Mistral,
+    /// Gemma 2.
+    Gemma2,
 }
 
 impl Backbone {
     /// Every known decoder.
-    pub const ALL: [Self; 3] = [Self::Qwen2, Self::Qwen3, Self::Llama];
+    pub const ALL: [Self; 5] = [
+        Self::Qwen2,
+        Self::Qwen3,
+        Self::Llama,
+        Self::Mistral,
+        Self::Gemma2,
+    ];
 
     /// The name in `model_type`.
     pub fn as_str(self) -> &'static str {
@@ -40,18 +54,22 @@ impl Backbone {
             Self::Qwen2 => "qwen2",
             Self::Qwen3 => "qwen3",
             Self::Llama => "llama",
+            Self::Mistral => "mistral",
+            Self::Gemma2 => "gemma2",
         }
     }
 }
 
 impl Architecture {
     /// Every known class.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 7] = [
         Self::Qwen2ForRewardModel,
         Self::Qwen2ForProcessRewardModel,
         Self::Qwen2ForSequenceClassification,
         Self::Qwen3ForSequenceClassification,
         Self::LlamaForSequenceClassification,
+        Self::MistralForSequenceClassification,
+        Self::Gemma2ForSequenceClassification,
     ];
 
     /// The name in `architectures`.
@@ -62,6 +80,8 @@ impl Architecture {
             Self::Qwen2ForSequenceClassification => "Qwen2ForSequenceClassification",
             Self::Qwen3ForSequenceClassification => "Qwen3ForSequenceClassification",
             Self::LlamaForSequenceClassification => "LlamaForSequenceClassification",
+            Self::MistralForSequenceClassification => "MistralForSequenceClassification",
+            Self::Gemma2ForSequenceClassification => "Gemma2ForSequenceClassification",
         }
     }
 
@@ -78,6 +98,8 @@ impl Architecture {
             | Self::Qwen2ForSequenceClassification => Backbone::Qwen2,
             Self::Qwen3ForSequenceClassification => Backbone::Qwen3,
             Self::LlamaForSequenceClassification => Backbone::Llama,
+            Self::MistralForSequenceClassification => Backbone::Mistral,
+            Self::Gemma2ForSequenceClassification => Backbone::Gemma2,
         }
     }
 }

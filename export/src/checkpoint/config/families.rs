@@ -6,7 +6,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use super::{Architecture, ModelConfig, RopeScaling};
+use super::{Activation, Architecture, ModelConfig, RopeScaling};
 use crate::error::{Error, Result};
 
 fn parse(config: &Value) -> Result<ModelConfig> {
@@ -284,4 +284,208 @@ fn windows_of_qwen() {
     let types = json!({"layer_types": types, "max_window_layers": 0});
     assert_eq!(with_used(types.clone()), slides_from(35));
     assert_eq!(field_of(parse(&with(qwen3(), &types))), "layer_types");
+}
+
+fn mistral() -> Value {
+    json!({
+        "architectures": ["MistralForSequenceClassification"],
+        "attention_dropout": 0.0,
+        "bos_token_id": 1,
+        "eos_token_id": 2,
+        "hidden_act": "silu",
+        "hidden_size": 4096,
+        "id2label": {"0": "LABEL_0"},
+        "initializer_range": 0.02,
+        "intermediate_size": 14336,
+        "max_position_embeddings": 32768,
+        "model_type": "mistral",
+        "num_attention_heads": 32,
+        "num_hidden_layers": 32,
+        "num_key_value_heads": 8,
+        "pad_token_id": 2,
+        "rms_norm_eps": 1e-5,
+        "rope_theta": 10000.0,
+        "sliding_window": 4096,
+        "tie_word_embeddings": false,
+        "torch_dtype": "bfloat16",
+        "vocab_size": 32000,
+    })
+}
+
+#[test]
+fn mistral_7b() {
+    let config = parse(&mistral()).unwrap();
+    assert_eq!(
+        config.architecture,
+        Architecture::MistralForSequenceClassification
+    );
+    assert_eq!(config.windows, [Some(4096); 32]);
+    assert!(!config.qkv_bias && !config.output_bias && !config.mlp_bias);
+    let windows = |changes: Value| parse(&with(mistral(), &changes)).map(|config| config.windows);
+    // From version 0.2 on.
+    assert_eq!(
+        windows(json!({"sliding_window": null})).unwrap(),
+        [None; 32]
+    );
+    assert_eq!(
+        windows(json!({"sliding_window": 32768})).unwrap(),
+        [None; 32]
+    );
+    let absent = windows(json!({"sliding_window": "absent"})).unwrap();
+    assert_eq!(absent, [Some(4096); 32]);
+
+    let mut types = vec!["sliding_attention"; 32];
+    assert_eq!(
+        windows(json!({"layer_types": types})).unwrap(),
+        [Some(4096); 32]
+    );
+    types[3] = "full_attention";
+    let error = windows(json!({"layer_types": types})).unwrap_err();
+    assert!(matches!(error, Error::Unsupported { .. }), "{error:?}");
+    // The class has no such biases; a checkpoint with them has tensors too many.
+    let biased = parse(&with(mistral(), &json!({"attention_bias": true}))).unwrap();
+    assert!(!biased.qkv_bias);
+}
+
+fn gemma2_27b() -> Value {
+    json!({
+        "architectures": ["Gemma2ForSequenceClassification"],
+        "attention_bias": false,
+        "attention_dropout": 0.0,
+        "attn_logit_softcapping": 50.0,
+        "bos_token_id": 2,
+        "cache_implementation": "hybrid",
+        "eos_token_id": 1,
+        "final_logit_softcapping": 30.0,
+        "head_dim": 128,
+        "hidden_act": "gelu_pytorch_tanh",
+        "hidden_activation": "gelu_pytorch_tanh",
+        "hidden_size": 4608,
+        "id2label": {"0": "LABEL_0"},
+        "initializer_range": 0.02,
+        "intermediate_size": 36864,
+        "max_position_embeddings": 8192,
+        "model_type": "gemma2",
+        "num_attention_heads": 32,
+        "num_hidden_layers": 46,
+        "num_key_value_heads": 16,
+        "pad_token_id": 0,
+        "query_pre_attn_scalar": 144,
+        "rms_norm_eps": 1e-6,
+        "rope_theta": 10000.0,
+        "sliding_window": 4096,
+        "sliding_window_size": 4096,
+        "torch_dtype": "bfloat16",
+        "vocab_size": 256000,
+    })
+}
+
+#[test]
+fn gemma_2() {
+    let config = parse(&gemma2_27b()).unwrap();
+    assert_eq!(
+        config.architecture,
+        Architecture::Gemma2ForSequenceClassification
+    );
+    assert_eq!(config.activation, Activation::GeluTanh);
+    assert_eq!((config.hidden_size, config.head_dim), (4608, 128));
+    assert_eq!(config.query_pre_attn_scalar, Some(144.0));
+    assert_eq!(config.attn_logit_softcapping, Some(50.0));
+    assert_eq!(config.pad_token_id, Some(0));
+    let alternate: Vec<_> = (0..46)
+        .map(|layer| (layer % 2 == 0).then_some(4096))
+        .collect();
+    assert_eq!(config.windows, alternate);
+    let types: Vec<_> = (0..46)
+        .map(|layer| ["sliding_attention", "full_attention"][layer % 2])
+        .collect();
+    let five = json!({
+        "dtype": "bfloat16",
+        "layer_types": types,
+        "rope_parameters": {"rope_theta": 10000.0, "rope_type": "default"},
+        "rope_theta": "absent",
+        "torch_dtype": "absent",
+        "use_bidirectional_attention": null,
+    });
+    assert_eq!(parse(&with(gemma2_27b(), &five)).unwrap(), config);
+}
+
+/// An absent field is not the same as one that is null.
+#[test]
+fn fields_of_gemma_2_that_are_absent_or_null() {
+    let absent = json!({
+        "attn_logit_softcapping": "absent",
+        "hidden_activation": "absent",
+        "pad_token_id": "absent",
+        "query_pre_attn_scalar": "absent",
+        "sliding_window": "absent",
+    });
+    let config = parse(&with(gemma2_27b(), &absent)).unwrap();
+    assert_eq!(config.attn_logit_softcapping, Some(50.0));
+    assert_eq!(config.activation, Activation::GeluTanh);
+    assert_eq!(config.pad_token_id, Some(0));
+    assert_eq!(config.query_pre_attn_scalar, Some(256.0));
+    assert_eq!(config.windows[..2], [Some(4096), None]);
+
+    let null = json!({"attn_logit_softcapping": null, "pad_token_id": null});
+    let config = parse(&with(gemma2_27b(), &null)).unwrap();
+    assert_eq!(config.attn_logit_softcapping, None);
+    assert_eq!(config.pad_token_id, None);
+
+    let own_size = json!({"query_pre_attn_scalar": 128});
+    let config = parse(&with(gemma2_27b(), &own_size)).unwrap();
+    assert_eq!(config.query_pre_attn_scalar, None);
+    for (changes, field) in [
+        (json!({"sliding_window": null}), "sliding_window"),
+        (json!({"head_dim": "absent"}), "head_dim"),
+        (
+            json!({"attn_logit_softcapping": 0}),
+            "attn_logit_softcapping",
+        ),
+        (
+            json!({"query_pre_attn_scalar": "x"}),
+            "query_pre_attn_scalar",
+        ),
+        (
+            json!({"use_bidirectional_attention": "no"}),
+            "use_bidirectional_attention",
+        ),
+    ] {
+        assert_eq!(field_of(parse(&with(gemma2_27b(), &changes))), field);
+    }
+    for (changes, text) in [
+        (
+            json!({"hidden_activation": "silu"}),
+            "hidden_activation `silu`",
+        ),
+        (
+            json!({"use_bidirectional_attention": true}),
+            "use_bidirectional_attention",
+        ),
+    ] {
+        let error = parse(&with(gemma2_27b(), &changes)).unwrap_err();
+        assert!(matches!(error, Error::Unsupported { .. }), "{error:?}");
+        assert!(error.to_string().contains(text), "{error}");
+    }
+}
+
+#[test]
+fn relatives_that_compute_something_else_are_refused_by_name() {
+    for name in [
+        "Gemma3ForSequenceClassification",
+        "GemmaForSequenceClassification",
+        "MixtralForSequenceClassification",
+        "Phi3ForSequenceClassification",
+        "Qwen3MoeForSequenceClassification",
+        "LlamaForCausalLM",
+    ] {
+        let error = parse(&with(llama31(), &json!({"architectures": [name]}))).unwrap_err();
+        assert!(matches!(error, Error::Unsupported { .. }), "{error:?}");
+        let message = error.to_string();
+        assert!(message.contains(name), "{message}");
+        assert!(
+            message.contains("Gemma2ForSequenceClassification"),
+            "{message}"
+        );
+    }
 }

@@ -4,6 +4,7 @@ mod architecture;
 #[cfg(test)]
 mod families;
 mod labels;
+mod layer;
 mod rope;
 #[cfg(test)]
 mod tests;
@@ -19,6 +20,7 @@ use crate::error::{Error, Result};
 use crate::json::kind;
 
 pub use architecture::{Architecture, Backbone};
+pub use layer::Activation;
 pub use rope::{Rope, RopeScaling};
 
 /// More layers are refused: each costs names and graph nodes before a weight is looked at.
@@ -55,6 +57,12 @@ pub struct ModelConfig {
     pub rms_norm_eps: f64,
     /// How positions become angles.
     pub rope: Rope,
+    /// The function of the MLP's gate.
+    pub activation: Activation,
+    /// The products of queries and keys are divided by its square root; by that of `head_dim` when `None`.
+    pub query_pre_attn_scalar: Option<f64>,
+    /// The products of queries and keys are kept below it by a hyperbolic tangent, where it is set.
+    pub attn_logit_softcapping: Option<f64>,
     /// Whether the projections of queries, keys and values have a bias.
     pub qkv_bias: bool,
     /// Whether the projection after attention has a bias.
@@ -136,13 +144,20 @@ impl ModelConfig {
         let max_position_embeddings = rope.scaling.reach().unwrap_or(0).max(stated_positions);
         let vocab_size = fields.size("vocab_size")?;
 
-        check_activation(&fields)?;
+        layer::check_direction(&fields)?;
         check_quantization(&fields)?;
         let label_names = labels::label_names(&fields)?;
         let attention_bias = match backbone {
-            Backbone::Qwen2 => false,
+            Backbone::Qwen2 | Backbone::Mistral => false,
             _ => fields.flag("attention_bias")?.unwrap_or(false),
         };
+        let head_dim = head_dim(
+            &fields,
+            backbone,
+            hidden_size,
+            num_attention_heads,
+            num_key_value_heads,
+        )?;
 
         Ok(Self {
             architecture,
@@ -151,17 +166,14 @@ impl ModelConfig {
             num_hidden_layers,
             num_attention_heads,
             num_key_value_heads,
-            head_dim: head_dim(
-                &fields,
-                backbone,
-                hidden_size,
-                num_attention_heads,
-                num_key_value_heads,
-            )?,
+            head_dim,
             vocab_size,
             max_position_embeddings,
             rms_norm_eps: fields.positive("rms_norm_eps")?,
             rope,
+            activation: layer::activation(&fields, backbone)?,
+            query_pre_attn_scalar: layer::query_scalar(&fields, backbone, head_dim)?,
+            attn_logit_softcapping: layer::softcap(&fields, backbone)?,
             qkv_bias: attention_bias || backbone == Backbone::Qwen2,
             output_bias: attention_bias,
             mlp_bias: backbone == Backbone::Llama && fields.flag("mlp_bias")?.unwrap_or(false),
@@ -171,7 +183,7 @@ impl ModelConfig {
                 num_hidden_layers,
                 max_position_embeddings,
             )?,
-            pad_token_id: pad_token_id(&fields, vocab_size)?,
+            pad_token_id: pad_token_id(&fields, backbone, vocab_size)?,
             tie_word_embeddings: fields.flag("tie_word_embeddings")?.unwrap_or(false),
             num_labels: labels::num_labels(&fields, label_names.as_deref())?,
             label_names,
@@ -181,14 +193,6 @@ impl ModelConfig {
             }
             .map(str::to_owned),
         })
-    }
-}
-
-impl ModelConfig {
-    /// [`ModelConfig::rms_norm_eps`] in the type of an operator's attribute.
-    #[allow(clippy::cast_possible_truncation)]
-    pub(crate) fn epsilon(&self) -> f32 {
-        self.rms_norm_eps as f32
     }
 }
 
@@ -224,7 +228,9 @@ fn head_dim(
     let (field, head_dim) = match fields.get("head_dim") {
         Some(_) => ("head_dim", fields.size("head_dim")?),
         // The default of `transformers` is then a fixed number.
-        None if backbone == Backbone::Qwen3 => return Err(fields.missing("head_dim")),
+        None if matches!(backbone, Backbone::Qwen3 | Backbone::Gemma2) => {
+            return Err(fields.missing("head_dim"));
+        }
         None if hidden.is_multiple_of(heads) => ("hidden_size", hidden / heads),
         None => {
             return Err(fields.error(
@@ -251,15 +257,6 @@ fn head_dim(
     Ok(head_dim)
 }
 
-fn check_activation(fields: &Fields<'_>) -> Result<()> {
-    match fields.text("hidden_act")? {
-        None | Some("silu") => Ok(()),
-        Some(other) => {
-            Err(fields.unsupported(format!("hidden_act `{other}`"), "only `silu` is".to_owned()))
-        }
-    }
-}
-
 fn check_quantization(fields: &Fields<'_>) -> Result<()> {
     let Some(quantization) = fields.get("quantization_config") else {
         return Ok(());
@@ -274,9 +271,12 @@ fn check_quantization(fields: &Fields<'_>) -> Result<()> {
     ))
 }
 
-fn pad_token_id(fields: &Fields<'_>, vocab_size: usize) -> Result<Option<u32>> {
-    let Some(value) = fields.get("pad_token_id") else {
-        return Ok(None);
+fn pad_token_id(fields: &Fields<'_>, backbone: Backbone, vocab_size: usize) -> Result<Option<u32>> {
+    let value = match fields.map.get("pad_token_id") {
+        // The default of `transformers`; it has none for the others.
+        None if backbone == Backbone::Gemma2 => return Ok(Some(0)),
+        None | Some(Value::Null) => return Ok(None),
+        Some(value) => value,
     };
     if value.as_i64() == Some(-1) {
         return Ok(None);

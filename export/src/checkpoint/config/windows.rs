@@ -23,6 +23,8 @@ pub(super) fn read(
     let slides = match backbone {
         Backbone::Qwen2 | Backbone::Qwen3 => qwen(fields, layers)?,
         Backbone::Llama => vec![None; layers],
+        Backbone::Mistral => mistral(fields, layers)?,
+        Backbone::Gemma2 => gemma2(fields, layers)?,
     };
     Ok(slides
         .into_iter()
@@ -46,6 +48,36 @@ fn qwen(fields: &Fields<'_>, layers: usize) -> Result<Vec<Option<usize>>> {
     };
     Ok((0..layers as u64)
         .map(|layer| window.filter(|_| layer >= full_layers))
+        .collect())
+}
+
+/// All layers slide. The class passes over `layer_types`, so types that say otherwise are another model's.
+fn mistral(fields: &Fields<'_>, layers: usize) -> Result<Vec<Option<usize>>> {
+    let window = window(fields)?;
+    if let Some(types) = fields.get("layer_types")
+        && by_type(fields, types, layers, window)?
+            .iter()
+            .any(|&found| found != window)
+    {
+        return Err(fields.unsupported(
+            "layer_types of layers with and without a window in a Mistral".to_owned(),
+            "either all layers slide, or none with `sliding_window` null".to_owned(),
+        ));
+    }
+    Ok(vec![window; layers])
+}
+
+/// Layers take turns, the first of them slides.
+fn gemma2(fields: &Fields<'_>, layers: usize) -> Result<Vec<Option<usize>>> {
+    let window = window(fields)?;
+    if let Some(types) = fields.get("layer_types") {
+        return by_type(fields, types, layers, window);
+    }
+    if window.is_none() {
+        return Err(fields.missing("sliding_window"));
+    }
+    Ok((0..layers)
+        .map(|layer| window.filter(|_| layer.is_multiple_of(2)))
         .collect())
 }
 
