@@ -344,6 +344,50 @@ fn several_labels() {
 }
 
 #[test]
+fn models_that_score_steps() {
+    let place = tempfile::tempdir().unwrap();
+    let data = place.path().join("data.jsonl");
+    let answer = |steps: &[String]| json!({"role": "assistant", "content": steps});
+    let conversation = |i: usize, steps: &[String]| json!([{"role": "user", "content": format!("Question {}?", i % 3)}, answer(steps)]);
+    let steps =
+        |i: usize| -> Vec<String> { (0..=i % 4).map(|n| format!("step {n} of {i}")).collect() };
+    let records: Vec<Value> = (0..12)
+        .map(|i| match i % 3 {
+            0 => json!({"chosen": conversation(i, &steps(i)), "rejected": conversation(i, &steps(i + 20))}),
+            _ => conversation(i, &steps(i)),
+        })
+        .collect();
+    write(&data, &records);
+    let process = ["--head", "process"];
+    let [one, other] =
+        ["55", "56"].map(|s| support::bundle(&[&seed(s)[..], &process].concat(), &[]));
+    let output = verify(&one, &other, &data, &[]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stderr(&output).contains("--reduce"), "{}", stderr(&output));
+
+    let output = verify(&one, &other, &data, &["--json", "--reduce", "min"]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let scored = |model: &Path| {
+        let [model, data] = [model, &data].map(|path| path.to_str().unwrap());
+        let args = [
+            "score", "--reduce", "min", "--model", model, "--input", data,
+        ];
+        lines(&run_ok(&args))
+    };
+    check_report(&report, &records, &scored(&one), &scored(&other));
+
+    let single = support::bundle(&seed("51"), &[]);
+    let output = verify(&one, &single, &data, &["--reduce", "min"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(
+        stderr(&output).contains("different numbers (score of steps and score)"),
+        "{}",
+        stderr(&output)
+    );
+}
+
+#[test]
 fn records_that_cannot_be_scored() {
     let place = tempfile::tempdir().unwrap();
     let data = place.path().join("data.jsonl");

@@ -12,7 +12,7 @@ use worldpm_ort_export::{
 };
 
 use super::serving_args::ServingArgs;
-use crate::{ScorerOptions, Truncation, batch::Budget, ep::Devices};
+use crate::{Reduction, ScorerOptions, Truncation, batch::Budget, ep::Devices};
 
 /// Score conversations with large reward models through ONNX Runtime.
 #[derive(Debug, Parser)]
@@ -257,6 +257,16 @@ pub(super) enum ReduceWay {
     Last,
 }
 
+impl From<ReduceWay> for Reduction {
+    fn from(way: ReduceWay) -> Self {
+        match way {
+            ReduceWay::Min => Self::Min,
+            ReduceWay::Product => Self::Product,
+            ReduceWay::Last => Self::Last,
+        }
+    }
+}
+
 #[derive(Debug, clap::Args)]
 pub(super) struct VerifyArgs {
     /// Directory of the bundle
@@ -296,6 +306,9 @@ pub(super) struct VerifyArgs {
     /// What happens to a longer conversation of --data [default: refuse]
     #[arg(long, value_name = "WAY", value_enum, requires = "against")]
     pub(super) truncation: Option<TruncationWay>,
+    /// What makes one score of the steps of an answer of --data, for models that score steps
+    #[arg(long, value_name = "WAY", value_enum, requires = "against")]
+    pub(super) reduce: Option<ReduceWay>,
     /// Go on after a record of --data that a bundle cannot score: it is counted, and the exit status is 1
     #[arg(long, requires = "against")]
     pub(super) keep_going: bool,

@@ -12,12 +12,10 @@ use serde_json::{Value, json};
 
 use super::{
     Status,
-    args::{ReduceWay, ScoreArgs},
+    args::ScoreArgs,
     records::{Answer, Entry, open_input, prepare},
 };
-use crate::{
-    Evaluation, Output, Reduction, Scorer, ScorerOptions, ep::Devices, records::RecordReader,
-};
+use crate::{Evaluation, Output, Scorer, ScorerOptions, ep::Devices, records::RecordReader};
 
 pub(super) fn run(args: &ScoreArgs) -> Result<Status> {
     let (input, progress) = open_input(&args.input)?;
@@ -74,11 +72,7 @@ fn options(args: &ScoreArgs) -> ScorerOptions {
         .scorer
         .options()
         .with_truncation(args.truncation.into());
-    options.reduce = args.reduce.map(|way| match way {
-        ReduceWay::Min => Reduction::Min,
-        ReduceWay::Product => Reduction::Product,
-        ReduceWay::Last => Reduction::Last,
-    });
+    options.reduce = args.reduce.map(Into::into);
     options.max_length = args.max_length;
     options
 }

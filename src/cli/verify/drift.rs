@@ -7,7 +7,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
-use worldpm_ort_export::Manifest;
+use worldpm_ort_export::{Manifest, Pooling};
 
 use super::drift_report;
 use crate::{
@@ -47,6 +47,12 @@ pub(super) fn run(args: &VerifyArgs, against: &Path, data: &Path) -> Result<Stat
     ];
     let manifests = bundles.each_ref().map(Bundle::manifest);
     let labels = labels(manifests)?;
+    if args.reduce.is_none() && manifests.into_iter().any(scores_steps) {
+        bail!(
+            "the model scores the steps of an answer, and answers are compared by one score: say with \
+             --reduce what makes one of them"
+        );
+    }
     let text_differences = text_differences(manifests);
     for difference in &text_differences {
         eprintln!("warning: the bundles read conversations in different ways: {difference}");
@@ -94,6 +100,7 @@ fn parties(args: &VerifyArgs, against: &Path, manifests: [&Manifest; 2]) -> [Par
     if let Some(way) = args.truncation {
         options.truncation = way.into();
     }
+    options.reduce = args.reduce.map(Into::into);
     let mut other = options.clone();
     other.weights_dir.clone_from(&args.against_weights_dir);
     if manifests[0].device != manifests[1].device {
@@ -111,9 +118,14 @@ fn parties(args: &VerifyArgs, against: &Path, manifests: [&Manifest; 2]) -> [Par
     ]
 }
 
+fn scores_steps(manifest: &Manifest) -> bool {
+    matches!(manifest.pooling, Pooling::EachToken { .. })
+}
+
 /// What the numbers of both models are called.
 fn labels(manifests: [&Manifest; 2]) -> Result<Vec<String>> {
     let [labels, others] = manifests.map(|manifest| match manifest.model.labels.as_slice() {
+        _ if scores_steps(manifest) => vec!["score of steps".to_owned()],
         [_] => vec!["score".to_owned()],
         several => several.to_vec(),
     });

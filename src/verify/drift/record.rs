@@ -41,7 +41,7 @@ pub enum Side {
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Numbers {
-    /// The score, or one for each label.
+    /// The score, or one for each label; of steps, what the scorer's reduction makes of them.
     pub values: Vec<f32>,
     /// Tokens of the conversation.
     pub tokens: usize,
