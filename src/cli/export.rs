@@ -50,7 +50,12 @@ pub(super) fn run(args: &ExportArgs) -> Result<Status> {
             .or(suggested.map(|s| Stages::Count(s.stages)))
             .unwrap_or_default(),
         device_memory: devices(&args.device_memory),
-        budget: budget(args.max_batch_tokens),
+        budget: match args.serving.layout {
+            Layout::Triton | Layout::Kserve if args.max_batch_tokens.is_none() => {
+                args.serving.options().budget()
+            }
+            _ => budget(args.max_batch_tokens),
+        },
         weights: args.weights,
         precision: args.precision.or(suggested.map(|s| s.precision)),
         quantization: QuantizationOptions {

@@ -1,6 +1,9 @@
 //! What serving bundles are made with.
 
-use crate::error::{Error, Result};
+use crate::{
+    error::{Error, Result},
+    plan::TokenBudget,
+};
 
 /// How a bundle for a server is laid out and sized; with [`Layout::Plain`](crate::Layout::Plain) of no effect.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,6 +38,16 @@ impl Default for ServingOptions {
 }
 
 impl ServingOptions {
+    /// What the largest request holds, for the memory of activations: a server runs requests whole.
+    #[must_use]
+    pub fn budget(&self) -> TokenBudget {
+        let tokens = self.rows.saturating_mul(self.row_tokens);
+        TokenBudget {
+            max_tokens: tokens,
+            max_cells: tokens,
+        }
+    }
+
     pub(super) fn check(&self) -> Result<()> {
         let name = &self.model_name;
         let inner = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
