@@ -138,3 +138,345 @@ fn planning_and_scoring_have_the_same_budget() {
     assert_eq!(planned.max_tokens, scored.max_tokens as u64);
     assert_eq!(planned.max_cells, scored.max_cells as u64);
 }
+
+fn json(args: &[&str]) -> serde_json::Value {
+    let output = run_ok(args);
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+fn text(args: &[&str]) -> String {
+    String::from_utf8(run_ok(args).stdout).unwrap()
+}
+
+/// The whitespace of a table's columns is of no interest here.
+fn squeezed(text: &str) -> String {
+    let lines: Vec<String> = text
+        .lines()
+        .map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "))
+        .collect();
+    lines.join("\n")
+}
+
+#[test]
+fn plan_of_a_72b_model() {
+    let flags = ["plan", "--shape", "72b", "--gpus", "8xh100"];
+    let bill = ["--tokens", "1e9", "--price-per-hour", "2.5"];
+    let found = json(&[&flags[..], &bill, &["--json"]].concat());
+    let layers: Vec<_> = found["stages"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|s| s["layers"].clone())
+        .collect();
+    assert_eq!(
+        layers,
+        [serde_json::json!([0, 40]), serde_json::json!([40, 80])]
+    );
+    assert_eq!(found["replicas"], 4);
+    assert_eq!(found["devices"], 8);
+    assert_eq!(found["devices_left"], 0);
+    for stage in found["stages"].as_array().unwrap() {
+        let part = |name: &str| stage["memory"][name].as_u64().unwrap();
+        let sum = part("weights") + part("activations") + part("workspace");
+        assert_eq!(stage["total"].as_u64(), Some(sum));
+        assert!(sum <= 80_000_000_000, "{stage}");
+        assert_eq!(stage["gpu"], "h100");
+    }
+
+    // By hand: layers of 2 (8192² + 2 · 1024 · 8192 + 8192² + 3 · 29568 · 8192) operations a token, and attention over
+    // 4 rows of 512, half of the rate of 989.5 teraflops.
+    let (h, i, kv, t) = (8192_f64, 29_568_f64, 1024_f64, 2048_f64);
+    let layer =
+        2.0 * t * (2.0 * h * h + 2.0 * kv * h + 3.0 * i * h) + 2.0 * 4.0 * 512.0 * 512.0 * h;
+    let seconds = 40.0 * layer / (989.5e12 * 0.5);
+    let speed = &found["speed"];
+    let close = |value: &serde_json::Value, expected: f64| {
+        let value = value.as_f64().unwrap();
+        assert!((value / expected - 1.0).abs() < 1e-9, "{value}, {expected}");
+    };
+    close(&speed["seconds_per_pack"], seconds);
+    close(&speed["tokens_per_second"], 4.0 * t / seconds);
+    assert_eq!(speed["bound"], "compute");
+    let hours = 1e9 / (4.0 * t / seconds) / 3600.0;
+    close(&found["bill"]["hours"], hours);
+    close(&found["bill"]["gpu_hours"], 8.0 * hours);
+    close(&found["bill"]["price"], 20.0 * hours);
+
+    let printed = text(&[&flags[..], &bill].concat());
+    let table = squeezed(&printed);
+    assert!(
+        table.starts_with("Qwen2ForRewardModel, bf16: 133.36 GiB of weights in memory, 2 stages\n"),
+        "{table}"
+    );
+    assert!(
+        table.contains("8 devices: 4 pipelines side by side"),
+        "{table}"
+    );
+    assert!(table.contains("\n0 0 to 39 0 h100 67.71 GiB "), "{table}");
+    assert!(
+        printed.contains(
+            "a data set of 1e9 tokens: 9.9 hours, 79.2 GPU-hours, 198.05 at 2.5 a GPU-hour"
+        ),
+        "{printed}"
+    );
+    assert!(
+        printed.contains("- nothing has run on a GPU yet"),
+        "{printed}"
+    );
+    assert!(
+        printed.contains("- h100: figures of the NVIDIA H100 data sheet, SXM"),
+        "{printed}"
+    );
+
+    // Other efficiencies, and small packs, which are bound by reading the weights.
+    let slow = json(&[&flags[..], &["--efficiency", "0.25", "--json"]].concat());
+    close(&slow["speed"]["seconds_per_pack"], 2.0 * seconds);
+    let small = ["--max-batch-tokens", "64", "--mean-tokens", "64", "--json"];
+    assert_eq!(
+        json(&[&flags[..], &small].concat())["speed"]["bound"],
+        "weights"
+    );
+}
+
+#[test]
+fn plan_of_memory_and_of_a_bundle() {
+    // Memory alone gives no speed.
+    let found = json(&[
+        "plan",
+        "--shape",
+        "7b",
+        "--device-memory",
+        "24GiB",
+        "--json",
+    ]);
+    assert_eq!(found["speed"], serde_json::Value::Null);
+    assert_eq!(found["stages"].as_array().unwrap().len(), 1);
+    let printed = text(&["plan", "--shape", "7b", "--device-memory", "24GiB"]);
+    assert!(!printed.contains("estimate:"), "{printed}");
+    // Narrower than the checkpoint's, and for the CPU.
+    let found = json(&[
+        "plan",
+        "--shape",
+        "7b",
+        "--device",
+        "cpu",
+        "--precision",
+        "fp32",
+        "--device-memory",
+        "64GiB",
+        "--json",
+    ]);
+    assert_eq!(found["precision"], "fp32");
+    assert_eq!(found["device"], "cpu");
+
+    // A checkpoint, and the bundle of it, whose stages are as they are.
+    let checkpoint = support::checkpoint(SHAPE);
+    let flags = ["--gpus", "l4", "--stages", "2", "--json"];
+    let of_checkpoint = json(
+        &[
+            &["plan", "--checkpoint", checkpoint.to_str().unwrap()],
+            &flags[..],
+        ]
+        .concat(),
+    );
+    let place = tempfile::tempdir().unwrap();
+    let out = place.path().join("bundle");
+    stages(&out, &["--stages", "2", "--device", "cuda"]);
+    let model = out.to_str().unwrap();
+    let of_bundle = json(&["plan", "--model", model, "--gpus", "l4", "--json"]);
+    for (a, b) in of_checkpoint["stages"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .zip(of_bundle["stages"].as_array().unwrap())
+    {
+        assert_eq!(a["layers"], b["layers"]);
+        // Each stage has its own tables of positions, which the whole model counts once.
+        let weights = |stage: &serde_json::Value| stage["memory"]["weights"].as_u64().unwrap();
+        assert!(weights(a).abs_diff(weights(b)) < 1000, "{a} {b}");
+    }
+    let output = run(&["plan", "--model", model, "--device-memory", "1GiB,2GiB"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(
+        stderr(&output).contains("error: stage 0 needs 1.6"),
+        "{}",
+        stderr(&output)
+    );
+    let output = run(&["plan", "--model", model, "--gpus", "1xl4"]);
+    assert!(
+        stderr(&output).contains("stage 1 needs 1.5"),
+        "{}",
+        stderr(&output)
+    );
+    assert!(
+        stderr(&output).contains("there is no device for it"),
+        "{}",
+        stderr(&output)
+    );
+}
+
+#[test]
+fn plans_that_make_no_sense() {
+    for (flags, code, problem) in [
+        (
+            &["--shape", "72b", "--gpus", "2xl40s"][..],
+            1,
+            "the model does not fit devices of 44.70 GiB, 44.70 GiB",
+        ),
+        (&["--shape", "72b"], 2, "--gpus <GPU>"),
+        (&["--gpus", "h100"], 2, "--checkpoint <DIR>"),
+        (
+            &["--shape", "72b", "--gpus", "h1000"],
+            2,
+            "no GPU of this name is known",
+        ),
+        (
+            &[
+                "--shape",
+                "72b",
+                "--gpus",
+                "h100",
+                "--device-memory",
+                "80GiB",
+            ],
+            2,
+            "cannot be used with",
+        ),
+        (
+            &["--shape", "72b", "--gpus", "h100", "--efficiency", "1.5"],
+            2,
+            "give a number above 0, up to 1",
+        ),
+        (
+            &["--shape", "72b", "--gpus", "h100", "--tokens", "-1"],
+            2,
+            "give a number above 0",
+        ),
+        (
+            &["--shape", "72b", "--gpus", "h100", "--tokens", "inf"],
+            2,
+            "give a number above 0",
+        ),
+        (
+            &["--shape", "72b", "--gpus", "h100", "--price-per-hour", "2"],
+            2,
+            "--tokens <N>",
+        ),
+        (
+            &[
+                "--shape",
+                "72b",
+                "--device-memory",
+                "80GiB",
+                "--tokens",
+                "1e9",
+            ],
+            1,
+            "--tokens needs the speed",
+        ),
+        (
+            &["--shape", "7b", "--gpus", "h100", "--device", "cpu"],
+            1,
+            "give --device-memory",
+        ),
+        (
+            &["--shape", "7b", "--gpus", "h100", "--precision", "fp32"],
+            1,
+            "fp32 on CUDA is not supported",
+        ),
+        (
+            &["--checkpoint", "nowhere", "--gpus", "h100"],
+            1,
+            "cannot open the checkpoint directory `nowhere`",
+        ),
+        (
+            &["--model", "nowhere", "--gpus", "h100"],
+            1,
+            "manifest.json",
+        ),
+        (
+            &["--model", "x", "--gpus", "h100", "--stages", "2"],
+            2,
+            "cannot be used with",
+        ),
+    ] {
+        let output = run(&[&["plan"], flags].concat());
+        let printed = stderr(&output);
+        assert!(printed.contains(problem), "{flags:?}: {printed}");
+        assert_eq!(output.status.code(), Some(code), "{flags:?}: {printed}");
+        assert!(output.stdout.is_empty(), "{flags:?}");
+    }
+    let listed = text(&["plan", "--list-gpus"]);
+    assert!(
+        squeezed(&listed).contains("\nh200 141 GB 4800 989.5 1979 NVIDIA H200 data sheet, SXM"),
+        "{listed}"
+    );
+}
+
+#[test]
+fn inspect_tells_what_there_is() {
+    let checkpoint = support::checkpoint(SHAPE);
+    let printed = squeezed(&text(&["inspect", checkpoint.to_str().unwrap()]));
+    assert!(
+        printed.contains("Qwen2ForRewardModel: 3 layers of width 256, MLP 704"),
+        "{printed}"
+    );
+    assert!(
+        printed.contains("\nmodel.layers.*.mlp.up_proj.weight 0 to 2 BF16 [704, 256] 1081344"),
+        "{printed}"
+    );
+
+    let place = tempfile::tempdir().unwrap();
+    let out = place.path().join("bundle");
+    stages(&out, &["--stages", "2", "--device", "cuda"]);
+    let bundle = out.to_str().unwrap();
+    let printed = squeezed(&text(&["inspect", bundle]));
+    assert!(
+        printed.contains("bf16 for cuda, target ort, interface packed"),
+        "{printed}"
+    );
+    assert!(
+        printed.contains("\ncom.microsoft.GroupQueryAttention bfloat16 2 device"),
+        "{printed}"
+    );
+    assert!(
+        printed.contains("read on the host: Reshape.shape (constant)"),
+        "{printed}"
+    );
+    assert!(!printed.contains("NOT READY"), "{printed}");
+    let nodes = squeezed(&text(&["inspect", bundle, "--nodes"]));
+    assert!(
+        nodes.contains("\nlayers.0/mlp/up_proj Gemm bfloat16 device"),
+        "{nodes}"
+    );
+
+    let found = json(&["inspect", bundle, "--json", "--nodes"]);
+    assert_eq!(found["kind"], "bundle");
+    let stage = &found["stages"][0];
+    assert_eq!(
+        stage["nodes"].as_array().unwrap().len() as u64,
+        stage["device_nodes"].as_u64().unwrap()
+    );
+    assert_eq!(stage["violations"], serde_json::json!([]));
+    assert_eq!(
+        json(&["inspect", checkpoint.to_str().unwrap(), "--json"])["kind"],
+        "checkpoint"
+    );
+
+    // A bundle that has changed is told whole, and the status says that it is not as it should be.
+    std::fs::remove_file(out.join("tokenizer.json")).unwrap();
+    let output = run(&["inspect", bundle]);
+    assert_eq!(output.status.code(), Some(1));
+    let printed = squeezed(&String::from_utf8(output.stdout).unwrap());
+    assert!(
+        printed.contains("\ntokenizer.json text MISSING"),
+        "{printed}"
+    );
+    let output = run(&["inspect", place.path().to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(
+        stderr(&output).contains("is neither a bundle"),
+        "{}",
+        stderr(&output)
+    );
+}

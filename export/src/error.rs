@@ -144,6 +144,15 @@ pub enum Error {
         layers: usize,
     },
 
+    /// A directory is neither a bundle nor a checkpoint.
+    #[error(
+        "{path}: is neither a bundle (it has no manifest.json) nor a checkpoint (it has no config.json)"
+    )]
+    Neither {
+        /// The directory.
+        path: PathBuf,
+    },
+
     /// A file is not an ONNX model.
     #[error("{path}: {problem}")]
     Model {
@@ -183,6 +192,21 @@ pub enum Error {
         tokens: u64,
         /// Budget of attention cells.
         cells: u64,
+    },
+
+    /// A stage of a bundle does not fit its device.
+    #[error(
+        "stage {stage} needs {needs}, {weights} of it for weights, and {device}; export the model in other stages"
+    )]
+    StageTooLarge {
+        /// Position of the stage.
+        stage: usize,
+        /// Memory that it needs.
+        needs: Bytes,
+        /// Memory of its weights.
+        weights: Bytes,
+        /// What there is.
+        device: String,
     },
 
     /// A graph is not well formed: a fault of this crate, not of its input.

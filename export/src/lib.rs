@@ -20,6 +20,7 @@ pub mod checkpoint;
 mod convert;
 mod error;
 pub mod graph;
+pub mod inspect;
 pub mod json;
 mod labels;
 mod layout;

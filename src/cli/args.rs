@@ -8,7 +8,7 @@ use std::{
 use clap::{Parser, Subcommand, ValueEnum};
 use worldpm_ort_export::{
     Device, Interface, Overflow, Precision, Target, WeightsMode,
-    plan::{Bytes, Stages},
+    plan::{Bytes, GpuCount, Stages},
 };
 
 use super::serving_args::ServingArgs;
@@ -34,6 +34,10 @@ pub(super) enum Command {
     Synth(Box<SynthArgs>),
     /// Check that a bundle gives the scores it should
     Verify(VerifyArgs),
+    /// Tell what a bundle or a checkpoint holds, and where its nodes run
+    Inspect(InspectArgs),
+    /// Tell what a model needs on given devices, how fast it could be there, and what a data set would cost
+    Plan(PlanArgs),
 }
 
 #[derive(Debug, clap::Args)]
@@ -154,6 +158,93 @@ pub(super) struct RecipesArgs {
     /// Print one JSON array, with everything that the recipes hold
     #[arg(long)]
     pub(super) json: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct InspectArgs {
+    /// Directory of a bundle or of a checkpoint
+    #[arg(value_name = "DIR")]
+    pub(super) directory: PathBuf,
+    /// Folder of a bundle's weights, when the checkpoint has moved since the export
+    #[arg(long, value_name = "DIR")]
+    pub(super) weights_dir: Option<PathBuf>,
+    /// Print every node with the place that it runs at
+    #[arg(long)]
+    pub(super) nodes: bool,
+    /// Print JSON
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+#[derive(Debug, clap::Args)]
+#[command(group = clap::ArgGroup::new("subject").required(true))]
+#[command(group = clap::ArgGroup::new("devices").required(true))]
+pub(super) struct PlanArgs {
+    /// Directory of a checkpoint
+    #[arg(long, value_name = "DIR", group = "subject")]
+    pub(super) checkpoint: Option<PathBuf>,
+    /// Directory of a bundle, with the stages that it has
+    #[arg(long, value_name = "DIR", group = "subject", conflicts_with_all = ["precision", "stages", "target", "device"])]
+    pub(super) model: Option<PathBuf>,
+    /// Dimensions of a model, without weights
+    #[arg(long, value_name = "SHAPE", group = "subject")]
+    pub(super) shape: Option<Shape>,
+    /// GPUs: 4xh100, h100,h100,l40s, or one name for as many as are needed
+    #[arg(long, value_name = "GPU", value_delimiter = ',', group = "devices")]
+    pub(super) gpus: Vec<GpuCount>,
+    /// Memory of each device, as in 80GiB; one size for as many devices as are needed
+    #[arg(long, value_name = "SIZE", value_delimiter = ',', group = "devices")]
+    pub(super) device_memory: Vec<Bytes>,
+    /// List the GPUs that are known by name
+    #[arg(long, group = "subject", group = "devices", exclusive = true)]
+    pub(super) list_gpus: bool,
+    /// What the weights are stored as [default: as in the checkpoint]
+    #[arg(long, value_name = "PRECISION")]
+    pub(super) precision: Option<Precision>,
+    /// Kind of device: cuda or cpu
+    #[arg(long, value_name = "DEVICE", default_value_t = Device::Cuda)]
+    pub(super) device: Device,
+    /// Operators: ort or onnx
+    #[arg(long, value_name = "TARGET", default_value_t)]
+    pub(super) target: Target,
+    /// Number of pipeline stages, or auto: as few as fit
+    #[arg(long, value_name = "N", default_value_t = Stages::Auto)]
+    pub(super) stages: Stages,
+    /// Most unique tokens in one run of the model [default: 2048]
+    #[arg(long, value_name = "TOKENS")]
+    pub(super) max_batch_tokens: Option<NonZeroU64>,
+    /// Tokens of a conversation, on average
+    #[arg(long, value_name = "TOKENS", default_value = "512")]
+    pub(super) mean_tokens: NonZeroU64,
+    /// Share of the GPU's arithmetic that is counted on, up to 1
+    #[arg(long, value_name = "SHARE", default_value = "0.5", value_parser = share)]
+    pub(super) efficiency: f64,
+    /// Share of the GPU's memory bandwidth that is counted on, up to 1
+    #[arg(long, value_name = "SHARE", default_value = "0.8", value_parser = share)]
+    pub(super) bandwidth_efficiency: f64,
+    /// Unique tokens of a data set, as in 1e9: how long it takes
+    #[arg(long, value_name = "N", value_parser = positive, allow_negative_numbers = true)]
+    pub(super) tokens: Option<f64>,
+    /// Price of a GPU for an hour: what the data set costs
+    #[arg(long, value_name = "PRICE", value_parser = positive, allow_negative_numbers = true, requires = "tokens")]
+    pub(super) price_per_hour: Option<f64>,
+    /// Print JSON
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+fn positive(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(number) if f64::is_finite(number) && number > 0.0 => Ok(number),
+        _ => Err("give a number above 0".to_owned()),
+    }
+}
+
+fn share(text: &str) -> Result<f64, String> {
+    positive(text)
+        .ok()
+        .filter(|share| *share <= 1.0)
+        .ok_or_else(|| "give a number above 0, up to 1".to_owned())
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]

@@ -3,6 +3,8 @@
 mod args;
 mod checkpoint;
 mod export;
+mod inspect;
+mod plan;
 mod recipes;
 mod records;
 mod score;
@@ -39,6 +41,8 @@ pub fn main() -> ExitCode {
         Command::Recipes(args) => recipes::run(args),
         Command::Score(args) => score::run(args),
         Command::Verify(args) => verify::run(args),
+        Command::Inspect(args) => inspect::run(args),
+        Command::Plan(args) => plan::run(args),
     };
     match outcome {
         Ok(Status::Done) => ExitCode::SUCCESS,

@@ -58,7 +58,7 @@ fn options(args: &SynthArgs) -> SynthOptions {
     options
 }
 
-fn preset(shape: Shape) -> Preset {
+pub(super) fn preset(shape: Shape) -> Preset {
     match shape {
         Shape::Tiny => Preset::Tiny,
         Shape::Half => Preset::Qwen0_5B,

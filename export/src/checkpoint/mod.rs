@@ -90,6 +90,39 @@ impl Checkpoint {
         })
     }
 
+    /// A checkpoint that has no files: bf16 tensors with these names and shapes, one after the other.
+    pub(crate) fn outline(
+        config: ModelConfig,
+        tensors: impl IntoIterator<Item = (String, Vec<u64>)>,
+    ) -> Self {
+        let mut end = 0;
+        let tensors = tensors
+            .into_iter()
+            .map(|(name, shape)| {
+                let entry = TensorEntry {
+                    dtype: Dtype::Bf16,
+                    file: 0,
+                    offset: end,
+                    bytes: 2 * shape.iter().product::<u64>(),
+                    shape,
+                };
+                end += entry.bytes;
+                (name, entry)
+            })
+            .collect();
+        let name = "(outline)".to_owned();
+        Self {
+            dir: PathBuf::from(&name),
+            config,
+            files: vec![DataFile {
+                path: PathBuf::from(&name),
+                name,
+                bytes: end,
+            }],
+            tensors,
+        }
+    }
+
     /// The directory, as it was given to [`Checkpoint::open`].
     pub fn dir(&self) -> &Path {
         &self.dir

@@ -2,13 +2,19 @@
 
 mod bytes;
 mod cost;
+mod estimate;
+mod gpu;
 mod memory;
 mod place;
+mod report;
 
 #[cfg(test)]
 mod tests;
 
 pub use bytes::{Bytes, BytesError};
 pub use cost::{Costs, Pack, Part, Peak};
+pub use estimate::{Bill, Bound, Efficiency, Speed, StageTime, bill, speed};
+pub use gpu::{GPUS, Gpu, GpuCount, GpuError};
 pub use memory::{StageMemory, TokenBudget};
 pub use place::{DeviceMemory, PlacedStage, Stages, StagesError, place};
+pub use report::{Fleet, Plan, PlanOptions, PlannedStage, Prepared, plan};

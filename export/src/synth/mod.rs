@@ -15,7 +15,7 @@ use std::str::FromStr;
 use serde_json::{Map, Value};
 
 use crate::checkpoint::index::INDEX_FILE;
-use crate::checkpoint::{Backbone, CONFIG_FILE, ModelConfig};
+use crate::checkpoint::{Backbone, CONFIG_FILE, Checkpoint, ModelConfig};
 use crate::error::{Error, Result};
 use crate::output::{StagedDir, output_error, write_file};
 use layout::{ELEMENT_BYTES, Shard};
@@ -327,6 +327,22 @@ pub fn synth(out: &Path, options: &SynthOptions) -> Result<SynthReport> {
         parameters: bytes / ELEMENT_BYTES,
         bytes,
     })
+}
+
+/// A checkpoint of this shape that exists in name only: to plan with, before there are weights. Nothing is written;
+/// it can't be exported.
+///
+/// # Errors
+/// [`Error::Option`] for dimensions that make no model.
+pub fn outline(options: &SynthOptions) -> Result<Checkpoint> {
+    let (_, config) = config::config(options)?;
+    let tensors = layout::tensors(&config, options);
+    Ok(Checkpoint::outline(
+        config,
+        tensors
+            .into_iter()
+            .map(|tensor| (tensor.name, tensor.shape)),
+    ))
 }
 
 /// What the configuration's own rules do not cover.

@@ -6,6 +6,7 @@ mod stages;
 mod text;
 mod weight_files;
 
+pub(crate) use stages::precision;
 pub use stages::{costs, placement};
 pub use weight_files::{file_sha256, header_sha256};
 
@@ -203,17 +204,7 @@ fn fill(
             config_sha256: sha256_hex(&read(&checkpoint.dir().join("config.json"))?),
             adapter: adapter.as_ref().map(describe_adapter),
         },
-        model: Model {
-            architecture: config.architecture.to_string(),
-            hidden_size: config.hidden_size,
-            intermediate_size: config.intermediate_size,
-            num_hidden_layers: config.num_hidden_layers,
-            num_attention_heads: config.num_attention_heads,
-            num_key_value_heads: config.num_key_value_heads,
-            head_dim: config.head_dim,
-            vocab_size: config.vocab_size,
-            labels: labels::names(checkpoint)?,
-        },
+        model: describe(checkpoint)?,
         precision: format.precision,
         quantization,
         device: options.device,
@@ -250,6 +241,22 @@ fn min_ort_version(config: &ModelConfig, target: Target) -> &'static str {
         Target::Ort if windows => MIN_ORT_VERSION_FOR_WINDOWS,
         _ => MIN_ORT_VERSION,
     }
+}
+
+/// Architecture and dimensions.
+pub(crate) fn describe(checkpoint: &Checkpoint) -> Result<Model> {
+    let config = checkpoint.config();
+    Ok(Model {
+        architecture: config.architecture.to_string(),
+        hidden_size: config.hidden_size,
+        intermediate_size: config.intermediate_size,
+        num_hidden_layers: config.num_hidden_layers,
+        num_attention_heads: config.num_attention_heads,
+        num_key_value_heads: config.num_key_value_heads,
+        head_dim: config.head_dim,
+        vocab_size: config.vocab_size,
+        labels: labels::names(checkpoint)?,
+    })
 }
 
 fn write_stage(

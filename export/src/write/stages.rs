@@ -7,7 +7,7 @@ use crate::{
     checkpoint::Checkpoint,
     error::Result,
     graph::Graph,
-    options::ExportOptions,
+    options::{ExportOptions, Precision},
     plan::{self, Costs, Pack, PlacedStage},
 };
 
@@ -19,6 +19,14 @@ use crate::{
 pub fn costs(checkpoint: &Checkpoint, options: &ExportOptions, pack: Pack) -> Result<Costs> {
     let (graph, _) = whole(checkpoint, &Format::new(checkpoint, options)?, options)?;
     Costs::of(&graph.to_model(), options.device, pack)
+}
+
+/// What the weights of a bundle of `checkpoint` are stored as, when it is exported with `options`.
+///
+/// # Errors
+/// Whatever is wrong with the checkpoint, as for [`crate::export`].
+pub(crate) fn precision(checkpoint: &Checkpoint, options: &ExportOptions) -> Result<Precision> {
+    Ok(Format::new(checkpoint, options)?.precision)
 }
 
 /// The stages that an export with `options` makes. Nothing is written, and no weights are read.
