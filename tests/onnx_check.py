@@ -39,7 +39,7 @@ class Check:
                     onnx.checker.check_model(graph.read_bytes(), full_check=True)
         if device == "cuda":
             return  # bf16 matrix products: the CPU provider has none
-        sequences = self.command.sequences(checkpoint)
+        sequences = self.command.sequences_of(checkpoint)
         ours = self.command.scores(bundle, sequences)
         folder = None if weights == "copy" else checkpoint
         sessions = [open_stage(graph, folder) for graph in graphs]

@@ -91,6 +91,7 @@ class Command:
         for qwen2, name in GOLDENS.items():
             golden = json.loads((ROOT / f"tests/fixtures/scores/{name}.json").read_text())
             self.goldens[qwen2] = {case["id"]: case for case in golden["conversations"]}
+        self.sequences = [self.goldens[True][name]["input_ids"] for name in CONVERSATIONS]
         messages = [{"id": name, "messages": self.goldens[True][name]["messages"]} for name in CONVERSATIONS]
         self.input = self.folder / "conversations.jsonl"
         self.input.write_text("".join(json.dumps(record) + "\n" for record in messages))
@@ -108,16 +109,16 @@ class Command:
             self("synth", "--out", out, *shape, *flags.split())
         return out
 
-    def sequences(self, checkpoint):
-        """The conversations' token ids."""
+    def sequences_of(self, checkpoint):
+        """The conversations' token ids, as the checkpoint's template makes them."""
         qwen2 = json.loads((checkpoint / "config.json").read_text())["model_type"] == "qwen2"
         return [self.goldens[qwen2][name]["input_ids"] for name in CONVERSATIONS]
 
-    def scores(self, bundle, sequences):
+    def scores(self, bundle, sequences=None):
         """What `worldpm-ort score` gives the conversations, as the 32-bit floats that it prints."""
         lines = [json.loads(line) for line in self("score", "--model", bundle, "--input", self.input).splitlines()]
         assert [line["id"] for line in lines] == CONVERSATIONS, lines
-        assert [line["tokens"] for line in lines] == [len(s) for s in sequences], lines
+        assert [line["tokens"] for line in lines] == [len(s) for s in sequences or self.sequences], lines
         return np.array([line["score"] for line in lines], np.float32)
 
 

@@ -111,7 +111,7 @@ class Check:
     def bits(self, stages):
         """With ONNX Runtime's operators a score has the very bits that `worldpm-ort score` prints."""
         bundle = self.export("packed", 1, "ort")[0].parent
-        sequences = self.command.sequences(self.checkpoint)
+        sequences = self.command.sequences_of(self.checkpoint)
         ours = self.command.scores(bundle, sequences)
         sessions = [open_stage(graph, self.checkpoint) for graph in self.export("padded", stages, "ort")]
         width = max(map(len, sequences)) + 1

@@ -198,7 +198,8 @@ class Check:
         self.checkpoint = command.checkpoint(flags)
         self.exports = itertools.count()
         plain = self.export("plain", "packed", 1, "reference", "cpu", "ort", "")
-        self.scores = command.scores(plain)
+        self.sequences = command.sequences_of(self.checkpoint)
+        self.scores = command.scores(plain, self.sequences)
 
     def export(self, layout, interface, stages, weights, device, target, flags, checkpoint=None):
         bundle = self.command.folder / f"{self.checkpoint.name} serving {next(self.exports)}"
@@ -226,14 +227,14 @@ class Check:
             self.run(bundle, repository, interface, target)
 
     def run(self, bundle, repository, interface, target):
-        width = max(map(len, self.command.sequences)) + 3
-        inputs = pack(self.command.sequences) if interface == "packed" else padded(self.command.sequences, width, left)
+        width = max(map(len, self.sequences)) + 3
+        inputs = pack(self.sequences) if interface == "packed" else padded(self.sequences, width, left)
         scores = repository.infer(repository.sessions(), inputs)["scores"][:, 0]
         limit = 0 if (interface, target) == ("padded", "ort") else TOLERANCE
         difference = np.abs(scores - self.scores).max()
         assert difference <= limit, f"the ensemble gives {scores}, worldpm-ort {self.scores}"
         if interface == "packed":  # the manifest leads this project's own runtime through the repository too
-            difference = np.abs(self.command.scores(bundle) - self.scores).max()
+            difference = np.abs(self.command.scores(bundle, self.sequences) - self.scores).max()
             assert difference <= TOLERANCE, f"{difference} from the plain bundle"
 
     def arguments(self, bundle, layout, stages, device):
