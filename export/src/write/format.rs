@@ -214,6 +214,13 @@ fn check(precision: Precision, options: &ExportOptions) -> Result<()> {
             hint: hint.into(),
         })
     };
+    if precision == Precision::W8a8 && options.layout != Layout::Plain {
+        return unsupported(
+            format!("w8a8 for {}", options.layout),
+            "on processors without VNNI instructions it is right only with a session option that other servers do \
+             not set; give --precision int8",
+        );
+    }
     match (precision, options.device, options.target) {
         (Precision::W8a8, Device::Cuda, _) => unsupported(
             "w8a8 on CUDA".into(),
