@@ -6,12 +6,13 @@ use std::fs::{self, File};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use tempfile::TempDir;
+use tempfile::{NamedTempFile, TempDir};
 
 use crate::error::{Error, Result};
 
-/// A file in a directory that is being filled. Its process holds a lock on it.
-const LOCK_FILE: &str = ".worldpm-ort-lock";
+/// How the name of a file ends that stands beside a directory being filled, whose name begins as the file's. Its
+/// process holds a lock on it.
+const LOCK_SUFFIX: &str = ".lock";
 
 /// A directory being filled under a temporary name beside its final one.
 ///
@@ -20,7 +21,8 @@ const LOCK_FILE: &str = ".worldpm-ort-lock";
 #[derive(Debug)]
 pub(crate) struct StagedDir {
     temp: TempDir,
-    lock: File,
+    /// Removed after the directory.
+    _lock: NamedTempFile,
     out: PathBuf,
     parents: CreatedParents,
     /// Whether something of ours stands at `out` that the new directory takes the place of.
@@ -59,20 +61,26 @@ impl StagedDir {
             parent => parent,
         };
         let parents = CreatedParents::make(parent)?;
-        let mut builder = tempfile::Builder::new();
         let prefix = format!(".{}.", name.to_string_lossy());
         remove_abandoned(parent, &prefix);
+        let fault = |e| output_error(parent, "make a directory in it", &e);
+        let lock = lock(parent, &prefix).map_err(fault)?;
+        let mut builder = tempfile::Builder::new();
+        let prefix = stem(
+            &lock
+                .path()
+                .file_name()
+                .unwrap_or_default()
+                .to_string_lossy(),
+        );
         builder.prefix(&prefix);
         // The default is a directory that only its owner can read.
         #[cfg(unix)]
         builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o777));
-        let temp = builder
-            .tempdir_in(parent)
-            .map_err(|e| output_error(parent, "make a directory in it", &e))?;
-        let lock = lock(temp.path()).map_err(|e| output_error(temp.path(), "write to it", &e))?;
+        let temp = builder.tempdir_in(parent).map_err(fault)?;
         Ok(Self {
             temp,
-            lock,
+            _lock: lock,
             out,
             parents,
             replaces,
@@ -90,7 +98,6 @@ impl StagedDir {
     /// [`Error::Output`] when that name was taken in the meantime.
     pub(crate) fn commit(self) -> Result<()> {
         let fault = |e| output_error(&self.out, "give the finished directory this name", &e);
-        fs::remove_file(self.temp.path().join(LOCK_FILE)).map_err(fault)?;
         if self.replaces {
             replace(self.temp.path(), &self.out).map_err(fault)?;
         } else {
@@ -99,36 +106,53 @@ impl StagedDir {
         // Its old name is gone, so there is nothing left to remove.
         let _ = self.temp.keep();
         self.parents.keep();
-        drop(self.lock);
         Ok(())
     }
 }
 
-/// Makes the lock file of `dir`, which is locked from the moment that it has its name.
-fn lock(dir: &Path) -> std::io::Result<File> {
-    let unlocked = dir.join("lock");
-    let file = File::create(&unlocked)?;
+/// Makes a locked file under `parent`. It exists before the directory that it is for, so whenever the process is
+/// killed, what it has made can be found by it.
+fn lock(parent: &Path, prefix: &str) -> std::io::Result<NamedTempFile> {
+    let mut builder = tempfile::Builder::new();
+    let file = builder
+        .prefix(prefix)
+        .suffix(LOCK_SUFFIX)
+        .tempfile_in(parent)?;
     // A file system without locks has no abandoned directories removed, and works otherwise.
-    let _ = file.try_lock();
-    fs::rename(&unlocked, dir.join(LOCK_FILE))?;
+    let _ = file.as_file().try_lock();
     Ok(file)
 }
 
-/// Removes the directories under `parent` whose names begin with `prefix` and whose process is gone: they hold a
-/// lock file that nobody locks.
+/// What the name of the directory begins with that a lock file is for.
+fn stem(lock: &str) -> String {
+    format!("{}.", lock.strip_suffix(LOCK_SUFFIX).unwrap_or(lock))
+}
+
+/// Removes what processes that are gone have left under `parent`: lock files that begin with `prefix` and that
+/// nobody locks, with their directories.
 fn remove_abandoned(parent: &Path, prefix: &str) {
-    let Ok(entries) = fs::read_dir(parent) else {
-        return;
-    };
-    for entry in entries.flatten() {
-        if !entry.file_name().to_string_lossy().starts_with(prefix) {
+    let names: Vec<String> = fs::read_dir(parent)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|entry| entry.file_name().to_string_lossy().into_owned())
+        .filter(|name| name.starts_with(prefix))
+        .collect();
+    for lock in names.iter().filter(|name| name.ends_with(LOCK_SUFFIX)) {
+        let Ok(file) = File::open(parent.join(lock)) else {
+            continue;
+        };
+        if file.try_lock().is_err() {
             continue;
         }
-        let abandoned =
-            File::open(entry.path().join(LOCK_FILE)).is_ok_and(|lock| lock.try_lock().is_ok());
-        if abandoned {
-            let _ = fs::remove_dir_all(entry.path());
+        let stem = stem(lock);
+        for left in names
+            .iter()
+            .filter(|name| *name != lock && name.starts_with(&stem))
+        {
+            let _ = fs::remove_dir_all(parent.join(left));
         }
+        let _ = fs::remove_file(parent.join(lock));
     }
 }
 
@@ -269,11 +293,15 @@ mod tests {
     fn what_a_killed_process_left_is_removed() {
         let root = tempfile::tempdir().unwrap();
         let make = |name: &str| {
-            fs::create_dir(root.path().join(name)).unwrap();
-            File::create(root.path().join(name).join(LOCK_FILE)).unwrap()
+            let path = root.path().join(format!("{name}.dir"));
+            fs::create_dir(&path).unwrap();
+            fs::write(path.join("file"), "half").unwrap();
+            File::create(root.path().join(format!("{name}.lock"))).unwrap()
         };
         drop(make(".out.dead"));
         drop(make(".other.dead"));
+        // Killed before it made its directory.
+        File::create(root.path().join(".out.early.lock")).unwrap();
         let alive = make(".out.alive");
         alive.lock().unwrap();
         fs::create_dir(root.path().join(".out.foreign")).unwrap();
@@ -284,7 +312,17 @@ mod tests {
             .unwrap();
         let mut left = names(root.path());
         left.sort();
-        assert_eq!(left, [".other.dead", ".out.alive", ".out.foreign", "out"]);
+        assert_eq!(
+            left,
+            [
+                ".other.dead.dir",
+                ".other.dead.lock",
+                ".out.alive.dir",
+                ".out.alive.lock",
+                ".out.foreign",
+                "out"
+            ]
+        );
         assert!(names(&root.path().join("out")).is_empty());
     }
 

@@ -387,6 +387,7 @@ fn flops(view: &View<'_>, node: &NodeProto, pack: Pack) -> Result<u64> {
         | "MatMulInteger"
         | "com.microsoft.FusedMatMul"
         | "com.microsoft.MatMulNBits"
+        | "com.microsoft.QGemm"
         | "com.microsoft.MatMulIntegerToFloat" => {
             let (rows, depth) = rows_and_depth()?;
             product(&[2, rows, depth, width()?])

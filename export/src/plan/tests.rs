@@ -119,6 +119,31 @@ fn work_is_that_of_the_products_and_of_attention() {
     }
 }
 
+/// Quantised layers do the work of the layers that they stand for, whichever operator does it.
+#[test]
+fn work_does_not_depend_on_the_precision() {
+    let place = tempfile::tempdir().unwrap();
+    let checkpoint = checkpoint(&place, Preset::Tiny, None);
+    let work = |precision, target| -> Vec<u64> {
+        let options = ExportOptions {
+            precision: Some(precision),
+            target,
+            ..ExportOptions::default()
+        };
+        let found = costs(&checkpoint, &options, PACK).unwrap();
+        found.layers.values().map(|part| part.flops).collect()
+    };
+    let floats = work(Precision::Fp32, Target::Ort);
+    for (precision, target) in [
+        (Precision::Int8, Target::Ort),
+        (Precision::Int4, Target::Ort),
+        (Precision::Int4, Target::Onnx),
+        (Precision::W8a8, Target::Ort),
+    ] {
+        assert_eq!(work(precision, target), floats, "{precision} {target}");
+    }
+}
+
 #[test]
 fn the_peak_is_the_widest_moment() {
     let place = tempfile::tempdir().unwrap();
