@@ -163,6 +163,40 @@ fn contents(dir: &Path) -> BTreeMap<String, Vec<u8>> {
 /// Largest difference to a golden score, absolute.
 const TOLERANCE: f64 = 1e-4;
 
+/// An adapter is merged before weights are quantised: the scores are those of the merged model, as far as 8 bits go,
+/// and far from the base model's.
+#[test]
+fn a_merged_model_is_quantised() {
+    let golden = golden("linear");
+    let (checkpoint, adapter) = (checkpoint(&golden), adapter("linear"));
+    let sequences: Vec<Vec<u32>> = golden
+        .conversations
+        .iter()
+        .map(|case| case.input_ids.clone())
+        .collect();
+    for precision in ["int8", "w8a8"] {
+        let place = tempfile::tempdir().unwrap();
+        let out = place.path().join("out");
+        let flags = ["--precision", precision];
+        run_ok(&arguments(&checkpoint, adapter.path(), &out, &flags));
+        let scorer = Scorer::open(&out, &ScorerOptions::default()).unwrap();
+        let (mut merged, mut base) = (0.0_f64, 0.0_f64);
+        for (case, score) in golden
+            .conversations
+            .iter()
+            .zip(scorer.score_ids(&sequences))
+        {
+            let score = f64::from(score.unwrap().score);
+            merged = merged.max((score - case.merged).abs());
+            base = base.max((score - case.base).abs());
+        }
+        assert!(
+            merged < 0.1 * base,
+            "{precision}: {merged} from merged, {base} from base"
+        );
+    }
+}
+
 /// The forms of bundle that each adapter is exported to, and the golden score of each.
 type Form = (&'static [&'static str], fn(&Case) -> f64);
 const FORMS: [Form; 5] = [

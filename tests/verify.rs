@@ -160,6 +160,30 @@ fn the_reference_is_the_score_of_the_conversation() {
     assert_eq!(conversations, 4);
 }
 
+/// `--record` makes what `export` makes for a model that scores steps, whatever token is behind them.
+#[test]
+fn steps_are_recorded_at_the_token_of_the_bundle() {
+    let checkpoint = support::checkpoint(&[SHAPE, &["--head", "process"]].concat());
+    for (name, flags) in [
+        ("own", &["--device", "cuda"][..]),
+        ("other", &["--device", "cuda", "--step-token", "<|im_end|>"]),
+    ] {
+        let place = tempfile::tempdir().unwrap();
+        let out = place.path().join(name);
+        let made = export(&checkpoint, &out, &[flags, SCORED].concat());
+        assert!(made.status.success(), "{name}: {}", stderr(&made));
+        let expected = fs::read(out.join("probes.json")).unwrap();
+        fs::remove_file(out.join("probes.json")).unwrap();
+        let recorded = verify(&out, &["--record"]);
+        assert!(recorded.status.success(), "{name}: {}", stderr(&recorded));
+        assert_eq!(
+            fs::read(out.join("probes.json")).unwrap(),
+            expected,
+            "{name}"
+        );
+    }
+}
+
 /// `export` and `--record`, for a bundle of any kind and any number of threads, make the same file.
 #[test]
 fn reference_scores_are_the_same_however_they_are_made() {

@@ -5,12 +5,13 @@ use std::{
     time::Instant,
 };
 
-use anyhow::{Result, bail, ensure};
-use worldpm_ort_export::{Checkpoint, ExportOptions, Manifest, file_sha256};
+use anyhow::{Context, Result, bail, ensure};
+use worldpm_ort_export::{Checkpoint, ExportOptions, Manifest, Pooling, file_sha256};
 
 use crate::{
     Bundle,
     cli::{Status, args::VerifyArgs, export::report_skipped},
+    text::ChatEncoder,
     verify::reference::{self, Asked},
 };
 
@@ -31,7 +32,7 @@ pub(super) fn run(args: &VerifyArgs) -> Result<Status> {
         same_checkpoint(&dir, manifest)?;
         let options = ExportOptions {
             adapter: adapter_of(args, manifest)?,
-            ..export_options(manifest)
+            ..export_options(&bundle)?
         };
         reference::make(&checkpoint, &options, &scorer, Asked::Yes)?
     };
@@ -93,10 +94,23 @@ fn adapter_of(args: &VerifyArgs, manifest: &Manifest) -> Result<Option<PathBuf>>
     Ok(Some(dir.clone()))
 }
 
-/// Options that give the probes of a bundle, and score them at the same token.
-fn export_options(manifest: &Manifest) -> ExportOptions {
-    ExportOptions {
-        pooling: Some(manifest.pooling),
+/// Options that give the probes of a bundle, and score them at the same tokens.
+fn export_options(bundle: &Bundle) -> Result<ExportOptions> {
+    let manifest = bundle.manifest();
+    // A model that scores steps has no other rule, but its step token may be another.
+    let (pooling, step_token) = match manifest.pooling {
+        Pooling::EachToken { token_id } => {
+            let token = ChatEncoder::open(bundle.directory())?.token_text(token_id);
+            let token = token.with_context(|| {
+                format!("the bundle's tokenizer has no token {token_id}, which its manifest scores")
+            })?;
+            (None, Some(token))
+        }
+        rule => (Some(rule), None),
+    };
+    Ok(ExportOptions {
+        pooling,
+        step_token,
         end_token: Some(
             manifest
                 .end_token
@@ -105,5 +119,5 @@ fn export_options(manifest: &Manifest) -> ExportOptions {
         ),
         system_marker: Some(manifest.text.system_marker),
         ..ExportOptions::default()
-    }
+    })
 }
