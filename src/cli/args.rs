@@ -372,6 +372,10 @@ pub(super) struct VerifyArgs {
     /// Also compare whole weight files with the hashes that `export --checksum` recorded (reads all of them)
     #[arg(long)]
     pub(super) checksum: bool,
+    /// Compare with the scores that the authors of this model have published: a recipe, by its name or in a JSON file
+    /// [default: the recipe of the repository that the bundle was exported from]
+    #[arg(long, value_name = "NAME_OR_FILE", conflicts_with_all = ["record", "against"])]
+    pub(super) recipe: Option<PathBuf>,
     /// Score the probes in fp32 on this machine's CPU, and keep the scores in the bundle as its reference
     #[arg(long, conflicts_with_all = ["tolerance", "checksum"])]
     pub(super) record: bool,

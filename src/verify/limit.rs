@@ -36,18 +36,28 @@ impl Limit {
     /// The limit for the arithmetic of a bundle.
     #[must_use]
     pub fn of(manifest: &Manifest) -> Self {
-        let (value, source) = match manifest.precision {
-            _ if is_reference(manifest) => (FP32, "fp32 on the CPU"),
-            Precision::Fp32 => (FP32, "fp32"),
-            Precision::Fp16 => (FP16, "fp16"),
-            Precision::Bf16 => (BF16, "bf16"),
-            Precision::Int8 => (INT8, "int8"),
-            Precision::Int4 => (INT4, "int4"),
-            Precision::W8a8 => (W8A8, "w8a8"),
-        };
+        if is_reference(manifest) {
+            return Self {
+                value: FP32,
+                source: "fp32 on the CPU".into(),
+            };
+        }
+        Self::of_precision(manifest.precision)
+    }
+
+    /// The limit for weights of a precision.
+    #[must_use]
+    pub fn of_precision(precision: Precision) -> Self {
         Self {
-            value,
-            source: source.into(),
+            value: match precision {
+                Precision::Fp32 => FP32,
+                Precision::Fp16 => FP16,
+                Precision::Bf16 => BF16,
+                Precision::Int8 => INT8,
+                Precision::Int4 => INT4,
+                Precision::W8a8 => W8A8,
+            },
+            source: precision.to_string(),
         }
     }
 

@@ -22,12 +22,14 @@ mod files;
 mod limit;
 mod memory;
 mod probes;
+mod published;
 pub mod reference;
 
 pub use error::VerifyError;
 pub use files::{FileCheck, check_files};
 pub use limit::Limit;
 pub use probes::{ProbeReport, ProbeResult, run};
+pub use published::{PublishedResult, run_published};
 pub use reference::Reference;
 
 use crate::{Output, Scorer, ScorerOptions};

@@ -3,6 +3,7 @@
 mod drift;
 mod drift_report;
 mod probes;
+mod published;
 mod record;
 
 use anyhow::Result;

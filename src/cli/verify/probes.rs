@@ -1,4 +1,4 @@
-//! `worldpm-ort verify`: probes and checksums.
+//! `worldpm-ort verify`: probes, published scores and checksums.
 
 use std::{
     io::{self, Write},
@@ -9,6 +9,7 @@ use anyhow::Result;
 use indicatif::{DecimalBytes, ProgressBar};
 use serde_json::{Value, json};
 
+use super::published;
 use crate::{
     Bundle, Scorer,
     cli::{
@@ -17,14 +18,23 @@ use crate::{
         score::placement,
         table::{Side, Table},
     },
-    verify::{self, FileCheck, ProbeReport, Reference},
+    verify::{self, FileCheck, ProbeReport, ProbeResult, PublishedResult, Reference, VerifyError},
 };
 
 pub(super) fn run(args: &VerifyArgs) -> Result<Status> {
     let weights = args.scorer.weights_dir.as_deref();
     let bundle = Bundle::open(&args.model, weights)?;
+    let recipe = published::recipe(args, bundle.manifest())?;
+    let scores = recipe.as_ref().map_or(&[][..], |recipe| &recipe.published);
     // What is missing is said before anything large is read.
-    let reference = Reference::read(&args.model, bundle.manifest())?;
+    let reference = match Reference::read(&args.model, bundle.manifest()) {
+        Ok(reference) => Some(reference),
+        Err(missing @ VerifyError::NoReference { .. }) if !scores.is_empty() => {
+            eprintln!("note: only the published scores are compared: {missing}");
+            None
+        }
+        Err(error) => return Err(error.into()),
+    };
     let files = if args.checksum {
         check_files(&bundle)?
     } else {
@@ -40,22 +50,44 @@ pub(super) fn run(args: &VerifyArgs) -> Result<Status> {
         placement(&scorer, &args.scorer.device),
         loading.elapsed().as_secs_f64()
     );
-    let report = verify::run(&scorer, &reference, args.tolerance);
-    let passed = report.passed() && files.iter().all(FileCheck::passed);
+    let found = Found {
+        probes: reference.map(|reference| {
+            let report = verify::run(&scorer, &reference, args.tolerance);
+            (reference, report)
+        }),
+        published: verify::run_published(&scorer, scores, args.tolerance),
+        files,
+    };
 
     let mut output = io::stdout().lock();
     if args.json {
-        let value = to_json(&report, &reference, &files, passed);
-        writeln!(output, "{value}")?;
+        writeln!(output, "{}", to_json(&found))?;
     } else {
-        print(&mut output, &report, &reference, &files)?;
+        print(&mut output, &found)?;
     }
     output.flush()?;
-    Ok(if passed {
+    Ok(if found.passed() {
         Status::Done
     } else {
         Status::CheckFailed
     })
+}
+
+/// Everything that a bundle was compared with.
+struct Found {
+    probes: Option<(Reference, ProbeReport)>,
+    published: Vec<PublishedResult>,
+    files: Vec<FileCheck>,
+}
+
+impl Found {
+    fn passed(&self) -> bool {
+        self.probes
+            .as_ref()
+            .is_none_or(|(_, report)| report.passed())
+            && self.published.iter().all(PublishedResult::passed)
+            && self.files.iter().all(FileCheck::passed)
+    }
 }
 
 fn check_files(bundle: &Bundle) -> Result<Vec<FileCheck>> {
@@ -69,13 +101,8 @@ fn check_files(bundle: &Bundle) -> Result<Vec<FileCheck>> {
     Ok(checks)
 }
 
-fn print(
-    output: &mut dyn Write,
-    report: &ProbeReport,
-    reference: &Reference,
-    files: &[FileCheck],
-) -> Result<()> {
-    for file in files {
+fn print(output: &mut dyn Write, found: &Found) -> Result<()> {
+    for file in &found.files {
         let path = file.path.display();
         match &file.found {
             Ok(_) if file.passed() => writeln!(output, "{path}: as exported")?,
@@ -87,6 +114,13 @@ fn print(
             Err(problem) => writeln!(output, "{path}: FAILED: {problem}")?,
         }
     }
+    if let Some((reference, report)) = &found.probes {
+        print_probes(output, reference, report)?;
+    }
+    published::print(output, &found.published)
+}
+
+fn print_probes(output: &mut dyn Write, reference: &Reference, report: &ProbeReport) -> Result<()> {
     let mut table = Table::new([
         ("probe", Side::Left),
         ("tokens", Side::Right),
@@ -143,45 +177,27 @@ fn print(
     Ok(())
 }
 
-fn small(difference: f64) -> String {
+pub(super) fn small(difference: f64) -> String {
     if difference == 0.0 {
         return "0".to_owned();
     }
     format!("{difference:.1e}")
 }
 
-fn to_json(
-    report: &ProbeReport,
-    reference: &Reference,
-    files: &[FileCheck],
-    passed: bool,
-) -> Value {
-    let probes = report.results.iter().map(|result| {
-        let mut probe = json!({
-            "name": result.name,
-            "tokens": result.tokens,
-            "reference": result.reference,
-        });
-        match &result.got {
-            Ok(got) => probe["got"] = json!(got),
-            Err(problem) => probe["error"] = json!(problem),
-        }
-        if let Some((difference, _)) = result.difference {
-            probe["difference"] = json!(difference);
-        }
-        probe["passed"] = json!(matches!(result.difference, Some((_, true))));
-        probe
-    });
-    let mut value = json!({
-        "passed": passed,
-        "probes": probes.collect::<Vec<_>>(),
-        "not_compared": report.unreferenced,
-        "limit": {"value": report.limit.value, "source": report.limit.source},
-        "worst": report.worst(),
-        "reference": reference.made_with,
-    });
-    if !files.is_empty() {
-        let files = files.iter().map(|file| {
+fn to_json(found: &Found) -> Value {
+    let mut value = json!({"passed": found.passed()});
+    if let Some((reference, report)) = &found.probes {
+        value["probes"] = report.results.iter().map(probe_json).collect();
+        value["not_compared"] = json!(report.unreferenced);
+        value["limit"] = json!({"value": report.limit.value, "source": report.limit.source});
+        value["worst"] = json!(report.worst());
+        value["reference"] = json!(reference.made_with);
+    }
+    if !found.published.is_empty() {
+        value["published"] = found.published.iter().map(published::to_json).collect();
+    }
+    if !found.files.is_empty() {
+        let files = found.files.iter().map(|file| {
             let mut line = json!({"path": file.path, "passed": file.passed()});
             match &file.found {
                 Ok(found) => line["sha256"] = json!(found),
@@ -192,4 +208,21 @@ fn to_json(
         value["files"] = files.collect();
     }
     value
+}
+
+fn probe_json(result: &ProbeResult) -> Value {
+    let mut probe = json!({
+        "name": result.name,
+        "tokens": result.tokens,
+        "reference": result.reference,
+    });
+    match &result.got {
+        Ok(got) => probe["got"] = json!(got),
+        Err(problem) => probe["error"] = json!(problem),
+    }
+    if let Some((difference, _)) = result.difference {
+        probe["difference"] = json!(difference);
+    }
+    probe["passed"] = json!(matches!(result.difference, Some((_, true))));
+    probe
 }
