@@ -9,7 +9,7 @@ export PYTHON ?= python3
 # How `make demo` builds: release as users do, or dev to share the build with `make test`.
 PROFILE ?= release
 
-.PHONY: help demo test check bench compare measure onnx-check hub-check goldens library
+.PHONY: help demo test check bench compare measure measure-precision onnx-check hub-check goldens library
 
 help:
 	@sed -n 's/^## //p' Makefile
@@ -62,6 +62,11 @@ compare: library
 measure: library
 	cargo build --locked --release --bin worldpm-ort
 	@$(PYTHON) scripts/measure
+
+## make measure-precision   converting weights against a plain copy of them, and what scoring becomes, at real widths
+measure-precision: library
+	cargo build --locked --release --bin worldpm-ort
+	@$(PYTHON) scripts/measure-precision $(MEASURE)
 
 ## make goldens     make the golden scores and token ids again with transformers (installs torch, as bench does)
 goldens: library
