@@ -172,7 +172,7 @@ def compare_exports(arguments, folder):
     synth += ["--pad-token-id", "0"]
     run([*synth, "--out", checkpoint])
     causal = as_causal_lm(checkpoint, folder / "causal-lm")
-    ours = [arguments.binary, "export", "--checkpoint", checkpoint]
+    ours = [arguments.binary, "export", "--checkpoint", checkpoint, "--probes", "off"]
     builder = [arguments.genai_python, "-m", "onnxruntime_genai.models.builder", "-i", causal, "-p", "fp32", "-e", "cpu"]
     builder += ["-c", folder / "cache", "--extra_options", "exclude_lm_head=true"]
     optimum = [sys.executable, "-m", "optimum.exporters.onnx", "--model", checkpoint, "--task", "text-classification"]

@@ -24,6 +24,7 @@
 
 pub mod batch;
 mod bundle;
+mod counters;
 
 #[cfg(feature = "cli")]
 pub mod cli;
@@ -33,9 +34,12 @@ mod error;
 mod evaluation;
 #[cfg(feature = "hub")]
 pub mod hub;
+mod load;
+mod memory;
 mod options;
 mod pooling;
 pub mod records;
+mod residency;
 mod scorer;
 mod stream;
 mod submitted;
@@ -43,10 +47,12 @@ pub mod text;
 pub mod verify;
 
 pub use bundle::Bundle;
+pub use counters::Counters;
 pub use error::{Error, Result};
 pub use evaluation::{Evaluation, LabelScores, Output, Reduction, Score, StepRewards};
 pub use options::ScorerOptions;
 pub use pooling::scored_positions;
+pub use residency::Residency;
 pub use scorer::Scorer;
 pub use stream::ScoreStream;
 pub use submitted::Batch;

@@ -1,10 +1,13 @@
 //! How a scorer is opened.
 
-use std::{num::NonZeroUsize, path::PathBuf};
+use std::{num::NonZeroUsize, path::PathBuf, sync::Arc};
 
 use worldpm_ort_export::Pooling;
 
-use crate::{batch::Budget, ep::Devices, evaluation::Reduction, text::Truncation};
+use crate::{
+    batch::Budget, engine::Observer, ep::Devices, evaluation::Reduction, residency::Residency,
+    text::Truncation,
+};
 
 /// How a [`Scorer`](crate::Scorer) is opened. [`Default`] suits most uses.
 #[derive(Clone, Debug, Default)]
@@ -14,6 +17,18 @@ pub struct ScorerOptions {
     pub devices: Devices,
     /// Threads for CPU work. Default: as many as the process may use.
     pub threads: Option<NonZeroUsize>,
+    /// Whether each thread for CPU work stays on a processor of its own. Helps where several processes or `cpu` devices
+    /// divide a machine; costs nothing else. Linux only. Default: no.
+    pub pin_threads: bool,
+    /// Copies of the model, each on its part of the devices, that take conversations from one line. Default: one.
+    pub replicas: Option<NonZeroUsize>,
+    /// How much of the model is in memory. Default [`Residency::Auto`].
+    pub residency: Residency,
+    /// Bytes of memory that the model may take: of the host on the CPU, else of each GPU. Decides about
+    /// [`Residency::Auto`] and about how much is streamed at once. Default: what the machine has free; on GPUs, enough.
+    pub memory: Option<u64>,
+    /// Who is told of every load and run of a stage. Default: nobody.
+    pub observer: Option<Arc<dyn Observer>>,
     /// How much goes into one run of the model.
     pub budget: Budget,
     /// Most tokens of a conversation. Default, and upper bound: the bundle's own limit.
@@ -48,6 +63,34 @@ impl ScorerOptions {
     #[must_use]
     pub fn with_threads(mut self, threads: NonZeroUsize) -> Self {
         self.threads = Some(threads);
+        self
+    }
+
+    /// Sets how much of the model is in memory.
+    #[must_use]
+    pub fn with_residency(mut self, residency: Residency) -> Self {
+        self.residency = residency;
+        self
+    }
+
+    /// Sets the bytes of memory that the model may take.
+    #[must_use]
+    pub fn with_memory(mut self, bytes: u64) -> Self {
+        self.memory = Some(bytes);
+        self
+    }
+
+    /// Sets the number of copies of the model.
+    #[must_use]
+    pub fn with_replicas(mut self, replicas: NonZeroUsize) -> Self {
+        self.replicas = Some(replicas);
+        self
+    }
+
+    /// Sets who is told of every load and run of a stage.
+    #[must_use]
+    pub fn with_observer(mut self, observer: Arc<dyn Observer>) -> Self {
+        self.observer = Some(observer);
         self
     }
 

@@ -1,21 +1,17 @@
 //! From conversations to scores: the façade over text, batching and the engine.
 
-use std::{
-    num::NonZeroUsize,
-    path::Path,
-    sync::{Arc, Mutex},
-    thread,
-};
+use std::{path::Path, sync::Arc};
 
-use worldpm_ort_export::{Device, Interface, Manifest, Pooling};
+use worldpm_ort_export::{Interface, Manifest, Pooling};
 
 use crate::{
     batch::{Budget, plan},
     bundle::Bundle,
-    engine::{EngineError, OnnxRuntime, Pipeline, SessionStage, StageSetup},
+    counters::{Counters, Tally},
     ep::Provider,
     error::{Error, Result},
     evaluation::{Evaluation, Reading, Score},
+    load::{Loaded, load},
     options::ScorerOptions,
     pooling::scored_positions,
     stream::ScoreStream,
@@ -41,8 +37,8 @@ use crate::{
 pub struct Scorer {
     bundle: Bundle,
     encoder: ChatEncoder,
-    pipeline: Pipeline<SessionStage>,
-    providers: Vec<Provider>,
+    loaded: Loaded,
+    tally: Arc<Tally>,
     budget: Budget,
     length: LengthRule,
     pooling: Pooling,
@@ -50,10 +46,11 @@ pub struct Scorer {
 }
 
 impl Scorer {
-    /// Opens the bundle in `directory` and loads all its stages.
+    /// Opens the bundle in `directory` and loads its stages, as far as they are to be resident.
     ///
     /// # Memory
-    /// On the CPU, about 4 bytes per parameter of the layers and 2 of the embedding.
+    /// On the CPU, about 4 bytes per parameter of the layers and 2 of the embedding. A model that is
+    /// [streamed](crate::Residency::Streamed) takes one or two stages of that.
     ///
     /// # Errors
     /// Whatever is wrong with the bundle, the library or the devices.
@@ -81,21 +78,12 @@ impl Scorer {
             .with_system_marker(manifest.text.system_marker)
             .with_now(options.now);
         let encoder = open_encoder(directory, text, pooling)?;
-        let providers = options
-            .devices
-            .assign(manifest.device, manifest.stages.len())?;
-        let runtime = OnnxRuntime::load(options.ort_library.as_deref())?;
-        runtime.require(&manifest.min_ort_version)?;
-        let threads = options
-            .threads
-            .or_else(|| thread::available_parallelism().ok())
-            .map_or(1, NonZeroUsize::get);
-        let pipeline = Pipeline::start(load_stages(&runtime, &bundle, &providers, threads)?)?;
+        let loaded = load(&bundle, options)?;
         let limit = manifest.max_length;
         Ok(Self {
             encoder,
-            pipeline,
-            providers,
+            loaded,
+            tally: Arc::default(),
             budget: options.budget,
             length: LengthRule {
                 max_tokens: options.max_length.map_or(limit, |wanted| wanted.min(limit)),
@@ -117,7 +105,31 @@ impl Scorer {
     /// The device of each stage.
     #[must_use]
     pub fn providers(&self) -> &[Provider] {
-        &self.providers
+        &self.loaded.providers
+    }
+
+    /// Whether one stage at a time is in memory.
+    #[must_use]
+    pub fn is_streamed(&self) -> bool {
+        self.loaded.residency.streamed.is_some()
+    }
+
+    /// Why the stages are resident or streamed, in words.
+    #[must_use]
+    pub fn residency_reason(&self) -> &str {
+        &self.loaded.residency.reason
+    }
+
+    /// What has been done since the scorer was opened.
+    #[must_use]
+    pub fn counters(&self) -> Counters {
+        self.tally.counters(self.loaded.activity.counters())
+    }
+
+    /// Unique tokens that one pass over the weights serves best: a window of a stream should have as many.
+    pub(crate) fn wave_tokens(&self) -> Option<usize> {
+        let streaming = self.loaded.residency.streamed.as_ref()?;
+        Some(streaming.wave.tokens)
     }
 
     /// Scores conversations; the results are in their order.
@@ -146,12 +158,14 @@ impl Scorer {
     /// Puts conversations in line and returns without waiting for their scores.
     #[must_use = "the scores come from `Batch::wait`"]
     pub fn submit(&self, conversations: &[Conversation]) -> Batch {
-        let encoded = self
-            .encoder
-            .ids_within_batch(conversations, &self.length)
-            .into_iter()
-            .map(|encoded| encoded.map_err(Error::from))
-            .collect();
+        let span = tracing::debug_span!("tokenise", conversations = conversations.len());
+        let encoded = span.in_scope(|| {
+            self.encoder
+                .ids_within_batch(conversations, &self.length)
+                .into_iter()
+                .map(|encoded| encoded.map_err(Error::from))
+                .collect()
+        });
         self.submit_encoded(encoded)
     }
 
@@ -231,21 +245,38 @@ impl Scorer {
                 Err(error) => Outcome::Failed(error),
             });
         }
-        let mut batch = Batch::new(outcomes, self.reading.clone());
-        match plan(&sequences, &self.budget) {
+        let mut batch = Batch::new(outcomes, self.reading.clone(), Arc::clone(&self.tally));
+        let span = tracing::debug_span!("plan", conversations = sequences.len());
+        let planned = span.in_scope(|| plan(&sequences, &self.budget));
+        match planned {
             Ok(plan) => {
                 batch.set_stats(plan.stats);
+                let mut packs = Vec::with_capacity(plan.packs.len());
+                let mut inputs = Vec::with_capacity(plan.packs.len());
                 for pack in &plan.packs {
                     let members: Vec<usize> = pack.members.iter().map(|&m| places[m]).collect();
                     match pack.inputs_scored_at(&sequences, &positions) {
-                        Ok(inputs) => batch.push(PendingPack {
-                            members,
-                            scored_tokens: inputs.score_tokens.len(),
-                            member_scores: inputs.member_scores.clone(),
-                            pending: self.pipeline.submit(inputs),
-                        }),
+                        Ok(made) => {
+                            packs.push((
+                                members,
+                                made.score_tokens.len(),
+                                made.member_scores.clone(),
+                            ));
+                            inputs.push(made);
+                        }
                         Err(error) => batch.fail(&members, &error.into()),
                     }
+                }
+                let pending = self.loaded.engine.submit(inputs);
+                for ((members, scored_tokens, member_scores), pending) in
+                    packs.into_iter().zip(pending)
+                {
+                    batch.push(PendingPack {
+                        members,
+                        scored_tokens,
+                        member_scores,
+                        pending,
+                    });
                 }
             }
             Err(error) => batch.fail(&places, &error.into()),
@@ -303,58 +334,4 @@ fn single(evaluations: Vec<Result<Evaluation>>) -> Vec<Result<Score>> {
         .into_iter()
         .map(|evaluation| evaluation?.score())
         .collect()
-}
-
-/// Loads the stages; those on different devices at the same time.
-fn load_stages(
-    runtime: &OnnxRuntime,
-    bundle: &Bundle,
-    providers: &[Provider],
-    threads: usize,
-) -> Result<Vec<SessionStage>, EngineError> {
-    let mut turns: Vec<(&Provider, Arc<Mutex<()>>)> = Vec::new();
-    let mut setups = Vec::with_capacity(providers.len());
-    for (stage, provider) in bundle.manifest().stages.iter().zip(providers) {
-        let turn = match turns.iter().find(|(known, _)| *known == provider) {
-            Some((_, turn)) => Arc::clone(turn),
-            None => {
-                turns.push((provider, Arc::default()));
-                turns
-                    .last()
-                    .map(|(_, turn)| Arc::clone(turn))
-                    .unwrap_or_default()
-            }
-        };
-        setups.push(StageSetup {
-            stage: stage.clone(),
-            graph: bundle.directory().join(&stage.graph),
-            weights: bundle.stage_weights(stage),
-            provider: provider.clone(),
-            threads,
-            turn,
-            shared: providers.iter().filter(|other| *other == provider).count() > 1,
-        });
-    }
-    let load = |setup| SessionStage::load(runtime, setup);
-    if providers
-        .iter()
-        .all(|provider| provider.device() == Device::Cpu)
-    {
-        // Loading works all cores already, and one stage at a time needs the least memory.
-        return setups.into_iter().map(load).collect();
-    }
-    thread::scope(|scope| {
-        let loads: Vec<_> = setups
-            .into_iter()
-            .map(|setup| scope.spawn(move || load(setup)))
-            .collect();
-        loads
-            .into_iter()
-            .map(|load| {
-                load.join().unwrap_or_else(|_| {
-                    Err(EngineError::Stopped("loading a stage panicked".into()))
-                })
-            })
-            .collect()
-    })
 }

@@ -17,6 +17,9 @@ const WINDOW_CONVERSATIONS: usize = 512;
 /// Bytes of text in a window, so that windows of very long conversations stay small.
 const WINDOW_BYTES: usize = 4 << 20;
 
+/// Bytes of text that a token stands for, about. Chat templates add tokens and shared beginnings take them away.
+const BYTES_PER_TOKEN: usize = 4;
+
 /// Windows under way: one is computed while the next is read and tokenised.
 const WINDOWS: usize = 2;
 
@@ -28,6 +31,8 @@ pub struct ScoreStream<'s, T, I> {
     ready: VecDeque<(T, Vec<Result<Evaluation>>)>,
     stats: PlanStats,
     exhausted: bool,
+    /// Most conversations and bytes of text in a window.
+    window: (usize, usize),
 }
 
 impl<'s, T, I: Iterator<Item = (T, Vec<Conversation>)>> ScoreStream<'s, T, I> {
@@ -39,6 +44,11 @@ impl<'s, T, I: Iterator<Item = (T, Vec<Conversation>)>> ScoreStream<'s, T, I> {
             ready: VecDeque::new(),
             stats: PlanStats::default(),
             exhausted: false,
+            window: match scorer.wave_tokens() {
+                // The weights are read anew for every window, so a window is as much as a wave holds.
+                Some(tokens) => (usize::MAX, tokens.saturating_mul(BYTES_PER_TOKEN)),
+                None => (WINDOW_CONVERSATIONS, WINDOW_BYTES),
+            },
         }
     }
 
@@ -53,10 +63,8 @@ impl<'s, T, I: Iterator<Item = (T, Vec<Conversation>)>> ScoreStream<'s, T, I> {
         let mut owners = Vec::new();
         let mut conversations = Vec::new();
         let mut bytes = 0;
-        while conversations.len() < WINDOW_CONVERSATIONS
-            && owners.len() < WINDOW_CONVERSATIONS
-            && bytes < WINDOW_BYTES
-        {
+        let (most, most_bytes) = self.window;
+        while conversations.len() < most && owners.len() < most && bytes < most_bytes {
             let Some((item, of_item)) = self.items.next() else {
                 self.exhausted = true;
                 break;

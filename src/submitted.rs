@@ -1,19 +1,26 @@
 //! Conversations between submission and score.
 
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
 use crate::{
     batch::PlanStats,
+    counters::Tally,
     engine::{EngineError, Pending},
     error::{Error, Result},
     evaluation::{Evaluation, Reading},
 };
 
-/// Conversations whose scores are being computed.
+/// Conversations whose scores are being computed. Dropping it cancels those that are not.
 #[derive(Debug)]
 pub struct Batch {
     outcomes: Vec<Outcome>,
     packs: Vec<PendingPack>,
     stats: PlanStats,
     reading: Reading,
+    tally: Arc<Tally>,
 }
 
 /// A pack that is being computed.
@@ -48,16 +55,18 @@ pub(crate) enum Outcome {
 }
 
 impl Batch {
-    pub(crate) fn new(outcomes: Vec<Outcome>, reading: Reading) -> Self {
+    pub(crate) fn new(outcomes: Vec<Outcome>, reading: Reading, tally: Arc<Tally>) -> Self {
         Self {
             outcomes,
             packs: Vec::new(),
             stats: PlanStats::default(),
             reading,
+            tally,
         }
     }
 
     pub(crate) fn set_stats(&mut self, stats: PlanStats) {
+        self.tally.count(|counters| counters.planned += stats);
         self.stats = stats;
     }
 
@@ -79,10 +88,35 @@ impl Batch {
 
     /// Waits for all scores, in the order of the conversations.
     #[must_use = "scores are returned, not stored"]
-    pub fn wait(mut self) -> Vec<Result<Evaluation>> {
+    pub fn wait(self) -> Vec<Result<Evaluation>> {
+        self.collect(Pending::wait)
+    }
+
+    /// As [`wait`](Self::wait), but no longer than `allowed`. Conversations that are not scored by then come to
+    /// [`EngineError::TimedOut`] and are cancelled; those that are have their scores.
+    #[must_use = "scores are returned, not stored"]
+    pub fn wait_for(self, allowed: Duration) -> Vec<Result<Evaluation>> {
+        let Some(deadline) = Instant::now().checked_add(allowed) else {
+            return self.wait();
+        };
+        self.collect(|pending| pending.wait_until(deadline, allowed))
+    }
+
+    /// Gives up the scores that are not there yet: their conversations come to [`EngineError::Cancelled`]. A run of the
+    /// model that is under way for them is ended early.
+    pub fn cancel(&self) {
+        for pack in &self.packs {
+            pack.pending.cancel();
+        }
+    }
+
+    fn collect(
+        mut self,
+        wait: impl Fn(Pending) -> Result<Vec<f32>, EngineError>,
+    ) -> Vec<Result<Evaluation>> {
         for pack in std::mem::take(&mut self.packs) {
             let expected = pack.scored_tokens * self.reading.width();
-            match pack.pending.wait() {
+            match wait(pack.pending) {
                 Ok(scores) if scores.len() == expected => {
                     self.finish(&pack.members, &pack.member_scores, &scores);
                 }
@@ -94,14 +128,28 @@ impl Batch {
                 Err(error) => self.fail(&pack.members, &error.into()),
             }
         }
-        self.outcomes
+        let results: Vec<_> = self
+            .outcomes
             .into_iter()
             .map(Outcome::into_result)
-            .collect()
+            .collect();
+        self.tally.count(|counters| {
+            for result in &results {
+                match result {
+                    Ok(evaluation) => {
+                        counters.scored += 1;
+                        counters.truncated += u64::from(evaluation.truncated);
+                    }
+                    Err(_) => counters.failed += 1,
+                }
+            }
+        });
+        results
     }
 
     /// Hands each member of a pack its scores.
     fn finish(&mut self, members: &[usize], member_scores: &[usize], scores: &[f32]) {
+        let _span = tracing::debug_span!("head", conversations = members.len()).entered();
         let width = self.reading.width();
         let mut member_scores = member_scores.iter();
         for &member in members {

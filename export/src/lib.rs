@@ -19,6 +19,7 @@ mod block;
 pub mod checkpoint;
 mod convert;
 mod error;
+pub mod floats;
 pub mod graph;
 pub mod inspect;
 pub mod json;

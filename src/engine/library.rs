@@ -4,12 +4,14 @@ use std::{
     env,
     ffi::CStr,
     fmt,
+    num::NonZeroUsize,
     path::{Path, PathBuf},
     sync::{Mutex, PoisonError},
+    thread,
 };
 
 use libloading::Library;
-use ort::environment::Environment;
+use ort::environment::{Environment, GlobalThreadPoolOptions};
 
 use super::EngineError;
 
@@ -43,6 +45,7 @@ pub struct OnnxRuntime {
     environment: Environment,
     path: PathBuf,
     version: String,
+    threads: NonZeroUsize,
 }
 
 impl fmt::Debug for OnnxRuntime {
@@ -61,12 +64,17 @@ impl OnnxRuntime {
     /// Loads the library, or returns the one that is loaded already.
     ///
     /// `explicit` names the file; without it the first of [`library_candidates`] that exists is taken.
+    /// `threads` is how many threads compute on the CPU for all sessions together; default: as many as the process may
+    /// use. Whoever loads the library first decides.
     /// The library's usage events to its vendor are switched off before it is loaded.
     ///
     /// # Errors
     /// [`EngineError::Library`] when no file is found (with the places looked at and the command that
     /// fetches it), when the file is no ONNX Runtime or too old, or when another file was loaded before.
-    pub fn load(explicit: Option<&Path>) -> Result<Self, EngineError> {
+    pub fn load(
+        explicit: Option<&Path>,
+        threads: Option<NonZeroUsize>,
+    ) -> Result<Self, EngineError> {
         let mut loaded = LOADED.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(runtime) = &*loaded {
             return match explicit {
@@ -92,16 +100,25 @@ impl OnnxRuntime {
                 "it is version {version}, and {MIN_VERSION} or newer is needed"
             )));
         }
+        let threads = threads
+            .or_else(|| thread::available_parallelism().ok())
+            .unwrap_or(NonZeroUsize::MIN);
         let environment = ort::init_from(&path)
             .map_err(|error| fault(error.to_string()))?
             .with_name("worldpm-ort")
-            .with_telemetry(false)
-            .build()
-            .map_err(|error| fault(error.to_string()))?;
+            .with_telemetry(false);
+        let build = || {
+            let pool = GlobalThreadPoolOptions::default()
+                .with_intra_threads(threads.get())?
+                .with_inter_threads(1)?;
+            environment.with_global_thread_pool(pool).build()
+        };
+        let environment = build().map_err(|error: ort::Error| fault(error.to_string()))?;
         let runtime = Self {
             environment,
             path,
             version,
+            threads,
         };
         *loaded = Some(runtime.clone());
         Ok(runtime)
@@ -111,6 +128,12 @@ impl OnnxRuntime {
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// The threads that sessions on the CPU share.
+    #[must_use]
+    pub fn threads(&self) -> NonZeroUsize {
+        self.threads
     }
 
     /// The library's version, for example `1.32.0`.

@@ -1,17 +1,41 @@
-//! Runs a bundle's stages: ONNX Runtime's library, one session per stage, and the pipeline that joins
-//! them.
+//! Runs a bundle's stages: ONNX Runtime's library, one session per stage, and what joins them: a pipeline of loaded
+//! stages, or one that loads them in turn.
 
+mod activity;
+mod job;
 mod library;
 mod memory;
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::cast_precision_loss)]
+mod model_check;
 mod pipeline;
 mod session;
+mod source;
+mod streamed;
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;
+mod ticket;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
+pub(crate) use activity::Activity;
+pub use activity::{Observer, StageCounters, StageLoad, StageRun};
+pub(crate) use job::Pending;
 pub use library::{OnnxRuntime, library_candidates};
 pub use memory::return_large_blocks;
-pub(crate) use pipeline::{Pending, Pipeline};
-pub(crate) use session::{SessionStage, StageSetup};
+pub(crate) use pipeline::Pipeline;
+pub(crate) use session::{SessionStage, StageSetup, Threads};
+pub(crate) use source::BundleSource;
+pub(crate) use streamed::{StageSource, Streamer, Wave};
+
+/// What the threads of an engine share. `model_check` has another of the same names.
+mod sync {
+    pub(super) use std::{
+        sync::{Arc, Mutex, Weak, atomic, mpsc},
+        thread,
+    };
+}
 
 use crate::batch::PackInputs;
 
@@ -42,6 +66,18 @@ pub enum EngineError {
         /// What ONNX Runtime says.
         problem: String,
     },
+    /// The device of a stage is lost to this process. What it had in hand fails, and so does what comes.
+    #[error(
+        "{stage} has lost {device}: {problem}; nothing can be computed there until the process is started again"
+    )]
+    Lost {
+        /// The stage's graph.
+        stage: String,
+        /// The device.
+        device: String,
+        /// What ONNX Runtime says.
+        problem: String,
+    },
     /// The last stage gave another number of scores than the manifest promises.
     #[error(
         "the graph gave {found} numbers where {expected} were due; the manifest and the graphs of the \
@@ -56,6 +92,57 @@ pub enum EngineError {
     /// The thread of a stage is gone.
     #[error("the pipeline has stopped: {0}")]
     Stopped(String),
+    /// The scores did not come in the time allowed.
+    #[error("not scored within {0:?}")]
+    TimedOut(Duration),
+    /// Nobody waited for the scores any more.
+    #[error("cancelled")]
+    Cancelled,
+}
+
+/// Why a stage did not run a pack.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    /// What is wrong.
+    pub(crate) error: EngineError,
+    /// Whether no other pack can be run either: the device is lost.
+    pub(crate) fatal: bool,
+}
+
+impl From<EngineError> for Failure {
+    fn from(error: EngineError) -> Self {
+        Self {
+            error,
+            fatal: false,
+        }
+    }
+}
+
+/// Whoever waits for a pack, as a stage sees them.
+pub(crate) trait Watch {
+    /// A run begins; `interrupt` ends it early, from any thread. False when nobody waits any more.
+    fn begin(&self, interrupt: Box<dyn Fn() + Send>) -> bool;
+
+    /// The run has ended.
+    fn end(&self);
+}
+
+/// The stages of a bundle, at work.
+pub(crate) enum Engine {
+    /// All of them are loaded.
+    Resident(Pipeline<SessionStage>),
+    /// One after the other is.
+    Streamed(Streamer<<SessionStage as Stage>::Hidden>),
+}
+
+impl Engine {
+    /// Puts packs in line and returns at once.
+    pub(crate) fn submit(&self, packs: Vec<PackInputs>) -> Vec<Pending> {
+        match self {
+            Self::Resident(pipeline) => pipeline.submit(packs),
+            Self::Streamed(streamer) => streamer.submit(packs),
+        }
+    }
 }
 
 /// One stage of a pipeline, owned by one thread.
@@ -68,7 +155,11 @@ pub(crate) trait Stage: Send + 'static {
         &mut self,
         inputs: &Arc<PackInputs>,
         hidden: Option<Self::Hidden>,
-    ) -> Result<Flow<Self::Hidden>, EngineError>;
+        watch: &dyn Watch,
+    ) -> Result<Flow<Self::Hidden>, Failure>;
+
+    /// Called once on the thread that will run the stage.
+    fn settle(&mut self) {}
 
     /// What the stage is called in errors.
     fn name(&self) -> String;

@@ -1,20 +1,21 @@
 //! One stage as an ONNX Runtime session.
 
 use std::{
-    borrow::Cow,
+    num::NonZeroUsize,
     path::PathBuf,
     sync::{Arc, Mutex},
 };
 
 use ort::{
     logging::LogLevel,
-    session::{Session, SessionInputValue},
-    value::{DynValue, TensorRef},
+    memory::{AllocationDevice, AllocatorType, MemoryInfo, MemoryType},
+    session::{RunOptions, Session, builder::SessionBuilder},
+    value::{DynValue, PrimitiveTensorElementType, Tensor, TensorElementType},
 };
-use worldpm_ort_export::{manifest, names};
+use worldpm_ort_export::{floats::FloatGraph, manifest, names};
 
-use super::{EngineError, Flow, OnnxRuntime, Stage};
-use crate::{batch::PackInputs, ep::Provider};
+use super::{EngineError, Failure, Flow, OnnxRuntime, Stage, Watch};
+use crate::{batch::PackInputs, ep::Provider, memory};
 
 /// Where ONNX Runtime looks for the files that hold a graph's weights.
 const EXTERNAL_DATA_FOLDER: &str = "session.model_external_initializers_file_folder_path";
@@ -25,8 +26,11 @@ const EXACT_BYTE_PRODUCTS: &str = "session.x64quantprecision";
 /// Makes floats of weights behind a `DequantizeLinear` once, at load. Else every run would make them again.
 const NO_QUANTISED_GRAPHS: &str = "session.disable_quant_qdq";
 
+/// The processors of a session's threads.
+const AFFINITIES: &str = "session.intra_op_thread_affinities";
+
 /// What a stage is loaded from and with.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct StageSetup {
     /// The manifest's words on the stage.
     pub(crate) stage: manifest::Stage,
@@ -36,13 +40,27 @@ pub(crate) struct StageSetup {
     pub(crate) weights: PathBuf,
     /// Device of the stage.
     pub(crate) provider: Provider,
-    /// Threads of an operator on the CPU.
-    pub(crate) threads: usize,
+    /// The threads that compute on the CPU.
+    pub(crate) threads: Threads,
     /// Held while a stage computes on a device that it shares with other stages of the pipeline. Two
     /// stages that ran at once on the CPU would each want all its cores.
     pub(crate) turn: Arc<Mutex<()>>,
-    /// Whether another stage uses the same device.
-    pub(crate) shared: bool,
+    /// Whether the stage is loaded for one wave of packs and dropped.
+    pub(crate) streamed: bool,
+}
+
+/// The threads of a session on the CPU.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Threads {
+    /// Those of the process, which all sessions share.
+    Shared(NonZeroUsize),
+    /// The session's own.
+    Own {
+        /// How many.
+        count: NonZeroUsize,
+        /// The processor of each, from 0, but of the first, which is the stage's own thread.
+        cores: Vec<usize>,
+    },
 }
 
 /// A loaded stage.
@@ -62,77 +80,112 @@ impl SessionStage {
             device: setup.provider.to_string(),
             problem,
         };
-        let graph = std::fs::read(&setup.graph)
-            .map_err(|error| fault(format!("{}: {error}", setup.graph.display())))?;
         let weights = setup
             .weights
             .to_str()
             .ok_or_else(|| fault(format!("{} is not UTF-8", setup.weights.display())))?;
+        let floats = match setup.provider {
+            Provider::Cpu if setup.streamed => Some(Floats::read(&setup).map_err(&fault)?),
+            _ => None,
+        };
         let build = || -> ort::Result<Session> {
             let mut builder = Session::builder(runtime.environment())?
                 .with_log_level(LogLevel::Error)?
-                .with_intra_threads(setup.threads)?
-                // Idle threads of one stage must not spin while another works.
-                .with_intra_op_spinning(!setup.shared)?
                 .with_config_entry(EXTERNAL_DATA_FOLDER, weights)?
                 .with_config_entry(EXACT_BYTE_PRODUCTS, if has_vnni() { "0" } else { "1" })?
                 .with_config_entry(NO_QUANTISED_GRAPHS, "1")?;
+            builder = setup.threads.configure(builder)?;
             if let Some(provider) = setup.provider.dispatch() {
                 builder = builder
                     .with_execution_providers([provider])?
                     .with_disable_cpu_fallback()?;
             }
-            builder.commit_from_memory(&graph)
+            match floats {
+                Some(floats) if !floats.values.is_empty() => {
+                    // Prepacking would copy every weight, which pays when a stage is used more than once.
+                    builder = builder.with_prepacking(false)?;
+                    for (name, value) in floats.values {
+                        builder = builder.with_external_initializer(name, value)?;
+                    }
+                    builder.commit_from_memory(&floats.graph)
+                }
+                _ => {
+                    let graph = std::fs::read(&setup.graph)
+                        .map_err(|e| ort::Error::new(format!("{}: {e}", setup.graph.display())))?;
+                    builder.commit_from_memory(&graph)
+                }
+            }
         };
         let session = build().map_err(|error| fault(error.to_string()))?;
         Ok(Self { session, setup })
     }
 
+    /// Runs a pack. `options` can end the run early.
     fn outputs(
         &mut self,
         inputs: &PackInputs,
         hidden: Option<DynValue>,
+        options: &RunOptions,
     ) -> ort::Result<Flow<DynValue>> {
-        let mut values: Vec<(Cow<'_, str>, SessionInputValue<'_>)> =
-            Vec::with_capacity(self.setup.stage.inputs.len());
-        let input_ids = even(&inputs.input_ids);
-        let position_ids = even(&inputs.position_ids);
-        let token_cells = even(&inputs.token_cells);
-        let score_tokens = even(&inputs.score_tokens);
-        let tokens = input_ids.len();
-        let (rows, columns) = (inputs.rows, inputs.columns);
+        let mut binding = self.session.create_binding()?;
         let mut hidden = hidden;
+        let mut scored = 0;
         for input in &self.setup.stage.inputs {
-            let value: SessionInputValue<'_> = match input.name.as_str() {
-                names::INPUT_IDS => tensor(vec![tokens], &input_ids)?,
-                names::POSITION_IDS => tensor(vec![tokens], &position_ids)?,
-                names::ROW_TOKENS => tensor(vec![rows, columns], &inputs.row_tokens)?,
-                names::TOKEN_CELLS => tensor(vec![tokens], &token_cells)?,
-                names::SCORE_TOKENS => tensor(vec![score_tokens.len()], &score_tokens)?,
+            let value: DynValue = match input.name.as_str() {
+                names::INPUT_IDS => list(&inputs.input_ids)?,
+                names::POSITION_IDS => list(&inputs.position_ids)?,
+                names::ROW_TOKENS => {
+                    let shape = vec![inputs.rows, inputs.columns];
+                    Tensor::from_array((shape, inputs.row_tokens.clone()))?.into_dyn()
+                }
+                names::TOKEN_CELLS => list(&inputs.token_cells)?,
+                names::SCORE_TOKENS => {
+                    scored = inputs.score_tokens.len().next_multiple_of(2);
+                    list(&inputs.score_tokens)?
+                }
                 names::SEQLENS_K => {
                     let shape = vec![inputs.seqlens_k.len()];
-                    TensorRef::from_array_view((shape, inputs.seqlens_k.as_slice()))?.into()
+                    Tensor::from_array((shape, inputs.seqlens_k.clone()))?.into_dyn()
                 }
                 names::TOTAL_SEQUENCE_LENGTH => {
-                    let scalar = std::slice::from_ref(&inputs.total_sequence_length);
-                    TensorRef::from_array_view((Vec::<usize>::new(), scalar))?.into()
+                    let scalar = vec![inputs.total_sequence_length];
+                    Tensor::from_array((Vec::<usize>::new(), scalar))?.into_dyn()
                 }
-                names::HIDDEN_STATES => match hidden.take() {
-                    Some(hidden) => hidden.into(),
-                    None => return Err(ort::Error::new("no hidden states were handed over")),
-                },
+                names::HIDDEN_STATES => hidden
+                    .take()
+                    .ok_or_else(|| ort::Error::new("no hidden states were handed over"))?,
                 other => return Err(ort::Error::new(format!("unknown graph input {other}"))),
             };
-            values.push((Cow::Owned(input.name.clone()), value));
+            binding.bind_input(input.name.as_str(), &value)?;
         }
-        let mut outputs = self.session.run(values)?;
+        let host = MemoryInfo::new(
+            AllocationDevice::CPU,
+            0,
+            AllocatorType::Device,
+            MemoryType::Default,
+        )?;
+        for output in &self.setup.stage.outputs {
+            // Hidden states stay where they are made: the next stage's session copies them if it is elsewhere.
+            let own = match output.name.as_str() {
+                names::NEXT_HIDDEN_STATES if !self.setup.streamed => {
+                    self.setup.provider.memory()?
+                }
+                _ => None,
+            };
+            binding.bind_output_to_device(output.name.as_str(), own.as_ref().unwrap_or(&host))?;
+        }
+        binding.synchronize_inputs()?;
+        let mut outputs = self.session.run_binding_with_options(&binding, options)?;
         if let Some(hidden) = outputs.remove(names::NEXT_HIDDEN_STATES) {
-            return Ok(Flow::Hidden(hidden));
+            return Ok(Flow::Hidden(match self.setup.streamed {
+                true => detached(&hidden)?,
+                false => hidden,
+            }));
         }
         match outputs.remove(names::SCORES) {
             Some(scores) => {
                 let (_, scores) = scores.try_extract_tensor::<f32>()?;
-                let each = scores.len() / score_tokens.len().max(1);
+                let each = scores.len() / scored.max(1);
                 let asked = each * inputs.score_tokens.len();
                 Ok(Flow::Scores(
                     scores.get(..asked).unwrap_or_default().to_vec(),
@@ -145,6 +198,114 @@ impl SessionStage {
     }
 }
 
+impl SessionStage {
+    /// What a problem of a run means for the stage.
+    fn failure(&self, problem: String) -> Failure {
+        let fatal = self.setup.provider.is_lost(&problem);
+        let stage = self.setup.stage.graph.clone();
+        let device = self.setup.provider.to_string();
+        let error = match fatal {
+            false => EngineError::Run {
+                stage,
+                device,
+                problem,
+            },
+            true => EngineError::Lost {
+                stage,
+                device,
+                problem,
+            },
+        };
+        Failure { error, fatal }
+    }
+}
+
+impl Threads {
+    fn configure(&self, builder: SessionBuilder) -> ort::Result<SessionBuilder> {
+        Ok(match self {
+            // What the process shares has its number of threads from the environment.
+            Self::Shared(_) => builder,
+            Self::Own { count, cores } => {
+                let builder = builder
+                    .with_independent_thread_pool()?
+                    .with_intra_threads(count.get())?;
+                match affinities(cores, count.get()) {
+                    Some(affinities) => builder.with_config_entry(AFFINITIES, affinities)?,
+                    None => builder,
+                }
+            }
+        })
+    }
+
+    fn count(&self) -> NonZeroUsize {
+        match self {
+            Self::Shared(count) | Self::Own { count, .. } => *count,
+        }
+    }
+}
+
+/// ONNX Runtime's words for the processors of a session's threads, of which the first is the caller's and has none.
+/// They count from 1. `None` when there is no other thread or no core is given.
+fn affinities(cores: &[usize], threads: usize) -> Option<String> {
+    if cores.is_empty() || threads < 2 {
+        return None;
+    }
+    let cores = (1..threads).map(|thread| (cores[thread % cores.len()] + 1).to_string());
+    Some(cores.collect::<Vec<_>>().join(";"))
+}
+
+/// A stage's weights, made into floats without ONNX Runtime.
+struct Floats {
+    graph: Vec<u8>,
+    values: Vec<(String, DynValue)>,
+}
+
+impl Floats {
+    fn read(setup: &StageSetup) -> Result<Self, String> {
+        let graph = FloatGraph::read(&setup.graph).map_err(|error| error_chain(&error))?;
+        let values = graph
+            .read_weights(&setup.weights, setup.threads.count())
+            .map_err(|error| error_chain(&error))?;
+        let values = graph
+            .weights
+            .into_iter()
+            .zip(values)
+            .map(|(weight, values)| {
+                let value = Tensor::from_array((weight.shape, values))?;
+                Ok((weight.name, value.into_dyn()))
+            });
+        Ok(Self {
+            graph: graph.bytes,
+            values: values
+                .collect::<ort::Result<_>>()
+                .map_err(|error| error.to_string())?,
+        })
+    }
+}
+
+fn error_chain(error: &dyn std::error::Error) -> String {
+    match error.source() {
+        Some(source) => format!("{error}: {}", error_chain(source)),
+        None => error.to_string(),
+    }
+}
+
+/// A copy that does not keep the memory of the session that made it.
+fn detached(value: &DynValue) -> ort::Result<DynValue> {
+    fn copy<T: PrimitiveTensorElementType + std::fmt::Debug + Copy + 'static>(
+        value: &DynValue,
+    ) -> ort::Result<DynValue> {
+        let (shape, elements) = value.try_extract_tensor::<T>()?;
+        Ok(Tensor::from_array((shape.to_vec(), elements.to_vec()))?.into_dyn())
+    }
+    match value.data_type() {
+        TensorElementType::Float32 => copy::<f32>(value),
+        TensorElementType::Float16 => copy::<half::f16>(value),
+        TensorElementType::Bfloat16 => copy::<half::bf16>(value),
+        other => Err(ort::Error::new(format!("hidden states are {other}"))),
+    }
+}
+
 /// Whether the processor multiplies bytes and adds the products in 32 bits.
 fn has_vnni() -> bool {
     #[cfg(target_arch = "x86_64")]
@@ -154,25 +315,18 @@ fn has_vnni() -> bool {
     return true;
 }
 
-/// `values`, the last one twice when their number is odd.
+/// `values` as a tensor, the last one twice when their number is odd.
 ///
 /// The tokens and the scores of a pack are the rows of matrix products. ONNX Runtime's kernels for quantised weights
 /// work on two rows at a time, and sum a last single row in another order. With an even number of rows a score does
 /// not depend on the number of tokens it is computed with. The row more reads what the last one reads, and nothing
 /// reads it.
-fn even(values: &[i64]) -> Cow<'_, [i64]> {
-    match values.last() {
-        Some(&last) if values.len() % 2 == 1 => {
-            let mut values = values.to_vec();
-            values.push(last);
-            Cow::Owned(values)
-        }
-        _ => Cow::Borrowed(values),
+fn list(values: &[i64]) -> ort::Result<DynValue> {
+    let mut values = values.to_vec();
+    if let (Some(&last), 1) = (values.last(), values.len() % 2) {
+        values.push(last);
     }
-}
-
-fn tensor<'a>(shape: Vec<usize>, data: &'a [i64]) -> ort::Result<SessionInputValue<'a>> {
-    Ok(TensorRef::from_array_view((shape, data))?.into())
+    Ok(Tensor::from_array((vec![values.len()], values))?.into_dyn())
 }
 
 impl Stage for SessionStage {
@@ -182,17 +336,32 @@ impl Stage for SessionStage {
         &mut self,
         inputs: &Arc<PackInputs>,
         hidden: Option<DynValue>,
-    ) -> Result<Flow<DynValue>, EngineError> {
+        watch: &dyn Watch,
+    ) -> Result<Flow<DynValue>, Failure> {
         let turn = Arc::clone(&self.setup.turn);
         // The lock guards no data, so a holder that panicked has broken nothing.
         let guard = turn.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        let outcome = self.outputs(inputs, hidden);
+        let options = match RunOptions::new() {
+            Ok(options) => Arc::new(options),
+            Err(error) => return Err(self.failure(error.to_string())),
+        };
+        let handle = Arc::clone(&options);
+        // A run that cannot be ended early ends by itself.
+        if !watch.begin(Box::new(move || drop(handle.terminate()))) {
+            return Err(EngineError::Cancelled.into());
+        }
+        let outcome = self.outputs(inputs, hidden, &options);
+        watch.end();
         drop(guard);
-        outcome.map_err(|error| EngineError::Run {
-            stage: self.name(),
-            device: self.setup.provider.to_string(),
-            problem: error.to_string(),
-        })
+        outcome.map_err(|error| self.failure(error.to_string()))
+    }
+
+    fn settle(&mut self) {
+        if let Threads::Own { cores, .. } = &self.setup.threads
+            && let Some(&core) = cores.first()
+        {
+            memory::pin_thread(core);
+        }
     }
 
     fn name(&self) -> String {

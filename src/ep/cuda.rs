@@ -30,3 +30,22 @@ impl CudaOptions {
             .error_on_failure()
     }
 }
+
+/// Errors of the CUDA runtime after which every later call of the process fails too: see `cudaError_t` in the CUDA
+/// Runtime API, whose words for them are "the process must be terminated and relaunched" (or "uncorrectable" for 214).
+/// Running out of memory (2) is not one.
+const STICKY: [u32; 9] = [214, 700, 701, 702, 710, 714, 715, 718, 719];
+
+/// Whether an error's text tells that the device is lost. ONNX Runtime writes `CUDA failure 700: …`.
+pub(super) fn is_lost(problem: &str) -> bool {
+    problem
+        .split("CUDA failure ")
+        .skip(1)
+        .filter_map(|rest| {
+            rest.split(|c: char| !c.is_ascii_digit())
+                .next()?
+                .parse()
+                .ok()
+        })
+        .any(|code: u32| STICKY.contains(&code))
+}

@@ -20,7 +20,6 @@ pub mod drift;
 mod error;
 mod files;
 mod limit;
-mod memory;
 mod probes;
 mod published;
 pub mod reference;

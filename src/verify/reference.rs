@@ -23,8 +23,10 @@ use worldpm_ort_export::{
     probes::{Probe, ProbeInput},
 };
 
-use super::{VerifyError, memory, numbers, scorer_options};
-use crate::{Bundle, Conversation, Error, Message, Scorer, ScorerOptions, engine::OnnxRuntime};
+use super::{VerifyError, numbers, scorer_options};
+use crate::{
+    Bundle, Conversation, Error, Message, Scorer, ScorerOptions, engine::OnnxRuntime, memory,
+};
 
 /// Name of the file in a bundle.
 pub const FILE_NAME: &str = "probes.json";
@@ -119,7 +121,7 @@ pub fn make(
 ) -> Result<(Reference, Vec<Skipped>), VerifyError> {
     check_memory(weight_bytes(checkpoint), asked)?;
     // Found missing before anything is written.
-    OnnxRuntime::load(scorer.ort_library.as_deref()).map_err(Error::from)?;
+    OnnxRuntime::load(scorer.ort_library.as_deref(), scorer.threads).map_err(Error::from)?;
     let place = tempfile::tempdir().map_err(|source| VerifyError::Write {
         path: std::env::temp_dir(),
         source,
@@ -172,7 +174,8 @@ pub fn of_bundle(
 }
 
 fn score(bundle: &Path, options: ScorerOptions) -> Result<(Reference, Vec<Skipped>), VerifyError> {
-    let runtime = OnnxRuntime::load(options.ort_library.as_deref()).map_err(Error::from)?;
+    let runtime =
+        OnnxRuntime::load(options.ort_library.as_deref(), options.threads).map_err(Error::from)?;
     let scorer = Scorer::open(bundle, &scorer_options(options))?;
     let mut taken = Vec::new();
     let mut skipped = Vec::new();

@@ -9,7 +9,7 @@
 
 mod blocks;
 mod file;
-mod float;
+pub(crate) mod float;
 mod job;
 mod low_rank;
 #[cfg(test)]

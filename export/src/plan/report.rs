@@ -201,6 +201,18 @@ impl Prepared {
         self.device
     }
 
+    /// What each stage of a bundle takes for a pack that fills the budget.
+    #[must_use]
+    pub fn stage_memory(&self) -> Vec<StageMemory> {
+        self.graphs
+            .iter()
+            .map(|graph| {
+                let layers = graph.layers.clone();
+                graph.fullest.stage_memory(layers, self.device)
+            })
+            .collect()
+    }
+
     /// The stages on their devices.
     fn place(&self, options: &PlanOptions) -> Result<Vec<PlacedStage>> {
         let memory = options.fleet.memory();

@@ -1,10 +1,10 @@
-//! How much memory a process may still take.
+//! What the process may use of the machine: memory and cores.
 
 use std::{fs, path::Path};
 
 /// Bytes that can be taken without swapping: what the system has free or can free, or what is left of a
 /// control group's limit when that is less. `None` where the system does not say.
-pub(super) fn available() -> Option<u64> {
+pub(crate) fn available() -> Option<u64> {
     let system = fs::read_to_string("/proc/meminfo").ok();
     let system = system.as_deref().and_then(available_in);
     let groups = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
@@ -12,6 +12,28 @@ pub(super) fn available() -> Option<u64> {
         .filter_map(|group| left_in(Path::new(&group)))
         .min();
     [system, left].into_iter().flatten().min()
+}
+
+/// Numbers of the processors that the process may run on, where the system tells.
+pub(crate) fn cores() -> Vec<usize> {
+    #[cfg(target_os = "linux")]
+    if let Ok(set) = rustix::thread::sched_getaffinity(None) {
+        return (0..rustix::thread::CpuSet::MAX_CPU)
+            .filter(|&core| set.is_set(core))
+            .collect();
+    }
+    Vec::new()
+}
+
+/// Keeps the calling thread on a processor, where the system has a way.
+pub(crate) fn pin_thread(core: usize) {
+    #[cfg(target_os = "linux")]
+    if core < rustix::thread::CpuSet::MAX_CPU {
+        let mut set = rustix::thread::CpuSet::new();
+        set.set(core);
+        // Where it is not permitted the thread runs as before.
+        let _ = rustix::thread::sched_setaffinity(None, &set);
+    }
 }
 
 fn available_in(meminfo: &str) -> Option<u64> {

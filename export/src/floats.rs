@@ -1,0 +1,271 @@
+//! Graphs for the CPU whose weights are made into floats before ONNX Runtime sees them.
+//!
+//! ONNX Runtime's CPU provider has no bfloat16 arithmetic, so such a graph has a `Cast` behind every weight. ONNX
+//! Runtime runs the casts when it loads the graph, one after the other, on one core, and holds both forms of a weight
+//! while it does. [`FloatGraph`] takes the casts out: the weights become floats that the caller hands over, made by
+//! [`FloatGraph::read_weights`] on all cores straight from the weight files.
+
+use std::{
+    collections::{HashMap, HashSet},
+    fs::File,
+    num::NonZeroUsize,
+    os::unix::fs::FileExt,
+    path::Path,
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+};
+
+use prost::Message;
+
+use crate::{
+    convert::float::{FloatType, decode},
+    error::{Error, Result},
+    proto::{ElementType, ModelProto, StringStringEntryProto, TensorProto, view},
+};
+
+/// Elements that a core reads and converts at a time.
+const CHUNK: usize = 1 << 19;
+/// `onnx.TensorProto.DataLocation`: the bytes are in another file.
+const EXTERNAL: i32 = 1;
+
+/// A graph without casts of weights, and the weights that it wants instead.
+#[derive(Clone, Debug)]
+pub struct FloatGraph {
+    /// The graph, as bytes of an ONNX file.
+    pub bytes: Vec<u8>,
+    /// What was cast: the graph has an initializer of each name and shape whose data the caller provides.
+    pub weights: Vec<FloatWeight>,
+}
+
+/// A weight that is stored as 16-bit floats and wanted as 32-bit floats.
+#[derive(Clone, Debug)]
+pub struct FloatWeight {
+    /// Name of the initializer.
+    pub name: String,
+    /// Shape.
+    pub shape: Vec<usize>,
+    /// File name, in the folder of the weights.
+    file: String,
+    /// Where its bytes begin.
+    offset: u64,
+    stored: FloatType,
+}
+
+impl FloatWeight {
+    /// Number of elements.
+    #[must_use]
+    pub fn elements(&self) -> usize {
+        self.shape.iter().product()
+    }
+}
+
+impl FloatGraph {
+    /// Takes the casts of weights out of the graph in the file `path`. A graph without any is as it was.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when the file cannot be read, [`Error::Model`] when it holds no ONNX model or one whose weights
+    /// have no place in a file.
+    pub fn read(path: &Path) -> Result<Self> {
+        let mut model = ModelProto::read(path)?;
+        let fault = |problem: String| Error::Model {
+            path: path.to_owned(),
+            problem,
+        };
+        let Some(graph) = &mut model.graph else {
+            return Err(fault("has no graph".into()));
+        };
+        let is_cast = |node: &crate::proto::NodeProto| {
+            node.op_type.as_deref() == Some("Cast")
+                && view::int(node, "to") == Some(ElementType::Float as i64)
+        };
+        let mut kept: HashSet<&str> = graph
+            .node
+            .iter()
+            .filter(|node| !is_cast(node))
+            .flat_map(|node| &node.input)
+            .map(String::as_str)
+            .collect();
+        kept.extend(
+            graph
+                .output
+                .iter()
+                .filter_map(|value| value.name.as_deref()),
+        );
+        let stored: HashMap<&str, (&TensorProto, FloatType)> = graph
+            .initializer
+            .iter()
+            .filter_map(|tensor| {
+                let name = tensor.name.as_deref()?;
+                let movable = tensor.data_location == Some(EXTERNAL) && !kept.contains(name);
+                Some((name, (tensor, half(tensor).filter(|_| movable)?)))
+            })
+            .collect();
+        let mut weights = Vec::new();
+        let mut initializers = Vec::new();
+        let mut taken = HashSet::new();
+        let mut casts = HashSet::new();
+        for (index, node) in graph
+            .node
+            .iter()
+            .enumerate()
+            .filter(|(_, node)| is_cast(node))
+        {
+            let ([from], [to]) = (node.input.as_slice(), node.output.as_slice()) else {
+                continue;
+            };
+            let Some((tensor, float)) = stored.get(from.as_str()) else {
+                continue;
+            };
+            weights.push(weight(tensor, *float, to).map_err(|problem| {
+                fault(format!(
+                    "tensor `{from}`: {problem}; export the checkpoint again"
+                ))
+            })?);
+            initializers.push(as_float(tensor, to));
+            casts.insert(index);
+            taken.insert(from.clone());
+        }
+        drop((kept, stored));
+        let mut index = 0;
+        graph.node.retain(|_| {
+            index += 1;
+            !casts.contains(&(index - 1))
+        });
+        graph
+            .initializer
+            .retain(|tensor| !taken.contains(tensor.name.as_deref().unwrap_or_default()));
+        graph.initializer.extend(initializers);
+        Ok(Self {
+            bytes: model.encode_to_vec(),
+            weights,
+        })
+    }
+
+    /// Bytes of all the weights as floats.
+    #[must_use]
+    pub fn weight_bytes(&self) -> u64 {
+        self.weights
+            .iter()
+            .map(|weight| weight.elements() as u64 * 4)
+            .sum()
+    }
+
+    /// The weights as floats, in the order of [`weights`](Self::weights), read and converted on `threads` threads.
+    ///
+    /// # Memory
+    /// Besides the floats, a megabyte for each thread.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when a file in `folder` cannot be opened or read.
+    pub fn read_weights(&self, folder: &Path, threads: NonZeroUsize) -> Result<Vec<Vec<f32>>> {
+        let mut files: HashMap<&str, File> = HashMap::new();
+        for weight in &self.weights {
+            if !files.contains_key(weight.file.as_str()) {
+                let path = folder.join(&weight.file);
+                let file = File::open(&path).map_err(|error| Error::io("open", &path, error))?;
+                files.insert(&weight.file, file);
+            }
+        }
+        // Zeros come from the system untouched; the threads that write them also fault them in.
+        let mut values: Vec<Vec<f32>> = self
+            .weights
+            .iter()
+            .map(|weight| vec![0.0; weight.elements()])
+            .collect();
+        let chunks = self
+            .weights
+            .iter()
+            .zip(&mut values)
+            .flat_map(|(weight, values)| {
+                let chunks = values.chunks_mut(CHUNK).enumerate();
+                chunks.map(move |(index, chunk)| (weight, index, chunk))
+            });
+        let chunks = Mutex::new(chunks);
+        let failed = Mutex::new(None);
+        let stop = AtomicBool::new(false);
+        thread::scope(|scope| {
+            for _ in 0..threads.get() {
+                scope.spawn(|| {
+                    let mut bytes = Vec::new();
+                    while !stop.load(Ordering::Relaxed) {
+                        let next = chunks.lock().unwrap_or_else(PoisonError::into_inner).next();
+                        let Some((weight, index, chunk)) = next else {
+                            return;
+                        };
+                        let size = weight.stored.bytes();
+                        bytes.resize(chunk.len() * size, 0);
+                        let offset = weight.offset + (index * CHUNK * size) as u64;
+                        if let Err(error) =
+                            files[weight.file.as_str()].read_exact_at(&mut bytes, offset)
+                        {
+                            let path = folder.join(&weight.file);
+                            *failed.lock().unwrap_or_else(PoisonError::into_inner) =
+                                Some(Error::io("read", &path, error));
+                            stop.store(true, Ordering::Relaxed);
+                            return;
+                        }
+                        decode(weight.stored, &bytes, chunk);
+                    }
+                });
+            }
+        });
+        drop(chunks);
+        match failed.into_inner().unwrap_or_else(PoisonError::into_inner) {
+            Some(error) => Err(error),
+            None => Ok(values),
+        }
+    }
+}
+
+/// The 16-bit type of a tensor, when it has one.
+fn half(tensor: &TensorProto) -> Option<FloatType> {
+    [FloatType::Bf16, FloatType::F16]
+        .into_iter()
+        .find(|float| tensor.data_type == Some(float.element() as i32))
+}
+
+fn weight(tensor: &TensorProto, stored: FloatType, name: &str) -> Result<FloatWeight, String> {
+    let entry = |key: &str| {
+        tensor
+            .external_data
+            .iter()
+            .find(|entry| entry.key.as_deref() == Some(key))
+            .and_then(|entry| entry.value.as_deref())
+            .ok_or_else(|| format!("has no `{key}`"))
+    };
+    let offset = entry("offset")?;
+    let shape = tensor
+        .dims
+        .iter()
+        .map(|&size| usize::try_from(size).map_err(|_| format!("has a dimension of {size}")));
+    Ok(FloatWeight {
+        name: name.to_owned(),
+        shape: shape.collect::<Result<_, _>>()?,
+        file: entry("location")?.to_owned(),
+        offset: offset
+            .parse()
+            .map_err(|_| format!("has the offset `{offset}`"))?,
+        stored,
+    })
+}
+
+/// The initializer that stands for a cast. It refers to the stored bytes, which are never read through it.
+fn as_float(tensor: &TensorProto, name: &str) -> TensorProto {
+    let elements: i64 = tensor.dims.iter().product();
+    let mut float = TensorProto {
+        name: Some(name.to_owned()),
+        data_type: Some(ElementType::Float as i32),
+        ..tensor.clone()
+    };
+    float
+        .external_data
+        .retain(|entry| entry.key.as_deref() != Some("length"));
+    float.external_data.push(StringStringEntryProto {
+        key: Some("length".into()),
+        value: Some((elements * 4).to_string()),
+    });
+    float
+}

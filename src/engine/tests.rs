@@ -1,0 +1,172 @@
+//! The pipeline on real threads. What must hold under every order of events is in `model_check.rs`.
+
+use std::{
+    sync::{
+        Arc, Barrier,
+        mpsc::{Sender, channel},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use super::{Activity, EngineError, Failure, Flow, Pending, Pipeline, Stage, Watch};
+use crate::batch::PackInputs;
+
+fn pack(id: i64) -> PackInputs {
+    PackInputs {
+        input_ids: vec![id],
+        ..PackInputs::default()
+    }
+}
+
+fn start<S: Stage>(stages: Vec<S>) -> Pipeline<S> {
+    let activity = Arc::new(Activity::new(stages.len(), None));
+    Pipeline::start(vec![stages], &activity).unwrap()
+}
+
+fn submit<S: Stage>(pipeline: &Pipeline<S>, id: i64) -> Pending {
+    pipeline.submit(vec![pack(id)]).remove(0)
+}
+
+/// Panics on a pack.
+struct Panicking(i64);
+
+impl Stage for Panicking {
+    type Hidden = ();
+
+    fn run(
+        &mut self,
+        inputs: &Arc<PackInputs>,
+        _: Option<()>,
+        _: &dyn Watch,
+    ) -> Result<Flow<()>, Failure> {
+        assert_ne!(inputs.input_ids[0], self.0, "injected");
+        Ok(Flow::Scores(vec![1.0]))
+    }
+
+    fn name(&self) -> String {
+        "panicking".into()
+    }
+}
+
+#[test]
+fn a_panic_fails_its_pack_alone() {
+    let pipeline = start(vec![Panicking(1)]);
+    let pending: Vec<_> = (0..3).map(|id| submit(&pipeline, id)).collect();
+    let answers: Vec<_> = pending.into_iter().map(Pending::wait).collect();
+    assert_eq!(answers[0].as_deref().unwrap(), [1.0]);
+    let error = answers[1].as_ref().unwrap_err().to_string();
+    assert!(error.contains("panicking panicked"), "{error}");
+    assert_eq!(answers[2].as_deref().unwrap(), [1.0]);
+}
+
+/// Two stages that meet inside their runs: they can only if both are at work at the same time.
+struct Meeting {
+    last: bool,
+    barrier: Arc<Barrier>,
+}
+
+impl Stage for Meeting {
+    type Hidden = ();
+
+    fn run(
+        &mut self,
+        inputs: &Arc<PackInputs>,
+        _: Option<()>,
+        _: &dyn Watch,
+    ) -> Result<Flow<()>, Failure> {
+        // The first stage meets with the second pack, the second stage with the first.
+        if self.last == (inputs.input_ids[0] == 0) {
+            self.barrier.wait();
+        }
+        Ok(if self.last {
+            Flow::Scores(vec![0.0])
+        } else {
+            Flow::Hidden(())
+        })
+    }
+
+    fn name(&self) -> String {
+        "meeting".into()
+    }
+}
+
+#[test]
+fn stages_work_at_the_same_time() {
+    let barrier = Arc::new(Barrier::new(2));
+    let stages = [false, true].map(|last| Meeting {
+        last,
+        barrier: Arc::clone(&barrier),
+    });
+    let pipeline = start(stages.into());
+    let pending = pipeline.submit(vec![pack(0), pack(1)]);
+    for pending in pending {
+        pending.wait().unwrap();
+    }
+}
+
+/// A run that ends only when it is interrupted.
+struct Endless(Sender<()>);
+
+impl Stage for Endless {
+    type Hidden = ();
+
+    fn run(
+        &mut self,
+        inputs: &Arc<PackInputs>,
+        _: Option<()>,
+        watch: &dyn Watch,
+    ) -> Result<Flow<()>, Failure> {
+        if inputs.input_ids[0] != 0 {
+            return Ok(Flow::Scores(vec![1.0]));
+        }
+        let (interrupt, interrupted) = channel();
+        let wanted = watch.begin(Box::new(move || {
+            let _ = interrupt.send(());
+        }));
+        assert!(wanted, "nobody has cancelled yet");
+        self.0.send(()).unwrap();
+        interrupted.recv().unwrap();
+        Err(EngineError::Stopped("interrupted".into()).into())
+    }
+
+    fn name(&self) -> String {
+        "endless".into()
+    }
+}
+
+#[test]
+fn a_cancelled_run_ends_early_and_others_go_on() {
+    let (begun, begins) = channel();
+    let pipeline = start(vec![Endless(begun)]);
+    let endless = submit(&pipeline, 0);
+    let next = submit(&pipeline, 1);
+    begins.recv().unwrap();
+    endless.cancel();
+    assert!(matches!(endless.wait(), Err(EngineError::Cancelled)));
+    assert_eq!(next.wait().unwrap(), [1.0]);
+}
+
+#[test]
+fn waiting_ends_at_the_deadline() {
+    let (begun, begins) = channel();
+    let pipeline = start(vec![Endless(begun)]);
+    let endless = submit(&pipeline, 0);
+    begins.recv().unwrap();
+    let allowed = Duration::from_millis(5);
+    let answer = endless.wait_until(Instant::now() + allowed, allowed);
+    assert!(matches!(answer, Err(EngineError::TimedOut(time)) if time == allowed));
+    // Giving up has interrupted the run, or this would wait for ever.
+    assert_eq!(submit(&pipeline, 1).wait().unwrap(), [1.0]);
+}
+
+#[test]
+fn dropping_the_pipeline_finishes_what_is_wanted() {
+    let pipeline = start(vec![Panicking(-1)]);
+    let pending: Vec<_> = (0..20).map(|id| submit(&pipeline, id)).collect();
+    let waiter = thread::spawn(move || pending.into_iter().map(Pending::wait).collect::<Vec<_>>());
+    drop(pipeline);
+    for answer in waiter.join().unwrap() {
+        assert_eq!(answer.unwrap(), [1.0]);
+    }
+}

@@ -1,0 +1,63 @@
+//! Whether somebody still waits for a pack, and how its run is interrupted when nobody does.
+
+use super::{Watch, sync::Mutex};
+
+/// Shared by whoever waits for a pack and the stages that compute it.
+#[derive(Default)]
+pub(super) struct Ticket(Mutex<State>);
+
+#[derive(Default)]
+enum State {
+    #[default]
+    Wanted,
+    /// A run is under way; calling this ends it early.
+    Running(Box<dyn Fn() + Send>),
+    Cancelled,
+}
+
+impl Ticket {
+    /// Nobody waits any more: the pack is skipped, and a run of it that is under way is interrupted.
+    pub(super) fn cancel(&self) {
+        let mut state = self.lock();
+        if let State::Running(interrupt) = std::mem::replace(&mut *state, State::Cancelled) {
+            interrupt();
+        }
+    }
+
+    pub(super) fn is_cancelled(&self) -> bool {
+        matches!(*self.lock(), State::Cancelled)
+    }
+
+    fn lock(&self) -> impl std::ops::DerefMut<Target = State> {
+        // A holder that panicked has left a state that is whole.
+        self.0
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+}
+
+impl Watch for Ticket {
+    fn begin(&self, interrupt: Box<dyn Fn() + Send>) -> bool {
+        let mut state = self.lock();
+        if matches!(*state, State::Cancelled) {
+            return false;
+        }
+        *state = State::Running(interrupt);
+        true
+    }
+
+    fn end(&self) {
+        let mut state = self.lock();
+        if matches!(*state, State::Running(_)) {
+            *state = State::Wanted;
+        }
+    }
+}
+
+impl std::fmt::Debug for Ticket {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Ticket")
+            .field("cancelled", &self.is_cancelled())
+            .finish()
+    }
+}
