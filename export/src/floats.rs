@@ -10,7 +10,7 @@ use std::{
     fs::File,
     num::NonZeroUsize,
     os::unix::fs::FileExt,
-    path::Path,
+    path::{Path, PathBuf},
     sync::{
         Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -32,12 +32,17 @@ const CHUNK: usize = 1 << 19;
 const EXTERNAL: i32 = 1;
 
 /// A graph without casts of weights, and the weights that it wants instead.
+///
+/// Vectors (norms, biases) are in the graph itself, where optimisers may read them. Matrices are not: the caller
+/// provides their data.
 #[derive(Clone, Debug)]
 pub struct FloatGraph {
     /// The graph, as bytes of an ONNX file.
     pub bytes: Vec<u8>,
-    /// What was cast: the graph has an initializer of each name and shape whose data the caller provides.
+    /// The matrices that were cast: the graph has an initializer of each name and shape.
     pub weights: Vec<FloatWeight>,
+    /// Where their files are.
+    folder: PathBuf,
 }
 
 /// A weight that is stored as 16-bit floats and wanted as 32-bit floats.
@@ -63,12 +68,13 @@ impl FloatWeight {
 }
 
 impl FloatGraph {
-    /// Takes the casts of weights out of the graph in the file `path`. A graph without any is as it was.
+    /// Takes the casts of weights out of the graph in the file `path`, whose weights are in `folder`. A graph without any
+    /// is as it was.
     ///
     /// # Errors
-    /// [`Error::Io`] when the file cannot be read, [`Error::Model`] when it holds no ONNX model or one whose weights
+    /// [`Error::Io`] when a file cannot be read, [`Error::Model`] when it holds no ONNX model or one whose weights
     /// have no place in a file.
-    pub fn read(path: &Path) -> Result<Self> {
+    pub fn read(path: &Path, folder: &Path) -> Result<Self> {
         let mut model = ModelProto::read(path)?;
         let fault = |problem: String| Error::Model {
             path: path.to_owned(),
@@ -119,12 +125,17 @@ impl FloatGraph {
             let Some((tensor, float)) = stored.get(from.as_str()) else {
                 continue;
             };
-            weights.push(weight(tensor, *float, to).map_err(|problem| {
+            let weight = weight(tensor, *float, to).map_err(|problem| {
                 fault(format!(
                     "tensor `{from}`: {problem}; export the checkpoint again"
                 ))
-            })?);
-            initializers.push(as_float(tensor, to));
+            })?;
+            if weight.shape.len() < 2 {
+                initializers.push(inline(&weight, folder)?);
+            } else {
+                initializers.push(as_float(tensor, to));
+                weights.push(weight);
+            }
             casts.insert(index);
             taken.insert(from.clone());
         }
@@ -141,6 +152,7 @@ impl FloatGraph {
         Ok(Self {
             bytes: model.encode_to_vec(),
             weights,
+            folder: folder.to_owned(),
         })
     }
 
@@ -159,8 +171,9 @@ impl FloatGraph {
     /// Besides the floats, a megabyte for each thread.
     ///
     /// # Errors
-    /// [`Error::Io`] when a file in `folder` cannot be opened or read.
-    pub fn read_weights(&self, folder: &Path, threads: NonZeroUsize) -> Result<Vec<Vec<f32>>> {
+    /// [`Error::Io`] when a file cannot be opened or read.
+    pub fn read_weights(&self, threads: NonZeroUsize) -> Result<Vec<Vec<f32>>> {
+        let folder = &self.folder;
         let mut files: HashMap<&str, File> = HashMap::new();
         for weight in &self.weights {
             if !files.contains_key(weight.file.as_str()) {
@@ -249,6 +262,29 @@ fn weight(tensor: &TensorProto, stored: FloatType, name: &str) -> Result<FloatWe
             .parse()
             .map_err(|_| format!("has the offset `{offset}`"))?,
         stored,
+    })
+}
+
+/// A small weight, as floats in the graph.
+fn inline(weight: &FloatWeight, folder: &Path) -> Result<TensorProto> {
+    let path = folder.join(&weight.file);
+    let file = File::open(&path).map_err(|error| Error::io("open", &path, error))?;
+    let mut bytes = vec![0; weight.elements() * weight.stored.bytes()];
+    file.read_exact_at(&mut bytes, weight.offset)
+        .map_err(|error| Error::io("read", &path, error))?;
+    let mut values = vec![0.0; weight.elements()];
+    decode(weight.stored, &bytes, &mut values);
+    Ok(TensorProto {
+        name: Some(weight.name.clone()),
+        data_type: Some(ElementType::Float as i32),
+        dims: weight.shape.iter().map(|&size| size as i64).collect(),
+        raw_data: Some(
+            values
+                .iter()
+                .flat_map(|value| value.to_le_bytes())
+                .collect(),
+        ),
+        ..TensorProto::default()
     })
 }
 

@@ -12,7 +12,7 @@ use worldpm_ort_export::{
 };
 
 use super::serving_args::ServingArgs;
-use crate::{Reduction, ScorerOptions, Truncation, batch::Budget, ep::Devices};
+use crate::{Reduction, Residency, ScorerOptions, Truncation, batch::Budget, ep::Devices};
 
 /// Score conversations with large reward models through ONNX Runtime.
 #[derive(Debug, Parser)]
@@ -286,12 +286,26 @@ pub(super) struct ScoreArgs {
 /// How a model is loaded and run.
 #[derive(Debug, clap::Args)]
 pub(super) struct ScorerArgs {
-    /// cpu, cuda:N (with commas for several) or auto (what the bundle was exported for)
+    /// cpu, cuda:N (with commas for several) or auto (what the bundle was exported for). cpu,cpu divides the cores between
+    /// two devices that compute at the same time
     #[arg(long, value_name = "DEVICES", default_value = "auto")]
     pub(super) device: Devices,
     /// Threads for CPU work [default: all]
     #[arg(long, value_name = "N")]
     pub(super) threads: Option<NonZeroUsize>,
+    /// Keep each thread for CPU work on a processor of its own
+    #[arg(long)]
+    pub(super) pin_threads: bool,
+    /// Copies of the model, each on its part of the devices, that take conversations from one line
+    #[arg(long, value_name = "N")]
+    pub(super) replicas: Option<NonZeroUsize>,
+    /// How much of the model is in memory: resident (all), streamed (one stage at a time, for models larger than
+    /// memory) or auto (all where memory holds it)
+    #[arg(long, value_name = "WAY", value_enum, default_value_t)]
+    pub(super) residency: ResidencyWay,
+    /// Memory that the model may take, as in 8GiB: of the host on the CPU, else of each GPU [default: what is free]
+    #[arg(long, value_name = "SIZE")]
+    pub(super) memory: Option<Bytes>,
     /// Most unique tokens in one run of the model. With 2048, about ten pairs of 300 tokens whose halves
     /// share 100 go together
     #[arg(long, value_name = "TOKENS")]
@@ -308,12 +322,34 @@ impl ScorerArgs {
     pub(super) fn options(&self) -> ScorerOptions {
         let mut options = ScorerOptions::default().with_devices(self.device.clone());
         options.threads = self.threads;
+        options.pin_threads = self.pin_threads;
+        options.replicas = self.replicas;
+        options.residency = self.residency.into();
+        options.memory = self.memory.map(|Bytes(bytes)| bytes);
         options.ort_library.clone_from(&self.ort_lib);
         options.weights_dir.clone_from(&self.weights_dir);
         if let Some(tokens) = self.max_batch_tokens {
             options.budget = Budget::default().with_max_tokens(tokens.get());
         }
         options
+    }
+}
+
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+pub(super) enum ResidencyWay {
+    #[default]
+    Auto,
+    Resident,
+    Streamed,
+}
+
+impl From<ResidencyWay> for Residency {
+    fn from(way: ResidencyWay) -> Self {
+        match way {
+            ResidencyWay::Auto => Self::Auto,
+            ResidencyWay::Resident => Self::Resident,
+            ResidencyWay::Streamed => Self::Streamed,
+        }
     }
 }
 

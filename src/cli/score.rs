@@ -4,7 +4,7 @@ use std::{
     fs::{self, File, OpenOptions},
     io::{self, BufWriter, Write},
     path::Path,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, bail};
@@ -24,9 +24,14 @@ pub(super) fn run(args: &ScoreArgs) -> Result<Status> {
     let loading = Instant::now();
     let scorer = Scorer::open(&args.model, &options(args))?;
     eprintln!(
-        "{} {}, loaded in {:.1} s",
+        "{} {}, {} in {:.1} s",
         scorer.manifest().model.architecture,
         placement(&scorer, &args.scorer.device),
+        if scorer.is_streamed() {
+            "opened"
+        } else {
+            "loaded"
+        },
         loading.elapsed().as_secs_f64()
     );
 
@@ -60,6 +65,17 @@ pub(super) fn run(args: &ScoreArgs) -> Result<Status> {
         "{conversations} conversations in {seconds:.1} s: {} tokens, {} of them computed",
         stats.tokens, stats.unique_tokens
     );
+    if scorer.is_streamed() {
+        let stages = scorer.counters().stages;
+        let loads: u64 = stages.iter().map(|stage| stage.loads).sum();
+        let loading: Duration = stages.iter().map(|stage| stage.loading).sum();
+        let busy: Duration = stages.iter().map(|stage| stage.busy).sum();
+        eprintln!(
+            "{loads} loads of stages took {:.1} s, computing {:.1} s",
+            loading.as_secs_f64(),
+            busy.as_secs_f64()
+        );
+    }
     if failures > 0 {
         eprintln!("{failures} records could not be scored; their lines in the output say why");
         return Ok(Status::SomeFailed);
@@ -89,7 +105,14 @@ pub(super) fn placement(scorer: &Scorer, asked: &Devices) -> String {
         Devices::Auto => ", for which the bundle was exported",
         Devices::List(_) => "",
     };
-    format!("on {}{reason}, {stages}", names.join(", "))
+    let (residency, why) = match scorer.is_streamed() {
+        true => (", streamed", scorer.residency_reason()),
+        false => ("", scorer.residency_reason()),
+    };
+    format!(
+        "on {}{reason}, {stages}{residency} ({why})",
+        names.join(", ")
+    )
 }
 
 /// The fields of a record's line.

@@ -105,7 +105,7 @@ impl SessionStage {
                     // Prepacking would copy every weight, which pays when a stage is used more than once.
                     builder = builder.with_prepacking(false)?;
                     for (name, value) in floats.values {
-                        builder = builder.with_external_initializer(name, value)?;
+                        builder = builder.with_initializer(name, value)?;
                     }
                     builder.commit_from_memory(&floats.graph)
                 }
@@ -262,9 +262,10 @@ struct Floats {
 
 impl Floats {
     fn read(setup: &StageSetup) -> Result<Self, String> {
-        let graph = FloatGraph::read(&setup.graph).map_err(|error| error_chain(&error))?;
+        let graph =
+            FloatGraph::read(&setup.graph, &setup.weights).map_err(|error| error_chain(&error))?;
         let values = graph
-            .read_weights(&setup.weights, setup.threads.count())
+            .read_weights(setup.threads.count())
             .map_err(|error| error_chain(&error))?;
         let values = graph
             .weights

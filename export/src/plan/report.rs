@@ -9,7 +9,7 @@ use super::{
     cost::{Costs, Pack, Part},
     estimate::{Bill, Efficiency, Speed, StageTime, bill, speed},
     gpu::{Gpu, GpuCount},
-    memory::{StageMemory, TokenBudget},
+    memory::{Overheads, StageMemory, TokenBudget},
     place::{DeviceMemory, PlacedStage, Stages, place},
 };
 use crate::{
@@ -201,16 +201,20 @@ impl Prepared {
         self.device
     }
 
-    /// What each stage of a bundle takes for a pack that fills the budget.
+    /// What each stage of a bundle takes for a pack that fills the budget. On the CPU the embedding stays in its file,
+    /// of which the rows in use are mapped.
     #[must_use]
     pub fn stage_memory(&self) -> Vec<StageMemory> {
-        self.graphs
-            .iter()
-            .map(|graph| {
-                let layers = graph.layers.clone();
-                graph.fullest.stage_memory(layers, self.device)
-            })
-            .collect()
+        let stage = |(index, graph): (usize, &Graph)| {
+            let layers = graph.layers.clone();
+            let mut memory = graph.fullest.stage_memory(layers, self.device);
+            if self.device == Device::Cpu {
+                let embedding = Overheads::of(self.device).resident(self.embedding(index));
+                memory.weights = memory.weights.saturating_sub(embedding);
+            }
+            memory
+        };
+        self.graphs.iter().enumerate().map(stage).collect()
     }
 
     /// The stages on their devices.
