@@ -58,6 +58,12 @@ impl<'s, T, I: Iterator<Item = (T, Vec<Conversation>)>> ScoreStream<'s, T, I> {
         &self.stats
     }
 
+    /// Whether the next item can be had without waiting.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        !self.ready.is_empty()
+    }
+
     /// Reads a window and puts it in line.
     fn submit_window(&mut self) {
         let mut owners = Vec::new();

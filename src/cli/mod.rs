@@ -4,6 +4,7 @@ mod args;
 mod checkpoint;
 mod export;
 mod inspect;
+mod interrupt;
 mod plan;
 mod recipes;
 mod records;
@@ -26,11 +27,14 @@ enum Status {
     Done,
     /// Some records could not be scored; they are in the output as errors.
     SomeFailed,
+    /// A signal ended the work early; what is in the output is right.
+    Interrupted,
     /// A check was made and did not pass; the output says of what.
     CheckFailed,
 }
 
-/// Runs the command that the process was started with. Exit status: 0 done, 1 failed, 2 bad usage.
+/// Runs the command that the process was started with. Exit status: 0 done, 1 failed, 2 bad usage,
+/// 130 ended by a signal.
 #[must_use]
 pub fn main() -> ExitCode {
     let args = Args::parse();
@@ -47,6 +51,8 @@ pub fn main() -> ExitCode {
     match outcome {
         Ok(Status::Done) => ExitCode::SUCCESS,
         Ok(Status::SomeFailed | Status::CheckFailed) => ExitCode::FAILURE,
+        // As shells have it for a command that SIGINT has ended.
+        Ok(Status::Interrupted) => ExitCode::from(130),
         // Whoever read the results has seen enough.
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {

@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use super::{
     Status,
     args::ScoreArgs,
+    interrupt::Interrupt,
     records::{Answer, Entry, open_input, prepare},
 };
 use crate::{Evaluation, Output, Scorer, ScorerOptions, ep::Devices, records::RecordReader};
@@ -40,8 +41,12 @@ pub(super) fn run(args: &ScoreArgs) -> Result<Status> {
     let records = RecordReader::new(progress.wrap_read(input));
     let mut failures = 0_usize;
     let mut conversations = 0_usize;
-    let mut stream = scorer.stream(records.map(prepare));
-    for (entry, evaluations) in stream.by_ref() {
+    let mut lines = 0_usize;
+    let interrupt = Interrupt::watch()?;
+    let wanted = records.take_while(|_| !interrupt.asked());
+    let mut stream = scorer.stream(wanted.map(prepare));
+    while let Some((entry, evaluations)) = stream.next() {
+        lines += 1;
         conversations += evaluations.len();
         let line = entry
             .answer(evaluations)
@@ -55,6 +60,10 @@ pub(super) fn run(args: &ScoreArgs) -> Result<Status> {
             }
         }
         write_line(&mut output, &entry, line)?;
+        if !stream.is_ready() {
+            // What comes next may take long.
+            output.flush()?;
+        }
     }
     output.flush()?;
     progress.finish_and_clear();
@@ -75,6 +84,10 @@ pub(super) fn run(args: &ScoreArgs) -> Result<Status> {
             loading.as_secs_f64(),
             busy.as_secs_f64()
         );
+    }
+    if interrupt.asked() {
+        eprintln!("interrupted: the output has the first {lines} records");
+        return Ok(Status::Interrupted);
     }
     if failures > 0 {
         eprintln!("{failures} records could not be scored; their lines in the output say why");
