@@ -184,6 +184,47 @@ fn steps_are_recorded_at_the_token_of_the_bundle() {
     }
 }
 
+/// Weights that do not fit in memory go through it layer by layer.
+#[test]
+fn references_of_a_model_larger_than_memory() {
+    let out = copy_of(&support::bundle(&["--shape", "tiny"], &["--probes", "on"]));
+    let scores = |dir: &Path| -> Vec<f64> {
+        let file = support::read_json(&dir.join("probes.json"));
+        let probes = file["probes"].as_array().unwrap().clone();
+        let score = |probe: &serde_json::Value| probe["scores"][0].as_f64().unwrap();
+        probes.iter().map(score).collect()
+    };
+    let whole = scores(out.path());
+    // The model takes more than 450 MB by the estimate, a layer of it less than 280 MB.
+    let recorded = verify(out.path(), &["--record", "--memory", "290MB"]);
+    // The bundle itself has one stage: its checkpoint is exported anew, with a stage for each layer.
+    let refused = stderr(&recorded);
+    assert!(
+        !recorded.status.success() && refused.contains("GB is available"),
+        "{refused}"
+    );
+    let quantised = support::bundle(
+        &["--shape", "tiny"],
+        &["--precision", "int8", "--probes", "off"],
+    );
+    let quantised = copy_of(&quantised);
+    let checkpoint = support::checkpoint(&["--shape", "tiny"]);
+    let flags = [
+        "--record",
+        "--memory",
+        "290MB",
+        "--checkpoint",
+        checkpoint.to_str().unwrap(),
+    ];
+    let recorded = verify(quantised.path(), &flags);
+    assert!(recorded.status.success(), "{}", stderr(&recorded));
+    let streamed = scores(quantised.path());
+    assert_eq!(streamed.len(), whole.len());
+    for (streamed, whole) in streamed.iter().zip(&whole) {
+        assert!((streamed - whole).abs() < 1e-5, "{streamed} {whole}");
+    }
+}
+
 /// `export` and `--record`, for a bundle of any kind and any number of threads, make the same file.
 #[test]
 fn reference_scores_are_the_same_however_they_are_made() {

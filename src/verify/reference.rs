@@ -25,7 +25,10 @@ use worldpm_ort_export::{
 
 use super::{VerifyError, numbers, scorer_options};
 use crate::{
-    Bundle, Conversation, Error, Message, Scorer, ScorerOptions, engine::OnnxRuntime, memory,
+    Bundle, Conversation, Error, Message, Scorer, ScorerOptions,
+    batch::Budget,
+    engine::{EngineError, OnnxRuntime},
+    memory,
 };
 
 /// Name of the file in a bundle.
@@ -40,6 +43,9 @@ const FORMAT_VERSION: u64 = 1;
 /// Most bytes of fp32 weights that `export` loads for reference scores unless it is told to: a model of a
 /// billion parameters, a matter of seconds.
 const UNASKED_BYTES: u64 = 4_000_000_000;
+
+/// Most tokens of a pack of probes: they are short, and the less there is in a pack, the less memory it takes.
+const PACK_TOKENS: usize = 512;
 
 /// What a loaded model takes: its weights in fp32 and a tenth more (measured at the 0.5B shape), and
 /// activations of the probes.
@@ -94,7 +100,7 @@ pub struct Skipped {
 /// Who wants reference scores.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Asked {
-    /// Somebody does: they are made when the weights fit in memory.
+    /// Somebody does: they are made, one layer at a time where memory does not hold all of them.
     Yes,
     /// Nobody in particular: a model of more than 4 GB in fp32, which takes long to load, is refused.
     No,
@@ -104,11 +110,11 @@ pub enum Asked {
 /// are for.
 ///
 /// The checkpoint is exported for the CPU to a temporary directory, by reference, or in fp32 when an adapter is merged
-/// into it, and loaded. Of
-/// `scorer`, the library and the number of threads count; the scores do not depend on the latter.
+/// into it, and loaded. Of `scorer`, the library, the number of threads and the memory count; the scores do not depend
+/// on the threads.
 ///
 /// # Memory
-/// 1.1 times the weights in fp32.
+/// 1.1 times the weights in fp32, or of one layer where that is more than there is.
 ///
 /// # Errors
 /// [`VerifyError::Memory`] when there is not enough; [`VerifyError::Probe`] when the model gives no finite
@@ -119,7 +125,16 @@ pub fn make(
     scorer: &ScorerOptions,
     asked: Asked,
 ) -> Result<(Reference, Vec<Skipped>), VerifyError> {
-    check_memory(weight_bytes(checkpoint), asked)?;
+    let weights = weight_bytes(checkpoint);
+    if asked == Asked::No && weights > UNASKED_BYTES {
+        return Err(VerifyError::Memory {
+            needed: weights,
+            limit: UNASKED_BYTES,
+            what: "the most that is loaded unasked",
+        });
+    }
+    let limit = scorer.memory.or_else(memory::available);
+    let whole = limit.is_none_or(|limit| needed(weights) <= limit);
     // Found missing before anything is written.
     OnnxRuntime::load(scorer.ort_library.as_deref(), scorer.threads).map_err(Error::from)?;
     let place = tempfile::tempdir().map_err(|source| VerifyError::Write {
@@ -133,7 +148,11 @@ pub fn make(
         layout: Layout::Plain,
         serving: ServingOptions::default(),
         device: Device::Cpu,
-        stages: Stages::Count(1),
+        stages: Stages::Count(if whole {
+            1
+        } else {
+            checkpoint.config().num_hidden_layers
+        }),
         device_memory: None,
         weights: WeightsMode::Reference,
         // Merged weights are rounded to what they are stored in.
@@ -146,6 +165,7 @@ pub fn make(
     let mut own = ScorerOptions::default();
     own.ort_library.clone_from(&scorer.ort_library);
     own.threads = scorer.threads;
+    own.memory = scorer.memory;
     score(&bundle, own)
 }
 
@@ -167,7 +187,18 @@ pub fn of_bundle(
     } else {
         2
     };
-    check_memory(stored * widening, Asked::Yes)?;
+    let needed = needed(stored * widening);
+    match scorer.memory.or_else(memory::available) {
+        // A bundle with more stages is streamed.
+        Some(limit) if limit < needed && manifest.stages.len() == 1 => {
+            return Err(VerifyError::Memory {
+                needed,
+                limit,
+                what: "available",
+            });
+        }
+        _ => {}
+    }
     let mut scorer = scorer.clone();
     scorer.weights_dir = Some(bundle.weights().to_owned());
     score(bundle.directory(), scorer)
@@ -176,18 +207,29 @@ pub fn of_bundle(
 fn score(bundle: &Path, options: ScorerOptions) -> Result<(Reference, Vec<Skipped>), VerifyError> {
     let runtime =
         OnnxRuntime::load(options.ort_library.as_deref(), options.threads).map_err(Error::from)?;
+    let options = options.with_budget(
+        Budget::default()
+            .with_max_tokens(PACK_TOKENS)
+            .with_max_cells(PACK_TOKENS),
+    );
     let scorer = Scorer::open(bundle, &scorer_options(options))?;
+    let probes = &scorer.manifest().probes;
+    let ids: Vec<_> = probes
+        .iter()
+        .map(|probe| token_ids(&scorer, probe))
+        .collect();
+    // Together, for weights that are streamed; each has an outcome of its own.
+    let sequences: Vec<_> = ids.iter().flatten().cloned().collect();
+    let mut scores = numbers(&scorer, &sequences).into_iter();
     let mut taken = Vec::new();
     let mut skipped = Vec::new();
-    for probe in &scorer.manifest().probes {
-        let ids = token_ids(&scorer, probe);
-        // One by one: what is wrong with one must not be laid to another.
-        let scores = ids.and_then(|ids| {
-            let scores = numbers(&scorer, std::slice::from_ref(&ids)).remove(0)?;
-            Ok((ids, scores))
-        });
+    for (probe, ids) in probes.iter().zip(ids) {
         let name = probe.name.clone();
-        match scores {
+        let outcome = ids.and_then(|ids| {
+            let missing = || Err(EngineError::Stopped("no scores came".into()).into());
+            Ok((ids, scores.next().unwrap_or_else(missing)?))
+        });
+        match outcome {
             Ok((ids, scores)) => taken.push(ProbeScores { name, ids, scores }),
             Err(
                 problem @ (Error::Text(_)
@@ -247,23 +289,9 @@ fn weight_bytes(checkpoint: &Checkpoint) -> u64 {
     4 * all.map(|entry| elements(&entry.shape)).sum::<u64>()
 }
 
-fn check_memory(weights: u64, asked: Asked) -> Result<(), VerifyError> {
-    if asked == Asked::No && weights > UNASKED_BYTES {
-        return Err(VerifyError::Memory {
-            needed: weights,
-            limit: UNASKED_BYTES,
-            what: "the most that is loaded unasked",
-        });
-    }
-    let needed = weights / 10 * 11 + OVERHEAD_BYTES;
-    match memory::available() {
-        Some(limit) if limit < needed => Err(VerifyError::Memory {
-            needed,
-            limit,
-            what: "available",
-        }),
-        _ => Ok(()),
-    }
+/// What a loaded model with these bytes of fp32 weights takes.
+fn needed(weights: u64) -> u64 {
+    weights / 10 * 11 + OVERHEAD_BYTES
 }
 
 impl Reference {
