@@ -13,7 +13,7 @@ mod session;
 mod source;
 mod streamed;
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
+#[allow(clippy::unwrap_used, clippy::cast_precision_loss)]
 mod tests;
 mod ticket;
 

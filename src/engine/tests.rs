@@ -3,11 +3,14 @@
 use std::{
     sync::{
         Arc, Barrier,
+        atomic::{AtomicUsize, Ordering},
         mpsc::{Sender, channel},
     },
     thread,
     time::{Duration, Instant},
 };
+
+use proptest::prelude::*;
 
 use super::{Activity, EngineError, Failure, Flow, Pending, Pipeline, Stage, Watch};
 use crate::batch::PackInputs;
@@ -168,5 +171,139 @@ fn dropping_the_pipeline_finishes_what_is_wanted() {
     drop(pipeline);
     for answer in waiter.join().unwrap() {
         assert_eq!(answer.unwrap(), [1.0]);
+    }
+}
+
+/// Fails, panics or loses its device where a plan says so.
+struct Faulty {
+    last: bool,
+    faults: Arc<Vec<Fault>>,
+    place: (usize, usize),
+    lost: bool,
+    live: Arc<AtomicUsize>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Fault {
+    replica: usize,
+    stage: usize,
+    pack: i64,
+    kind: Kind,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Error,
+    Panic,
+    Lost,
+}
+
+impl Stage for Faulty {
+    type Hidden = usize;
+
+    fn run(
+        &mut self,
+        inputs: &Arc<PackInputs>,
+        hidden: Option<usize>,
+        watch: &dyn Watch,
+    ) -> Result<Flow<usize>, Failure> {
+        if !watch.begin(Box::new(|| ())) {
+            return Err(EngineError::Cancelled.into());
+        }
+        let pack = inputs.input_ids[0];
+        let here = |fault: &&Fault| {
+            (fault.replica, fault.stage, fault.pack) == (self.place.0, self.place.1, pack)
+        };
+        let fault = self.faults.iter().find(here).map(|fault| fault.kind);
+        self.lost |= fault == Some(Kind::Lost);
+        watch.end();
+        if self.lost {
+            return Err(Failure {
+                error: EngineError::Stopped("lost".into()),
+                fatal: true,
+            });
+        }
+        match fault {
+            Some(Kind::Error) => return Err(EngineError::Stopped("error".into()).into()),
+            Some(_) => panic!("injected"),
+            None => {}
+        }
+        let passed = hidden.unwrap_or(0) + 1;
+        Ok(match self.last {
+            true => Flow::Scores(vec![pack as f32, passed as f32]),
+            false => Flow::Hidden(passed),
+        })
+    }
+
+    fn name(&self) -> String {
+        "faulty".into()
+    }
+}
+
+impl Drop for Faulty {
+    fn drop(&mut self) {
+        self.live.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+fn faults() -> impl Strategy<Value = Vec<Fault>> {
+    let kind = prop_oneof![Just(Kind::Error), Just(Kind::Panic), Just(Kind::Lost)];
+    let fault =
+        (0..3_usize, 0..4_usize, 0..40_i64, kind).prop_map(|(replica, stage, pack, kind)| Fault {
+            replica,
+            stage,
+            pack,
+            kind,
+        });
+    prop::collection::vec(fault, 0..6)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+
+    /// Whatever goes wrong, every pack that is wanted is answered, by its own scores unless something went wrong with
+    /// it or its copy of the model; and every thread ends.
+    #[test]
+    fn faults_of_all_kinds(
+        stages in 1..5_usize,
+        replicas in 1..4_usize,
+        faults in faults(),
+        unwanted in prop::collection::hash_set(0..40_i64, 0..10),
+    ) {
+        let faults = Arc::new(faults);
+        let live = Arc::new(AtomicUsize::new(stages * replicas));
+        let stage = |place: (usize, usize)| Faulty {
+            last: place.1 + 1 == stages,
+            faults: Arc::clone(&faults),
+            place,
+            lost: false,
+            live: Arc::clone(&live),
+        };
+        let copies = (0..replicas).map(|r| (0..stages).map(|s| stage((r, s))).collect()).collect();
+        let pipeline = Pipeline::start(copies, &Arc::new(Activity::new(stages, None))).unwrap();
+        let pending = pipeline.submit((0..40).map(pack).collect());
+        let mut wanted = Vec::new();
+        for (id, pending) in (0_i64..).zip(pending) {
+            if unwanted.contains(&id) {
+                drop(pending);
+            } else {
+                wanted.push((id, pending));
+            }
+        }
+        let may_be_lost = faults.iter().any(|fault| fault.kind == Kind::Lost);
+        for (id, pending) in wanted {
+            let at_fault = faults.iter().any(|fault| fault.pack == id);
+            match pending.wait() {
+                Ok(scores) => prop_assert_eq!(scores, [id as f32, stages as f32]),
+                Err(EngineError::Stopped(problem)) => match problem.as_str() {
+                    "error" | "faulty panicked" => prop_assert!(at_fault, "{}", problem),
+                    "lost" => prop_assert!(may_be_lost),
+                    _ => prop_assert!(false, "{}", problem),
+                },
+                Err(error) => prop_assert!(false, "{}", error),
+            }
+        }
+        drop(pipeline);
+        prop_assert_eq!(live.load(Ordering::SeqCst), 0);
     }
 }
