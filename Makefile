@@ -9,7 +9,7 @@ export PYTHON ?= python3
 # How `make demo` builds: release as users do, or dev to share the build with `make test`.
 PROFILE ?= release
 
-.PHONY: help demo test check bench compare measure measure-precision onnx-check hub-check goldens library
+.PHONY: help demo test test-gpu check ep-check bench compare measure measure-precision onnx-check hub-check goldens library
 
 help:
 	@sed -n 's/^## //p' Makefile
@@ -23,6 +23,12 @@ test: library
 	cargo test --workspace --locked --no-fail-fast
 	@$(MAKE) onnx-check
 	@$(MAKE) hub-check
+
+## make test-gpu    every check that needs a GPU; without one it is skipped, with exit status 77, and is no success
+test-gpu: library
+	@$(PYTHON) scripts/fetch-onnxruntime --gpu
+	cargo build --locked
+	@$(PYTHON) tests/gpu_check.py
 
 ## make check       format, clippy, docs, layering rules, dependency policy
 check:
@@ -49,6 +55,12 @@ hub-check:
 	@scripts/make-venv .venv-check scripts/requirements-check.txt
 	cargo build --locked --bin worldpm-ort --example hub_server
 	.venv-check/bin/python tests/hub_check.py --binary target/debug/worldpm-ort --server target/debug/examples/hub_server
+
+## make ep-check    ask NVIDIA's providers of the real GPU build for devices that are not there (fetches 250 MB once)
+ep-check:
+	@$(PYTHON) scripts/fetch-onnxruntime --gpu
+	cargo build --locked
+	@$(PYTHON) tests/ep_check.py
 
 ## make bench       compare with transformers side by side (installs torch unless BENCH_PYTHON names a Python that has it)
 bench: library
