@@ -9,7 +9,8 @@ export PYTHON ?= python3
 # How `make demo` builds: release as users do, or dev to share the build with `make test`.
 PROFILE ?= release
 
-.PHONY: help demo test test-gpu check ep-check bench compare measure measure-precision onnx-check hub-check goldens library
+.PHONY: help demo test test-gpu check ep-check bench bench-pipeline compare measure measure-precision measure-pipeline \
+	soak onnx-check hub-check goldens library
 
 help:
 	@sed -n 's/^## //p' Makefile
@@ -66,6 +67,10 @@ ep-check:
 bench: library
 	@scripts/bench
 
+## make bench-pipeline   how near the pipeline comes to its slowest stage's rate, over simulated devices
+bench-pipeline:
+	cargo bench --locked --bench pipeline
+
 ## make compare     compare the export with optimum-onnx and onnxruntime-genai's builder (installs torch, twice)
 compare: library
 	@scripts/compare
@@ -79,6 +84,15 @@ measure: library
 measure-precision: library
 	cargo build --locked --release --bin worldpm-ort
 	@$(PYTHON) scripts/measure-precision $(MEASURE)
+
+## make measure-pipeline   two stages that divide the cores against one session that has them all, in alternating rounds
+measure-pipeline: library
+	cargo build --locked --release --bin worldpm-ort
+	@$(PYTHON) scripts/measure-pipeline $(MEASURE)
+
+## make soak        whether memory grows in an hour of mixed load; SOAK_SECONDS=180 for less
+soak: library
+	@scripts/soak
 
 ## make goldens     make the golden scores and token ids again with transformers (installs torch, as bench does)
 goldens: library

@@ -23,6 +23,7 @@
 //! bounded memory. ONNX Runtime's library is loaded at run time, see [`engine::OnnxRuntime`].
 
 pub mod batch;
+pub mod bench;
 mod bundle;
 mod counters;
 

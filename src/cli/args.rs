@@ -11,7 +11,7 @@ use worldpm_ort_export::{
     plan::{Bytes, GpuCount, Stages},
 };
 
-use super::serving_args::ServingArgs;
+use super::{bench_args::BenchArgs, serving_args::ServingArgs};
 use crate::{Reduction, Residency, ScorerOptions, Truncation, batch::Budget, ep::Devices};
 
 /// Score conversations with large reward models through ONNX Runtime.
@@ -38,6 +38,8 @@ pub(super) enum Command {
     Inspect(InspectArgs),
     /// Tell what a model needs on given devices, how fast it could be there, and what a data set would cost
     Plan(PlanArgs),
+    /// Measure how fast a bundle scores here, and what its stages do meanwhile
+    Bench(BenchArgs),
 }
 
 #[derive(Debug, clap::Args)]

@@ -1,6 +1,8 @@
 //! The command line. Results go to standard output, everything else to standard error.
 
 mod args;
+mod bench;
+mod bench_args;
 mod checkpoint;
 mod export;
 mod inspect;
@@ -47,6 +49,7 @@ pub fn main() -> ExitCode {
         Command::Verify(args) => verify::run(args),
         Command::Inspect(args) => inspect::run(args),
         Command::Plan(args) => plan::run(args),
+        Command::Bench(args) => bench::run(args),
     };
     match outcome {
         Ok(Status::Done) => ExitCode::SUCCESS,

@@ -79,12 +79,21 @@ pub(super) enum Answer {
 }
 
 impl Entry {
+    /// Whether the record can be scored, as far as is known without its model.
+    pub(super) fn check(&self) -> Result<()> {
+        self.kind().map(drop)
+    }
+
+    fn kind(&self) -> Result<Kind> {
+        match &self.kind {
+            Ok(kind) => Ok(*kind),
+            Err(error) => bail!("{error:#}"),
+        }
+    }
+
     /// What the model says of the record, from what it says of the record's conversations.
     pub(super) fn answer(&self, evaluations: Vec<crate::Result<Evaluation>>) -> Result<Answer> {
-        let kind = match &self.kind {
-            Ok(kind) => *kind,
-            Err(error) => bail!("{error:#}"),
-        };
+        let kind = self.kind()?;
         let mut evaluations = evaluations.into_iter();
         let mut next = || evaluations.next().context("no score was given");
         match kind {

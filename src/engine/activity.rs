@@ -51,9 +51,13 @@ pub struct StageRun {
     pub pack: u64,
     /// Its unique tokens.
     pub tokens: usize,
-    /// Its attention cells, padding included.
-    pub cells: usize,
-    /// When it began.
+    /// Its rows of attention.
+    pub rows: usize,
+    /// Tokens of its longest row, padded to an even number.
+    pub columns: usize,
+    /// Its scored tokens.
+    pub scored: usize,
+    /// When it began: a stage that shares its device has waited for its turn by then.
     pub started: Instant,
     /// When it ended.
     pub ended: Instant,
@@ -187,7 +191,9 @@ mod tests {
             replica: 0,
             pack,
             tokens: 10,
-            cells: 20,
+            rows: 2,
+            columns: 10,
+            scored: 2,
             started,
             ended: started + Duration::from_millis(3),
             failed,

@@ -96,7 +96,7 @@ impl<H> Job<H> {
             tokens = self.tokens()
         );
         let hidden = self.hidden.take();
-        let started = Instant::now();
+        let handed = Instant::now();
         let outcome = span.in_scope(|| {
             catch_unwind(AssertUnwindSafe(|| {
                 stage.run(&self.inputs, hidden, &*self.ticket)
@@ -111,8 +111,10 @@ impl<H> Job<H> {
             replica: place.replica,
             pack: self.pack,
             tokens: self.tokens(),
-            cells: self.inputs.rows * self.inputs.columns,
-            started,
+            rows: self.inputs.rows,
+            columns: self.inputs.columns,
+            scored: self.inputs.score_tokens.len(),
+            started: self.ticket.begun(handed),
             ended: Instant::now(),
             failed: outcome.is_err(),
         });

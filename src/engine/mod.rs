@@ -4,6 +4,7 @@
 mod activity;
 mod job;
 mod library;
+mod matrix;
 mod memory;
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::cast_precision_loss)]
@@ -12,6 +13,8 @@ mod pipeline;
 mod session;
 mod source;
 mod streamed;
+#[doc(hidden)]
+pub mod testing;
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::cast_precision_loss)]
 mod tests;
@@ -23,6 +26,7 @@ pub(crate) use activity::Activity;
 pub use activity::{Observer, StageCounters, StageLoad, StageRun};
 pub(crate) use job::Pending;
 pub use library::{OnnxRuntime, library_candidates};
+pub(crate) use matrix::{MatrixProbe, MatrixSizes};
 pub use memory::return_large_blocks;
 pub(crate) use pipeline::Pipeline;
 pub(crate) use session::{SessionStage, StageSetup, Threads};

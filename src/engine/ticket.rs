@@ -1,10 +1,17 @@
 //! Whether somebody still waits for a pack, and how its run is interrupted when nobody does.
 
+use std::time::Instant;
+
 use super::{Watch, sync::Mutex};
 
 /// Shared by whoever waits for a pack and the stages that compute it.
 #[derive(Default)]
-pub(super) struct Ticket(Mutex<State>);
+pub(super) struct Ticket {
+    state: Mutex<State>,
+    /// When the latest run began: a stage that shares its device has waited for its turn by then. Only noted, so
+    /// `model_check` need not know of it.
+    begun: std::sync::Mutex<Option<Instant>>,
+}
 
 #[derive(Default)]
 enum State {
@@ -28,9 +35,16 @@ impl Ticket {
         matches!(*self.lock(), State::Cancelled)
     }
 
+    /// When the run that was handed to a stage at `handed` began: then, unless the stage has said otherwise.
+    pub(super) fn begun(&self, handed: Instant) -> Instant {
+        let begun = self.begun.lock();
+        let begun = *begun.unwrap_or_else(|poisoned| poisoned.into_inner());
+        begun.map_or(handed, |begun| begun.max(handed))
+    }
+
     fn lock(&self) -> impl std::ops::DerefMut<Target = State> {
         // A holder that panicked has left a state that is whole.
-        self.0
+        self.state
             .lock()
             .unwrap_or_else(|poisoned| poisoned.into_inner())
     }
@@ -43,6 +57,11 @@ impl Watch for Ticket {
             return false;
         }
         *state = State::Running(interrupt);
+        let mut begun = self
+            .begun
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner());
+        *begun = Some(Instant::now());
         true
     }
 

@@ -1,0 +1,99 @@
+//! What the devices can do: the rate of bare matrix products.
+
+use std::time::Duration;
+
+use worldpm_ort_export::{Device, Manifest, Precision, proto::ElementType};
+
+use super::{
+    MatrixReport, UtilisationReport,
+    statistics::{Summary, median, rate},
+};
+use crate::{
+    Result,
+    engine::{MatrixProbe, MatrixSizes, OnnxRuntime},
+    ep::Provider,
+};
+
+/// Elements of a matrix at most: 256 MiB of floats. The products of larger ones are no faster.
+const MOST_ELEMENTS: usize = 64 << 20;
+/// How long products are run for a measurement.
+const TIME: Duration = Duration::from_millis(500);
+
+/// Products of matrices on each of the model's devices.
+pub(super) struct Matrices {
+    probes: Vec<MatrixProbe>,
+    sizes: MatrixSizes,
+    measured: Vec<f64>,
+}
+
+impl Matrices {
+    /// Loads them, at the widths of the model's MLP.
+    pub(super) fn open(
+        runtime: &OnnxRuntime,
+        providers: &[Provider],
+        manifest: &Manifest,
+        rows: usize,
+    ) -> Result<Self> {
+        let narrow = manifest.model.hidden_size;
+        let most = (MOST_ELEMENTS / narrow.max(1)).max(1);
+        let sizes = MatrixSizes {
+            rows,
+            narrow,
+            wide: manifest.model.intermediate_size.min(most),
+            element: element(manifest),
+        };
+        // Each part of the CPU's cores that works as a device is a part of what is measured at once.
+        let mut devices: Vec<&Provider> = Vec::new();
+        for provider in providers {
+            if !devices.contains(&provider) {
+                devices.push(provider);
+            }
+        }
+        let open = |provider: &&Provider| MatrixProbe::open(runtime, provider, sizes);
+        Ok(Self {
+            probes: devices.iter().map(open).collect::<Result<_, _>>()?,
+            sizes,
+            measured: Vec::new(),
+        })
+    }
+
+    /// Measures the devices one after the other and keeps the sum.
+    pub(super) fn measure(&mut self) -> Result<()> {
+        let mut sum = 0.0;
+        for probe in &mut self.probes {
+            sum += median(&probe.rates(TIME)?).unwrap_or(0.0);
+        }
+        self.measured.push(sum);
+        Ok(())
+    }
+
+    pub(super) fn report(&self) -> MatrixReport {
+        let summary = Summary::of(&self.measured);
+        MatrixReport {
+            flops_per_second: median(&self.measured).unwrap_or(0.0),
+            range: summary.map_or([0.0; 2], |summary| [summary.lowest, summary.highest]),
+            measurements: self.measured.len(),
+            sizes: [self.sizes.rows, self.sizes.narrow, self.sizes.wide],
+            element: format!("{:?}", self.sizes.element).to_lowercase(),
+        }
+    }
+}
+
+/// What the model's linear layers multiply, or would if they were not quantised.
+fn element(manifest: &Manifest) -> ElementType {
+    match (manifest.device, manifest.precision) {
+        (Device::Cpu, _) | (Device::Cuda, Precision::Fp32) => ElementType::Float,
+        (Device::Cuda, Precision::Fp16) => ElementType::Float16,
+        (Device::Cuda, _) => ElementType::BFloat16,
+    }
+}
+
+pub(super) fn utilisation(flops: u64, seconds: f64, matrix: MatrixReport) -> UtilisationReport {
+    let flops_per_second = rate(flops as f64, seconds).unwrap_or(0.0);
+    UtilisationReport {
+        flops,
+        flops_per_second,
+        share: rate(flops_per_second, matrix.flops_per_second).unwrap_or(0.0),
+        matrix,
+    }
+}

@@ -1,0 +1,279 @@
+//! Measures a bundle on this machine: how much it scores in a second, how long a conversation takes, what each stage
+//! does meanwhile, and how much of the machine's arithmetic that is.
+//!
+//! ```no_run
+//! use worldpm_ort::{ScorerOptions, bench::{Bench, BenchOptions, WorkloadSpec}};
+//!
+//! let bench = Bench::open("bundle".as_ref(), ScorerOptions::default())?;
+//! let workload = bench.workload(&WorkloadSpec::default())?;
+//! let report = bench.run(&workload, &BenchOptions::default())?;
+//! println!("{:.0} tokens a second", report.throughput.unique_tokens_per_second);
+//! # Ok::<(), worldpm_ort::bench::BenchError>(())
+//! ```
+
+mod arithmetic;
+mod latency;
+mod process;
+mod record;
+mod report;
+mod rounds;
+pub mod statistics;
+mod timeline;
+mod words;
+mod work;
+mod workload;
+
+use std::{
+    num::NonZeroUsize,
+    path::Path,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use worldpm_ort_export::Pooling;
+
+use crate::{Bundle, Error, Scorer, ScorerOptions, engine::OnnxRuntime};
+use arithmetic::Matrices;
+use record::Recorder;
+use work::Work;
+use workload::Limits;
+
+pub use process::ProcessMemory;
+pub use report::{
+    DeviceMemoryReport, LatencyReport, LoadReport, MatrixReport, MemoryReport, ModelReport, Report,
+    RoundReport, SetupReport, StageLoadReport, StageReport, ThroughputReport, UtilisationReport,
+    WorkloadReport,
+};
+pub use workload::{Workload, WorkloadKind, WorkloadSpec};
+
+/// A benchmark that cannot be made.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BenchError {
+    /// The model, or the machine.
+    #[error(transparent)]
+    Scorer(#[from] Error),
+    /// Nothing to score.
+    #[error("there is nothing to score; give at least one record")]
+    Empty,
+    /// Made-up conversations that the model does not take.
+    #[error(
+        "conversations of about {tokens} tokens are longer than the model's limit of {limit}; ask for fewer tokens"
+    )]
+    TooLong {
+        /// Tokens of the longest, about.
+        tokens: usize,
+        /// The limit in force.
+        limit: usize,
+    },
+    /// No conversation of a round was scored.
+    #[error("no conversation was scored, the first for this reason: {0}")]
+    NoneScored(Error),
+}
+
+/// How long, and how, is measured.
+#[derive(Clone, Copy, Debug)]
+pub struct BenchOptions {
+    /// Rounds that are not measured, at the beginning. Default 1.
+    pub warmup: usize,
+    /// Rounds that are measured. Default 3.
+    pub rounds: NonZeroUsize,
+    /// Measure rounds until so much time has passed, and as many as `rounds` at least. Default: none.
+    pub at_least: Option<Duration>,
+    /// Conversations whose latency is measured, alone and again under load. Default 20.
+    pub samples: usize,
+    /// Conversations that are under way at once for latency under load. Default 4.
+    pub clients: NonZeroUsize,
+}
+
+impl Default for BenchOptions {
+    fn default() -> Self {
+        Self {
+            warmup: 1,
+            rounds: NonZeroUsize::MIN.saturating_add(2),
+            at_least: None,
+            samples: 20,
+            clients: NonZeroUsize::MIN.saturating_add(3),
+        }
+    }
+}
+
+/// A model that is loaded for a benchmark, and what has happened to it.
+pub struct Bench {
+    scorer: Scorer,
+    recorder: Arc<Recorder>,
+    bundle: Bundle,
+    runtime: OnnxRuntime,
+    options: ScorerOptions,
+    opened: Instant,
+    load_seconds: f64,
+}
+
+impl Bench {
+    /// Opens a bundle. The benchmark observes the stages: an observer of `options` is not told.
+    ///
+    /// # Errors
+    /// As [`Scorer::open`].
+    pub fn open(directory: &Path, options: ScorerOptions) -> Result<Self, BenchError> {
+        let recorder = Arc::new(Recorder::default());
+        let options = options.with_observer(Arc::clone(&recorder) as Arc<_>);
+        let opened = Instant::now();
+        let (phase, scorer) = recorder.phase("load", || Scorer::open(directory, &options));
+        let scorer = scorer?;
+        let library = options.ort_library.as_deref();
+        Ok(Self {
+            bundle: Bundle::open(directory, options.weights_dir.as_deref())?,
+            runtime: OnnxRuntime::load(library, options.threads).map_err(Error::from)?,
+            scorer,
+            recorder,
+            options,
+            opened,
+            load_seconds: phase.seconds(),
+        })
+    }
+
+    /// Makes text to score, of lengths that the model takes.
+    ///
+    /// # Errors
+    /// [`BenchError::TooLong`] for tokens that it does not take.
+    pub fn workload(&self, spec: &WorkloadSpec) -> Result<Workload, BenchError> {
+        let manifest = self.scorer.manifest();
+        let limit = self.options.max_length.unwrap_or(usize::MAX);
+        let pooling = self.options.pooling.unwrap_or(manifest.pooling);
+        spec.make(Limits {
+            max_tokens: manifest.max_length.min(limit),
+            steps: matches!(pooling, Pooling::EachToken { .. }),
+        })
+    }
+
+    /// Measures, in this order: rounds of the whole workload, with the rate of matrix products behind each; the
+    /// latency of single conversations; and their latency under load.
+    ///
+    /// # Errors
+    /// Whatever the devices come to, and a workload of which nothing can be scored. Single conversations that cannot
+    /// be scored are counted.
+    pub fn run(&self, workload: &Workload, options: &BenchOptions) -> Result<Report, BenchError> {
+        if workload.conversations().next().is_none() {
+            return Err(BenchError::Empty);
+        }
+        for number in 1..=options.warmup {
+            let name = format!("warm-up {number}");
+            self.recorder
+                .phase(&name, || rounds::run(&self.scorer, workload))
+                .1?;
+        }
+        let mut memory = None;
+        let mut matrices: Option<Matrices> = None;
+        let mut measured = Vec::new();
+        let begun = Instant::now();
+        let wanted = |done: usize| {
+            done < options.rounds.get()
+                || options.at_least.is_some_and(|time| begun.elapsed() < time)
+        };
+        while wanted(measured.len()) {
+            let name = format!("round {}", measured.len() + 1);
+            let (phase, round) = self
+                .recorder
+                .phase(&name, || rounds::run(&self.scorer, workload));
+            measured.push((phase, round?));
+            memory = memory.or_else(ProcessMemory::read);
+            let matrices = match &mut matrices {
+                Some(open) => open,
+                closed => closed.insert(self.matrices()?),
+            };
+            self.recorder
+                .phase("matrix products", || matrices.measure())
+                .1?;
+        }
+        let matrix = matrices
+            .map(|matrices| matrices.report())
+            .ok_or(BenchError::Empty)?;
+        let latency = latency::measure(&self.scorer, &self.recorder, workload, options)?;
+
+        let mut work = Work::read(&self.bundle)?;
+        let events = self.recorder.events();
+        let phases: Vec<_> = measured.iter().map(|(phase, _)| phase.clone()).collect();
+        let stages = rounds::stages(
+            &events,
+            &phases,
+            self.replicas(),
+            &self.devices(),
+            &mut work,
+        )?;
+        let rounds: Vec<RoundReport> = measured
+            .iter()
+            .map(|(phase, round)| round.report(phase.seconds()))
+            .collect();
+        let flops: u64 = stages.iter().map(|stage| stage.flops).sum();
+        let seconds: f64 = phases.iter().map(record::Phase::seconds).sum();
+        Ok(Report {
+            model: self.model(),
+            setup: self.setup(),
+            workload: WorkloadReport {
+                name: workload.name.clone(),
+                records: workload.records.len(),
+                conversations: workload.conversations().count(),
+            },
+            load: rounds::loads(&events, self.load_seconds),
+            throughput: rounds::throughput(rounds),
+            latency,
+            stages,
+            utilisation: arithmetic::utilisation(flops, seconds, matrix),
+            memory: MemoryReport {
+                host_peak: memory.map(|memory| memory.peak),
+                devices: Vec::new(),
+            },
+        })
+    }
+
+    /// All that has happened so far, for chrome://tracing and <https://ui.perfetto.dev>: a JSON object in the *Trace
+    /// Event Format*, with a track for each stage and a slice for each pack.
+    #[must_use]
+    pub fn timeline(&self) -> serde_json::Value {
+        let name = self.scorer.manifest().model.architecture.as_str();
+        timeline::timeline(name, self.opened, &self.recorder.events(), &self.devices())
+    }
+
+    /// The device of each stage.
+    fn devices(&self) -> Vec<String> {
+        let providers = self.scorer.providers().iter();
+        providers.map(ToString::to_string).collect()
+    }
+
+    fn replicas(&self) -> usize {
+        self.options.replicas.map_or(1, NonZeroUsize::get)
+    }
+
+    fn matrices(&self) -> Result<Matrices, BenchError> {
+        let manifest = self.scorer.manifest();
+        let rows = self.options.budget.max_tokens;
+        Ok(Matrices::open(
+            &self.runtime,
+            self.scorer.providers(),
+            manifest,
+            rows,
+        )?)
+    }
+
+    fn model(&self) -> ModelReport {
+        let manifest = self.scorer.manifest();
+        ModelReport {
+            architecture: manifest.model.architecture.clone(),
+            precision: manifest.precision.to_string(),
+            layers: manifest.model.num_hidden_layers,
+            stages: manifest.stages.len(),
+        }
+    }
+
+    fn setup(&self) -> SetupReport {
+        let threads = self.options.threads.unwrap_or(self.runtime.threads());
+        SetupReport {
+            devices: self.devices(),
+            replicas: self.replicas(),
+            threads: threads.get(),
+            ort_version: self.runtime.version().to_owned(),
+            streamed: self.scorer.is_streamed(),
+            max_tokens: self.options.budget.max_tokens,
+        }
+    }
+}

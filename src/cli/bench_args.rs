@@ -1,0 +1,99 @@
+//! The options of `bench`.
+
+use std::{
+    num::NonZeroUsize,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use super::args::ScorerArgs;
+use crate::bench::{BenchOptions, WorkloadKind, WorkloadSpec};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct BenchArgs {
+    /// Directory of the bundle
+    #[arg(long, value_name = "DIR")]
+    pub(super) model: PathBuf,
+    #[command(flatten)]
+    pub(super) scorer: ScorerArgs,
+    /// Records to score, as for `score`; all of them are held in memory [default: made-up text, see --workload]
+    #[arg(
+        long,
+        value_name = "FILE",
+        conflicts_with_all = ["workload", "records", "prompt_tokens", "answer_tokens", "seed"]
+    )]
+    pub(super) data: Option<PathBuf>,
+    /// Made-up text to score: best-of-8 (eight answers to each prompt), pairs, mixed (answers of a tenth to twice
+    /// --answer-tokens), single or long (one conversation of thousands of tokens)
+    #[arg(long, value_name = "KIND", default_value_t)]
+    workload: WorkloadKind,
+    /// Records of the made-up text [default: by the workload]
+    #[arg(long, value_name = "N")]
+    records: Option<NonZeroUsize>,
+    /// Tokens of a made-up prompt, about [default: by the workload]
+    #[arg(long, value_name = "TOKENS")]
+    prompt_tokens: Option<NonZeroUsize>,
+    /// Tokens of a made-up answer, about [default: by the workload]
+    #[arg(long, value_name = "TOKENS")]
+    answer_tokens: Option<NonZeroUsize>,
+    /// The same seed makes the same text
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    seed: u64,
+    /// Rounds over all records that are not measured, at the beginning
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    warmup: usize,
+    /// Rounds over all records that are measured
+    #[arg(long, value_name = "N", default_value = "3")]
+    rounds: NonZeroUsize,
+    /// Measure more rounds until so many seconds have passed
+    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    seconds: Option<Duration>,
+    /// Conversations whose latency is measured, alone and again under load; 0 for none
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    samples: usize,
+    /// Conversations that are under way at once for latency under load
+    #[arg(long, value_name = "N", default_value = "4")]
+    clients: NonZeroUsize,
+    /// Also write what every stage did when, for https://ui.perfetto.dev or chrome://tracing
+    #[arg(long, value_name = "FILE")]
+    pub(super) timeline: Option<PathBuf>,
+    /// Print one JSON object in place of tables
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+impl BenchArgs {
+    pub(super) fn options(&self) -> BenchOptions {
+        BenchOptions {
+            warmup: self.warmup,
+            rounds: self.rounds,
+            at_least: self.seconds,
+            samples: self.samples,
+            clients: self.clients,
+        }
+    }
+
+    pub(super) fn spec(&self) -> WorkloadSpec {
+        WorkloadSpec {
+            kind: self.workload,
+            records: self.records,
+            prompt_tokens: self.prompt_tokens,
+            answer_tokens: self.answer_tokens,
+            seed: self.seed,
+        }
+    }
+
+    /// What the records of a file are called.
+    pub(super) fn data_name(file: &Path) -> String {
+        file.file_name()
+            .unwrap_or(file.as_os_str())
+            .to_string_lossy()
+            .into_owned()
+    }
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    let number: Option<f64> = text.parse().ok().filter(|seconds| *seconds > 0.0);
+    let time = number.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    time.ok_or_else(|| "give a number of seconds above 0".to_owned())
+}
