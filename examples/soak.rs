@@ -13,6 +13,7 @@
 
 use std::{
     env,
+    io::{self, Write},
     sync::atomic::{AtomicBool, AtomicU64, Ordering},
     thread,
     time::{Duration, Instant},
@@ -190,7 +191,7 @@ fn report(scorer: &Scorer, tally: &Tally, samples: &[(f64, f64)]) -> Result<()> 
         "dropped_batches": read(&tally.dropped_batches),
         "stages": stages,
     });
-    println!("{report:#}");
+    writeln!(io::stdout(), "{report:#}")?;
     ensure!(
         read(&tally.wrong) == 0,
         "some conversations came to what none of them should"

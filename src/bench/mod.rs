@@ -34,7 +34,8 @@ use worldpm_ort_export::Pooling;
 
 use crate::{Bundle, Error, Scorer, ScorerOptions, engine::OnnxRuntime};
 use arithmetic::Matrices;
-use record::Recorder;
+use record::{Phase, Recorder};
+use rounds::Round;
 use work::Work;
 use workload::Limits;
 
@@ -109,6 +110,13 @@ pub struct Bench {
     load_seconds: f64,
 }
 
+/// The rounds that count.
+struct Measured {
+    rounds: Vec<(Phase, Round)>,
+    matrix: MatrixReport,
+    memory: Option<ProcessMemory>,
+}
+
 impl Bench {
     /// Opens a bundle. The benchmark observes the stages: an observer of `options` is not told.
     ///
@@ -156,38 +164,11 @@ impl Bench {
         if workload.conversations().next().is_none() {
             return Err(BenchError::Empty);
         }
-        for number in 1..=options.warmup {
-            let name = format!("warm-up {number}");
-            self.recorder
-                .phase(&name, || rounds::run(&self.scorer, workload))
-                .1?;
-        }
-        let mut memory = None;
-        let mut matrices: Option<Matrices> = None;
-        let mut measured = Vec::new();
-        let begun = Instant::now();
-        let wanted = |done: usize| {
-            done < options.rounds.get()
-                || options.at_least.is_some_and(|time| begun.elapsed() < time)
-        };
-        while wanted(measured.len()) {
-            let name = format!("round {}", measured.len() + 1);
-            let (phase, round) = self
-                .recorder
-                .phase(&name, || rounds::run(&self.scorer, workload));
-            measured.push((phase, round?));
-            memory = memory.or_else(ProcessMemory::read);
-            let matrices = match &mut matrices {
-                Some(open) => open,
-                closed => closed.insert(self.matrices()?),
-            };
-            self.recorder
-                .phase("matrix products", || matrices.measure())
-                .1?;
-        }
-        let matrix = matrices
-            .map(|matrices| matrices.report())
-            .ok_or(BenchError::Empty)?;
+        let Measured {
+            rounds: measured,
+            matrix,
+            memory,
+        } = self.measure(workload, options)?;
         let latency = latency::measure(&self.scorer, &self.recorder, workload, options)?;
 
         let mut work = Work::read(&self.bundle)?;
@@ -205,7 +186,7 @@ impl Bench {
             .map(|(phase, round)| round.report(phase.seconds()))
             .collect();
         let flops: u64 = stages.iter().map(|stage| stage.flops).sum();
-        let seconds: f64 = phases.iter().map(record::Phase::seconds).sum();
+        let seconds: f64 = phases.iter().map(Phase::seconds).sum();
         Ok(Report {
             model: self.model(),
             setup: self.setup(),
@@ -223,6 +204,39 @@ impl Bench {
                 host_peak: memory.map(|memory| memory.peak),
                 devices: Vec::new(),
             },
+        })
+    }
+
+    /// Runs the rounds, the first of them for nothing, with matrix products behind the others.
+    fn measure(&self, workload: &Workload, options: &BenchOptions) -> Result<Measured, BenchError> {
+        let round = |name: String| {
+            self.recorder
+                .phase(&name, || rounds::run(&self.scorer, workload))
+        };
+        for number in 1..=options.warmup {
+            round(format!("warm-up {number}")).1?;
+        }
+        let begun = Instant::now();
+        let (phase, first) = round("round 1".into());
+        let mut measured = vec![(phase, first?)];
+        // Before there are matrices.
+        let memory = ProcessMemory::read();
+        let mut matrices = self.matrices()?;
+        loop {
+            self.recorder
+                .phase("matrix products", || matrices.measure())
+                .1?;
+            let enough = options.at_least.is_none_or(|time| begun.elapsed() >= time);
+            if enough && measured.len() >= options.rounds.get() {
+                break;
+            }
+            let (phase, next) = round(format!("round {}", measured.len() + 1));
+            measured.push((phase, next?));
+        }
+        Ok(Measured {
+            rounds: measured,
+            matrix: matrices.report(),
+            memory,
         })
     }
 

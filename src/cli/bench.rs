@@ -70,8 +70,9 @@ fn read(path: &Path) -> Result<Workload> {
         records.push(conversations);
     }
     progress.finish_and_clear();
+    let name = path.file_name().unwrap_or(path.as_os_str());
     Ok(Workload {
-        name: BenchArgs::data_name(path),
+        name: name.to_string_lossy().into_owned(),
         records,
     })
 }

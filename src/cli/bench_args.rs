@@ -1,10 +1,6 @@
 //! The options of `bench`.
 
-use std::{
-    num::NonZeroUsize,
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{num::NonZeroUsize, path::PathBuf, time::Duration};
 
 use super::args::ScorerArgs;
 use crate::bench::{BenchOptions, WorkloadKind, WorkloadSpec};
@@ -81,14 +77,6 @@ impl BenchArgs {
             answer_tokens: self.answer_tokens,
             seed: self.seed,
         }
-    }
-
-    /// What the records of a file are called.
-    pub(super) fn data_name(file: &Path) -> String {
-        file.file_name()
-            .unwrap_or(file.as_os_str())
-            .to_string_lossy()
-            .into_owned()
     }
 }
 
