@@ -11,6 +11,7 @@ use worldpm_ort_export::{
 };
 
 use crate::{
+    batch::Budget,
     bundle::Bundle,
     engine::{
         Activity, BundleSource, Engine, OnnxRuntime, Pipeline, StageSetup, Streamer, Threads,
@@ -29,15 +30,20 @@ pub(crate) struct Loaded {
     /// The device of each stage, of the first copy of the model.
     pub(crate) providers: Vec<Provider>,
     pub(crate) residency: Choice,
+    /// What goes into a pack.
+    pub(crate) budget: Budget,
 }
 
-/// Loads the stages of a bundle, as far as they are resident.
-pub(crate) fn load(bundle: &Bundle, options: &ScorerOptions) -> Result<Loaded> {
+/// Loads the stages of a bundle, as far as they are resident. No conversation has more tokens than `max_length`.
+pub(crate) fn load(bundle: &Bundle, options: &ScorerOptions, max_length: usize) -> Result<Loaded> {
     let manifest = bundle.manifest();
     let replicas = options.replicas.map_or(1, NonZeroUsize::get);
-    let slots = options
+    let mut slots = options
         .devices
         .slots(manifest.device, manifest.stages.len(), replicas)?;
+    let providers = slots.iter_mut().flatten().map(|slot| &mut slot.provider);
+    options.providers.apply(providers)?;
+    let budget = bounded(&slots, options.budget, max_length);
     let runtime = OnnxRuntime::load(options.ort_library.as_deref(), options.threads)?;
     runtime.require(&manifest.min_ort_version)?;
     let residency = residency(bundle, options, &slots)?;
@@ -53,6 +59,7 @@ pub(crate) fn load(bundle: &Bundle, options: &ScorerOptions) -> Result<Loaded> {
     ));
     let threads = options.threads.unwrap_or_else(|| runtime.threads());
     let machine = Machine::new(&slots, threads, runtime.threads(), options.pin_threads);
+    let shared_manifest = Arc::new(manifest.clone());
     let setups = |slots: &[Slot]| -> Vec<StageSetup> {
         let stages = manifest.stages.iter().zip(slots);
         stages
@@ -60,6 +67,10 @@ pub(crate) fn load(bundle: &Bundle, options: &ScorerOptions) -> Result<Loaded> {
                 graph: bundle.directory().join(&stage.graph),
                 weights: bundle.stage_weights(stage),
                 stage: stage.clone(),
+                manifest: Arc::clone(&shared_manifest),
+                bundle: bundle.directory().to_owned(),
+                budget,
+                max_length,
                 provider: slot.provider.clone(),
                 threads: machine.threads(slot),
                 turn: machine.turn(slot),
@@ -90,6 +101,15 @@ pub(crate) fn load(bundle: &Bundle, options: &ScorerOptions) -> Result<Loaded> {
         activity,
         providers: first_copy(&slots),
         residency,
+        budget,
+    })
+}
+
+/// The budget that all providers can keep to.
+fn bounded(slots: &[Vec<Slot>], budget: Budget, max_length: usize) -> Budget {
+    let providers = slots.iter().flatten().map(|slot| &slot.provider);
+    providers.fold(budget, |budget, provider| {
+        provider.bound(budget, max_length)
     })
 }
 

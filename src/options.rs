@@ -5,7 +5,11 @@ use std::{num::NonZeroUsize, path::PathBuf, sync::Arc};
 use worldpm_ort_export::Pooling;
 
 use crate::{
-    batch::Budget, engine::Observer, ep::Devices, evaluation::Reduction, residency::Residency,
+    batch::Budget,
+    engine::Observer,
+    ep::{Devices, ProviderOptions},
+    evaluation::Reduction,
+    residency::Residency,
     text::Truncation,
 };
 
@@ -15,6 +19,8 @@ use crate::{
 pub struct ScorerOptions {
     /// Where the stages run. Default [`Devices::Auto`].
     pub devices: Devices,
+    /// Options of the devices' providers. Default: none.
+    pub providers: ProviderOptions,
     /// Threads for CPU work. Default: as many as the process may use.
     pub threads: Option<NonZeroUsize>,
     /// Whether each thread for CPU work stays on a processor of its own. Helps where several processes or `cpu` devices
@@ -56,6 +62,13 @@ impl ScorerOptions {
     #[must_use]
     pub fn with_devices(mut self, devices: Devices) -> Self {
         self.devices = devices;
+        self
+    }
+
+    /// Sets the options of the devices' providers.
+    #[must_use]
+    pub fn with_providers(mut self, providers: ProviderOptions) -> Self {
+        self.providers = providers;
         self
     }
 

@@ -78,15 +78,16 @@ impl Scorer {
             .with_system_marker(manifest.text.system_marker)
             .with_now(options.now);
         let encoder = open_encoder(directory, text, pooling)?;
-        let loaded = load(&bundle, options)?;
         let limit = manifest.max_length;
+        let max_tokens = options.max_length.map_or(limit, |wanted| wanted.min(limit));
+        let loaded = load(&bundle, options, max_tokens)?;
         Ok(Self {
             encoder,
+            budget: loaded.budget,
             loaded,
             tally: Arc::default(),
-            budget: options.budget,
             length: LengthRule {
-                max_tokens: options.max_length.map_or(limit, |wanted| wanted.min(limit)),
+                max_tokens,
                 truncation: options.truncation,
                 scored_token: step_token(pooling),
             },

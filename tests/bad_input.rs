@@ -618,7 +618,11 @@ fn devices() {
     let score = |device: &str, model: &str| {
         run_with_input(&["score", "--model", model, "--device", device], b"")
     };
-    expect_failure("unknown", &score("gpu", model), &["gpu", "cuda:N"]);
+    expect_failure(
+        "unknown",
+        &score("gpu", model),
+        &["gpu", "cuda:N", "tensorrt:N"],
+    );
     expect_failure(
         "wrong bundle",
         &score("cuda:0", model),
@@ -635,8 +639,47 @@ fn devices() {
     expect_failure(
         "no CUDA in the library",
         &score("auto", for_cuda),
-        &["cuda:0", "stage-00"],
+        &[
+            "cuda:0",
+            "stage-00",
+            "built without CUDA",
+            "fetch-onnxruntime",
+        ],
     );
+    expect_failure(
+        "a bundle that TensorRT does not parse",
+        &score("tensorrt:0", for_cuda),
+        &["tensorrt:0", "--target onnx --weights hardlink"],
+    );
+    expect_failure(
+        "a provider that is not there",
+        &score("plugin:SomeExecutionProvider", model),
+        &["SomeExecutionProvider", "--ep-library"],
+    );
+}
+
+#[test]
+fn provider_options() {
+    let bundle = support::bundle(SHAPE, &["--device", "cuda"]);
+    let model = bundle.to_str().unwrap();
+    for (flags, parts) in [
+        (["--ep-option", "gpu_mem_limit"], &["KEY=VALUE"][..]),
+        (
+            ["--ep-option", "gpu_mem_limit=30GiB"],
+            &["gpu_mem_limit", "whole number"],
+        ),
+        (
+            ["--ep-option", "trt_builder_optimization_level=1"],
+            &["no device in use takes it (cuda:0)"],
+        ),
+        (
+            ["--ep-library", "provider.so"],
+            &["provider.so", "--device plugin:PROVIDER"],
+        ),
+    ] {
+        let args = [&["score", "--model", model][..], &flags].concat();
+        expect_failure(flags[1], &run_with_input(&args, b""), parts);
+    }
 }
 
 #[test]

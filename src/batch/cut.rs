@@ -46,7 +46,9 @@ pub(super) fn cut(
             let rows = runs.rows(start, end);
             let cells = rows.saturating_mul(columns(longest));
             // One row cannot be split, and what lies on it comes for free.
-            if rows > 1 && (tokens > budget.max_tokens || cells > budget.max_cells) {
+            let over =
+                tokens > budget.max_tokens || cells > budget.max_cells || rows > budget.max_rows;
+            if rows > 1 && over {
                 break;
             }
             let attention = cells as f64 * longest as f64 / CELLS_PER_TOKEN;

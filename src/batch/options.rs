@@ -2,7 +2,7 @@
 
 /// The most one pack may hold.
 ///
-/// Both limits bound memory: each unique token carries the activations of the
+/// The limits bound memory: each unique token carries the activations of the
 /// linear layers, each attention cell a query, key, value and output vector. A
 /// sequence that exceeds a limit by itself is still planned, in a pack with no
 /// other row; refusing long sequences is the length limit's job.
@@ -15,6 +15,10 @@ pub struct Budget {
     /// `max_tokens`: a cell takes several times less memory than a token, and a
     /// tighter limit would cut best-of-N groups and compute their prompt again.
     pub max_cells: usize,
+    /// Attention rows `B`. Default: no limit but `max_cells`. Engines that are
+    /// built for a largest shape need one, see
+    /// [`TensorRtOptions`](crate::ep::TensorRtOptions).
+    pub max_rows: usize,
 }
 
 impl Budget {
@@ -31,6 +35,13 @@ impl Budget {
         self.max_cells = max_cells;
         self
     }
+
+    /// Sets the most attention rows in a pack.
+    #[must_use]
+    pub fn with_max_rows(mut self, max_rows: usize) -> Self {
+        self.max_rows = max_rows;
+        self
+    }
 }
 
 impl Default for Budget {
@@ -38,6 +49,7 @@ impl Default for Budget {
         Self {
             max_tokens: 2048,
             max_cells: 8 * 2048,
+            max_rows: usize::MAX,
         }
     }
 }

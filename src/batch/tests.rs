@@ -30,7 +30,8 @@ fn check(sequences: &[Vec<u32>], budget: &Budget) -> Plan {
         assert!(
             pack.rows == 1
                 || (pack.tokens <= budget.max_tokens
-                    && pack.rows * pack.columns <= budget.max_cells),
+                    && pack.rows * pack.columns <= budget.max_cells
+                    && pack.rows <= budget.max_rows),
             "over budget: {pack:?}"
         );
         let inputs = pack.inputs(sequences).unwrap();
@@ -372,10 +373,12 @@ proptest! {
         sequences in prop_oneof![dense(), grouped()],
         max_tokens in prop_oneof![0..20usize, 20..400usize, Just(usize::MAX)],
         max_cells in prop_oneof![0..40usize, 40..2000usize, Just(usize::MAX)],
+        max_rows in prop_oneof![0..5usize, Just(usize::MAX)],
     ) {
         let budget = Budget::default()
             .with_max_tokens(max_tokens)
-            .with_max_cells(max_cells);
+            .with_max_cells(max_cells)
+            .with_max_rows(max_rows);
         check(&sequences, &budget);
     }
 

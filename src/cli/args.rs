@@ -12,7 +12,11 @@ use worldpm_ort_export::{
 };
 
 use super::{bench_args::BenchArgs, serving_args::ServingArgs};
-use crate::{Reduction, Residency, ScorerOptions, Truncation, batch::Budget, ep::Devices};
+use crate::{
+    Reduction, Residency, ScorerOptions, Truncation,
+    batch::Budget,
+    ep::{Devices, ProviderOption, ProviderOptions},
+};
 
 /// Score conversations with large reward models through ONNX Runtime.
 #[derive(Debug, Parser)]
@@ -288,10 +292,17 @@ pub(super) struct ScoreArgs {
 /// How a model is loaded and run.
 #[derive(Debug, clap::Args)]
 pub(super) struct ScorerArgs {
-    /// cpu, cuda:N (with commas for several) or auto (what the bundle was exported for). cpu,cpu divides the cores between
-    /// two devices that compute at the same time
+    /// cpu, cuda:N, tensorrt:N or plugin:PROVIDER:N (with commas for several), or auto (what the bundle was exported for).
+    /// cpu,cpu divides the cores between two devices that compute at the same time
     #[arg(long, value_name = "DEVICES", default_value = "auto")]
     pub(super) device: Devices,
+    /// An option of the devices' provider, by ONNX Runtime's name for it, such as gpu_mem_limit=30000000000; may be
+    /// repeated
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub(super) ep_option: Vec<ProviderOption>,
+    /// Library of the provider that --device plugin:PROVIDER names
+    #[arg(long, value_name = "FILE")]
+    pub(super) ep_library: Option<PathBuf>,
     /// Threads for CPU work [default: all]
     #[arg(long, value_name = "N")]
     pub(super) threads: Option<NonZeroUsize>,
@@ -330,6 +341,10 @@ impl ScorerArgs {
         options.memory = self.memory.map(|Bytes(bytes)| bytes);
         options.ort_library.clone_from(&self.ort_lib);
         options.weights_dir.clone_from(&self.weights_dir);
+        let mut providers = ProviderOptions::default();
+        providers.options.clone_from(&self.ep_option);
+        providers.library.clone_from(&self.ep_library);
+        options.providers = providers;
         if let Some(tokens) = self.max_batch_tokens {
             options.budget = Budget::default().with_max_tokens(tokens.get());
         }

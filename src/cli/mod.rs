@@ -7,6 +7,7 @@ mod checkpoint;
 mod export;
 mod inspect;
 mod interrupt;
+mod notices;
 mod plan;
 mod recipes;
 mod records;
@@ -41,6 +42,7 @@ enum Status {
 pub fn main() -> ExitCode {
     let args = Args::parse();
     crate::engine::return_large_blocks();
+    notices::show();
     let outcome = match &args.command {
         Command::Synth(args) => synth::run(args),
         Command::Export(args) => export::run(args),

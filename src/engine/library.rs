@@ -157,7 +157,7 @@ impl OnnxRuntime {
         )))
     }
 
-    pub(super) fn environment(&self) -> &Environment {
+    pub(crate) fn environment(&self) -> &Environment {
         &self.environment
     }
 }

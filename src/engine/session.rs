@@ -12,10 +12,14 @@ use ort::{
     session::{RunOptions, Session, builder::SessionBuilder},
     value::{DynValue, PrimitiveTensorElementType, Tensor, TensorElementType},
 };
-use worldpm_ort_export::{floats::FloatGraph, manifest, names};
+use worldpm_ort_export::{Manifest, floats::FloatGraph, manifest, names};
 
 use super::{EngineError, Failure, Flow, OnnxRuntime, Stage, Watch};
-use crate::{batch::PackInputs, ep::Provider, memory};
+use crate::{
+    batch::{Budget, PackInputs},
+    ep::{Provider, StageContext},
+    memory,
+};
 
 /// Where ONNX Runtime looks for the files that hold a graph's weights.
 const EXTERNAL_DATA_FOLDER: &str = "session.model_external_initializers_file_folder_path";
@@ -34,6 +38,14 @@ const AFFINITIES: &str = "session.intra_op_thread_affinities";
 pub(crate) struct StageSetup {
     /// The manifest's words on the stage.
     pub(crate) stage: manifest::Stage,
+    /// The bundle's manifest.
+    pub(crate) manifest: Arc<Manifest>,
+    /// The bundle.
+    pub(crate) bundle: PathBuf,
+    /// What the planner puts into a pack.
+    pub(crate) budget: Budget,
+    /// Most tokens of a conversation.
+    pub(crate) max_length: usize,
     /// Path of the graph file.
     pub(crate) graph: PathBuf,
     /// Folder of the weight files.
@@ -88,35 +100,47 @@ impl SessionStage {
             Provider::Cpu if setup.streamed => Some(Floats::read(&setup).map_err(&fault)?),
             _ => None,
         };
-        let build = || -> ort::Result<Session> {
-            let mut builder = Session::builder(runtime.environment())?
+        let context = StageContext {
+            stage: &setup.stage,
+            manifest: &setup.manifest,
+            bundle: &setup.bundle,
+            graph: &setup.graph,
+            weights: &setup.weights,
+            budget: setup.budget,
+            max_length: setup.max_length,
+            environment: runtime.environment(),
+            library: runtime.path(),
+            library_version: runtime.version(),
+        };
+        let build = || -> ort::Result<SessionBuilder> {
+            let builder = Session::builder(runtime.environment())?
                 .with_log_level(LogLevel::Error)?
-                .with_config_entry(EXTERNAL_DATA_FOLDER, weights)?
                 .with_config_entry(EXACT_BYTE_PRODUCTS, if has_vnni() { "0" } else { "1" })?
                 .with_config_entry(NO_QUANTISED_GRAPHS, "1")?;
-            builder = setup.threads.configure(builder)?;
-            if let Some(provider) = setup.provider.dispatch() {
-                builder = builder
-                    .with_execution_providers([provider])?
-                    .with_disable_cpu_fallback()?;
+            let builder = setup.threads.configure(builder)?;
+            if setup.provider.loads_by_path() {
+                return Ok(builder);
             }
-            match floats {
-                Some(floats) if !floats.values.is_empty() => {
-                    // Prepacking would copy every weight, which pays when a stage is used more than once.
-                    builder = builder.with_prepacking(false)?;
-                    for (name, value) in floats.values {
-                        builder = builder.with_initializer(name, value)?;
-                    }
-                    builder.commit_from_memory(&floats.graph)
-                }
-                _ => {
-                    let graph = std::fs::read(&setup.graph)
-                        .map_err(|e| ort::Error::new(format!("{}: {e}", setup.graph.display())))?;
-                    builder.commit_from_memory(&graph)
-                }
+            Ok(builder.with_config_entry(EXTERNAL_DATA_FOLDER, weights)?)
+        };
+        let builder = build().map_err(|error| fault(error.to_string()))?;
+        let builder = setup
+            .provider
+            .configure(builder, &context)
+            .map_err(|error| fault(error.to_string()))?;
+        let session = match floats {
+            Some(floats) if !floats.values.is_empty() => floats
+                .commit(builder)
+                .map_err(|error| fault(error.to_string()))?,
+            _ => {
+                let graph = std::fs::read(&setup.graph)
+                    .map_err(|error| fault(format!("{}: {error}", setup.graph.display())))?;
+                setup
+                    .provider
+                    .commit(builder, &context, &graph)
+                    .map_err(|error| fault(error.to_string()))?
             }
         };
-        let session = build().map_err(|error| fault(error.to_string()))?;
         Ok(Self { session, setup })
     }
 
@@ -281,6 +305,15 @@ impl Floats {
                 .collect::<ort::Result<_>>()
                 .map_err(|error| error.to_string())?,
         })
+    }
+
+    fn commit(self, builder: SessionBuilder) -> ort::Result<Session> {
+        // Prepacking would copy every weight, which pays when a stage is used more than once.
+        let mut builder = builder.with_prepacking(false)?;
+        for (name, value) in self.values {
+            builder = builder.with_initializer(name, value)?;
+        }
+        builder.commit_from_memory(&self.graph)
     }
 }
 

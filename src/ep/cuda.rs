@@ -1,6 +1,13 @@
 //! The CUDA provider.
 
-use ort::ep::{self, ArenaExtendStrategy, ExecutionProviderDispatch, cuda::AttentionBackend};
+use std::collections::BTreeMap;
+
+use ort::ep::{self, ArbitrarilyConfigurableExecutionProvider, ExecutionProviderDispatch};
+
+use super::{
+    ProviderError,
+    options::{number, switch},
+};
 
 /// Options of the CUDA provider. Not yet run on a GPU.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -8,44 +15,232 @@ use ort::ep::{self, ArenaExtendStrategy, ExecutionProviderDispatch, cuda::Attent
 pub struct CudaOptions {
     /// CUDA device number. Default 0.
     pub device_id: u16,
+    /// Most bytes of the memory arena (`gpu_mem_limit`). Default: no limit.
+    ///
+    /// It bounds what weights and activations take. Workspaces of cuBLAS and the CUDA context itself, some hundred
+    /// megabytes, come on top. A pack that does not fit is an error, and others go on.
+    pub memory_limit: Option<u64>,
+    /// Kernel of attention (`sdpa_kernel`). Default [`AttentionKernel::Flash`].
+    pub attention: AttentionKernel,
+    /// How the arena grows (`arena_extend_strategy`). Default [`ArenaGrowth::AsRequested`].
+    pub arena: ArenaGrowth,
+    /// Whether products of 32-bit floats may round their operands to TF32, 10 bits of mantissa (`use_tf32`). Default
+    /// `false`: the reward head is computed in 32-bit floats to be exact, and nothing else in a 16-bit bundle is. ONNX
+    /// Runtime's own default is `true`.
+    pub tf32: bool,
+    /// Threads that read weight files straight into pinned memory, 0 to 64 (`external_data_loader_reading_threads`).
+    /// Default: the library's choice, 4 in ONNX Runtime 1.31; older libraries do not know the option.
+    ///
+    /// 0 maps files into memory and copies tensor by tensor, several times slower where storage is fast. Otherwise a
+    /// session keeps 128 MiB of pinned host memory.
+    pub reading_threads: Option<u8>,
+    /// Options that are passed on unchecked, by ONNX Runtime's names.
+    pub other: BTreeMap<String, String>,
+}
+
+/// Which kernel computes attention on CUDA. What the chosen one cannot compute is left to the unfused kernels.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum AttentionKernel {
+    /// Flash attention, on GPUs of compute capability 8.0 and newer. The default, because the automatic choice on newer
+    /// GPUs is cuDNN's kernel, which keeps a plan for every shape that it meets, and packs differ in shape.
+    #[default]
+    Flash,
+    /// The memory-efficient kernel: for GPUs before 8.0.
+    MemoryEfficient,
+    /// cuDNN's kernel.
+    Cudnn,
+    /// No fused kernel: memory grows with the square of a row's length.
+    Unfused,
+    /// ONNX Runtime's choice.
+    Automatic,
+    /// Any of several, as the sum of ONNX Runtime's bits.
+    Bits(u32),
+}
+
+impl AttentionKernel {
+    /// The bits of `AttentionBackend` in ONNX Runtime.
+    fn bits(self) -> u32 {
+        match self {
+            Self::Automatic => 0,
+            Self::Flash => 1,
+            Self::MemoryEfficient => 2,
+            Self::Cudnn => 8,
+            Self::Unfused => 16,
+            Self::Bits(bits) => bits,
+        }
+    }
+
+    fn from_bits(bits: u32) -> Self {
+        match bits {
+            0 => Self::Automatic,
+            1 => Self::Flash,
+            2 => Self::MemoryEfficient,
+            8 => Self::Cudnn,
+            16 => Self::Unfused,
+            bits => Self::Bits(bits),
+        }
+    }
+}
+
+/// How the arena of device memory grows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ArenaGrowth {
+    /// By what is asked for. Packs differ in shape, and doubling would waste memory that weights need. Costs more calls
+    /// of `cudaMalloc` while the first packs run.
+    #[default]
+    AsRequested,
+    /// By powers of two: fewer calls, and up to twice the memory. ONNX Runtime's default.
+    PowersOfTwo,
+}
+
+impl ArenaGrowth {
+    const ALL: [(Self, &'static str); 2] = [
+        (Self::AsRequested, "kSameAsRequested"),
+        (Self::PowersOfTwo, "kNextPowerOfTwo"),
+    ];
 }
 
 impl CudaOptions {
     /// Defaults for the device `device_id`.
     #[must_use]
     pub fn new(device_id: u16) -> Self {
-        Self { device_id }
+        Self {
+            device_id,
+            ..Self::default()
+        }
     }
 
-    /// Flash attention is pinned: the automatic choice on newer GPUs is cuDNN's, which keeps a plan for
-    /// every shape it meets, and packs differ in shape. The arena grows by what is asked for, since
-    /// doubling wastes memory under changing shapes. TF32 stays off so that the fp32 head is exact.
+    /// Sets an option by ONNX Runtime's name for it.
+    pub(super) fn set(&mut self, key: &str, value: &str) -> Result<(), ProviderError> {
+        let refuse = |problem: &str| Err(ProviderError::option(key, problem));
+        match key {
+            "gpu_mem_limit" => self.memory_limit = Some(number(key, value, 1, u64::MAX)?),
+            "sdpa_kernel" => {
+                let bits = number(key, value, 0, u64::from(u16::MAX))?;
+                self.attention = AttentionKernel::from_bits(u32::try_from(bits).unwrap_or(0));
+            }
+            "arena_extend_strategy" => {
+                let known = ArenaGrowth::ALL.iter().find(|(_, name)| *name == value);
+                match known {
+                    Some((growth, _)) => self.arena = *growth,
+                    None => return refuse("give kSameAsRequested or kNextPowerOfTwo"),
+                }
+            }
+            "use_tf32" => self.tf32 = switch(key, value)?,
+            "external_data_loader_reading_threads" => {
+                self.reading_threads = u8::try_from(number(key, value, 0, 64)?).ok();
+            }
+            "device_id" => return refuse("the device is named by --device cuda:N"),
+            "enable_cuda_graph" => {
+                return refuse("a CUDA graph replays one shape, and packs differ in shape");
+            }
+            "user_compute_stream"
+            | "has_user_compute_stream"
+            | "gpu_external_alloc"
+            | "gpu_external_free"
+            | "gpu_external_empty_cache" => {
+                return refuse("it is an address in memory, which cannot be given as text");
+            }
+            _ => {
+                self.other.insert(key.to_owned(), value.to_owned());
+            }
+        }
+        Ok(())
+    }
+
+    /// What ONNX Runtime is told, by its names.
+    pub(super) fn to_map(&self) -> BTreeMap<String, String> {
+        let growth = ArenaGrowth::ALL
+            .iter()
+            .find(|(growth, _)| *growth == self.arena)
+            .map_or("", |(_, name)| name);
+        let mut map = self.other.clone();
+        let mut put = |key: &str, value: String| map.insert(key.to_owned(), value);
+        put("device_id", self.device_id.to_string());
+        put("arena_extend_strategy", growth.to_owned());
+        put("sdpa_kernel", self.attention.bits().to_string());
+        put("use_tf32", u8::from(self.tf32).to_string());
+        if let Some(bytes) = self.memory_limit {
+            put("gpu_mem_limit", bytes.to_string());
+        }
+        if let Some(threads) = self.reading_threads {
+            put("external_data_loader_reading_threads", threads.to_string());
+        }
+        map
+    }
+
     pub(super) fn dispatch(&self) -> ExecutionProviderDispatch {
-        ep::CUDA::default()
-            .with_device_id(i32::from(self.device_id))
-            .with_arena_extend_strategy(ArenaExtendStrategy::SameAsRequested)
-            .with_attention_backend(AttentionBackend::FLASH_ATTENTION)
-            .with_tf32(false)
+        self.to_map()
+            .into_iter()
+            .fold(ep::CUDA::default(), |provider, (key, value)| {
+                provider.with_arbitrary_config(key, value)
+            })
             .build()
             .error_on_failure()
     }
 }
 
-/// Errors of the CUDA runtime after which every later call of the process fails too: see `cudaError_t` in the CUDA
-/// Runtime API, whose words for them are "the process must be terminated and relaunched" (or "uncorrectable" for 214).
-/// Running out of memory (2) is not one.
-const STICKY: [u32; 9] = [214, 700, 701, 702, 710, 714, 715, 718, 719];
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
 
-/// Whether an error's text tells that the device is lost. ONNX Runtime writes `CUDA failure 700: …`.
-pub(super) fn is_lost(problem: &str) -> bool {
-    problem
-        .split("CUDA failure ")
-        .skip(1)
-        .filter_map(|rest| {
-            rest.split(|c: char| !c.is_ascii_digit())
-                .next()?
-                .parse()
-                .ok()
-        })
-        .any(|code: u32| STICKY.contains(&code))
+    #[test]
+    fn defaults() {
+        let map = CudaOptions::new(3).to_map();
+        let told: Vec<(&str, &str)> = map.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
+        assert_eq!(
+            told,
+            [
+                ("arena_extend_strategy", "kSameAsRequested"),
+                ("device_id", "3"),
+                ("sdpa_kernel", "1"),
+                ("use_tf32", "0"),
+            ]
+        );
+    }
+
+    #[test]
+    fn options_are_told_as_given() {
+        for (key, value) in [
+            ("gpu_mem_limit", "30000000000"),
+            ("sdpa_kernel", "0"),
+            ("sdpa_kernel", "8"),
+            ("sdpa_kernel", "3"),
+            ("arena_extend_strategy", "kNextPowerOfTwo"),
+            ("use_tf32", "1"),
+            ("external_data_loader_reading_threads", "0"),
+            ("external_data_loader_reading_threads", "64"),
+            ("prefer_nhwc", "1"),
+        ] {
+            let mut options = CudaOptions::default();
+            options.set(key, value).unwrap();
+            assert_eq!(options.to_map()[key], value);
+        }
+    }
+
+    #[test]
+    fn wrong_values_are_refused() {
+        for (key, value, says) in [
+            ("gpu_mem_limit", "0", "1 or more"),
+            ("gpu_mem_limit", "30GiB", "whole number"),
+            ("sdpa_kernel", "flash", "whole number"),
+            ("arena_extend_strategy", "double", "kSameAsRequested"),
+            ("use_tf32", "yes", "1 or 0"),
+            ("external_data_loader_reading_threads", "65", "0 to 64"),
+            ("device_id", "1", "--device"),
+            ("enable_cuda_graph", "1", "shape"),
+            ("user_compute_stream", "140", "address"),
+            ("gpu_external_alloc", "140", "address"),
+        ] {
+            let error = CudaOptions::default().set(key, value).unwrap_err();
+            let error = error.to_string();
+            assert!(
+                error.contains(key) && error.contains(says),
+                "{key}={value}: {error}"
+            );
+        }
+    }
 }

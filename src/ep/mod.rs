@@ -4,25 +4,43 @@
 //! CPU without a word.
 
 mod cuda;
+mod error;
+mod lost;
+mod needed;
+mod options;
+mod placement;
+mod plugin;
+mod stage;
+mod tensorrt;
+mod unusable;
 
 use std::{fmt, str::FromStr};
 
-use ort::{
-    ep::ExecutionProviderDispatch,
-    memory::{AllocationDevice, AllocatorType, MemoryInfo, MemoryType},
-};
+use ort::memory::{AllocationDevice, AllocatorType, MemoryInfo, MemoryType};
 use worldpm_ort_export::Device;
 
-pub use cuda::CudaOptions;
+pub use cuda::{ArenaGrowth, AttentionKernel, CudaOptions};
+pub use error::ProviderError;
+pub use lost::device_lost;
+pub use needed::missing_libraries;
+pub use options::{ProviderOption, ProviderOptions};
+pub(crate) use placement::Placement;
+pub use plugin::PluginOptions;
+pub(crate) use stage::StageContext;
+pub use tensorrt::TensorRtOptions;
 
 /// A device that a stage runs on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Provider {
-    /// The CPU provider.
+    /// The CPU provider. It has no options of its own; threads are the scorer's.
     Cpu,
     /// The CUDA provider.
     Cuda(CudaOptions),
+    /// The TensorRT provider, and CUDA for what it does not take.
+    TensorRt(Box<TensorRtOptions>),
+    /// A provider in a library of its own.
+    Plugin(PluginOptions),
 }
 
 /// The devices of a pipeline.
@@ -43,79 +61,55 @@ pub(crate) struct Slot {
     pub(crate) provider: Provider,
 }
 
-/// A device that cannot be used.
-#[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum ProviderError {
-    /// Not the name of a device.
-    #[error("'{0}' is no device; give cpu, cuda:N (a list with commas for several) or auto")]
-    UnknownDevice(String),
-    /// A list without devices, or one that mixes CPU and GPUs.
-    #[error(
-        "the devices '{0}' do not go together; give GPUs only, or cpu as often as its cores are to be divided"
-    )]
-    Mixed(String),
-    /// More copies of the model than devices.
-    #[error(
-        "{replicas} copies of the model need as many devices, and there are {devices}; list more with --device"
-    )]
-    TooFewDevices {
-        /// Copies asked for.
-        replicas: usize,
-        /// Devices of the list.
-        devices: usize,
-    },
-    /// The bundle was exported for another kind of device.
-    #[error(
-        "the bundle was exported for {bundle} and cannot run on {device}; \
-         export the checkpoint again with --device {wanted}"
-    )]
-    WrongBundle {
-        /// What the bundle is for.
-        bundle: Device,
-        /// The device asked for.
-        device: String,
-        /// The `--device` that an export for it needs.
-        wanted: Device,
-    },
-}
-
 impl Provider {
-    /// The kind of bundle that the provider runs.
+    /// The kind of bundle that the provider is meant for.
     #[must_use]
     pub fn device(&self) -> Device {
         match self {
             Self::Cpu => Device::Cpu,
-            Self::Cuda(_) => Device::Cuda,
+            Self::Cuda(_) | Self::TensorRt(_) | Self::Plugin(_) => Device::Cuda,
         }
+    }
+
+    /// Whether the provider may run bundles for `bundle`. What a plug-in provider runs is not known: it is asked.
+    #[must_use]
+    pub fn runs(&self, bundle: Device) -> bool {
+        matches!(self, Self::Plugin(_)) || self.device() == bundle
+    }
+
+    /// Sets an option by ONNX Runtime's name for it. Returns whether the provider takes options of that name.
+    ///
+    /// # Errors
+    /// [`ProviderError::Option`] when the value does not fit the option.
+    pub fn set(&mut self, key: &str, value: &str) -> Result<bool, ProviderError> {
+        match self {
+            Self::Cpu => return Ok(false),
+            Self::Cuda(_) if key.starts_with("trt_") => return Ok(false),
+            Self::Cuda(options) => options.set(key, value)?,
+            Self::TensorRt(options) => options.set(key, value)?,
+            Self::Plugin(options) => {
+                options.options.insert(key.to_owned(), value.to_owned());
+            }
+        }
+        Ok(true)
     }
 
     /// Whether an error of ONNX Runtime means that the device can no longer be used by this process.
     pub(crate) fn is_lost(&self, problem: &str) -> bool {
-        match self {
-            Self::Cpu => false,
-            Self::Cuda(_) => cuda::is_lost(problem),
-        }
+        *self != Self::Cpu && device_lost(problem)
     }
 
     /// Where hidden states stay between stages; `None` for memory of the host.
     pub(crate) fn memory(&self) -> ort::Result<Option<MemoryInfo<'static>>> {
-        match self {
-            Self::Cpu => Ok(None),
-            Self::Cuda(options) => {
-                let id = i32::from(options.device_id);
-                let device = AllocationDevice::CUDA;
-                MemoryInfo::new(device, id, AllocatorType::Device, MemoryType::Default).map(Some)
-            }
-        }
-    }
-
-    /// What ONNX Runtime is told; `None` for its built-in CPU provider.
-    pub(crate) fn dispatch(&self) -> Option<ExecutionProviderDispatch> {
-        match self {
-            Self::Cpu => None,
-            Self::Cuda(options) => Some(options.dispatch()),
-        }
+        let device_id = match self {
+            // Where the memory of a plug-in provider is, only itself knows.
+            Self::Cpu | Self::Plugin(_) => return Ok(None),
+            Self::Cuda(options) => options.device_id,
+            Self::TensorRt(options) => options.cuda.device_id,
+        };
+        let device = AllocationDevice::CUDA;
+        let id = i32::from(device_id);
+        MemoryInfo::new(device, id, AllocatorType::Device, MemoryType::Default).map(Some)
     }
 }
 
@@ -124,6 +118,8 @@ impl fmt::Display for Provider {
         match self {
             Self::Cpu => f.write_str("cpu"),
             Self::Cuda(options) => write!(f, "cuda:{}", options.device_id),
+            Self::TensorRt(options) => write!(f, "tensorrt:{}", options.cuda.device_id),
+            Self::Plugin(options) => options.fmt(f),
         }
     }
 }
@@ -133,12 +129,24 @@ impl FromStr for Provider {
 
     fn from_str(name: &str) -> Result<Self, ProviderError> {
         let unknown = || ProviderError::UnknownDevice(name.to_owned());
-        match name.split_once(':') {
-            None if name == "cpu" => Ok(Self::Cpu),
-            None if name == "cuda" => Ok(Self::Cuda(CudaOptions::default())),
-            Some(("cuda", id)) => {
-                let device_id = id.parse::<u16>().map_err(|_| unknown())?;
-                Ok(Self::Cuda(CudaOptions::new(device_id)))
+        let number = |text: &str| text.parse::<u16>().map_err(|_| unknown());
+        let (kind, rest) = match name.split_once(':') {
+            Some((kind, rest)) => (kind, Some(rest)),
+            None => (name, None),
+        };
+        let id = || rest.map_or(Ok(0), number);
+        match (kind, rest) {
+            ("cpu", None) => Ok(Self::Cpu),
+            ("cuda", _) => Ok(Self::Cuda(CudaOptions::new(id()?))),
+            ("tensorrt", _) => Ok(Self::TensorRt(Box::new(TensorRtOptions::new(id()?)))),
+            ("plugin", Some(rest)) => {
+                let (provider, id) = match rest.split_once(':') {
+                    Some((provider, id)) => (provider, number(id)?),
+                    None => (rest, 0),
+                };
+                PluginOptions::new(provider, id)
+                    .map(Self::Plugin)
+                    .map_err(|_| unknown())
             }
             _ => Err(unknown()),
         }
@@ -187,7 +195,7 @@ impl Devices {
             Self::List(list) if !list.is_empty() => list,
             Self::List(_) | Self::Auto => &default,
         };
-        if let Some(wrong) = list.iter().find(|provider| provider.device() != bundle) {
+        if let Some(wrong) = list.iter().find(|provider| !provider.runs(bundle)) {
             return Err(ProviderError::WrongBundle {
                 bundle,
                 device: wrong.to_string(),
@@ -226,7 +234,11 @@ fn place_of(list: &[Provider], device: usize) -> usize {
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
-mod tests {
+mod tests;
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod device_tests {
     use super::*;
 
     fn cuda(id: u16) -> Provider {
@@ -244,7 +256,34 @@ mod tests {
             ),
             ("cuda", Ok(Devices::List(vec![cuda(0)]))),
             ("cuda:1, cuda:0", Ok(Devices::List(vec![cuda(1), cuda(0)]))),
+            (
+                "tensorrt:1,cuda",
+                Ok(Devices::List(vec![
+                    Provider::TensorRt(Box::new(TensorRtOptions::new(1))),
+                    cuda(0),
+                ])),
+            ),
+            (
+                "plugin:SomeProvider:2",
+                Ok(Devices::List(vec![Provider::Plugin(
+                    PluginOptions::new("SomeProvider", 2).unwrap(),
+                )])),
+            ),
             ("gpu", Err(ProviderError::UnknownDevice("gpu".into()))),
+            ("plugin", Err(ProviderError::UnknownDevice("plugin".into()))),
+            (
+                "plugin::1",
+                Err(ProviderError::UnknownDevice("plugin::1".into())),
+            ),
+            (
+                "plugin:a b",
+                Err(ProviderError::UnknownDevice("plugin:a b".into())),
+            ),
+            (
+                "tensorrt:x",
+                Err(ProviderError::UnknownDevice("tensorrt:x".into())),
+            ),
+            ("cpu:0", Err(ProviderError::UnknownDevice("cpu:0".into()))),
             (
                 "cuda:-1",
                 Err(ProviderError::UnknownDevice("cuda:-1".into())),
@@ -255,6 +294,23 @@ mod tests {
         for (text, expected) in cases {
             assert_eq!(text.parse::<Devices>(), expected, "{text}");
         }
+    }
+
+    #[test]
+    fn names_are_read_back() {
+        for name in ["cpu", "cuda:3", "tensorrt:1", "plugin:SomeProvider:2"] {
+            assert_eq!(name.parse::<Provider>().unwrap().to_string(), name);
+        }
+    }
+
+    #[test]
+    fn a_plug_in_provider_is_asked_itself() {
+        let devices: Devices = "plugin:SomeProvider".parse().unwrap();
+        for bundle in [Device::Cpu, Device::Cuda] {
+            assert!(devices.slots(bundle, 1, 1).is_ok());
+        }
+        let devices: Devices = "tensorrt:0".parse().unwrap();
+        assert!(devices.slots(Device::Cpu, 1, 1).is_err());
     }
 
     /// Devices and providers of all copies, as text.

@@ -1,0 +1,118 @@
+//! How a stage's session is told of its provider: all that is particular to one.
+
+use std::path::Path;
+
+use ort::{
+    environment::Environment,
+    session::{Session, builder::SessionBuilder},
+};
+use worldpm_ort_export::manifest::{self, Manifest};
+
+use super::{Placement, Provider, ProviderError, tensorrt, unusable};
+use crate::batch::Budget;
+
+/// Makes ONNX Runtime note which provider each node was given to.
+const RECORD_PLACEMENT: &str = "session.record_ep_graph_assignment_info";
+
+/// What a provider has to know of a stage.
+#[derive(Clone, Copy)]
+pub(crate) struct StageContext<'a> {
+    /// The manifest's words on the stage.
+    pub(crate) stage: &'a manifest::Stage,
+    /// The bundle's manifest.
+    pub(crate) manifest: &'a Manifest,
+    /// The bundle.
+    pub(crate) bundle: &'a Path,
+    /// The graph's file.
+    pub(crate) graph: &'a Path,
+    /// Folder of the weight files.
+    pub(crate) weights: &'a Path,
+    /// What the planner puts into a pack.
+    pub(crate) budget: Budget,
+    /// Most tokens of a conversation.
+    pub(crate) max_length: usize,
+    /// ONNX Runtime.
+    pub(crate) environment: &'a Environment,
+    /// Its library.
+    pub(crate) library: &'a Path,
+    /// Its version.
+    pub(crate) library_version: &'a str,
+}
+
+impl Provider {
+    /// Whether the stage has to be loaded from its file, with the weights beside it, and not from memory.
+    pub(crate) fn loads_by_path(&self) -> bool {
+        matches!(self, Self::TensorRt(_))
+    }
+
+    /// The budget that the provider can keep to: TensorRT is built for a largest shape.
+    pub(crate) fn bound(&self, budget: Budget, max_length: usize) -> Budget {
+        match self {
+            Self::TensorRt(_) => tensorrt::bound(budget, max_length),
+            Self::Cpu | Self::Cuda(_) | Self::Plugin(_) => budget,
+        }
+    }
+
+    /// Registers the provider, and forbids ONNX Runtime to put nodes on the CPU instead.
+    ///
+    /// # Errors
+    /// What the bundle or the machine lacks for the provider, and what to do.
+    pub(crate) fn configure(
+        &self,
+        builder: SessionBuilder,
+        context: &StageContext<'_>,
+    ) -> Result<SessionBuilder, ProviderError> {
+        let explain = |error: ort::Error<SessionBuilder>| {
+            unusable::explain(self, context, &error.to_string())
+        };
+        let builder = match self {
+            Self::Cpu => return Ok(builder),
+            Self::Cuda(options) => builder
+                .with_execution_providers([options.dispatch()])
+                .map_err(explain)?,
+            Self::TensorRt(options) => {
+                options.check(context)?;
+                let providers = options.dispatch(context)?;
+                builder
+                    .with_execution_providers(providers)
+                    .map_err(explain)?
+            }
+            Self::Plugin(options) => options.configure(builder, context)?,
+        };
+        builder
+            .with_disable_cpu_fallback()
+            .map_err(explain)?
+            .with_config_entry(RECORD_PLACEMENT, "1")
+            .map_err(explain)
+    }
+
+    /// Loads the stage with a builder that was configured.
+    ///
+    /// `graph` holds the bytes of the graph's file, for providers that load from memory.
+    ///
+    /// # Errors
+    /// As [`Provider::configure`], and what ONNX Runtime says of the graph.
+    pub(crate) fn commit(
+        &self,
+        mut builder: SessionBuilder,
+        context: &StageContext<'_>,
+        graph: &[u8],
+    ) -> Result<Session, ProviderError> {
+        let session = match self {
+            Self::TensorRt(options) => options.commit(builder, context),
+            Self::Cpu | Self::Cuda(_) | Self::Plugin(_) => builder
+                .commit_from_memory(graph)
+                .map_err(|error| ProviderError::Runtime(error.to_string())),
+        };
+        let session = session.map_err(|error| match error {
+            ProviderError::Runtime(problem) => unusable::explain(self, context, &problem),
+            other => other,
+        })?;
+        if *self != Self::Cpu
+            && let Some(placement) = Placement::of(&session, context.library)
+        {
+            tracing::info!("{} on {self}: {placement}", context.stage.graph);
+        }
+        Ok(session)
+    }
+}
