@@ -124,6 +124,7 @@ pub struct Prepared {
     architecture: String,
     precision: String,
     device: Device,
+    hidden_size: u64,
     /// For a checkpoint, the whole model; for a bundle, each of its stages.
     graphs: Vec<Graph>,
     /// How a checkpoint is divided; a bundle is.
@@ -158,6 +159,7 @@ impl Prepared {
             architecture: config.architecture.to_string(),
             precision: write::precision(checkpoint, export)?.to_string(),
             device: export.device,
+            hidden_size: config.hidden_size as u64,
             graphs: vec![Graph {
                 layers: 0..config.num_hidden_layers,
                 fullest: write::costs(checkpoint, export, fullest)?,
@@ -190,6 +192,7 @@ impl Prepared {
             architecture: manifest.model.architecture,
             precision: manifest.precision.to_string(),
             device: manifest.device,
+            hidden_size: manifest.model.hidden_size as u64,
             graphs,
             stages: None,
         })
@@ -199,6 +202,15 @@ impl Prepared {
     #[must_use]
     pub fn device(&self) -> Device {
         self.device
+    }
+
+    /// Bytes that a stage hands on for each token: hidden states are floats on the CPU, and have 16 bits elsewhere.
+    #[must_use]
+    pub fn hidden_bytes(&self) -> u64 {
+        match self.device {
+            Device::Cpu => 4 * self.hidden_size,
+            Device::Cuda => 2 * self.hidden_size,
+        }
     }
 
     /// What each stage of a bundle takes for a pack that fills the budget. On the CPU the embedding stays in its file,

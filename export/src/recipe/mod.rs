@@ -13,6 +13,7 @@
 //! # Ok::<(), worldpm_ort_export::Error>(())
 //! ```
 
+mod outline;
 mod shape;
 #[cfg(test)]
 mod tests;

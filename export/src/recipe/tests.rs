@@ -281,3 +281,31 @@ fn files_that_are_no_recipes() {
         Err(Error::Io { .. })
     ));
 }
+
+#[test]
+fn every_recipe_can_be_planned_without_its_weights() {
+    for recipe in Recipe::all().unwrap() {
+        let checkpoint = recipe.outline().unwrap();
+        let config = checkpoint.config();
+        assert_eq!(config.architecture.as_str(), recipe.architecture);
+        recipe.check(config).unwrap();
+        let costs = crate::costs(
+            &checkpoint,
+            &crate::ExportOptions {
+                device: Device::Cuda,
+                ..crate::ExportOptions::default()
+            },
+            crate::plan::TokenBudget::default().fullest(1024),
+        );
+        assert_eq!(
+            costs.unwrap().total().stored,
+            recipe.weight_bytes,
+            "{}",
+            recipe.name
+        );
+    }
+    let mut unknown = Recipe::named("worldpm-72b").unwrap();
+    unknown.architecture = "Qwen2ForCausalLM".to_owned();
+    let error = unknown.outline().unwrap_err().to_string();
+    assert!(error.contains("`Qwen2ForCausalLM` is none of"), "{error}");
+}
