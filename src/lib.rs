@@ -22,6 +22,9 @@
 //! [`Scorer`] may be shared between threads. [`Scorer::stream`] scores any number of conversations in
 //! bounded memory. ONNX Runtime's library is loaded at run time, see [`engine::OnnxRuntime`].
 
+// `engine::model_check` compiles the engine's sources a second time.
+#![cfg_attr(test, allow(clippy::duplicate_mod))]
+
 pub mod batch;
 pub mod bench;
 mod bundle;

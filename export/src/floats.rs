@@ -225,7 +225,6 @@ impl FloatGraph {
                 });
             }
         });
-        drop(chunks);
         match failed.into_inner().unwrap_or_else(PoisonError::into_inner) {
             Some(error) => Err(error),
             None => Ok(values),

@@ -84,17 +84,20 @@ impl MatrixProbe {
             problem,
         };
         let graph = sizes.graph().map_err(|error| fault(error.to_string()))?;
+        let provider_of_products = provider
+            .products()
+            .map_err(|error| fault(error.to_string()))?;
         let open = || -> ort::Result<(Session, DynValue)> {
             let mut builder =
                 Session::builder(runtime.environment())?.with_log_level(LogLevel::Error)?;
-            if let Some(provider) = provider.dispatch() {
+            if let Some(provider) = provider_of_products {
                 builder = builder
                     .with_execution_providers([provider])?
                     .with_disable_cpu_fallback()?;
             }
             let shapes = [[sizes.wide, sizes.narrow], [sizes.narrow, sizes.wide]];
             for (seed, (name, shape)) in (0..).zip(WEIGHTS.into_iter().zip(shapes)) {
-                builder = builder.with_external_initializer(name, random(shape, seed)?)?;
+                builder = builder.with_initializer(name, random(shape, seed)?)?;
             }
             let session = builder.commit_from_memory(&graph.to_onnx())?;
             Ok((session, random([sizes.rows, sizes.narrow], 2)?))

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use ort::{
     environment::Environment,
+    ep::ExecutionProviderDispatch,
     session::{Session, builder::SessionBuilder},
 };
 use worldpm_ort_export::manifest::{self, Manifest};
@@ -84,6 +85,22 @@ impl Provider {
             .map_err(explain)?
             .with_config_entry(RECORD_PLACEMENT, "1")
             .map_err(explain)
+    }
+
+    /// What a graph of nothing but matrix products is run by, to measure the rate of the device: for TensorRT, CUDA on
+    /// the same GPU. `None` for the CPU.
+    ///
+    /// # Errors
+    /// [`ProviderError::Runtime`] for plug-in providers, which are given devices and not options.
+    pub(crate) fn products(&self) -> Result<Option<ExecutionProviderDispatch>, ProviderError> {
+        match self {
+            Self::Cpu => Ok(None),
+            Self::Cuda(options) => Ok(Some(options.dispatch())),
+            Self::TensorRt(options) => Ok(Some(options.cuda.dispatch())),
+            Self::Plugin(_) => Err(ProviderError::Runtime(
+                "the rate of matrix products is not measured on plug-in providers".into(),
+            )),
+        }
     }
 
     /// Loads the stage with a builder that was configured.
