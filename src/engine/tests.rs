@@ -12,7 +12,9 @@ use std::{
 
 use proptest::prelude::*;
 
-use super::{Activity, EngineError, Failure, Flow, Pending, Pipeline, Stage, Watch};
+use super::{
+    Activity, EngineError, Failure, Flow, Observer, Pending, Pipeline, Stage, StageRun, Watch,
+};
 use crate::batch::PackInputs;
 
 fn pack(id: i64) -> PackInputs {
@@ -171,6 +173,51 @@ fn dropping_the_pipeline_finishes_what_is_wanted() {
     drop(pipeline);
     for answer in waiter.join().unwrap() {
         assert_eq!(answer.unwrap(), [1.0]);
+    }
+}
+
+/// Waits for something before its run begins, and notes when that was.
+struct Waiting(Sender<Instant>);
+
+impl Stage for Waiting {
+    type Hidden = ();
+
+    fn run(
+        &mut self,
+        _: &Arc<PackInputs>,
+        _: Option<()>,
+        watch: &dyn Watch,
+    ) -> Result<Flow<()>, Failure> {
+        thread::sleep(Duration::from_millis(1));
+        self.0.send(Instant::now()).unwrap();
+        watch.begin(Box::new(|| ()));
+        watch.end();
+        Ok(Flow::Scores(vec![1.0]))
+    }
+
+    fn name(&self) -> String {
+        "waiting".into()
+    }
+}
+
+#[derive(Debug)]
+struct Starts(Sender<Instant>);
+
+impl Observer for Starts {
+    fn ran(&self, run: &StageRun) {
+        self.0.send(run.started).unwrap();
+    }
+}
+
+#[test]
+fn a_run_begins_when_its_stage_says_so() {
+    let (turn, turns) = channel();
+    let (start, starts) = channel();
+    let activity = Arc::new(Activity::new(1, Some(Arc::new(Starts(start)))));
+    let pipeline = Pipeline::start(vec![vec![Waiting(turn)]], &activity).unwrap();
+    for id in 0..2 {
+        submit(&pipeline, id).wait().unwrap();
+        assert!(starts.recv().unwrap() >= turns.recv().unwrap());
     }
 }
 
