@@ -75,6 +75,7 @@ pub(crate) fn load(bundle: &Bundle, options: &ScorerOptions, max_length: usize) 
                 threads: machine.threads(slot),
                 turn: machine.turn(slot),
                 streamed: residency.streamed.is_some(),
+                profile: options.profile.clone(),
             })
             .collect()
     };

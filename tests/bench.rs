@@ -386,3 +386,38 @@ fn a_model_of_steps() {
     let stages = report["stages"].as_array().unwrap();
     assert_eq!(stages.len(), 1);
 }
+
+#[test]
+fn a_profile_tells_operators_apart() {
+    let bundle = support::bundle(SHAPE, &["--stages", "2"]);
+    let flags = [
+        "--workload",
+        "pairs",
+        "--records",
+        "2",
+        "--rounds",
+        "1",
+        "--samples",
+        "0",
+    ];
+    assert_eq!(
+        bench(&bundle, &flags)["operators"],
+        Value::Array(Vec::new())
+    );
+    let report = bench(&bundle, &[&flags[..], &["--profile"]].concat());
+    let operators = report["operators"].as_array().unwrap();
+    close(
+        operators
+            .iter()
+            .map(|operator| number(&operator["share"]))
+            .sum(),
+        1.0,
+    );
+    // Both stages are in it: the first has the embedding, the last the head.
+    for name in ["Gather", "Gemm", "GroupQueryAttention"] {
+        let operator = operators
+            .iter()
+            .find(|operator| operator["operator"] == name);
+        assert!(number(&operator.unwrap()["runs"]) > 0.0, "{name}");
+    }
+}

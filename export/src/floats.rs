@@ -18,8 +18,6 @@ use std::{
     thread,
 };
 
-use prost::Message;
-
 use crate::{
     convert::float::{FloatType, decode},
     error::{Error, Result},
@@ -150,7 +148,7 @@ impl FloatGraph {
             .retain(|tensor| !taken.contains(tensor.name.as_deref().unwrap_or_default()));
         graph.initializer.extend(initializers);
         Ok(Self {
-            bytes: model.encode_to_vec(),
+            bytes: model.to_bytes(),
             weights,
             folder: folder.to_owned(),
         })

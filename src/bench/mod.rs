@@ -14,6 +14,7 @@
 mod arithmetic;
 mod latency;
 mod process;
+mod profile;
 mod record;
 mod report;
 mod rounds;
@@ -25,7 +26,7 @@ mod workload;
 
 use std::{
     num::NonZeroUsize,
-    path::Path,
+    path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -40,6 +41,7 @@ use work::Work;
 use workload::Limits;
 
 pub use process::ProcessMemory;
+pub use profile::OperatorReport;
 pub use report::{
     DeviceMemoryReport, LatencyReport, LoadReport, MatrixReport, MemoryReport, ModelReport, Report,
     RoundReport, SetupReport, StageLoadReport, StageReport, ThroughputReport, UtilisationReport,
@@ -66,6 +68,14 @@ pub enum BenchError {
         tokens: usize,
         /// The limit in force.
         limit: usize,
+    },
+    /// ONNX Runtime's profile cannot be read.
+    #[error("{}: the profile cannot be read: {problem}", path.display())]
+    Profile {
+        /// The file or folder.
+        path: PathBuf,
+        /// Why not.
+        problem: String,
     },
     /// No conversation of a round was scored.
     #[error("no conversation was scored, the first for this reason: {0}")]
@@ -204,6 +214,7 @@ impl Bench {
                 host_peak: memory.map(|memory| memory.peak),
                 devices: Vec::new(),
             },
+            operators: Vec::new(),
         })
     }
 
@@ -246,6 +257,22 @@ impl Bench {
     pub fn timeline(&self) -> serde_json::Value {
         let name = self.scorer.manifest().model.architecture.as_str();
         timeline::timeline(name, self.opened, &self.recorder.events(), &self.devices())
+    }
+
+    /// Which operators the time went to, over all that the benchmark has run. The model is dropped for it: ONNX Runtime
+    /// writes its profile then.
+    ///
+    /// # Errors
+    /// [`BenchError::Profile`] when [`ScorerOptions::profile`] names no folder, or its files cannot be read.
+    pub fn into_profile(self) -> Result<Vec<OperatorReport>, BenchError> {
+        let Some(folder) = self.options.profile else {
+            return Err(BenchError::Profile {
+                path: PathBuf::new(),
+                problem: "none was asked for; set the option `profile`".into(),
+            });
+        };
+        drop(self.scorer);
+        profile::read(&folder)
     }
 
     /// The device of each stage.

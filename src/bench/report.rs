@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::statistics::Summary;
+use super::{OperatorReport, statistics::Summary};
 
 /// The findings of a benchmark. Times are in seconds, memory is in bytes.
 #[derive(Clone, Debug, Serialize)]
@@ -26,6 +26,9 @@ pub struct Report {
     pub utilisation: UtilisationReport,
     /// How much memory was taken.
     pub memory: MemoryReport,
+    /// Which operators the time went to, see [`Bench::into_profile`](super::Bench::into_profile). Empty unless it was
+    /// put there.
+    pub operators: Vec<OperatorReport>,
 }
 
 /// The model.

@@ -24,17 +24,26 @@ pub(super) fn run(args: &BenchArgs) -> Result<Status> {
     // What cannot be read or written should be known before a model is loaded.
     let data = args.data.as_deref().map(read).transpose()?;
     let timeline = args.timeline.as_deref().map(create).transpose()?;
-    let bench = Bench::open(&args.model, args.scorer.options())?;
+    let profile = match args.profile {
+        true => Some(tempfile::tempdir().context("there is no folder for the profile")?),
+        false => None,
+    };
+    let mut options = args.scorer.options();
+    options.profile = profile.as_ref().map(|folder| folder.path().to_owned());
+    let bench = Bench::open(&args.model, options)?;
     let workload = match data {
         Some(workload) => workload,
         None => bench.workload(&args.spec())?,
     };
-    let report = bench.run(&workload, &args.options())?;
+    let mut report = bench.run(&workload, &args.options())?;
     if let (Some(mut file), Some(path)) = (timeline, &args.timeline) {
         serde_json::to_writer(&mut file, &bench.timeline())
             .map_err(io::Error::from)
             .and_then(|()| file.flush())
             .with_context(|| format!("cannot write {}", path.display()))?;
+    }
+    if args.profile {
+        report.operators = bench.into_profile()?;
     }
     let mut output = io::stdout().lock();
     if args.json {
@@ -140,6 +149,9 @@ fn print(output: &mut impl Write, report: &Report) -> io::Result<()> {
         utilisation.matrix.range[1] / 1e9,
         utilisation.matrix.element
     )?;
+    if !report.operators.is_empty() {
+        writeln!(output, "\n{}", operators(report))?;
+    }
     if let Some(peak) = report.memory.host_peak {
         writeln!(output, "peak memory of the host: {}", Bytes(peak))?;
     }
@@ -152,6 +164,24 @@ fn print(output: &mut impl Write, report: &Report) -> io::Result<()> {
         )?;
     }
     Ok(())
+}
+
+fn operators(report: &Report) -> Table<4> {
+    let mut table = Table::new([
+        ("operator", Side::Left),
+        ("of the time", Side::Right),
+        ("seconds", Side::Right),
+        ("runs", Side::Right),
+    ]);
+    for operator in &report.operators {
+        table.row([
+            operator.operator.clone(),
+            format!("{:.1}%", 100.0 * operator.share),
+            format!("{:.3}", operator.seconds),
+            operator.runs.to_string(),
+        ]);
+    }
+    table
 }
 
 /// The devices, each run of the same once.

@@ -53,6 +53,9 @@ pub(super) struct BenchArgs {
     /// Also write what every stage did when, for https://ui.perfetto.dev or chrome://tracing
     #[arg(long, value_name = "FILE")]
     pub(super) timeline: Option<PathBuf>,
+    /// Also tell which operators the time goes to, by ONNX Runtime's profiler
+    #[arg(long)]
+    pub(super) profile: bool,
     /// Print one JSON object in place of tables
     #[arg(long)]
     pub(super) json: bool,

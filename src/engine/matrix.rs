@@ -97,7 +97,7 @@ impl MatrixProbe {
             }
             let shapes = [[sizes.wide, sizes.narrow], [sizes.narrow, sizes.wide]];
             for (seed, (name, shape)) in (0..).zip(WEIGHTS.into_iter().zip(shapes)) {
-                builder = builder.with_initializer(name, random(shape, seed)?)?;
+                builder = builder.with_external_initializer(name, random(shape, seed)?)?;
             }
             let session = builder.commit_from_memory(&graph.to_onnx())?;
             Ok((session, random([sizes.rows, sizes.narrow], 2)?))

@@ -59,6 +59,8 @@ pub(crate) struct StageSetup {
     pub(crate) turn: Arc<Mutex<()>>,
     /// Whether the stage is loaded for one wave of packs and dropped.
     pub(crate) streamed: bool,
+    /// Folder for a profile of its runs.
+    pub(crate) profile: Option<PathBuf>,
 }
 
 /// The threads of a session on the CPU.
@@ -117,7 +119,11 @@ impl SessionStage {
                 .with_log_level(LogLevel::Error)?
                 .with_config_entry(EXACT_BYTE_PRODUCTS, if has_vnni() { "0" } else { "1" })?
                 .with_config_entry(NO_QUANTISED_GRAPHS, "1")?;
-            let builder = setup.threads.configure(builder)?;
+            let mut builder = setup.threads.configure(builder)?;
+            if let Some(folder) = &setup.profile {
+                let name = setup.stage.graph.replace(['/', '.'], "-");
+                builder = builder.with_profiling(folder.join(name))?;
+            }
             if setup.provider.loads_by_path() {
                 return Ok(builder);
             }
@@ -241,6 +247,15 @@ impl SessionStage {
             },
         };
         Failure { error, fatal }
+    }
+}
+
+impl Drop for SessionStage {
+    fn drop(&mut self) {
+        if self.setup.profile.is_some() {
+            // Without its profile a stage has still done its work.
+            let _ = self.session.end_profiling();
+        }
     }
 }
 
