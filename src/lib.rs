@@ -32,6 +32,9 @@ mod counters;
 
 #[cfg(feature = "cli")]
 pub mod cli;
+pub mod device;
+mod dl;
+pub mod doctor;
 pub mod engine;
 pub mod ep;
 mod error;

@@ -480,3 +480,127 @@ fn inspect_tells_what_there_is() {
         stderr(&output)
     );
 }
+
+#[test]
+fn a_plan_is_simulated() {
+    let flags = [
+        "plan",
+        "--recipe",
+        "worldpm-72b",
+        "--gpus",
+        "4xh100",
+        "--stages",
+        "4",
+        "--simulate",
+    ];
+    let found = json(&[&flags[..], &["--json"]].concat());
+    assert_eq!(found["architecture"], "Qwen2ForRewardModel");
+    let simulation = &found["simulation"];
+    let number = |value: &serde_json::Value| value.as_f64().unwrap();
+    let times: Vec<f64> = simulation["times"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(number)
+        .collect();
+    // 2048 tokens of 8192 numbers of 2 bytes, over PCI Express 4.0 at 80% of 31.5 GB/s.
+    assert_eq!(simulation["traffic"]["bytes"], 32 << 20);
+    let copy = 20e-6 + f64::from(32 << 20) / (0.8 * 31.5e9);
+    let close = |a: f64, b: f64| assert!((a / b - 1.0).abs() < 1e-9, "{a} {b}");
+    close(number(&simulation["traffic"]["seconds"]), copy);
+    let fill: f64 = times.iter().sum::<f64>() + 3.0 * copy;
+    let with_copies = times
+        .iter()
+        .enumerate()
+        .map(|(stage, time)| if stage > 0 { time + copy } else { *time });
+    let slowest = with_copies.fold(0.0, f64::max);
+    close(number(&simulation["outcome"]["fill"]), fill);
+    close(
+        number(&simulation["outcome"]["total"]),
+        fill + 199.0 * slowest,
+    );
+    close(
+        number(&simulation["steady_tokens_per_second"]),
+        2048.0 / slowest,
+    );
+
+    // Times that were measured, in pipelines that share a device; more GPUs make more pipelines.
+    let measured = [
+        "--stage-ms",
+        "10,30,20,20",
+        "--stage-devices",
+        "0,1,2,2",
+        "--link",
+        "1000GB/s",
+        "--link-latency",
+        "0",
+    ];
+    let printed = squeezed(&text(
+        &[&flags[..], &measured, &["--packs", "1000"]].concat(),
+    ));
+    assert!(
+        printed.contains(
+            "\nsimulation: 1000 packs of 2048 unique tokens through each pipeline of 4 stages\n"
+        ),
+        "{printed}"
+    );
+    assert!(printed.contains("\n1 1 30.0 "), "{printed}");
+    assert!(printed.contains("a pack every 40.0 ms"), "{printed}");
+    assert!(
+        printed.contains("- the stages take the times that were given"),
+        "{printed}"
+    );
+
+    for (more, code, problem) in [
+        (
+            &["--stage-ms", "1,2"][..],
+            1,
+            "`stage_ms`: has 2 values, and the plan 4 stages",
+        ),
+        (
+            &["--stage-devices", "0"],
+            1,
+            "`stage_devices`: has 1 values",
+        ),
+        (&["--packs", "0"], 1, "`packs`: are 0; give 1 to 100000"),
+        (
+            &["--link", "string"],
+            2,
+            "`string` is no link; give a rate in one direction",
+        ),
+        (&["--pack-spread", "1"], 2, "from 0 to below 1"),
+    ] {
+        let output = run(&[&flags[..], more].concat());
+        assert!(
+            stderr(&output).contains(problem),
+            "{more:?}: {}",
+            stderr(&output)
+        );
+        assert_eq!(output.status.code(), Some(code), "{more:?}");
+    }
+    let output = run(&[
+        "plan",
+        "--shape",
+        "7b",
+        "--device-memory",
+        "80GiB",
+        "--simulate",
+    ]);
+    assert!(
+        stderr(&output).contains("give the time of each stage"),
+        "{}",
+        stderr(&output)
+    );
+    let output = run(&["plan", "--recipe", "no-such", "--gpus", "h100"]);
+    assert!(
+        stderr(&output).contains("there is no recipe of that name"),
+        "{}",
+        stderr(&output)
+    );
+    assert_eq!(
+        run(&["plan", "--shape", "7b", "--gpus", "h100", "--packs", "3"])
+            .status
+            .code(),
+        Some(2)
+    );
+}

@@ -11,7 +11,9 @@ use worldpm_ort_export::{
     plan::{Bytes, GpuCount, Stages},
 };
 
-use super::{bench_args::BenchArgs, serving_args::ServingArgs};
+use super::{
+    bench_args::BenchArgs, doctor::DoctorArgs, serving_args::ServingArgs, simulate::SimulateArgs,
+};
 use crate::{
     Reduction, Residency, ScorerOptions, Truncation,
     batch::Budget,
@@ -41,7 +43,9 @@ pub(super) enum Command {
     /// Tell what a bundle or a checkpoint holds, and where its nodes run
     Inspect(InspectArgs),
     /// Tell what a model needs on given devices, how fast it could be there, and what a data set would cost
-    Plan(PlanArgs),
+    Plan(Box<PlanArgs>),
+    /// Tell what this machine has and lacks for scoring, and what to do about it
+    Doctor(DoctorArgs),
     /// Measure how fast a bundle scores here, and what its stages do meanwhile
     Bench(BenchArgs),
 }
@@ -195,6 +199,9 @@ pub(super) struct PlanArgs {
     /// Dimensions of a model, without weights
     #[arg(long, value_name = "SHAPE", group = "subject")]
     pub(super) shape: Option<Shape>,
+    /// The model of a recipe, by its name or in a JSON file, without weights
+    #[arg(long, value_name = "NAME_OR_FILE", group = "subject")]
+    pub(super) recipe: Option<PathBuf>,
     /// GPUs: 4xh100, h100,h100,l40s, or one name for as many as are needed
     #[arg(long, value_name = "GPU", value_delimiter = ',', group = "devices")]
     pub(super) gpus: Vec<GpuCount>,
@@ -234,6 +241,8 @@ pub(super) struct PlanArgs {
     /// Price of a GPU for an hour: what the data set costs
     #[arg(long, value_name = "PRICE", value_parser = positive, allow_negative_numbers = true, requires = "tokens")]
     pub(super) price_per_hour: Option<f64>,
+    #[command(flatten)]
+    pub(super) simulation: SimulateArgs,
     /// Print JSON
     #[arg(long)]
     pub(super) json: bool,

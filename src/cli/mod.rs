@@ -4,6 +4,7 @@ mod args;
 mod bench;
 mod bench_args;
 mod checkpoint;
+mod doctor;
 mod export;
 mod inspect;
 mod interrupt;
@@ -13,6 +14,7 @@ mod recipes;
 mod records;
 mod score;
 mod serving_args;
+mod simulate;
 mod synth;
 mod table;
 mod verify;
@@ -52,6 +54,7 @@ pub fn main() -> ExitCode {
         Command::Inspect(args) => inspect::run(args),
         Command::Plan(args) => plan::run(args),
         Command::Bench(args) => bench::run(args),
+        Command::Doctor(args) => doctor::run(args),
     };
     match outcome {
         Ok(Status::Done) => ExitCode::SUCCESS,

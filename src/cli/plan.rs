@@ -13,6 +13,7 @@ use super::{
     Status,
     args::PlanArgs,
     export::{budget, devices},
+    recipes, simulate,
     synth::preset,
     table::{Side, Table},
 };
@@ -29,11 +30,19 @@ pub(super) fn run(args: &PlanArgs) -> Result<Status> {
         bail!("the model is for the CPU; give --device-memory, or plan for --device cuda");
     }
     let plan = plan(&model, &options)?;
+    let simulation = args.simulation.run(&model, &plan)?;
     if args.json {
-        serde_json::to_writer_pretty(&mut output, &plan)?;
+        let mut value = serde_json::to_value(&plan)?;
+        if let Some(simulation) = &simulation {
+            value["simulation"] = serde_json::to_value(simulation)?;
+        }
+        serde_json::to_writer_pretty(&mut output, &value)?;
         writeln!(output)?;
     } else {
         print(&mut output, &plan, args.price_per_hour)?;
+        if let Some(simulation) = &simulation {
+            simulate::print(&mut output, simulation)?;
+        }
     }
     output.flush()?;
     Ok(Status::Done)
@@ -64,16 +73,20 @@ fn prepare(args: &PlanArgs, options: &PlanOptions) -> Result<Prepared> {
     if let Some(directory) = &args.model {
         return Ok(Prepared::bundle(directory, options)?);
     }
-    let checkpoint = match (&args.checkpoint, args.shape) {
-        (Some(directory), _) => Checkpoint::open(directory)?,
-        (None, Some(shape)) => synth::outline(&preset(shape).options())?,
-        (None, None) => bail!("there is nothing to plan"),
+    let recipe = args.recipe.as_deref().map(recipes::find).transpose()?;
+    let checkpoint = match (&args.checkpoint, args.shape, &recipe) {
+        (Some(directory), ..) => Checkpoint::open(directory)?,
+        (None, Some(shape), _) => synth::outline(&preset(shape).options())?,
+        (None, None, Some(recipe)) => recipe.outline()?,
+        (None, None, None) => bail!("there is nothing to plan"),
     };
     let export = ExportOptions {
         target: args.target,
         device: args.device,
         stages: args.stages,
-        precision: args.precision,
+        precision: args
+            .precision
+            .or(recipe.map(|recipe| recipe.suggested.precision)),
         budget: options.budget,
         ..ExportOptions::default()
     };

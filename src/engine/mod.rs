@@ -10,6 +10,7 @@ mod memory;
 #[allow(clippy::unwrap_used, clippy::cast_precision_loss)]
 mod model_check;
 mod pipeline;
+mod providers;
 mod session;
 mod source;
 mod streamed;

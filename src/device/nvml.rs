@@ -1,0 +1,259 @@
+//! What NVIDIA's management library tells. It is a part of the driver and loaded when it is asked, so that the program runs
+//! without it.
+
+use std::ffi::{CStr, c_char, c_int, c_uint, c_ulonglong, c_void};
+
+use libloading::Library;
+
+use super::{Gpu, GpusError, Installed};
+use crate::dl;
+
+/// The library's name. The dynamic loader knows where the driver put it.
+pub(super) const LIBRARY: &str = "libnvidia-ml.so.1";
+
+/// `NVML_DEVICE_NAME_V2_BUFFER_SIZE` and `NVML_DEVICE_UUID_V2_BUFFER_SIZE`, the longest texts that are asked for.
+const TEXT: usize = 96;
+
+/// `nvmlMemory_t`.
+#[repr(C)]
+#[derive(Default)]
+struct Memory {
+    total: c_ulonglong,
+    free: c_ulonglong,
+    used: c_ulonglong,
+}
+
+/// `nvmlDevice_t`: a handle that is only passed back.
+type Device = *mut c_void;
+
+type Call = unsafe extern "C" fn() -> c_int;
+type ErrorText = unsafe extern "C" fn(c_int) -> *const c_char;
+type SystemText = unsafe extern "C" fn(*mut c_char, c_uint) -> c_int;
+type Count = unsafe extern "C" fn(*mut c_uint) -> c_int;
+type Handle = unsafe extern "C" fn(c_uint, *mut Device) -> c_int;
+type DeviceText = unsafe extern "C" fn(Device, *mut c_char, c_uint) -> c_int;
+type DeviceMemory = unsafe extern "C" fn(Device, *mut Memory) -> c_int;
+type Capability = unsafe extern "C" fn(Device, *mut c_int, *mut c_int) -> c_int;
+
+/// Asks the library `name` for the driver and the GPUs.
+#[allow(unsafe_code)]
+pub(super) fn read(name: &str) -> Result<Installed, GpusError> {
+    // SAFETY: the library's initialisers are NVIDIA's own, made for being loaded into any process.
+    let library =
+        unsafe { Library::new(name) }.map_err(|error| GpusError::NoLibrary(dl::problem(&error)))?;
+    let nvml = Nvml { library };
+    nvml.call("nvmlInit_v2", |f: Call| {
+        // SAFETY: it takes nothing and may be called at any time.
+        unsafe { f() }
+    })?;
+    let found = nvml.installed();
+    // What was started is ended, and its result says nothing about the GPUs.
+    let _ = nvml.call("nvmlShutdown", |f: Call| {
+        // SAFETY: it ends the `nvmlInit_v2` above.
+        unsafe { f() }
+    });
+    found
+}
+
+struct Nvml {
+    library: Library,
+}
+
+impl Nvml {
+    #[allow(unsafe_code)]
+    fn installed(&self) -> Result<Installed, GpusError> {
+        let driver = self.text(
+            "nvmlSystemGetDriverVersion",
+            |f: SystemText, buffer, size| {
+                // SAFETY: the buffer has `size` bytes.
+                unsafe { f(buffer, size) }
+            },
+        )?;
+        let mut count: c_uint = 0;
+        self.call("nvmlDeviceGetCount_v2", |f: Count| {
+            // SAFETY: `count` is valid for the call.
+            unsafe { f(&raw mut count) }
+        })?;
+        let gpus = (0..count)
+            .filter_map(|index| Some((index, u16::try_from(index).ok()?)))
+            .map(|(index, device_id)| self.gpu(index, device_id))
+            .collect::<Result<_, _>>()?;
+        Ok(Installed { driver, gpus })
+    }
+
+    #[allow(unsafe_code)]
+    fn gpu(&self, index: c_uint, device_id: u16) -> Result<Gpu, GpusError> {
+        let mut device: Device = std::ptr::null_mut();
+        self.call("nvmlDeviceGetHandleByIndex_v2", |f: Handle| {
+            // SAFETY: `device` is valid for the call.
+            unsafe { f(index, &raw mut device) }
+        })?;
+        let text = |call| {
+            self.text(call, |f: DeviceText, buffer, size| {
+                // SAFETY: the library gave the handle, and the buffer has `size` bytes.
+                unsafe { f(device, buffer, size) }
+            })
+        };
+        let (name, uuid) = (text("nvmlDeviceGetName")?, text("nvmlDeviceGetUUID")?);
+        let mut memory = Memory::default();
+        self.call("nvmlDeviceGetMemoryInfo", |f: DeviceMemory| {
+            // SAFETY: the library gave the handle; `memory` has the layout of `nvmlMemory_t`.
+            unsafe { f(device, &raw mut memory) }
+        })?;
+        let (mut major, mut minor): (c_int, c_int) = (0, 0);
+        self.call("nvmlDeviceGetCudaComputeCapability", |f: Capability| {
+            // SAFETY: the library gave the handle, and both numbers are valid for the call.
+            unsafe { f(device, &raw mut major, &raw mut minor) }
+        })?;
+        let number = |number: c_int| u16::try_from(number).unwrap_or_default();
+        Ok(Gpu {
+            device_id,
+            name,
+            uuid,
+            memory: memory.total,
+            free: memory.free,
+            capability: (number(major), number(minor)),
+        })
+    }
+
+    fn text<F: Copy>(
+        &self,
+        name: &'static str,
+        ask: impl FnOnce(F, *mut c_char, c_uint) -> c_int,
+    ) -> Result<String, GpusError> {
+        let mut buffer = [0_u8; TEXT];
+        self.call(name, |f: F| {
+            ask(f, buffer.as_mut_ptr().cast(), TEXT as c_uint)
+        })?;
+        Ok(CStr::from_bytes_until_nul(&buffer)
+            .map(|text| text.to_string_lossy().into_owned())
+            .unwrap_or_default())
+    }
+
+    /// Calls the function `name`, whose type `F` must be; its result says whether it did what it should.
+    #[allow(unsafe_code)]
+    fn call<F: Copy>(
+        &self,
+        name: &'static str,
+        ask: impl FnOnce(F) -> c_int,
+    ) -> Result<(), GpusError> {
+        let fail = |problem| GpusError::Driver {
+            call: name,
+            problem,
+        };
+        // SAFETY: the types at the top of this file are those of nvml.h, and every call here names its own.
+        let function = unsafe { self.library.get::<F>(name.as_bytes()) }
+            .map_err(|_| fail("the driver's library is too old and lacks it".to_owned()))?;
+        match ask(*function) {
+            0 => Ok(()),
+            code => Err(fail(self.error_text(code))),
+        }
+    }
+
+    #[allow(unsafe_code)]
+    fn error_text(&self, code: c_int) -> String {
+        // SAFETY: the type is that of nvml.h.
+        let Ok(function) = (unsafe { self.library.get::<ErrorText>(b"nvmlErrorString") }) else {
+            return format!("error {code}");
+        };
+        // SAFETY: it takes any number and returns a text that stays.
+        let text = unsafe { function(code) };
+        if text.is_null() {
+            return format!("error {code}");
+        }
+        // SAFETY: not null, and ends with a zero, as nvml.h says.
+        let text = unsafe { CStr::from_ptr(text) };
+        format!("{} (error {code})", text.to_string_lossy())
+    }
+}
+
+#[cfg(all(test, unix))]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::{fs, process::Command};
+
+    use super::*;
+
+    /// A library with NVML's functions and two made-up GPUs, built by the C compiler.
+    const STAND_IN: &str = r#"
+        #include <string.h>
+        typedef struct { unsigned long long total, free, used; } memory;
+        int nvmlInit_v2(void) { return INIT; }
+        int nvmlShutdown(void) { return 0; }
+        const char *nvmlErrorString(int code) { return code == 9 ? "Driver Not Loaded" : "Unknown Error"; }
+        int nvmlSystemGetDriverVersion(char *text, unsigned size) { strncpy(text, "580.65.06", size); return 0; }
+        int nvmlDeviceGetCount_v2(unsigned *count) { *count = 2; return 0; }
+        int nvmlDeviceGetHandleByIndex_v2(unsigned i, void **device) { *device = (void *)(long)(i + 7); return 0; }
+        int nvmlDeviceGetName(void *device, char *text, unsigned size) {
+            memset(text, 'x', size); strcpy(text, device == (void *)7 ? "NVIDIA H100" : "NVIDIA B200"); return 0; }
+        int nvmlDeviceGetUUID(void *device, char *text, unsigned size) {
+            strncpy(text, device == (void *)7 ? "GPU-1" : "GPU-2", size); return 0; }
+        int nvmlDeviceGetMemoryInfo(void *device, memory *m) { m->total = 80; m->free = 70 + (long)device; return 0; }
+        #ifdef CAPABILITY
+        int nvmlDeviceGetCudaComputeCapability(void *d, int *major, int *minor) { *major = 9 + (d == (void *)8); *minor = 0; return 0; }
+        #endif
+    "#;
+
+    fn stand_in(flags: &[&str]) -> Result<Installed, GpusError> {
+        let place = tempfile::tempdir().unwrap();
+        let (source, library) = (place.path().join("nvml.c"), place.path().join("nvml.so"));
+        fs::write(&source, STAND_IN).unwrap();
+        let mut command = Command::new("cc");
+        command
+            .args(["-shared", "-fPIC", "-o"])
+            .arg(&library)
+            .arg(&source);
+        assert!(command.args(flags).status().unwrap().success());
+        read(library.to_str().unwrap())
+    }
+
+    #[test]
+    fn what_the_library_says_is_read() {
+        let found = stand_in(&["-DINIT=0", "-DCAPABILITY"]).unwrap();
+        assert_eq!(found.driver, "580.65.06");
+        let gpu = |device_id, name: &str, uuid: &str, free, capability| Gpu {
+            device_id,
+            name: name.into(),
+            uuid: uuid.into(),
+            memory: 80,
+            free,
+            capability,
+        };
+        let expected = [
+            gpu(0, "NVIDIA H100", "GPU-1", 77, (9, 0)),
+            gpu(1, "NVIDIA B200", "GPU-2", 78, (10, 0)),
+        ];
+        assert_eq!(found.gpus, expected);
+    }
+
+    #[test]
+    fn a_driver_that_does_not_answer() {
+        let error = stand_in(&["-DINIT=9", "-DCAPABILITY"])
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.contains("nvmlInit_v2: Driver Not Loaded (error 9); try nvidia-smi"),
+            "{error}"
+        );
+        let error = stand_in(&["-DINIT=0"]).unwrap_err().to_string();
+        assert!(
+            error.contains("nvmlDeviceGetCudaComputeCapability: the driver's library is too old"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn no_driver() {
+        let error = read("libno-such-nvml.so.1").unwrap_err();
+        assert!(
+            matches!(&error, GpusError::NoLibrary(text) if text.contains("libno-such-nvml.so.1")),
+            "{error}"
+        );
+        assert!(
+            error
+                .to_string()
+                .starts_with("no NVIDIA driver was found ("),
+            "{error}"
+        );
+    }
+}
