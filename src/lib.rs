@@ -44,6 +44,7 @@ pub mod hub;
 mod load;
 mod memory;
 mod options;
+mod placement;
 mod pooling;
 pub mod records;
 mod residency;

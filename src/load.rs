@@ -13,6 +13,7 @@ use worldpm_ort_export::{
 use crate::{
     batch::Budget,
     bundle::Bundle,
+    device::gpus,
     engine::{
         Activity, BundleSource, Engine, OnnxRuntime, Pipeline, StageSetup, Streamer, Threads,
     },
@@ -20,7 +21,8 @@ use crate::{
     error::{Error, Result},
     memory,
     options::ScorerOptions,
-    residency::Choice,
+    placement::{Placed, placed},
+    residency::{Choice, Needs},
 };
 
 /// The stages of a bundle at work, and where.
@@ -30,6 +32,8 @@ pub(crate) struct Loaded {
     /// The device of each stage, of the first copy of the model.
     pub(crate) providers: Vec<Provider>,
     pub(crate) residency: Choice,
+    /// Why the stages are where they are, unless that was asked for.
+    pub(crate) reason: Option<String>,
     /// What goes into a pack.
     pub(crate) budget: Budget,
 }
@@ -37,17 +41,19 @@ pub(crate) struct Loaded {
 /// Loads the stages of a bundle, as far as they are resident. No conversation has more tokens than `max_length`.
 pub(crate) fn load(bundle: &Bundle, options: &ScorerOptions, max_length: usize) -> Result<Loaded> {
     let manifest = bundle.manifest();
-    let replicas = options.replicas.map_or(1, NonZeroUsize::get);
-    let mut slots = options
-        .devices
-        .slots(manifest.device, manifest.stages.len(), replicas)?;
+    let stages = stage_memory(bundle, options)?;
+    let Placed {
+        mut slots,
+        reason,
+        free,
+    } = placed(manifest, options, &stages, gpus)?;
     let providers = slots.iter_mut().flatten().map(|slot| &mut slot.provider);
     options.providers.apply(providers)?;
     let budget = bounded(&slots, options.budget, max_length);
     let runtime = OnnxRuntime::load(options.ort_library.as_deref(), options.threads)?;
     runtime.require(&manifest.min_ort_version)?;
-    let residency = residency(bundle, options, &slots)?;
-    if residency.streamed.is_some() && replicas > 1 {
+    let residency = residency(manifest, options, &stages, slots.len(), free)?;
+    if residency.streamed.is_some() && slots.len() > 1 {
         return Err(Error::Option {
             option: "replicas",
             problem: "copies of a model that is streamed would only wait for each other; leave the option out".into(),
@@ -102,6 +108,7 @@ pub(crate) fn load(bundle: &Bundle, options: &ScorerOptions, max_length: usize) 
         activity,
         providers: first_copy(&slots),
         residency,
+        reason,
         budget,
     })
 }
@@ -120,24 +127,31 @@ fn first_copy(slots: &[Vec<Slot>]) -> Vec<Provider> {
 }
 
 /// How much of the model is in memory.
-fn residency(bundle: &Bundle, options: &ScorerOptions, slots: &[Vec<Slot>]) -> Result<Choice> {
-    let manifest = bundle.manifest();
-    let stages = stage_memory(bundle, options)?;
-    let available = match (options.memory, manifest.device) {
-        (Some(bytes), _) => Some(bytes),
-        (None, Device::Cpu) => memory::available(),
-        // What is free on a GPU is not asked for.
-        (None, Device::Cuda) => None,
-    };
-    let copies = slots.len() as u64;
-    let available = available.map(|bytes| bytes / copies.max(1));
+fn residency(
+    manifest: &Manifest,
+    options: &ScorerOptions,
+    stages: &[StageMemory],
+    copies: usize,
+    free: Option<u64>,
+) -> Result<Choice> {
+    let host = memory::available();
     // Hidden states are floats on the CPU, and have 16 bits elsewhere.
-    let width = if manifest.device == Device::Cpu { 4 } else { 2 };
-    let hidden = manifest.model.hidden_size as u64 * width;
-    let least = options.budget.max_tokens as u64;
-    let choice = options.residency.choose(&stages, hidden, least, available);
+    let (available, waiting, width) = match manifest.device {
+        Device::Cpu => {
+            let available = options.memory.or(host);
+            (available.map(|bytes| bytes / copies.max(1) as u64), None, 4)
+        }
+        Device::Cuda => (options.memory.or(free), host.map(|bytes| bytes / 2), 2),
+    };
+    let needs = Needs {
+        stages,
+        hidden: manifest.model.hidden_size as u64 * width,
+        least: options.budget.max_tokens as u64,
+        waiting,
+    };
+    let choice = options.residency.choose(&needs, available);
     if let (Some(_), Some(memory)) = (&choice.streamed, available) {
-        check_largest(manifest, &stages, memory)?;
+        check_largest(manifest, stages, memory)?;
     }
     Ok(choice)
 }

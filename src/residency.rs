@@ -35,21 +35,32 @@ pub(crate) struct Streaming {
     pub(crate) wave: Wave,
 }
 
+/// What decides about residency.
+pub(crate) struct Needs<'a> {
+    /// What each stage takes on its device.
+    pub(crate) stages: &'a [StageMemory],
+    /// Bytes of a token's hidden states.
+    pub(crate) hidden: u64,
+    /// Tokens that fit into a wave in any case.
+    pub(crate) least: u64,
+    /// Memory for hidden states that wait; `None` for what the stages leave of their own.
+    pub(crate) waiting: Option<u64>,
+}
+
 /// Tokens of a wave where nothing is known of memory.
 const WAVE_TOKENS: u64 = 1 << 16;
 /// Most tokens of a wave: enough that loading is a small part, and answers still come.
 const MOST_WAVE_TOKENS: u64 = 1 << 20;
 
 impl Residency {
-    /// Chooses for stages that take `stages` on one device, with `memory` bytes there; `hidden` are the bytes of a
-    /// token's hidden states, which wait in memory of the host. `least` tokens fit into a wave in any case.
-    pub(crate) fn choose(
-        self,
-        stages: &[StageMemory],
-        hidden: u64,
-        least: u64,
-        memory: Option<u64>,
-    ) -> Choice {
+    /// Chooses for stages on a device with `memory` bytes.
+    pub(crate) fn choose(self, needs: &Needs<'_>, memory: Option<u64>) -> Choice {
+        let &Needs {
+            stages,
+            hidden,
+            least,
+            waiting,
+        } = needs;
         let weights: u64 = stages.iter().map(|stage| stage.weights).sum();
         let transient = |stage: &StageMemory| stage.activations + stage.workspace;
         let running = stages.iter().map(transient).max().unwrap_or(0);
@@ -90,11 +101,11 @@ impl Residency {
             .max()
             .unwrap_or(0)
             + running;
-        let tokens = match memory {
-            // The states of a wave are there twice at most, going in and coming out.
-            Some(memory) => memory.saturating_sub(held) / (2 * hidden.max(1)),
-            None => WAVE_TOKENS,
-        };
+        let left = memory.map(|memory| memory.saturating_sub(held));
+        // The states of a wave are there twice at most, going in and coming out.
+        let tokens = waiting
+            .or(left)
+            .map_or(WAVE_TOKENS, |bytes| bytes / (2 * hidden.max(1)));
         let tokens = tokens.clamp(least.max(1), MOST_WAVE_TOKENS.max(least));
         let why = match self {
             Self::Auto => format!("{of_memory} of memory"),
@@ -139,9 +150,24 @@ mod tests {
         stages
     }
 
+    fn choose(
+        residency: Residency,
+        stages: &[StageMemory],
+        hidden: u64,
+        memory: Option<u64>,
+    ) -> Choice {
+        let needs = Needs {
+            stages,
+            hidden,
+            least: 100,
+            waiting: None,
+        };
+        residency.choose(&needs, memory)
+    }
+
     #[test]
     fn auto_streams_what_does_not_fit() {
-        let choose = |memory| Residency::Auto.choose(&stages(), 1024, 100, memory);
+        let choose = |memory| choose(Residency::Auto, &stages(), 1024, memory);
         assert_eq!(choose(Some(17 * GIB)).streamed, None);
         assert_eq!(choose(None).streamed, None);
         let choice = choose(Some(17 * GIB - 1));
@@ -155,12 +181,11 @@ mod tests {
     #[test]
     fn a_single_stage_is_not_streamed_unasked() {
         let one = &stages()[..1];
-        let choice = Residency::Auto.choose(one, 1024, 100, Some(GIB));
+        let choice = choose(Residency::Auto, one, 1024, Some(GIB));
         assert_eq!(choice.streamed, None);
         assert!(choice.reason.contains("cannot be streamed"), "{choice:?}");
         assert!(
-            Residency::Streamed
-                .choose(one, 1024, 100, Some(GIB))
+            choose(Residency::Streamed, one, 1024, Some(GIB))
                 .streamed
                 .is_some()
         );
@@ -174,7 +199,7 @@ mod tests {
             (7 * GIB, [false, true, true, true, false]),
             (6 * GIB, [false; 5]),
         ] {
-            let choice = Residency::Streamed.choose(&stages(), 1024, 100, Some(memory));
+            let choice = choose(Residency::Streamed, &stages(), 1024, Some(memory));
             let wave = choice.streamed.unwrap().wave;
             assert_eq!(wave.prefetch, expected, "{memory}");
         }
@@ -183,12 +208,24 @@ mod tests {
     #[test]
     fn a_wave_fills_what_is_left() {
         let wave = |memory| {
-            let choice = Residency::Streamed.choose(&stages(), 16 << 10, 100, Some(memory));
+            let choice = choose(Residency::Streamed, &stages(), 16 << 10, Some(memory));
             choice.streamed.unwrap().wave.tokens as u64
         };
         // 1 GiB beside 8: at 32 KiB a token.
         assert_eq!(wave(9 * GIB), GIB / (32 << 10));
         assert_eq!(wave(GIB), 100);
         assert_eq!(wave(1000 * GIB), MOST_WAVE_TOKENS);
+        // On a GPU they wait in memory of the host.
+        let needs = Needs {
+            stages: &stages(),
+            hidden: 16 << 10,
+            least: 100,
+            waiting: Some(GIB),
+        };
+        let choice = Residency::Streamed.choose(&needs, Some(GIB));
+        assert_eq!(
+            choice.streamed.unwrap().wave.tokens as u64,
+            GIB / (32 << 10)
+        );
     }
 }

@@ -109,6 +109,12 @@ impl Scorer {
         &self.loaded.providers
     }
 
+    /// Why the stages are where they are, in words; `None` where the devices were asked for.
+    #[must_use]
+    pub fn placement_reason(&self) -> Option<&str> {
+        self.loaded.reason.as_deref()
+    }
+
     /// Whether one stage at a time is in memory.
     #[must_use]
     pub fn is_streamed(&self) -> bool {

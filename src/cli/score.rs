@@ -16,7 +16,7 @@ use super::{
     interrupt::Interrupt,
     records::{Answer, Entry, open_input, prepare},
 };
-use crate::{Evaluation, Output, Scorer, ScorerOptions, ep::Devices, records::RecordReader};
+use crate::{Evaluation, Output, Scorer, ScorerOptions, records::RecordReader};
 
 pub(super) fn run(args: &ScoreArgs) -> Result<Status> {
     let (input, progress) = open_input(&args.input)?;
@@ -27,7 +27,7 @@ pub(super) fn run(args: &ScoreArgs) -> Result<Status> {
     eprintln!(
         "{} {}, {} in {:.1} s",
         scorer.manifest().model.architecture,
-        placement(&scorer, &args.scorer.device),
+        placement(&scorer),
         if scorer.is_streamed() {
             "opened"
         } else {
@@ -107,17 +107,16 @@ fn options(args: &ScoreArgs) -> ScorerOptions {
 }
 
 /// The devices of the stages, each named once, and why they were taken.
-pub(super) fn placement(scorer: &Scorer, asked: &Devices) -> String {
+pub(super) fn placement(scorer: &Scorer) -> String {
     let mut names: Vec<String> = scorer.providers().iter().map(ToString::to_string).collect();
     let stages = match names.len() {
         1 => "one stage".to_owned(),
         stages => format!("{stages} stages"),
     };
     names.dedup();
-    let reason = match asked {
-        Devices::Auto => ", for which the bundle was exported",
-        Devices::List(_) => "",
-    };
+    let reason = scorer
+        .placement_reason()
+        .map_or(String::new(), |reason| format!(", {reason}"));
     let (residency, why) = match scorer.is_streamed() {
         true => (", streamed", scorer.residency_reason()),
         false => ("", scorer.residency_reason()),

@@ -14,6 +14,7 @@ use libloading::Library;
 use ort::environment::{Environment, GlobalThreadPoolOptions};
 
 use super::EngineError;
+use crate::dl;
 
 /// File name of the library.
 const FILE_NAME: &str = if cfg!(target_os = "macos") {
@@ -232,7 +233,7 @@ fn at_least(version: &str, needed: &str) -> bool {
 fn version_of(path: &Path) -> Result<String, String> {
     type GetApiBase = unsafe extern "C" fn() -> *const ort::sys::OrtApiBase;
     // SAFETY: loading runs the library's initialisers, as loading it for use does a moment later.
-    let library = unsafe { Library::new(path) }.map_err(|error| error.to_string())?;
+    let library = unsafe { Library::new(path) }.map_err(|error| dl::problem(&error))?;
     // SAFETY: the symbol has this type in every version of ONNX Runtime.
     let base = unsafe { library.get::<GetApiBase>(b"OrtGetApiBase") }
         .map_err(|_| "it has no entry point OrtGetApiBase".to_owned())?;

@@ -181,7 +181,7 @@ fn score(
     eprintln!(
         "{model}: {} {}, loaded in {:.1} s",
         scorer.manifest().model.architecture,
-        placement(&scorer, &party.options.devices),
+        placement(&scorer),
         loading.elapsed().as_secs_f64()
     );
     let scoring = Instant::now();

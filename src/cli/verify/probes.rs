@@ -47,7 +47,7 @@ pub(super) fn run(args: &VerifyArgs) -> Result<Status> {
     eprintln!(
         "{} {}, loaded in {:.1} s",
         scorer.manifest().model.architecture,
-        placement(&scorer, &args.scorer.device),
+        placement(&scorer),
         loading.elapsed().as_secs_f64()
     );
     let found = Found {
