@@ -35,18 +35,17 @@ fn export_of_72b_touches_no_weights() {
     ];
     let exported = run_ok(&[&args[..], &["--stages", "4"]].concat());
 
-    // Scoring its probes in fp32 would load 290 GB: that is left to a machine that can.
+    // Scoring its probes in fp32 takes 290 GB or many minutes: that is left to whoever asks for it.
     let message = support::stderr(&exported);
     assert!(message.contains("verify --record --model"), "{message}");
     assert!(!bundle.join("probes.json").exists());
-    for asked in [
-        support::run(&[&args[..], &["--probes", "on"]].concat()),
-        support::run(&["verify", "--record", "--model", to]),
-    ] {
-        assert_eq!(asked.status.code(), Some(1));
-        let message = support::stderr(&asked);
-        assert!(message.contains("GB is available"), "{message}");
-    }
+    let asked = support::run(&["verify", "--record", "--model", to, "--memory", "2GB"]);
+    assert_eq!(asked.status.code(), Some(1));
+    let message = support::stderr(&asked);
+    assert!(
+        message.contains("takes 3.") && message.contains("80 layers"),
+        "{message}"
+    );
 
     let manifest: Value =
         serde_json::from_slice(&fs::read(bundle.join("manifest.json")).unwrap()).unwrap();
