@@ -2,12 +2,10 @@
 
 use std::path::Path;
 
-use super::{
-    Finding, Level,
-    needed::{Missing, names, probe},
-};
+use super::{Finding, Level};
 use crate::{
     bundle::Bundle,
+    dl::needed::{Missing, names, probe},
     engine::{OnnxRuntime, library_candidates},
 };
 

@@ -3,7 +3,6 @@
 mod disk;
 mod library;
 mod machine;
-mod needed;
 mod nvidia;
 
 use std::path::PathBuf;

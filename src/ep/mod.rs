@@ -6,7 +6,6 @@
 mod cuda;
 mod error;
 mod lost;
-mod needed;
 mod options;
 mod placement;
 mod plugin;
@@ -22,7 +21,6 @@ use worldpm_ort_export::Device;
 pub use cuda::{ArenaGrowth, AttentionKernel, CudaOptions};
 pub use error::ProviderError;
 pub use lost::device_lost;
-pub use needed::missing_libraries;
 pub use options::{ProviderOption, ProviderOptions};
 pub(crate) use placement::Placement;
 pub use plugin::PluginOptions;

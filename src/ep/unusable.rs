@@ -5,7 +5,8 @@
 
 use std::path::Path;
 
-use super::{Provider, ProviderError, StageContext, needed::missing_libraries};
+use super::{Provider, ProviderError, StageContext};
+use crate::dl::needed::missing;
 
 /// Which software libraries come with, by the beginnings of their names.
 const SOFTWARE: [(&str, &str); 8] = [
@@ -128,7 +129,7 @@ fn look(provider: &Provider, library: &Path) -> Machine {
             machine.no_file = machine.no_file.or(Some(name));
         }
         // What cannot be read is left to ONNX Runtime's own words.
-        for name in missing_libraries(&path).unwrap_or_default() {
+        for name in missing(&path).unwrap_or_default() {
             if !machine.missing.contains(&name) {
                 machine.missing.push(name);
             }

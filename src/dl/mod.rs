@@ -1,4 +1,6 @@
-//! What the dynamic loader says.
+//! What the dynamic loader says, and what it is asked for.
+
+pub(crate) mod needed;
 
 use std::error::Error;
 

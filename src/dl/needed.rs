@@ -12,10 +12,10 @@ use object::{
     },
 };
 
-use crate::dl;
+use super::problem;
 
 /// The names of the libraries that `path` asks the dynamic loader for.
-pub(super) fn names(path: &Path) -> Result<Vec<String>, String> {
+pub(crate) fn names(path: &Path) -> Result<Vec<String>, String> {
     let file = File::open(path).map_err(|error| error.to_string())?;
     read(file).map_err(|error| format!("it is no 64-bit ELF library: {error}"))
 }
@@ -39,15 +39,15 @@ fn read(file: File) -> object::Result<Vec<String>> {
 
 /// Why a library cannot be loaded.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Missing {
+pub(crate) struct Missing {
     /// What the dynamic loader says.
-    pub(super) problem: String,
+    pub(crate) problem: String,
     /// Another major version of it that is here.
-    pub(super) other: Option<String>,
+    pub(crate) other: Option<String>,
 }
 
 /// Whether the dynamic loader finds a library, in the folder of the one that needs it or where it looks by itself.
-pub(super) fn probe(name: &str, folder: &Path) -> Result<(), Missing> {
+pub(crate) fn probe(name: &str, folder: &Path) -> Result<(), Missing> {
     let beside = folder.join(name);
     // What belongs to ONNX Runtime is loaded by ONNX Runtime alone, in an order of its own.
     if name.starts_with("libonnxruntime") && beside.is_file() {
@@ -59,6 +59,14 @@ pub(super) fn probe(name: &str, folder: &Path) -> Result<(), Missing> {
     let problem = loads(name).err().unwrap_or_default();
     let other = others(name).into_iter().find(|other| loads(other).is_ok());
     Err(Missing { problem, other })
+}
+
+/// The libraries that the one in `path` needs and that the dynamic loader does not find.
+pub(crate) fn missing(path: &Path) -> Result<Vec<String>, String> {
+    let folder = path.parent().unwrap_or(Path::new("."));
+    let mut names = names(path)?;
+    names.retain(|name| probe(name, folder).is_err());
+    Ok(names)
 }
 
 /// `libcudart.so.12` and the like for `libcudart.so.13`.
@@ -82,7 +90,7 @@ fn loads(name: &str) -> Result<(), String> {
     // initialisers touch no device. Symbols stay private to the handle (RTLD_LAZY and RTLD_LOCAL are the defaults).
     unsafe { Library::new(name) }
         .map(drop)
-        .map_err(|error| dl::problem(&error))
+        .map_err(|error| problem(&error))
 }
 
 #[cfg(all(test, target_os = "linux"))]
@@ -140,6 +148,30 @@ mod tests {
                 .unwrap_err()
                 .contains("No such file")
         );
+    }
+
+    #[test]
+    fn a_library_without_what_it_needs() {
+        let place = tempfile::tempdir().unwrap();
+        let library = build(place.path());
+        assert_eq!(missing(&library).unwrap(), [""; 0]);
+        fs::remove_file(place.path().join("libneeded.so.13")).unwrap();
+        assert_eq!(missing(&library).unwrap(), ["libneeded.so.13"]);
+    }
+
+    #[test]
+    fn damaged_files() {
+        let place = tempfile::tempdir().unwrap();
+        let path = place.path().join("damaged.so");
+        let mut elf = vec![0_u8; 64];
+        elf[..6].copy_from_slice(&[0x7f, b'E', b'L', b'F', 2, 1]);
+        elf[0x28..0x30].copy_from_slice(&u64::MAX.to_le_bytes());
+        elf[0x3a..0x3c].copy_from_slice(&64_u16.to_le_bytes());
+        elf[0x3c..0x3e].copy_from_slice(&9_u16.to_le_bytes());
+        for bytes in [&b""[..], &[0_u8; 64], &elf] {
+            fs::write(&path, bytes).unwrap();
+            assert!(missing(&path).is_err(), "{bytes:?}");
+        }
     }
 
     #[test]
