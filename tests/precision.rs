@@ -525,3 +525,13 @@ fn killed_at_any_moment() {
     assert_eq!(names(place.path()), ["out"]);
     assert!(contents(&out) == whole, "the bundle differs");
 }
+
+/// `QuantizeLinear` of operator set 23 came to the CPU with ONNX Runtime 1.24.
+#[test]
+fn a_bundle_asks_for_the_library_that_runs_it() {
+    for (precision, expected) in [("w8a8", "1.24"), ("int8", "1.23"), ("bf16", "1.23")] {
+        let bundle = support::bundle(SHAPE, &flags(&[precision], &[]));
+        let manifest = support::read_json(&bundle.join("manifest.json"));
+        assert_eq!(manifest["min_ort_version"], expected, "{precision}");
+    }
+}

@@ -26,7 +26,7 @@ use crate::{
     labels,
     layout::Places,
     manifest::{self, FORMAT, FORMAT_VERSION, Manifest, Model, Source, Stage, TensorInfo},
-    options::{ExportOptions, Target},
+    options::{ExportOptions, Precision, Target},
     output::{StagedDir, write_file},
     pooling, probes, readiness,
 };
@@ -36,6 +36,8 @@ const MIN_ORT_VERSION: &str = "1.23";
 /// Lowest ONNX Runtime whose GroupQueryAttention has windows of the right size on the CPU: earlier ones
 /// take one token more.
 const MIN_ORT_VERSION_FOR_WINDOWS: &str = "1.24";
+/// Has `QuantizeLinear` of operator set 23 on the CPU.
+const MIN_ORT_VERSION_FOR_W8A8: &str = "1.24";
 
 /// Exports `checkpoint` to the directory `out`.
 ///
@@ -211,7 +213,7 @@ fn fill(
         target: options.target,
         interface: options.interface,
         layout: options.layout,
-        min_ort_version: min_ort_version(config, options.target).into(),
+        min_ort_version: min_ort_version(config, options.target, format.precision).into(),
         stages,
         weights,
         text,
@@ -235,10 +237,11 @@ fn fill(
     Ok((output, manifest))
 }
 
-fn min_ort_version(config: &ModelConfig, target: Target) -> &'static str {
+fn min_ort_version(config: &ModelConfig, target: Target, precision: Precision) -> &'static str {
     let windows = config.windows.iter().any(Option::is_some);
-    match target {
-        Target::Ort if windows => MIN_ORT_VERSION_FOR_WINDOWS,
+    match (target, precision) {
+        (Target::Ort, _) if windows => MIN_ORT_VERSION_FOR_WINDOWS,
+        (_, Precision::W8a8) => MIN_ORT_VERSION_FOR_W8A8,
         _ => MIN_ORT_VERSION,
     }
 }
