@@ -12,13 +12,10 @@ use worldpm_ort_export::{
 };
 
 use super::{
-    bench_args::BenchArgs, doctor::DoctorArgs, serving_args::ServingArgs, simulate::SimulateArgs,
+    bench_args::BenchArgs, doctor::DoctorArgs, scorer_args::ScorerArgs, serving_args::ServingArgs,
+    simulate::SimulateArgs,
 };
-use crate::{
-    Reduction, Residency, ScorerOptions, Truncation,
-    batch::Budget,
-    ep::{Devices, ProviderOption, ProviderOptions},
-};
+use crate::{Reduction, Truncation};
 
 /// Score conversations with large reward models through ONNX Runtime.
 #[derive(Debug, Parser)]
@@ -296,87 +293,6 @@ pub(super) struct ScoreArgs {
     /// is 1
     #[arg(long)]
     pub(super) keep_going: bool,
-}
-
-/// How a model is loaded and run.
-#[derive(Debug, clap::Args)]
-pub(super) struct ScorerArgs {
-    /// cpu, cuda:N, tensorrt:N or plugin:PROVIDER:N (with commas for several), or auto (what the bundle was exported for).
-    /// cpu,cpu divides the cores between two devices that compute at the same time
-    #[arg(long, value_name = "DEVICES", default_value = "auto")]
-    pub(super) device: Devices,
-    /// An option of the devices' provider, by ONNX Runtime's name for it, such as gpu_mem_limit=30000000000; may be
-    /// repeated
-    #[arg(long, value_name = "KEY=VALUE")]
-    pub(super) ep_option: Vec<ProviderOption>,
-    /// Library of the provider that --device plugin:PROVIDER names
-    #[arg(long, value_name = "FILE")]
-    pub(super) ep_library: Option<PathBuf>,
-    /// Threads for CPU work [default: all]
-    #[arg(long, value_name = "N")]
-    pub(super) threads: Option<NonZeroUsize>,
-    /// Keep each thread for CPU work on a processor of its own
-    #[arg(long)]
-    pub(super) pin_threads: bool,
-    /// Copies of the model, each on its part of the devices, that take conversations from one line
-    #[arg(long, value_name = "N")]
-    pub(super) replicas: Option<NonZeroUsize>,
-    /// How much of the model is in memory: resident (all), streamed (one stage at a time, for models larger than
-    /// memory) or auto (all where memory holds it)
-    #[arg(long, value_name = "WAY", value_enum, default_value_t)]
-    pub(super) residency: ResidencyWay,
-    /// Memory that the model may take, as in 8GiB: of the host on the CPU, else of each GPU [default: what is free]
-    #[arg(long, value_name = "SIZE")]
-    pub(super) memory: Option<Bytes>,
-    /// Most unique tokens in one run of the model. With 2048, about ten pairs of 300 tokens whose halves
-    /// share 100 go together
-    #[arg(long, value_name = "TOKENS")]
-    pub(super) max_batch_tokens: Option<NonZeroUsize>,
-    /// ONNX Runtime's library [default: looked for beside the program and in the usual places]
-    #[arg(long, value_name = "FILE")]
-    pub(super) ort_lib: Option<PathBuf>,
-    /// Folder of the weights, when the checkpoint has moved since the export
-    #[arg(long, value_name = "DIR")]
-    pub(super) weights_dir: Option<PathBuf>,
-}
-
-impl ScorerArgs {
-    pub(super) fn options(&self) -> ScorerOptions {
-        let mut options = ScorerOptions::default().with_devices(self.device.clone());
-        options.threads = self.threads;
-        options.pin_threads = self.pin_threads;
-        options.replicas = self.replicas;
-        options.residency = self.residency.into();
-        options.memory = self.memory.map(|Bytes(bytes)| bytes);
-        options.ort_library.clone_from(&self.ort_lib);
-        options.weights_dir.clone_from(&self.weights_dir);
-        let mut providers = ProviderOptions::default();
-        providers.options.clone_from(&self.ep_option);
-        providers.library.clone_from(&self.ep_library);
-        options.providers = providers;
-        if let Some(tokens) = self.max_batch_tokens {
-            options.budget = Budget::default().with_max_tokens(tokens.get());
-        }
-        options
-    }
-}
-
-#[derive(Clone, Copy, Debug, Default, ValueEnum)]
-pub(super) enum ResidencyWay {
-    #[default]
-    Auto,
-    Resident,
-    Streamed,
-}
-
-impl From<ResidencyWay> for Residency {
-    fn from(way: ResidencyWay) -> Self {
-        match way {
-            ResidencyWay::Auto => Self::Auto,
-            ResidencyWay::Resident => Self::Resident,
-            ResidencyWay::Streamed => Self::Streamed,
-        }
-    }
 }
 
 #[derive(Clone, Copy, Debug, Default, ValueEnum)]

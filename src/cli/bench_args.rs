@@ -2,7 +2,7 @@
 
 use std::{num::NonZeroUsize, path::PathBuf, time::Duration};
 
-use super::args::ScorerArgs;
+use super::scorer_args::ScorerArgs;
 use crate::bench::{BenchOptions, WorkloadKind, WorkloadSpec};
 
 #[derive(Debug, clap::Args)]

@@ -13,6 +13,7 @@ mod plan;
 mod recipes;
 mod records;
 mod score;
+mod scorer_args;
 mod serving_args;
 mod simulate;
 mod synth;
