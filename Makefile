@@ -10,7 +10,7 @@ export PYTHON ?= python3
 PROFILE ?= release
 
 .PHONY: help demo test test-gpu check ep-check bench bench-pipeline compare measure measure-precision measure-pipeline \
-	soak onnx-check hub-check goldens library
+	measure-streamed soak onnx-check hub-check goldens library
 
 help:
 	@sed -n 's/^## //p' Makefile
@@ -93,6 +93,11 @@ measure-pipeline: library
 ## make soak        whether memory grows in an hour of mixed load; SOAK_SECONDS=180 for less
 soak: library
 	@scripts/soak
+
+## make measure-streamed  all layers of the 72B shape, one in memory at a time
+measure-streamed: library
+	cargo build --locked --release --bin worldpm-ort
+	@$(PYTHON) scripts/measure-streamed $(MEASURE)
 
 ## make goldens     make the golden scores and token ids again with transformers (installs torch, as bench does)
 goldens: library

@@ -7,7 +7,7 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    fs::File,
+    fs::{self, File},
     num::NonZeroUsize,
     os::unix::fs::FileExt,
     path::{Path, PathBuf},
@@ -123,7 +123,7 @@ impl FloatGraph {
             let Some((tensor, float)) = stored.get(from.as_str()) else {
                 continue;
             };
-            let weight = weight(tensor, *float, to).map_err(|problem| {
+            let weight = weight(tensor, *float, to, folder).map_err(|problem| {
                 fault(format!(
                     "tensor `{from}`: {problem}; export the checkpoint again"
                 ))
@@ -152,15 +152,6 @@ impl FloatGraph {
             weights,
             folder: folder.to_owned(),
         })
-    }
-
-    /// Bytes of all the weights as floats.
-    #[must_use]
-    pub fn weight_bytes(&self) -> u64 {
-        self.weights
-            .iter()
-            .map(|weight| weight.elements() as u64 * 4)
-            .sum()
     }
 
     /// The weights as floats, in the order of [`weights`](Self::weights), read and converted on `threads` threads.
@@ -237,7 +228,13 @@ fn half(tensor: &TensorProto) -> Option<FloatType> {
         .find(|float| tensor.data_type == Some(float.element() as i32))
 }
 
-fn weight(tensor: &TensorProto, stored: FloatType, name: &str) -> Result<FloatWeight, String> {
+/// What the graph says of a weight, when the file in `folder` has it.
+fn weight(
+    tensor: &TensorProto,
+    stored: FloatType,
+    name: &str,
+    folder: &Path,
+) -> Result<FloatWeight, String> {
     let entry = |key: &str| {
         tensor
             .external_data
@@ -251,13 +248,33 @@ fn weight(tensor: &TensorProto, stored: FloatType, name: &str) -> Result<FloatWe
         .dims
         .iter()
         .map(|&size| usize::try_from(size).map_err(|_| format!("has a dimension of {size}")));
+    let shape = shape.collect::<Result<Vec<usize>, _>>()?;
+    let offset: u64 = offset
+        .parse()
+        .map_err(|_| format!("has the offset `{offset}`"))?;
+    let file = entry("location")?;
+    if Path::new(file).file_name() != Some(file.as_ref()) {
+        return Err(format!(
+            "is in `{file}`, which is not in the folder of the weights"
+        ));
+    }
+    // Before anything is allocated for it.
+    let path = folder.join(file);
+    let there = fs::metadata(&path).map_err(|error| format!("{}: {error}", path.display()))?;
+    let end = shape
+        .iter()
+        .try_fold(stored.bytes() as u64, |bytes, &size| {
+            bytes.checked_mul(size as u64)
+        })
+        .and_then(|bytes| bytes.checked_add(offset));
+    if end.is_none_or(|end| end > there.len()) {
+        return Err(format!("does not end within {}", path.display()));
+    }
     Ok(FloatWeight {
         name: name.to_owned(),
-        shape: shape.collect::<Result<_, _>>()?,
-        file: entry("location")?.to_owned(),
-        offset: offset
-            .parse()
-            .map_err(|_| format!("has the offset `{offset}`"))?,
+        shape,
+        file: file.to_owned(),
+        offset,
         stored,
     })
 }
@@ -301,4 +318,97 @@ fn as_float(tensor: &TensorProto, name: &str) -> TensorProto {
         value: Some((elements * 4).to_string()),
     });
     float
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::proto::{AttributeProto, GraphProto, NodeProto};
+
+    /// A graph with a cast of one weight of two rows of three, and a file with it at byte 4.
+    fn graph(folder: &Path, location: &str, offset: &str, dims: &[i64]) -> Result<FloatGraph> {
+        let values = [0_u16, 0, 0x3f80, 0x4000, 0xbf80, 0, 0x4040, 0x4080];
+        let bytes: Vec<u8> = values
+            .iter()
+            .flat_map(|value| value.to_le_bytes())
+            .collect();
+        fs::write(folder.join("weights"), bytes).unwrap();
+        let entry = |key: &str, value: &str| StringStringEntryProto {
+            key: Some(key.into()),
+            value: Some(value.into()),
+        };
+        let model = ModelProto {
+            graph: Some(GraphProto {
+                initializer: vec![TensorProto {
+                    name: Some("w".into()),
+                    dims: dims.to_vec(),
+                    data_type: Some(ElementType::BFloat16 as i32),
+                    data_location: Some(EXTERNAL),
+                    external_data: vec![entry("location", location), entry("offset", offset)],
+                    ..TensorProto::default()
+                }],
+                node: vec![NodeProto {
+                    op_type: Some("Cast".into()),
+                    input: vec!["w".into()],
+                    output: vec!["w/float".into()],
+                    attribute: vec![AttributeProto {
+                        name: Some("to".into()),
+                        i: Some(ElementType::Float as i64),
+                        ..AttributeProto::default()
+                    }],
+                    ..NodeProto::default()
+                }],
+                ..GraphProto::default()
+            }),
+            ..ModelProto::default()
+        };
+        let path = folder.join("graph.onnx");
+        fs::write(&path, model.to_bytes()).unwrap();
+        FloatGraph::read(&path, folder)
+    }
+
+    #[test]
+    fn matrices_are_read_and_vectors_are_in_the_graph() {
+        let folder = tempfile::tempdir().unwrap();
+        let matrix = graph(folder.path(), "weights", "4", &[2, 3]).unwrap();
+        assert_eq!(matrix.weights[0].name, "w/float");
+        let values = matrix.read_weights(NonZeroUsize::new(3).unwrap()).unwrap();
+        assert_eq!(values, [[1.0, 2.0, -1.0, 0.0, 3.0, 4.0]]);
+        let vector = graph(folder.path(), "weights", "4", &[3]).unwrap();
+        assert!(vector.weights.is_empty());
+        let graph = ModelProto::read(&folder.path().join("graph.onnx")).unwrap();
+        assert!(
+            graph.graph.unwrap().node.len() == 1,
+            "the file is as it was"
+        );
+        let written = folder.path().join("written.onnx");
+        fs::write(&written, &vector.bytes).unwrap();
+        let graph = ModelProto::read(&written).unwrap().graph.unwrap();
+        assert!(graph.node.is_empty());
+        let raw = graph.initializer[0].raw_data.clone().unwrap();
+        assert_eq!(raw, [1.0_f32, 2.0, -1.0].map(f32::to_le_bytes).concat());
+    }
+
+    #[test]
+    fn weights_that_are_not_where_the_graph_says() {
+        let folder = tempfile::tempdir().unwrap();
+        for (location, offset, dims, expected) in [
+            ("gone", "4", &[2, 3][..], "No such file"),
+            ("../weights", "4", &[2, 3], "not in the folder"),
+            ("/etc/hostname", "0", &[1, 1], "not in the folder"),
+            ("weights", "6", &[2, 3], "does not end within"),
+            ("weights", "4", &[i64::MAX, i64::MAX], "does not end within"),
+            ("weights", "four", &[2, 3], "the offset `four`"),
+            ("weights", "4", &[-2, 3], "a dimension of -2"),
+        ] {
+            let error = graph(folder.path(), location, offset, dims)
+                .unwrap_err()
+                .to_string();
+            assert!(
+                error.contains(expected) && error.contains("tensor `w`"),
+                "{error}"
+            );
+        }
+    }
 }
