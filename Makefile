@@ -9,7 +9,7 @@ export PYTHON ?= python3
 # How `make demo` builds: release as users do, or dev to share the build with `make test`.
 PROFILE ?= release
 
-.PHONY: help demo test test-gpu check ep-check bench bench-pipeline compare measure measure-precision measure-pipeline \
+.PHONY: help demo test test-gpu check ep-check plugin-check bench bench-pipeline compare measure measure-precision measure-pipeline \
 	measure-streamed soak onnx-check hub-check goldens library
 
 help:
@@ -62,6 +62,12 @@ ep-check:
 	@$(PYTHON) scripts/fetch-onnxruntime --gpu
 	cargo build --locked
 	@$(PYTHON) tests/ep_check.py
+
+## make plugin-check   score with a provider in a library of its own, WebGPU, on a Vulkan device (one in software will do)
+plugin-check: library
+	@scripts/make-venv .venv-plugin scripts/requirements-plugin.txt
+	cargo build --locked
+	.venv-plugin/bin/python tests/plugin_check.py --binary target/debug/worldpm-ort
 
 ## make bench       compare with transformers side by side (installs torch unless BENCH_PYTHON names a Python that has it)
 bench: library

@@ -30,13 +30,13 @@ def gpus():
 
 
 class Command:
-    """The worldpm-ort command with the GPU build of ONNX Runtime, and a small checkpoint."""
+    """The worldpm-ort command with the GPU build of ONNX Runtime, or another, and a small checkpoint."""
 
-    def __init__(self, binary, folder):
+    def __init__(self, binary, folder, library=LIBRARY):
         self.binary = str(Path(binary).resolve())
         self.folder = Path(folder)
         self.env = {key: value for key, value in os.environ.items() if not key.startswith("HF_")}
-        self.env["ORT_DYLIB_PATH"] = str(LIBRARY)
+        self.env["ORT_DYLIB_PATH"] = str(library)
         self.checkpoint = self.folder / "checkpoint"
         self.ok("synth", "--out", self.checkpoint, *SHAPE.split())
 

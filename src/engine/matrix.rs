@@ -3,8 +3,8 @@
 use std::time::{Duration, Instant};
 
 use ort::{
+    environment::Environment,
     logging::LogLevel,
-    memory::{AllocationDevice, AllocatorType, MemoryInfo, MemoryType},
     session::{RunOptions, Session},
     value::{DynValue, Tensor},
 };
@@ -15,7 +15,7 @@ use worldpm_ort_export::{
 };
 
 use super::{EngineError, OnnxRuntime};
-use crate::ep::Provider;
+use crate::ep::{Provider, bind_to_host};
 
 const INPUT: &str = "x";
 const OUTPUT: &str = "y";
@@ -38,6 +38,7 @@ pub(crate) struct MatrixProbe {
     input: DynValue,
     sizes: MatrixSizes,
     provider: Provider,
+    environment: Environment,
 }
 
 impl MatrixSizes {
@@ -84,17 +85,13 @@ impl MatrixProbe {
             problem,
         };
         let graph = sizes.graph().map_err(|error| fault(error.to_string()))?;
-        let provider_of_products = provider
-            .products()
+        let builder = Session::builder(runtime.environment())
+            .and_then(|builder| Ok(builder.with_log_level(LogLevel::Error)?))
+            .map_err(|error| fault(error.to_string()))?;
+        let mut builder = provider
+            .configure_products(builder, runtime.environment(), runtime.path())
             .map_err(|error| fault(error.to_string()))?;
         let open = || -> ort::Result<(Session, DynValue)> {
-            let mut builder =
-                Session::builder(runtime.environment())?.with_log_level(LogLevel::Error)?;
-            if let Some(provider) = provider_of_products {
-                builder = builder
-                    .with_execution_providers([provider])?
-                    .with_disable_cpu_fallback()?;
-            }
             let shapes = [[sizes.wide, sizes.narrow], [sizes.narrow, sizes.wide]];
             for (seed, (name, shape)) in (0..).zip(WEIGHTS.into_iter().zip(shapes)) {
                 builder = builder.with_external_initializer(name, random(shape, seed)?)?;
@@ -108,11 +105,12 @@ impl MatrixProbe {
             input,
             sizes,
             provider: provider.clone(),
+            environment: runtime.environment().clone(),
         })
     }
 
     /// Runs the products again and again for `at_least`, and returns the multiplications and additions a second of
-    /// each run. What goes in and comes out stays on the device.
+    /// each run. What goes in and comes out stays on the device, but for what comes out of plug-in providers.
     ///
     /// # Errors
     /// [`EngineError::Run`] with what ONNX Runtime says.
@@ -126,19 +124,14 @@ impl MatrixProbe {
     }
 
     fn run(&mut self, at_least: Duration) -> ort::Result<Vec<f64>> {
-        let memory = match self.provider.memory()? {
-            Some(memory) => memory,
-            None => MemoryInfo::new(
-                AllocationDevice::CPU,
-                0,
-                AllocatorType::Device,
-                MemoryType::Default,
-            )?,
-        };
         let options = RunOptions::new()?;
         let mut binding = self.session.create_binding()?;
         binding.bind_input(INPUT, &self.input)?;
-        binding.bind_output_to_device(OUTPUT, &memory)?;
+        match &self.provider {
+            // A run may only queue the work. What comes to the host has been computed.
+            Provider::Plugin(_) => bind_to_host(&mut binding, OUTPUT)?,
+            provider => provider.bind_output(&self.environment, &mut binding, OUTPUT)?,
+        }
         binding.synchronize_inputs()?;
         let flops = self.sizes.flops() as f64;
         let mut rates = Vec::new();

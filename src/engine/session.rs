@@ -7,8 +7,8 @@ use std::{
 };
 
 use ort::{
+    environment::Environment,
     logging::LogLevel,
-    memory::{AllocationDevice, AllocatorType, MemoryInfo, MemoryType},
     session::{RunOptions, Session, builder::SessionBuilder},
     value::{DynValue, PrimitiveTensorElementType, Tensor, TensorElementType},
 };
@@ -17,7 +17,7 @@ use worldpm_ort_export::{Manifest, floats::FloatGraph, manifest, names};
 use super::{EngineError, Failure, Flow, OnnxRuntime, Stage, Watch};
 use crate::{
     batch::{Budget, PackInputs},
-    ep::{Provider, StageContext},
+    ep::{Provider, StageContext, bind_to_host},
     memory,
 };
 
@@ -81,6 +81,7 @@ pub(crate) enum Threads {
 pub(crate) struct SessionStage {
     session: Session,
     setup: StageSetup,
+    environment: Environment,
 }
 
 impl SessionStage {
@@ -147,7 +148,11 @@ impl SessionStage {
                     .map_err(|error| fault(error.to_string()))?
             }
         };
-        Ok(Self { session, setup })
+        Ok(Self {
+            session,
+            setup,
+            environment: runtime.environment().clone(),
+        })
     }
 
     /// Runs a pack. `options` can end the run early.
@@ -188,24 +193,20 @@ impl SessionStage {
             };
             binding.bind_input(input.name.as_str(), &value)?;
         }
-        let host = MemoryInfo::new(
-            AllocationDevice::CPU,
-            0,
-            AllocatorType::Device,
-            MemoryType::Default,
-        )?;
         for output in &self.setup.stage.outputs {
-            // Hidden states stay where they are made: the next stage's session copies them if it is elsewhere.
-            let own = match output.name.as_str() {
-                names::NEXT_HIDDEN_STATES if !self.setup.streamed => {
-                    self.setup.provider.memory()?
-                }
-                _ => None,
-            };
-            binding.bind_output_to_device(output.name.as_str(), own.as_ref().unwrap_or(&host))?;
+            let name = output.name.as_str();
+            match name {
+                // Hidden states stay where they are made: the next stage's session copies them if it is elsewhere.
+                names::NEXT_HIDDEN_STATES if !self.setup.streamed => self
+                    .setup
+                    .provider
+                    .bind_output(&self.environment, &mut binding, name)?,
+                _ => bind_to_host(&mut binding, name)?,
+            }
         }
         binding.synchronize_inputs()?;
         let mut outputs = self.session.run_binding_with_options(&binding, options)?;
+        self.setup.provider.wait_for_outputs(&binding)?;
         if let Some(hidden) = outputs.remove(names::NEXT_HIDDEN_STATES) {
             return Ok(Flow::Hidden(match self.setup.streamed {
                 true => detached(&hidden)?,

@@ -15,7 +15,11 @@ mod unusable;
 
 use std::{fmt, str::FromStr};
 
-use ort::memory::{AllocationDevice, AllocatorType, MemoryInfo, MemoryType};
+use ort::{
+    environment::Environment,
+    memory::{AllocationDevice, AllocatorType, MemoryInfo, MemoryType},
+    session::IoBinding,
+};
 use worldpm_ort_export::Device;
 
 pub use cuda::{ArenaGrowth, AttentionKernel, CudaOptions};
@@ -97,18 +101,46 @@ impl Provider {
         *self != Self::Cpu && device_lost(problem)
     }
 
-    /// Where hidden states stay between stages; `None` for memory of the host.
-    pub(crate) fn memory(&self) -> ort::Result<Option<MemoryInfo<'static>>> {
+    /// Binds an output to the memory of the device, where a later stage finds it without a copy. To the host's where the
+    /// device has none of its own, or its provider does not tell of it.
+    pub(crate) fn bind_output(
+        &self,
+        environment: &Environment,
+        binding: &mut IoBinding,
+        name: &str,
+    ) -> ort::Result<()> {
         let device_id = match self {
-            // Where the memory of a plug-in provider is, only itself knows.
-            Self::Cpu | Self::Plugin(_) => return Ok(None),
+            Self::Cpu => return bind_to_host(binding, name),
+            Self::Plugin(options) => {
+                return match options.bind_output(environment, binding, name)? {
+                    true => Ok(()),
+                    false => bind_to_host(binding, name),
+                };
+            }
             Self::Cuda(options) => options.device_id,
             Self::TensorRt(options) => options.cuda.device_id,
         };
         let device = AllocationDevice::CUDA;
         let id = i32::from(device_id);
-        MemoryInfo::new(device, id, AllocatorType::Device, MemoryType::Default).map(Some)
+        let memory = MemoryInfo::new(device, id, AllocatorType::Device, MemoryType::Default)?;
+        binding.bind_output_to_device(name, &memory)
     }
+
+    /// Waits until bound outputs are computed. A run of CUDA or TensorRT ends with that; one of a plug-in provider may have
+    /// only queued the work. Not every plug-in provider waits when it is asked to (WebGPU 0.4.0 does not).
+    pub(crate) fn wait_for_outputs(&self, binding: &IoBinding) -> ort::Result<()> {
+        match self {
+            Self::Plugin(_) => binding.synchronize_outputs(),
+            Self::Cpu | Self::Cuda(_) | Self::TensorRt(_) => Ok(()),
+        }
+    }
+}
+
+/// Binds an output to memory of the host.
+pub(crate) fn bind_to_host(binding: &mut IoBinding, name: &str) -> ort::Result<()> {
+    let device = AllocationDevice::CPU;
+    let memory = MemoryInfo::new(device, 0, AllocatorType::Device, MemoryType::Default)?;
+    binding.bind_output_to_device(name, &memory)
 }
 
 impl fmt::Display for Provider {

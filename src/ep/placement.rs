@@ -14,17 +14,28 @@ use ort::{AsPointer, session::Session, sys};
 /// First version of ONNX Runtime's interface that tells it.
 const VERSION: u32 = 24;
 
-/// How many nodes of a session each provider has.
+/// Name of the provider that ONNX Runtime gives nodes to that no other takes.
+const CPU: &str = "CPUExecutionProvider";
+
+/// How many nodes a message names.
+const NAMED: usize = 6;
+
+/// Which nodes of a session each provider has.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Placement {
-    /// Nodes by the name of their provider. What a provider fused into one node counts with the nodes that it was.
-    pub(super) nodes: BTreeMap<String, usize>,
+    /// Nodes by the name of their provider, as `Operator name`. What a provider fused into one node is listed as the nodes
+    /// that it was.
+    pub(super) nodes: BTreeMap<String, Vec<String>>,
 }
 
 impl fmt::Display for Placement {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut counts: Vec<_> = self.nodes.iter().collect();
-        counts.sort_by_key(|(_, count)| std::cmp::Reverse(**count));
+        let mut counts: Vec<_> = self
+            .nodes
+            .iter()
+            .map(|(provider, nodes)| (provider, nodes.len()))
+            .collect();
+        counts.sort_by_key(|&(_, count)| std::cmp::Reverse(count));
         for (at, (provider, count)) in counts.into_iter().enumerate() {
             let comma = if at == 0 { "" } else { ", " };
             write!(f, "{comma}{count} nodes by {provider}")?;
@@ -50,6 +61,9 @@ struct Api {
         *mut *const *const Node,
         *mut usize,
     ) -> sys::OrtStatusPtr,
+    name: unsafe extern "system" fn(*const Node, *mut *const c_char) -> sys::OrtStatusPtr,
+    domain: Unused,
+    operator: unsafe extern "system" fn(*const Node, *mut *const c_char) -> sys::OrtStatusPtr,
 }
 
 type Unused = unsafe extern "system" fn();
@@ -81,7 +95,11 @@ impl Placement {
             unsafe { (api.until_23.ReleaseStatus)(status.0) };
             None
         };
-        let mut nodes = BTreeMap::new();
+        let text = |text: *const c_char| {
+            // SAFETY: where it is not null, it is a text of the session's that ends in a zero byte.
+            (!text.is_null()).then(|| unsafe { CStr::from_ptr(text) }.to_string_lossy())
+        };
+        let mut nodes: BTreeMap<String, Vec<String>> = BTreeMap::new();
         let (mut subgraphs, mut count) = (ptr::null(), 0);
         // SAFETY: the session is alive, and what is written to is of the types that the function writes. The lists and
         // texts belong to the session and are read while it is borrowed.
@@ -89,22 +107,35 @@ impl Placement {
         for at in 0..count {
             // SAFETY: the list has `count` entries, as the function that gave it says.
             let subgraph = unsafe { *subgraphs.add(at) };
-            let mut name = ptr::null();
-            // SAFETY: an entry of the list is a subgraph of the session, and `name` a place for a pointer.
-            check(unsafe { (api.provider)(subgraph, &raw mut name) })?;
+            let mut provider = ptr::null();
+            // SAFETY: an entry of the list is a subgraph of the session, and `provider` a place for a pointer.
+            check(unsafe { (api.provider)(subgraph, &raw mut provider) })?;
             let (mut list, mut size): (*const *const Node, usize) = (ptr::null(), 0);
-            // SAFETY: as above. Only the length of the list is used.
+            // SAFETY: as above.
             check(unsafe { (api.nodes)(subgraph, &raw mut list, &raw mut size) })?;
-            if name.is_null() {
-                return None;
+            let of_provider = nodes.entry(text(provider)?.into_owned()).or_default();
+            for at in 0..size {
+                // SAFETY: the list has `size` entries.
+                let node = unsafe { *list.add(at) };
+                let (mut operator, mut name) = (ptr::null(), ptr::null());
+                // SAFETY: an entry of the list is a node of the session, and the others are places for pointers.
+                check(unsafe { (api.operator)(node, &raw mut operator) })?;
+                // SAFETY: as above.
+                check(unsafe { (api.name)(node, &raw mut name) })?;
+                of_provider.push(format!("{} {}", text(operator)?, text(name)?));
             }
-            // SAFETY: not null, and a text of the session's that ends in a zero byte.
-            let name = unsafe { CStr::from_ptr(name) };
-            *nodes
-                .entry(name.to_string_lossy().into_owned())
-                .or_default() += size;
         }
         (!nodes.is_empty()).then_some(Self { nodes })
+    }
+
+    /// The nodes that no other provider takes, for a message. `None` when there are none.
+    pub(super) fn on_cpu(&self) -> Option<String> {
+        let nodes = self.nodes.get(CPU).filter(|nodes| !nodes.is_empty())?;
+        let named = nodes[..nodes.len().min(NAMED)].join(", ");
+        Some(match nodes.len().saturating_sub(NAMED) {
+            0 => named,
+            others => format!("{named} and {others} others"),
+        })
     }
 }
 

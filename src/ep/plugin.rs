@@ -6,9 +6,15 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-use ort::{environment::Environment, session::builder::SessionBuilder};
+use ort::{
+    AsPointer,
+    device::Device,
+    environment::Environment,
+    session::{IoBinding, builder::SessionBuilder},
+    sys::OrtDeviceMemoryType,
+};
 
-use super::{ProviderError, StageContext};
+use super::ProviderError;
 
 /// Longest name of a provider.
 const MAX_NAME: usize = 100;
@@ -45,22 +51,18 @@ impl PluginOptions {
         })
     }
 
+    /// Registers the provider of `runtime`, ONNX Runtime's library, with a session.
     pub(super) fn configure(
         &self,
         builder: SessionBuilder,
-        context: &StageContext<'_>,
+        environment: &Environment,
+        runtime: &Path,
     ) -> Result<SessionBuilder, ProviderError> {
         if let Some(library) = &self.library {
-            self.register(context.environment, library, context.library)?;
+            self.register(environment, library, runtime)?;
         }
-        let of_provider: Vec<_> = context
-            .environment
-            .devices()
-            .filter(|device| device.ep().is_ok_and(|name| name == self.name))
-            .collect();
-        let count = of_provider.len();
-        let Some(device) = of_provider.into_iter().nth(usize::from(self.device)) else {
-            return Err(self.no_device(context, count));
+        let Some(device) = self.device(environment) else {
+            return Err(self.no_device(environment, runtime));
         };
         let options: Vec<(String, String)> = self
             .options
@@ -72,9 +74,41 @@ impl PluginOptions {
             .map_err(|error| ProviderError::Runtime(error.to_string()))
     }
 
-    fn no_device(&self, context: &StageContext<'_>, count: usize) -> ProviderError {
-        let mut known: Vec<&str> = context
-            .environment
+    /// Binds an output to the memory of the device, and says whether the provider has told of any.
+    #[allow(unsafe_code)]
+    pub(super) fn bind_output(
+        &self,
+        environment: &Environment,
+        binding: &mut IoBinding,
+        name: &str,
+    ) -> ort::Result<bool> {
+        let Some(device) = self.device(environment) else {
+            return Ok(false);
+        };
+        let kind = OrtDeviceMemoryType::OrtDeviceMemoryType_DEFAULT;
+        // SAFETY: the device belongs to the environment, which is borrowed.
+        let memory = unsafe { (ort::api().EpDevice_MemoryInfo)(device.ptr(), kind) };
+        if memory.is_null() {
+            // `Device::memory_info` would panic.
+            return Ok(false);
+        }
+        binding.bind_output_to_device(name, &device.memory_info(false))?;
+        Ok(true)
+    }
+
+    fn device<'e>(&self, environment: &'e Environment) -> Option<Device<'e>> {
+        self.devices(environment).nth(usize::from(self.device))
+    }
+
+    fn devices<'e>(&self, environment: &'e Environment) -> impl Iterator<Item = Device<'e>> {
+        environment
+            .devices()
+            .filter(|device| device.ep().is_ok_and(|name| name == self.name))
+    }
+
+    fn no_device(&self, environment: &Environment, runtime: &Path) -> ProviderError {
+        let count = self.devices(environment).count();
+        let mut known: Vec<&str> = environment
             .devices()
             .filter_map(|device| device.ep().ok())
             .collect();
@@ -82,7 +116,7 @@ impl PluginOptions {
         known.dedup();
         let unusable = |problem, remedy: &str| ProviderError::Unusable {
             device: self.to_string(),
-            library: context.library.to_owned(),
+            library: runtime.to_owned(),
             problem,
             remedy: remedy.into(),
         };

@@ -4,7 +4,6 @@ use std::path::Path;
 
 use ort::{
     environment::Environment,
-    ep::ExecutionProviderDispatch,
     session::{Session, builder::SessionBuilder},
 };
 use worldpm_ort_export::manifest::{self, Manifest};
@@ -14,6 +13,8 @@ use crate::batch::Budget;
 
 /// Makes ONNX Runtime note which provider each node was given to.
 const RECORD_PLACEMENT: &str = "session.record_ep_graph_assignment_info";
+
+const DISABLE_CPU_FALLBACK: &str = "session.disable_cpu_ep_fallback";
 
 /// What a provider has to know of a stage.
 #[derive(Clone, Copy)]
@@ -78,7 +79,9 @@ impl Provider {
                     .with_execution_providers(providers)
                     .map_err(explain)?
             }
-            Self::Plugin(options) => options.configure(builder, context)?,
+            Self::Plugin(options) => {
+                options.configure(builder, context.environment, context.library)?
+            }
         };
         builder
             .with_disable_cpu_fallback()
@@ -87,20 +90,27 @@ impl Provider {
             .map_err(explain)
     }
 
-    /// What a graph of nothing but matrix products is run by, to measure the rate of the device: for TensorRT, CUDA on
-    /// the same GPU. `None` for the CPU.
+    /// Registers the provider for a graph of nothing but matrix products, to measure the rate of the device: for TensorRT,
+    /// CUDA on the same GPU.
     ///
     /// # Errors
-    /// [`ProviderError::Runtime`] for plug-in providers, which are given devices and not options.
-    pub(crate) fn products(&self) -> Result<Option<ExecutionProviderDispatch>, ProviderError> {
-        match self {
-            Self::Cpu => Ok(None),
-            Self::Cuda(options) => Ok(Some(options.dispatch())),
-            Self::TensorRt(options) => Ok(Some(options.cuda.dispatch())),
-            Self::Plugin(_) => Err(ProviderError::Runtime(
-                "the rate of matrix products is not measured on plug-in providers".into(),
-            )),
-        }
+    /// What the machine lacks for the provider.
+    pub(crate) fn configure_products(
+        &self,
+        builder: SessionBuilder,
+        environment: &Environment,
+        library: &Path,
+    ) -> Result<SessionBuilder, ProviderError> {
+        let runtime = |error: ort::Error<SessionBuilder>| ProviderError::Runtime(error.to_string());
+        let builder = match self {
+            Self::Cpu => return Ok(builder),
+            Self::Cuda(options) => builder.with_execution_providers([options.dispatch()]),
+            Self::TensorRt(options) => builder.with_execution_providers([options.cuda.dispatch()]),
+            Self::Plugin(options) => Ok(options.configure(builder, environment, library)?),
+        };
+        builder
+            .and_then(SessionBuilder::with_disable_cpu_fallback)
+            .map_err(runtime)
     }
 
     /// Loads the stage with a builder that was configured.
@@ -117,9 +127,12 @@ impl Provider {
     ) -> Result<Session, ProviderError> {
         let session = match self {
             Self::TensorRt(options) => options.commit(builder, context),
-            Self::Cpu | Self::Cuda(_) | Self::Plugin(_) => builder
-                .commit_from_memory(graph)
-                .map_err(|error| ProviderError::Runtime(error.to_string())),
+            Self::Cpu | Self::Cuda(_) | Self::Plugin(_) => {
+                builder.commit_from_memory(graph).map_err(|error| {
+                    let refused = refused_nodes(builder, context, graph, error.message());
+                    ProviderError::Runtime(refused.unwrap_or_else(|| error.to_string()))
+                })
+            }
         };
         let session = session.map_err(|error| match error {
             ProviderError::Runtime(problem) => unusable::explain(self, context, &problem),
@@ -132,4 +145,24 @@ impl Provider {
         }
         Ok(session)
     }
+}
+
+/// Which nodes the provider does not take, for a stage that was refused because of them. Loads it once more, with those on
+/// the CPU. `None` where the refusal has another reason, or ONNX Runtime does not tell.
+fn refused_nodes(
+    builder: SessionBuilder,
+    context: &StageContext<'_>,
+    graph: &[u8],
+    problem: &str,
+) -> Option<String> {
+    if !problem.contains(unusable::NODES_ON_CPU) {
+        return None;
+    }
+    let session = builder
+        .with_config_entry(DISABLE_CPU_FALLBACK, "0")
+        .ok()?
+        .commit_from_memory(graph)
+        .ok()?;
+    let nodes = Placement::of(&session, context.library)?.on_cpu()?;
+    Some(format!("{}: {nodes}", unusable::NODES_ON_CPU))
 }

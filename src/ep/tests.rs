@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use ort::session::Session;
+use ort::session::{Session, builder::SessionBuilder};
 use serde_json::Value;
 use worldpm_ort_export::{
     Checkpoint, Device, ExportOptions, Manifest, Target, WeightsMode, export,
@@ -97,16 +97,20 @@ impl Bundle {
         }
     }
 
-    fn load(&self, provider: &Provider) -> Result<Session, ProviderError> {
-        let context = self.context();
-        let builder = Session::builder(context.environment)
+    fn builder(&self) -> SessionBuilder {
+        Session::builder(self.runtime.environment())
             .and_then(|builder| {
                 Ok(builder.with_config_entry(
                     "session.model_external_initializers_file_folder_path",
                     self.weights.to_str().unwrap(),
                 )?)
             })
-            .unwrap();
+            .unwrap()
+    }
+
+    fn load(&self, provider: &Provider) -> Result<Session, ProviderError> {
+        let context = self.context();
+        let builder = self.builder();
         let builder = provider.configure(builder, &context)?;
         provider.commit(builder, &context, &fs::read(&self.graph).unwrap())
     }
@@ -207,18 +211,35 @@ fn nodes_on_the_cpu_are_an_error() {
 }
 
 #[test]
+fn nodes_that_a_provider_does_not_take_are_named() {
+    let model = Model::new();
+    let bundle = model.bundle("cpu", &ExportOptions::default());
+    // A session without any provider but the CPU's, which may not be used.
+    let builder = bundle
+        .builder()
+        .with_disable_cpu_fallback()
+        .unwrap()
+        .with_config_entry("session.record_ep_graph_assignment_info", "1")
+        .unwrap();
+    let provider: Provider = "plugin:Some:0".parse().unwrap();
+    let graph = fs::read(&bundle.graph).unwrap();
+    let error = provider.commit(builder, &bundle.context(), &graph);
+    let error = error.err().unwrap().to_string();
+    assert!(error.contains("no node may run on the CPU"), "{error}");
+    if bundle.runtime.require("1.24").is_ok() {
+        assert!(error.contains(": Gather embed_tokens, "), "{error}");
+        assert!(error.contains(" others)"), "{error}");
+    }
+}
+
+#[test]
 fn the_placement_of_nodes_is_read() {
     let model = Model::new();
     let bundle = model.bundle("cpu", &ExportOptions::default());
     assert!(bundle.load(&Provider::Cpu).is_ok());
     let session = |record: &str| {
-        Session::builder(bundle.runtime.environment())
-            .unwrap()
-            .with_config_entry(
-                "session.model_external_initializers_file_folder_path",
-                bundle.weights.to_str().unwrap(),
-            )
-            .unwrap()
+        bundle
+            .builder()
             .with_config_entry("session.record_ep_graph_assignment_info", record)
             .unwrap()
             .commit_from_file(&bundle.graph)
@@ -234,7 +255,9 @@ fn the_placement_of_nodes_is_read() {
     let placement = placement.unwrap();
     let providers: Vec<&String> = placement.nodes.keys().collect();
     assert_eq!(providers, ["CPUExecutionProvider"]);
-    assert!(placement.nodes["CPUExecutionProvider"] > 20, "{placement}");
+    let nodes = &placement.nodes["CPUExecutionProvider"];
+    assert!(nodes.len() > 20, "{placement}");
+    assert!(nodes.contains(&"Cos rotary/cos".to_owned()), "{nodes:?}");
     assert!(
         placement
             .to_string()
@@ -245,11 +268,29 @@ fn the_placement_of_nodes_is_read() {
 
 #[test]
 fn a_placement_tells_the_largest_part_first() {
-    let nodes = [("A", 3), ("B", 700)].map(|(name, count)| (name.to_owned(), count));
+    let nodes = [("A", 3), ("B", 700)].map(|(name, count)| {
+        let nodes = (0..count).map(|node| format!("Add {node}")).collect();
+        (name.to_owned(), nodes)
+    });
     let placement = Placement {
         nodes: BTreeMap::from(nodes),
     };
     assert_eq!(placement.to_string(), "700 nodes by B, 3 nodes by A");
+    assert_eq!(placement.on_cpu(), None);
+}
+
+#[test]
+fn of_many_nodes_on_the_cpu_some_are_named() {
+    let on_cpu = |count: usize| {
+        let nodes = (0..count).map(|node| format!("Add {node}")).collect();
+        let nodes = BTreeMap::from([("CPUExecutionProvider".to_owned(), nodes)]);
+        Placement { nodes }.on_cpu()
+    };
+    assert_eq!(on_cpu(0), None);
+    assert_eq!(on_cpu(2).unwrap(), "Add 0, Add 1");
+    let six = "Add 0, Add 1, Add 2, Add 3, Add 4, Add 5";
+    assert_eq!(on_cpu(6).unwrap(), six);
+    assert_eq!(on_cpu(50).unwrap(), format!("{six} and 44 others"));
 }
 
 fn tensorrt_in(caches: &Path) -> Provider {

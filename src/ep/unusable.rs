@@ -24,6 +24,9 @@ const DRIVER: &str =
 const CUDA: &str = "the CUDA toolkit";
 const TENSORRT: &str = "TensorRT";
 
+/// What ONNX Runtime says of a graph that a provider does not take whole.
+pub(super) const NODES_ON_CPU: &str = "assigned to the default CPU EP";
+
 /// What ONNX Runtime and CUDA say that has a known cause: their words, the cause, and what to do.
 const FAILURES: &[(&str, &str, &str)] = &[
     (
@@ -64,7 +67,7 @@ const FAILURES: &[(&str, &str, &str)] = &[
         "Remove its folder and start again",
     ),
     (
-        "assigned to the default CPU EP",
+        NODES_ON_CPU,
         "it does not take every node of the graph, and no node may run on the CPU instead",
         "`worldpm-ort inspect` lists the operators of a bundle; an export with --target onnx has standard ones only",
     ),
