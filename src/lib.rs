@@ -42,6 +42,7 @@ mod evaluation;
 #[cfg(feature = "hub")]
 pub mod hub;
 mod load;
+mod machine;
 mod memory;
 mod options;
 mod placement;

@@ -1,9 +1,6 @@
 //! From an opened bundle to stages at work: devices, threads, residency.
 
-use std::{
-    num::NonZeroUsize,
-    sync::{Arc, Mutex},
-};
+use std::{collections::BTreeMap, sync::Arc};
 
 use worldpm_ort_export::{
     Device, Manifest,
@@ -14,11 +11,10 @@ use crate::{
     batch::Budget,
     bundle::Bundle,
     device::gpus,
-    engine::{
-        Activity, BundleSource, Engine, OnnxRuntime, Pipeline, StageSetup, Streamer, Threads,
-    },
+    engine::{Activity, BundleSource, Engine, OnnxRuntime, Pipeline, StageSetup, Streamer},
     ep::{Provider, Slot},
     error::{Error, Result},
+    machine::Machine,
     memory,
     options::ScorerOptions,
     placement::{Placed, placed},
@@ -29,8 +25,8 @@ use crate::{
 pub(crate) struct Loaded {
     pub(crate) engine: Engine,
     pub(crate) activity: Arc<Activity>,
-    /// The device of each stage, of the first copy of the model.
-    pub(crate) providers: Vec<Provider>,
+    /// The device of each stage, for each copy of the model.
+    pub(crate) providers: Vec<Vec<Provider>>,
     pub(crate) residency: Choice,
     /// Why the stages are where they are, unless that was asked for.
     pub(crate) reason: Option<String>,
@@ -41,7 +37,8 @@ pub(crate) struct Loaded {
 /// Loads the stages of a bundle, as far as they are resident. No conversation has more tokens than `max_length`.
 pub(crate) fn load(bundle: &Bundle, options: &ScorerOptions, max_length: usize) -> Result<Loaded> {
     let manifest = bundle.manifest();
-    let stages = stage_memory(bundle, options)?;
+    let costs = costs(bundle, options)?;
+    let stages = costs.stage_memory();
     let Placed {
         mut slots,
         reason,
@@ -52,19 +49,32 @@ pub(crate) fn load(bundle: &Bundle, options: &ScorerOptions, max_length: usize) 
     let budget = bounded(&slots, options.budget, max_length);
     let runtime = OnnxRuntime::load(options.ort_library.as_deref(), options.threads)?;
     runtime.require(&manifest.min_ort_version)?;
-    let residency = residency(manifest, options, &stages, slots.len(), free)?;
-    if residency.streamed.is_some() && slots.len() > 1 {
-        return Err(Error::Option {
-            option: "replicas",
-            problem: "copies of a model that is streamed would only wait for each other; leave the option out".into(),
-        });
+    let residency = residency(manifest, options, &stages, &slots, free)?;
+    if residency.streamed.is_some() {
+        if slots.len() > 1 {
+            return Err(Error::Option {
+                option: "replicas",
+                problem: "copies of a model that is streamed would only wait for each other; leave the option out".into(),
+            });
+        }
+        if manifest.device == Device::Cpu {
+            // One stage works at a time, with all the threads.
+            slots.iter_mut().flatten().for_each(|slot| slot.device = 0);
+        }
     }
     let activity = Arc::new(Activity::new(
         manifest.stages.len(),
         options.observer.clone(),
     ));
     let threads = options.threads.unwrap_or_else(|| runtime.threads());
-    let machine = Machine::new(&slots, threads, runtime.threads(), options.pin_threads);
+    let work = costs.stage_work();
+    let machine = Machine::new(
+        &slots,
+        &work,
+        threads,
+        runtime.threads(),
+        options.pin_threads,
+    )?;
     let shared_manifest = Arc::new(manifest.clone());
     let setups = |slots: &[Slot]| -> Vec<StageSetup> {
         let stages = manifest.stages.iter().zip(slots);
@@ -81,6 +91,7 @@ pub(crate) fn load(bundle: &Bundle, options: &ScorerOptions, max_length: usize) 
                 threads: machine.threads(slot),
                 turn: machine.turn(slot),
                 streamed: residency.streamed.is_some(),
+                shares_device: machine.is_shared(slot),
                 profile: options.profile.clone(),
             })
             .collect()
@@ -106,7 +117,7 @@ pub(crate) fn load(bundle: &Bundle, options: &ScorerOptions, max_length: usize) 
     Ok(Loaded {
         engine,
         activity,
-        providers: first_copy(&slots),
+        providers: devices(&slots),
         residency,
         reason,
         budget,
@@ -121,9 +132,9 @@ fn bounded(slots: &[Vec<Slot>], budget: Budget, max_length: usize) -> Budget {
     })
 }
 
-fn first_copy(slots: &[Vec<Slot>]) -> Vec<Provider> {
-    let first = slots.first().into_iter().flatten();
-    first.map(|slot| slot.provider.clone()).collect()
+fn devices(slots: &[Vec<Slot>]) -> Vec<Vec<Provider>> {
+    let copy = |slots: &Vec<Slot>| slots.iter().map(|slot| slot.provider.clone()).collect();
+    slots.iter().map(copy).collect()
 }
 
 /// How much of the model is in memory.
@@ -131,20 +142,21 @@ fn residency(
     manifest: &Manifest,
     options: &ScorerOptions,
     stages: &[StageMemory],
-    copies: usize,
+    slots: &[Vec<Slot>],
     free: Option<u64>,
 ) -> Result<Choice> {
     let host = memory::available();
     // Hidden states are floats on the CPU, and have 16 bits elsewhere.
     let (available, waiting, width) = match manifest.device {
-        Device::Cpu => {
-            let available = options.memory.or(host);
-            (available.map(|bytes| bytes / copies.max(1) as u64), None, 4)
+        Device::Cpu => (options.memory.or(host), None, 4),
+        Device::Cuda => {
+            let of_each = options.memory.into_iter().chain(free).min();
+            (of_each, host.map(|bytes| bytes / 2), 2)
         }
-        Device::Cuda => (options.memory.or(free), host.map(|bytes| bytes / 2), 2),
     };
     let needs = Needs {
         stages,
+        resident: resident(manifest.device, stages, slots),
         hidden: manifest.model.hidden_size as u64 * width,
         least: options.budget.max_tokens as u64,
         waiting,
@@ -154,6 +166,25 @@ fn residency(
         check_largest(manifest, stages, memory)?;
     }
     Ok(choice)
+}
+
+/// Bytes that the stages of all copies take when they are loaded: together on the CPU, else of the GPU that takes the most.
+///
+/// The stages of a device take turns and give back what a run has taken, so the largest run counts.
+fn resident(device: Device, stages: &[StageMemory], slots: &[Vec<Slot>]) -> u64 {
+    let mut devices: BTreeMap<usize, (u64, u64)> = BTreeMap::new();
+    for copy in slots {
+        for (slot, stage) in copy.iter().zip(stages) {
+            let (weights, running) = devices.entry(slot.device).or_default();
+            *weights += stage.weights;
+            *running = (*running).max(stage.activations + stage.workspace);
+        }
+    }
+    let each = devices.values().map(|(weights, running)| weights + running);
+    match device {
+        Device::Cpu => each.sum(),
+        Device::Cuda => each.max().unwrap_or(0),
+    }
 }
 
 /// A stage that does not fit by itself cannot be streamed.
@@ -179,8 +210,8 @@ fn check_largest(manifest: &Manifest, stages: &[StageMemory], memory: u64) -> Re
     }
 }
 
-/// What each stage takes for the largest pack of the budget.
-fn stage_memory(bundle: &Bundle, options: &ScorerOptions) -> Result<Vec<StageMemory>> {
+/// What the stages take and do for packs of the budget.
+fn costs(bundle: &Bundle, options: &ScorerOptions) -> Result<Prepared> {
     let mut plan = PlanOptions::new(Fleet::Memory(worldpm_ort_export::plan::DeviceMemory::List(
         Vec::new(),
     )));
@@ -188,86 +219,35 @@ fn stage_memory(bundle: &Bundle, options: &ScorerOptions) -> Result<Vec<StageMem
         max_tokens: options.budget.max_tokens as u64,
         max_cells: options.budget.max_cells as u64,
     };
-    Ok(Prepared::bundle(bundle.directory(), &plan)?.stage_memory())
-}
-
-/// The devices in use, and what of the host each of them gets.
-struct Machine {
-    /// One for each device: stages that share it take turns.
-    turns: Vec<Arc<Mutex<()>>>,
-    /// Threads of each device on the CPU when there are several; none when one has those of the process.
-    shares: Vec<Threads>,
-}
-
-impl Machine {
-    fn new(slots: &[Vec<Slot>], threads: NonZeroUsize, shared: NonZeroUsize, pin: bool) -> Self {
-        let devices = slots.iter().flatten().map(|slot| slot.device + 1).max();
-        let devices = devices.unwrap_or(0);
-        let on_cpu = slots
-            .iter()
-            .flatten()
-            .any(|slot| slot.provider == Provider::Cpu);
-        let cores = if pin { memory::cores() } else { Vec::new() };
-        let shares = (0..devices)
-            .map(|device| {
-                if devices == 1 && threads == shared && cores.is_empty() || !on_cpu {
-                    return Threads::Shared(shared);
-                }
-                let part = |total: usize| device * total / devices..(device + 1) * total / devices;
-                Threads::Own {
-                    count: NonZeroUsize::new(part(threads.get()).len())
-                        .unwrap_or(NonZeroUsize::MIN),
-                    cores: cores.get(part(cores.len())).unwrap_or_default().to_vec(),
-                }
-            })
-            .collect();
-        Self {
-            turns: (0..devices).map(|_| Arc::default()).collect(),
-            shares,
-        }
-    }
-
-    fn threads(&self, slot: &Slot) -> Threads {
-        self.shares[slot.device].clone()
-    }
-
-    fn turn(&self, slot: &Slot) -> Arc<Mutex<()>> {
-        Arc::clone(&self.turns[slot.device])
-    }
+    Ok(Prepared::bundle(bundle.directory(), &plan)?)
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::ep::Devices;
-
-    fn shares(devices: &str, stages: usize, threads: usize) -> Vec<Threads> {
-        let devices: Devices = devices.parse().unwrap();
-        let slots = devices.slots(Device::Cpu, stages, 1).unwrap();
-        let number = |n| NonZeroUsize::new(n).unwrap();
-        Machine::new(&slots, number(threads), number(4), false).shares
-    }
-
-    fn own(count: usize) -> Threads {
-        Threads::Own {
-            count: NonZeroUsize::new(count).unwrap(),
-            cores: Vec::new(),
-        }
-    }
 
     #[test]
-    fn one_device_has_the_threads_of_the_process() {
-        let four = NonZeroUsize::new(4).unwrap();
-        assert_eq!(shares("cpu", 3, 4), [Threads::Shared(four)]);
-        // Unless another number is wanted than the process has.
-        assert_eq!(shares("cpu", 3, 2), [own(2)]);
-    }
-
-    #[test]
-    fn several_devices_on_the_cpu_share_its_threads() {
-        assert_eq!(shares("cpu,cpu", 2, 4), [own(2), own(2)]);
-        assert_eq!(shares("cpu,cpu,cpu", 3, 4), [own(1), own(1), own(2)]);
-        assert_eq!(shares("cpu,cpu,cpu", 3, 2), [own(1), own(1), own(1)]);
+    fn memory_of_devices() {
+        let stage = |&(weights, activations)| StageMemory {
+            weights,
+            activations,
+            workspace: 1,
+        };
+        let stages: Vec<StageMemory> = [(10, 4), (20, 5), (30, 3)].iter().map(stage).collect();
+        let on = |device| Slot {
+            device,
+            provider: Provider::Cpu,
+        };
+        let resident = |kind, copies: &[[usize; 3]]| {
+            let slots: Vec<Vec<Slot>> = copies.iter().map(|copy| copy.map(on).to_vec()).collect();
+            resident(kind, &stages, &slots)
+        };
+        assert_eq!(resident(Device::Cpu, &[[0, 0, 0]]), 60 + 6);
+        assert_eq!(resident(Device::Cpu, &[[0, 0, 1]]), 30 + 6 + 30 + 4);
+        assert_eq!(resident(Device::Cpu, &[[0; 3], [1; 3]]), 2 * (60 + 6));
+        // Of each GPU; the second copy shares the first's devices.
+        assert_eq!(resident(Device::Cuda, &[[0, 0, 1]]), 30 + 6);
+        assert_eq!(resident(Device::Cuda, &[[0, 0, 1], [1, 0, 0]]), 80 + 6);
+        assert_eq!(resident(Device::Cuda, &[]), 0);
     }
 }

@@ -64,7 +64,10 @@ fn on_gpus(options: &ScorerOptions, stages: &[StageMemory], gpus: Vec<Gpu>) -> R
     let (mut left_out, mut usable) = (Vec::new(), Vec::new());
     for gpu in gpus {
         match check_kernels(&gpu) {
-            Ok(()) => usable.push(gpu),
+            Ok(()) => usable.push(Gpu {
+                free: gpu.free.min(options.memory.unwrap_or(u64::MAX)),
+                ..gpu
+            }),
             Err(why) => left_out.push(why.to_string()),
         }
     }

@@ -39,6 +39,8 @@ pub(crate) struct Streaming {
 pub(crate) struct Needs<'a> {
     /// What each stage takes on its device.
     pub(crate) stages: &'a [StageMemory],
+    /// Bytes that all of them take together when they are loaded.
+    pub(crate) resident: u64,
     /// Bytes of a token's hidden states.
     pub(crate) hidden: u64,
     /// Tokens that fit into a wave in any case.
@@ -57,14 +59,13 @@ impl Residency {
     pub(crate) fn choose(self, needs: &Needs<'_>, memory: Option<u64>) -> Choice {
         let &Needs {
             stages,
+            resident,
             hidden,
             least,
             waiting,
         } = needs;
-        let weights: u64 = stages.iter().map(|stage| stage.weights).sum();
         let transient = |stage: &StageMemory| stage.activations + stage.workspace;
         let running = stages.iter().map(transient).max().unwrap_or(0);
-        let resident = weights + running;
         let fits = memory.is_none_or(|memory| resident <= memory);
         let stream = match self {
             Self::Resident => false,
@@ -90,23 +91,22 @@ impl Residency {
         }
         let after = |index: usize| &stages[(index + 1) % stages.len()];
         let both = |index: usize| stages[index].weights + after(index).weights;
-        let prefetch: Vec<bool> = (0..stages.len())
-            .map(|index| memory.is_none_or(|memory| both(index) + running <= memory))
-            .collect();
-        let held = (0..stages.len())
-            .map(|index| match prefetch[index] {
-                true => both(index),
-                false => stages[index].weights,
-            })
-            .max()
-            .unwrap_or(0)
-            + running;
-        let left = memory.map(|memory| memory.saturating_sub(held));
-        // The states of a wave are there twice at most, going in and coming out.
-        let tokens = waiting
-            .or(left)
-            .map_or(WAVE_TOKENS, |bytes| bytes / (2 * hidden.max(1)));
+        let alone = stages.iter().map(|stage| stage.weights).max();
+        let alone = alone.unwrap_or(0) + running;
+        // Besides the states of a wave there are those that come out of the run under way.
+        let held_by = |bytes: u64| (bytes / hidden.max(1)).saturating_sub(least);
+        let left = memory.map(|memory| memory.saturating_sub(alone));
+        let tokens = waiting.or(left).map_or(WAVE_TOKENS, held_by);
         let tokens = tokens.clamp(least.max(1), MOST_WAVE_TOKENS.max(least));
+        let ahead = |index: usize| {
+            let left = memory.map(|memory| memory.checked_sub(both(index) + running));
+            let most = match (left, waiting) {
+                (None, _) | (Some(Some(_)), Some(_)) => u64::MAX,
+                (Some(Some(left)), None) => held_by(left),
+                (Some(None), _) => 0,
+            };
+            usize::try_from(most).unwrap_or(usize::MAX)
+        };
         let why = match self {
             Self::Auto => format!("{of_memory} of memory"),
             _ => "as asked".to_owned(),
@@ -115,7 +115,7 @@ impl Residency {
             streamed: Some(Streaming {
                 wave: Wave {
                     tokens: usize::try_from(tokens).unwrap_or(usize::MAX),
-                    prefetch,
+                    ahead: (0..stages.len()).map(ahead).collect(),
                 },
             }),
             reason: format!("{why}; waves of up to {tokens} tokens"),
@@ -156,8 +156,10 @@ mod tests {
         hidden: u64,
         memory: Option<u64>,
     ) -> Choice {
+        let weights: u64 = stages.iter().map(|stage| stage.weights).sum();
         let needs = Needs {
             stages,
+            resident: weights + GIB,
             hidden,
             least: 100,
             waiting: None,
@@ -192,16 +194,27 @@ mod tests {
     }
 
     #[test]
-    fn stages_are_loaded_ahead_where_both_fit() {
+    fn stages_are_loaded_ahead_where_both_fit_beside_the_wave() {
         // The first stage and its neighbours take 8 GiB with the activations, two others 7.
+        let tokens = (GIB >> 10) as usize - 100;
         for (memory, expected) in [
-            (8 * GIB, [true; 5]),
-            (7 * GIB, [false, true, true, true, false]),
-            (6 * GIB, [false; 5]),
+            (
+                9 * GIB,
+                [
+                    tokens,
+                    2 * tokens + 100,
+                    2 * tokens + 100,
+                    2 * tokens + 100,
+                    tokens,
+                ],
+            ),
+            (8 * GIB, [0, tokens, tokens, tokens, 0]),
+            (7 * GIB, [0; 5]),
+            (6 * GIB, [0; 5]),
         ] {
             let choice = choose(Residency::Streamed, &stages(), 1024, Some(memory));
             let wave = choice.streamed.unwrap().wave;
-            assert_eq!(wave.prefetch, expected, "{memory}");
+            assert_eq!(wave.ahead, expected, "{memory}");
         }
     }
 
@@ -211,21 +224,26 @@ mod tests {
             let choice = choose(Residency::Streamed, &stages(), 16 << 10, Some(memory));
             choice.streamed.unwrap().wave.tokens as u64
         };
-        // 1 GiB beside 8: at 32 KiB a token.
-        assert_eq!(wave(9 * GIB), GIB / (32 << 10));
+        // 3 GiB beside 5, at 16 KiB a token.
+        assert_eq!(wave(8 * GIB), 3 * GIB / (16 << 10) - 100);
         assert_eq!(wave(GIB), 100);
         assert_eq!(wave(1000 * GIB), MOST_WAVE_TOKENS);
         // On a GPU they wait in memory of the host.
         let needs = Needs {
             stages: &stages(),
+            resident: 17 * GIB,
             hidden: 16 << 10,
             least: 100,
             waiting: Some(GIB),
         };
-        let choice = Residency::Streamed.choose(&needs, Some(GIB));
+        let wave = |memory| {
+            let choice = Residency::Streamed.choose(&needs, Some(memory));
+            choice.streamed.unwrap().wave
+        };
+        assert_eq!(wave(GIB).tokens as u64, GIB / (16 << 10) - 100);
         assert_eq!(
-            choice.streamed.unwrap().wave.tokens as u64,
-            GIB / (32 << 10)
+            wave(7 * GIB).ahead,
+            [0, usize::MAX, usize::MAX, usize::MAX, 0]
         );
     }
 }

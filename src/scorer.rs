@@ -103,9 +103,9 @@ impl Scorer {
         self.bundle.manifest()
     }
 
-    /// The device of each stage.
+    /// The device of each stage, for each copy of the model.
     #[must_use]
-    pub fn providers(&self) -> &[Provider] {
+    pub fn providers(&self) -> &[Vec<Provider>] {
         &self.loaded.providers
     }
 

@@ -374,7 +374,7 @@ fn copies_of_a_model_have_tracks_of_their_own() {
         .with_replicas(NonZeroUsize::new(2).unwrap());
     let (report, tracks) = measure(&bundle, options, WorkloadKind::Mixed);
     assert_eq!(report["setup"]["replicas"], 2);
-    for name in ["copy 0, stage 1", "copy 1, stage 1"] {
+    for name in ["copy 0, stage 1 on cpu", "copy 1, stage 1 on cpu"] {
         assert!(tracks.contains_key(name), "{:?}", tracks.keys());
     }
 }

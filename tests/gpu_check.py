@@ -79,6 +79,18 @@ class Check:
         option = f"external_data_loader_reading_threads={threads}"
         self.verify(self.bundle(), self.device, "--ep-option", option)
 
+    def bench(self):
+        """The rate of products on the device, and how much of its memory is taken."""
+        options = "--json --workload pairs --records 2 --rounds 1 --samples 2".split()
+        done = self.command.ok("bench", "--model", self.bundle(), "--device", self.device, *options)
+        report = json.loads(done.stdout)
+        assert report["utilisation"]["matrix"]["flops_per_second"] > 0, report["utilisation"]
+        memory = report["memory"]["devices"]
+        if self.on_gpu():
+            assert [gpu["device"] for gpu in memory] == [self.device], memory
+            assert memory[0]["peak"] > memory[0]["before"], memory
+        return f"{report['utilisation']['matrix']['flops_per_second'] / 1e9:.0f} GFLOP/s of products, memory {memory}"
+
     def no_such_device(self):
         says = ["cuda:99", "no such device"]
         self.command.refused("verify", "--model", self.bundle(), "--device", "cuda:99", says=says)
@@ -130,6 +142,7 @@ def main():
         report.check("standard operators", check.standard_operators)
         report.check("four stages on one device", check.stages, device)
         report.check("a conversation alone and among others", check.batches)
+        report.check("bench", check.bench)
         if arguments.rehearse:
             if report.failed:
                 report.finish("rehearsal")

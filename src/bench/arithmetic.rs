@@ -27,10 +27,10 @@ pub(super) struct Matrices {
 }
 
 impl Matrices {
-    /// Loads them, at the widths of the model's MLP.
+    /// Loads them, at the widths of the model's MLP. `providers` are those of each stage, for each copy of the model.
     pub(super) fn open(
         runtime: &OnnxRuntime,
-        providers: &[Provider],
+        providers: &[Vec<Provider>],
         manifest: &Manifest,
         rows: usize,
     ) -> Result<Self> {
@@ -44,7 +44,7 @@ impl Matrices {
         };
         // Each part of the CPU's cores that works as a device is a part of what is measured at once.
         let mut devices: Vec<&Provider> = Vec::new();
-        for provider in providers {
+        for provider in providers.iter().flatten() {
             if !devices.contains(&provider) {
                 devices.push(provider);
             }

@@ -13,7 +13,7 @@
 
 mod arithmetic;
 mod latency;
-mod process;
+mod memory;
 mod profile;
 mod record;
 mod report;
@@ -33,14 +33,15 @@ use std::{
 
 use worldpm_ort_export::Pooling;
 
-use crate::{Bundle, Error, Scorer, ScorerOptions, engine::OnnxRuntime};
+use crate::{Bundle, Error, Scorer, ScorerOptions, engine::OnnxRuntime, ep::Provider};
 use arithmetic::Matrices;
+use memory::Memory;
 use record::{Phase, Recorder};
 use rounds::Round;
 use work::Work;
 use workload::Limits;
 
-pub use process::ProcessMemory;
+pub use crate::memory::ProcessMemory;
 pub use profile::OperatorReport;
 pub use report::{
     DeviceMemoryReport, LatencyReport, LoadReport, MatrixReport, MemoryReport, ModelReport, Report,
@@ -118,13 +119,14 @@ pub struct Bench {
     options: ScorerOptions,
     opened: Instant,
     load_seconds: f64,
+    memory: Memory,
 }
 
 /// The rounds that count.
 struct Measured {
     rounds: Vec<(Phase, Round)>,
     matrix: MatrixReport,
-    memory: Option<ProcessMemory>,
+    memory: MemoryReport,
 }
 
 impl Bench {
@@ -133,6 +135,8 @@ impl Bench {
     /// # Errors
     /// As [`Scorer::open`].
     pub fn open(directory: &Path, options: ScorerOptions) -> Result<Self, BenchError> {
+        let bundle = Bundle::open(directory, options.weights_dir.as_deref())?;
+        let memory = Memory::watch(bundle.manifest().device);
         let recorder = Arc::new(Recorder::default());
         let options = options.with_observer(Arc::clone(&recorder) as Arc<_>);
         let opened = Instant::now();
@@ -140,13 +144,14 @@ impl Bench {
         let scorer = scorer?;
         let library = options.ort_library.as_deref();
         Ok(Self {
-            bundle: Bundle::open(directory, options.weights_dir.as_deref())?,
+            bundle,
             runtime: OnnxRuntime::load(library, options.threads).map_err(Error::from)?,
             scorer,
             recorder,
             options,
             opened,
             load_seconds: phase.seconds(),
+            memory,
         })
     }
 
@@ -184,13 +189,7 @@ impl Bench {
         let mut work = Work::read(&self.bundle)?;
         let events = self.recorder.events();
         let phases: Vec<_> = measured.iter().map(|(phase, _)| phase.clone()).collect();
-        let stages = rounds::stages(
-            &events,
-            &phases,
-            self.replicas(),
-            &self.devices(),
-            &mut work,
-        )?;
+        let stages = rounds::stages(&events, &phases, &self.devices(), &mut work)?;
         let rounds: Vec<RoundReport> = measured
             .iter()
             .map(|(phase, round)| round.report(phase.seconds()))
@@ -210,10 +209,7 @@ impl Bench {
             latency,
             stages,
             utilisation: arithmetic::utilisation(flops, seconds, matrix),
-            memory: MemoryReport {
-                host_peak: memory.map(|memory| memory.peak),
-                devices: Vec::new(),
-            },
+            memory,
             operators: Vec::new(),
         })
     }
@@ -231,7 +227,7 @@ impl Bench {
         let (phase, first) = round("round 1".into());
         let mut measured = vec![(phase, first?)];
         // Before there are matrices.
-        let memory = ProcessMemory::read();
+        let memory = self.memory.report(self.scorer.providers());
         let mut matrices = self.matrices()?;
         loop {
             self.recorder
@@ -275,14 +271,10 @@ impl Bench {
         profile::read(&folder)
     }
 
-    /// The device of each stage.
-    fn devices(&self) -> Vec<String> {
-        let providers = self.scorer.providers().iter();
-        providers.map(ToString::to_string).collect()
-    }
-
-    fn replicas(&self) -> usize {
-        self.options.replicas.map_or(1, NonZeroUsize::get)
+    /// The device of each stage, for each copy of the model.
+    fn devices(&self) -> Vec<Vec<String>> {
+        let copy = |copy: &Vec<Provider>| copy.iter().map(ToString::to_string).collect();
+        self.scorer.providers().iter().map(copy).collect()
     }
 
     fn matrices(&self) -> Result<Matrices, BenchError> {
@@ -309,8 +301,8 @@ impl Bench {
     fn setup(&self) -> SetupReport {
         let threads = self.options.threads.unwrap_or(self.runtime.threads());
         SetupReport {
-            devices: self.devices(),
-            replicas: self.replicas(),
+            devices: self.devices().into_iter().next().unwrap_or_default(),
+            replicas: self.scorer.providers().len(),
             threads: threads.get(),
             ort_version: self.runtime.version().to_owned(),
             streamed: self.scorer.is_streamed(),

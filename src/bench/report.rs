@@ -211,16 +211,19 @@ pub struct MemoryReport {
     /// The most that the process had resident until the end of the first round, before the matrices of the
     /// utilisation were there; absent where the system does not tell.
     pub host_peak: Option<u64>,
-    /// The most that was in use of each GPU, where that is known.
+    /// What was in use of each GPU that the model is on, where the driver tells.
     pub devices: Vec<DeviceMemoryReport>,
 }
 
-/// Memory of a GPU.
+/// Memory of a GPU, in bytes, all processes together.
 #[derive(Clone, Debug, Serialize)]
 #[non_exhaustive]
 pub struct DeviceMemoryReport {
-    /// The device.
+    /// The device, `cuda:0`.
     pub device: String,
-    /// The most that was in use.
+    /// What was in use before the model was loaded.
+    pub before: u64,
+    /// The most that was seen in use until the end of the first round. The driver is asked 50 times a second: what is there
+    /// for a shorter time can be missed.
     pub peak: u64,
 }

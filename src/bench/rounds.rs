@@ -96,12 +96,11 @@ pub(super) fn loads(events: &Events, seconds: f64) -> LoadReport {
     }
 }
 
-/// What each stage of each copy of the model did in the time of `phases`. `devices` are those of the stages.
+/// What each stage of each copy of the model did in the time of `phases`. `devices` are those of the stages of each copy.
 pub(super) fn stages(
     events: &Events,
     phases: &[Phase],
-    replicas: usize,
-    devices: &[String],
+    devices: &[Vec<String>],
     work: &mut Work,
 ) -> Result<Vec<StageReport>, BenchError> {
     let seconds: f64 = phases.iter().map(Phase::seconds).sum();
@@ -112,8 +111,8 @@ pub(super) fn stages(
             .sum()
     };
     let mut stages: BTreeMap<(usize, usize), StageReport> = BTreeMap::new();
-    for replica in 0..replicas {
-        for (stage, device) in devices.iter().enumerate() {
+    for (replica, copy) in devices.iter().enumerate() {
+        for (stage, device) in copy.iter().enumerate() {
             let report = StageReport {
                 replica,
                 stage,

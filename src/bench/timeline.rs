@@ -12,23 +12,25 @@ const PROCESS: u64 = 1;
 const PHASES: usize = 1;
 
 /// A track for the phases and one for each stage of each copy of the model, and the slices on them, by their beginning.
-/// Times are in microseconds since `zero`.
-pub(super) fn timeline(name: &str, zero: Instant, events: &Events, devices: &[String]) -> Value {
-    let replicas = events.runs.iter().map(|run| run.replica + 1);
-    let replicas = replicas.chain(events.loads.iter().map(|load| load.replica + 1));
-    let replicas = replicas.max().unwrap_or(1);
-    let track = |replica: usize, stage: usize| PHASES + 1 + replica * devices.len() + stage;
+/// `devices` are those of the stages of each copy. Times are in microseconds since `zero`.
+pub(super) fn timeline(
+    name: &str,
+    zero: Instant,
+    events: &Events,
+    devices: &[Vec<String>],
+) -> Value {
+    let stages = devices.first().map_or(0, Vec::len);
+    let track = |replica: usize, stage: usize| PHASES + 1 + replica * stages + stage;
 
     let mut names = vec![
         metadata("process_name", None, json!({"name": name})),
         metadata("thread_name", Some(PHASES), json!({"name": "benchmark"})),
     ];
-    for replica in 0..replicas {
-        for (stage, device) in devices.iter().enumerate() {
-            let label = match replicas {
+    for (replica, copy) in devices.iter().enumerate() {
+        for (stage, device) in copy.iter().enumerate() {
+            let label = match devices.len() {
                 1 => format!("stage {stage} on {device}"),
-                // Only the first copy's devices are known by name.
-                _ => format!("copy {replica}, stage {stage}"),
+                _ => format!("copy {replica}, stage {stage} on {device}"),
             };
             let track = Some(track(replica, stage));
             names.push(metadata("thread_name", track, json!({"name": label})));

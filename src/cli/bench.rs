@@ -158,9 +158,10 @@ fn print(output: &mut impl Write, report: &Report) -> io::Result<()> {
     for device in &report.memory.devices {
         writeln!(
             output,
-            "peak memory of {}: {}",
+            "peak memory of {}: {}, of which {} were in use before",
             device.device,
-            Bytes(device.peak)
+            Bytes(device.peak),
+            Bytes(device.before)
         )?;
     }
     Ok(())

@@ -16,7 +16,7 @@ use super::{
     interrupt::Interrupt,
     records::{Answer, Entry, open_input, prepare},
 };
-use crate::{Evaluation, Output, Scorer, ScorerOptions, records::RecordReader};
+use crate::{Evaluation, Output, Scorer, ScorerOptions, ep::Provider, records::RecordReader};
 
 pub(super) fn run(args: &ScoreArgs) -> Result<Status> {
     let (input, progress) = open_input(&args.input)?;
@@ -106,14 +106,23 @@ fn options(args: &ScoreArgs) -> ScorerOptions {
     options
 }
 
-/// The devices of the stages, each named once, and why they were taken.
+/// The devices of the stages, each named once for every copy of the model, and why they were taken.
 pub(super) fn placement(scorer: &Scorer) -> String {
-    let mut names: Vec<String> = scorer.providers().iter().map(ToString::to_string).collect();
-    let stages = match names.len() {
+    let copies = scorer.providers();
+    let names = |copy: &Vec<Provider>| {
+        let mut names: Vec<String> = copy.iter().map(ToString::to_string).collect();
+        names.dedup();
+        names.join(", ")
+    };
+    let devices: Vec<String> = copies.iter().map(names).collect();
+    let stages = match copies.first().map_or(0, Vec::len) {
         1 => "one stage".to_owned(),
         stages => format!("{stages} stages"),
     };
-    names.dedup();
+    let copies = match copies.len() {
+        1 => String::new(),
+        copies => format!(", {copies} copies"),
+    };
     let reason = scorer
         .placement_reason()
         .map_or(String::new(), |reason| format!(", {reason}"));
@@ -122,8 +131,8 @@ pub(super) fn placement(scorer: &Scorer) -> String {
         false => ("", scorer.residency_reason()),
     };
     format!(
-        "on {}{reason}, {stages}{residency} ({why})",
-        names.join(", ")
+        "on {}{reason}{copies}, {stages}{residency} ({why})",
+        devices.join(" | ")
     )
 }
 

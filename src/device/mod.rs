@@ -13,6 +13,7 @@ mod kernels;
 mod nvml;
 mod place;
 mod visible;
+mod watch;
 
 use std::{env, fmt};
 
@@ -20,6 +21,7 @@ use serde::Serialize;
 
 pub use kernels::{NoKernels, check_kernels};
 pub use place::{PlaceError, Placement, place};
+pub(crate) use watch::{MemoryWatch, PeakMemory};
 
 /// An NVIDIA GPU.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -94,7 +96,7 @@ pub enum GpusError {
 /// # Errors
 /// [`GpusError::NoLibrary`] and [`GpusError::Driver`] where there is no driver that works.
 pub fn installed() -> Result<Installed, GpusError> {
-    nvml::read(nvml::LIBRARY)
+    nvml::Nvml::open(nvml::LIBRARY)?.installed()
 }
 
 /// The GPUs that this process may use, by their numbers for CUDA. `CUDA_VISIBLE_DEVICES` is followed.

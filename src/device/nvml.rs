@@ -1,7 +1,7 @@
 //! What NVIDIA's management library tells. It is a part of the driver and loaded when it is asked, so that the program runs
 //! without it.
 
-use std::ffi::{CStr, c_char, c_int, c_uint, c_ulonglong, c_void};
+use std::ffi::{CStr, CString, c_char, c_int, c_uint, c_ulonglong, c_void};
 
 use libloading::Library;
 
@@ -31,37 +31,33 @@ type ErrorText = unsafe extern "C" fn(c_int) -> *const c_char;
 type SystemText = unsafe extern "C" fn(*mut c_char, c_uint) -> c_int;
 type Count = unsafe extern "C" fn(*mut c_uint) -> c_int;
 type Handle = unsafe extern "C" fn(c_uint, *mut Device) -> c_int;
+type HandleByName = unsafe extern "C" fn(*const c_char, *mut Device) -> c_int;
 type DeviceText = unsafe extern "C" fn(Device, *mut c_char, c_uint) -> c_int;
 type DeviceMemory = unsafe extern "C" fn(Device, *mut Memory) -> c_int;
 type Capability = unsafe extern "C" fn(Device, *mut c_int, *mut c_int) -> c_int;
 
-/// Asks the library `name` for the driver and the GPUs.
-#[allow(unsafe_code)]
-pub(super) fn read(name: &str) -> Result<Installed, GpusError> {
-    // SAFETY: the library's initialisers are NVIDIA's own, made for being loaded into any process.
-    let library =
-        unsafe { Library::new(name) }.map_err(|error| GpusError::NoLibrary(dl::problem(&error)))?;
-    let nvml = Nvml { library };
-    nvml.call("nvmlInit_v2", |f: Call| {
-        // SAFETY: it takes nothing and may be called at any time.
-        unsafe { f() }
-    })?;
-    let found = nvml.installed();
-    // What was started is ended, and its result says nothing about the GPUs.
-    let _ = nvml.call("nvmlShutdown", |f: Call| {
-        // SAFETY: it ends the `nvmlInit_v2` above.
-        unsafe { f() }
-    });
-    found
-}
-
-struct Nvml {
+/// NVML, started; dropping it ends that.
+pub(super) struct Nvml {
     library: Library,
 }
 
 impl Nvml {
+    /// Loads the library `name` and starts it.
     #[allow(unsafe_code)]
-    fn installed(&self) -> Result<Installed, GpusError> {
+    pub(super) fn open(name: &str) -> Result<Self, GpusError> {
+        // SAFETY: the library's initialisers are NVIDIA's own, made for being loaded into any process.
+        let library = unsafe { Library::new(name) }
+            .map_err(|error| GpusError::NoLibrary(dl::problem(&error)))?;
+        call(&library, "nvmlInit_v2", |f: Call| {
+            // SAFETY: it takes nothing and may be called at any time.
+            unsafe { f() }
+        })?;
+        Ok(Self { library })
+    }
+
+    /// The driver and the GPUs.
+    #[allow(unsafe_code)]
+    pub(super) fn installed(&self) -> Result<Installed, GpusError> {
         let driver = self.text(
             "nvmlSystemGetDriverVersion",
             |f: SystemText, buffer, size| {
@@ -81,6 +77,29 @@ impl Nvml {
         Ok(Installed { driver, gpus })
     }
 
+    /// Bytes of the memory of the GPU of this name (`GPU-…`) that are in use, by any process.
+    #[allow(unsafe_code)]
+    pub(super) fn used(&self, uuid: &str) -> Result<u64, GpusError> {
+        let name = CString::new(uuid).unwrap_or_default();
+        let mut device: Device = std::ptr::null_mut();
+        self.call("nvmlDeviceGetHandleByUUID", |f: HandleByName| {
+            // SAFETY: the name ends with a zero, and `device` is valid for the call.
+            unsafe { f(name.as_ptr(), &raw mut device) }
+        })?;
+        let memory = self.memory(device)?;
+        Ok(memory.total.saturating_sub(memory.free))
+    }
+
+    #[allow(unsafe_code)]
+    fn memory(&self, device: Device) -> Result<Memory, GpusError> {
+        let mut memory = Memory::default();
+        self.call("nvmlDeviceGetMemoryInfo", |f: DeviceMemory| {
+            // SAFETY: the library gave the handle; `memory` has the layout of `nvmlMemory_t`.
+            unsafe { f(device, &raw mut memory) }
+        })?;
+        Ok(memory)
+    }
+
     #[allow(unsafe_code)]
     fn gpu(&self, index: c_uint, device_id: u16) -> Result<Gpu, GpusError> {
         let mut device: Device = std::ptr::null_mut();
@@ -95,11 +114,7 @@ impl Nvml {
             })
         };
         let (name, uuid) = (text("nvmlDeviceGetName")?, text("nvmlDeviceGetUUID")?);
-        let mut memory = Memory::default();
-        self.call("nvmlDeviceGetMemoryInfo", |f: DeviceMemory| {
-            // SAFETY: the library gave the handle; `memory` has the layout of `nvmlMemory_t`.
-            unsafe { f(device, &raw mut memory) }
-        })?;
+        let memory = self.memory(device)?;
         let (mut major, mut minor): (c_int, c_int) = (0, 0);
         self.call("nvmlDeviceGetCudaComputeCapability", |f: Capability| {
             // SAFETY: the library gave the handle, and both numbers are valid for the call.
@@ -130,46 +145,65 @@ impl Nvml {
             .unwrap_or_default())
     }
 
-    /// Calls the function `name`, whose type `F` must be; its result says whether it did what it should.
-    #[allow(unsafe_code)]
     fn call<F: Copy>(
         &self,
         name: &'static str,
         ask: impl FnOnce(F) -> c_int,
     ) -> Result<(), GpusError> {
-        let fail = |problem| GpusError::Driver {
-            call: name,
-            problem,
-        };
-        // SAFETY: the types at the top of this file are those of nvml.h, and every call here names its own.
-        let function = unsafe { self.library.get::<F>(name.as_bytes()) }
-            .map_err(|_| fail("the driver's library is too old and lacks it".to_owned()))?;
-        match ask(*function) {
-            0 => Ok(()),
-            code => Err(fail(self.error_text(code))),
-        }
+        call(&self.library, name, ask)
     }
+}
 
+impl Drop for Nvml {
     #[allow(unsafe_code)]
-    fn error_text(&self, code: c_int) -> String {
-        // SAFETY: the type is that of nvml.h.
-        let Ok(function) = (unsafe { self.library.get::<ErrorText>(b"nvmlErrorString") }) else {
-            return format!("error {code}");
-        };
-        // SAFETY: it takes any number and returns a text that stays.
-        let text = unsafe { function(code) };
-        if text.is_null() {
-            return format!("error {code}");
-        }
-        // SAFETY: not null, and ends with a zero, as nvml.h says.
-        let text = unsafe { CStr::from_ptr(text) };
-        format!("{} (error {code})", text.to_string_lossy())
+    fn drop(&mut self) {
+        // What was started is ended, and its result says nothing about the GPUs.
+        let _ = self.call("nvmlShutdown", |f: Call| {
+            // SAFETY: it ends the `nvmlInit_v2` of `open`.
+            unsafe { f() }
+        });
     }
+}
+
+/// Calls the function `name`, whose type `F` must be; its result says whether it did what it should.
+#[allow(unsafe_code)]
+fn call<F: Copy>(
+    library: &Library,
+    name: &'static str,
+    ask: impl FnOnce(F) -> c_int,
+) -> Result<(), GpusError> {
+    let fail = |problem| GpusError::Driver {
+        call: name,
+        problem,
+    };
+    // SAFETY: the types at the top of this file are those of nvml.h, and every call here names its own.
+    let function = unsafe { library.get::<F>(name.as_bytes()) }
+        .map_err(|_| fail("the driver's library is too old and lacks it".to_owned()))?;
+    match ask(*function) {
+        0 => Ok(()),
+        code => Err(fail(error_text(library, code))),
+    }
+}
+
+#[allow(unsafe_code)]
+fn error_text(library: &Library, code: c_int) -> String {
+    // SAFETY: the type is that of nvml.h.
+    let Ok(function) = (unsafe { library.get::<ErrorText>(b"nvmlErrorString") }) else {
+        return format!("error {code}");
+    };
+    // SAFETY: it takes any number and returns a text that stays.
+    let text = unsafe { function(code) };
+    if text.is_null() {
+        return format!("error {code}");
+    }
+    // SAFETY: not null, and ends with a zero, as nvml.h says.
+    let text = unsafe { CStr::from_ptr(text) };
+    format!("{} (error {code})", text.to_string_lossy())
 }
 
 #[cfg(all(test, unix))]
 #[allow(clippy::unwrap_used)]
-mod tests {
+pub(super) mod tests {
     use std::{fs, process::Command};
 
     use super::*;
@@ -188,13 +222,18 @@ mod tests {
             memset(text, 'x', size); strcpy(text, device == (void *)7 ? "NVIDIA H100" : "NVIDIA B200"); return 0; }
         int nvmlDeviceGetUUID(void *device, char *text, unsigned size) {
             strncpy(text, device == (void *)7 ? "GPU-1" : "GPU-2", size); return 0; }
-        int nvmlDeviceGetMemoryInfo(void *device, memory *m) { m->total = 80; m->free = 70 + (long)device; return 0; }
+        int nvmlDeviceGetHandleByUUID(const char *uuid, void **device) {
+            *device = (void *)(long)(uuid[4] - '1' + 7); return 0; }
+        int nvmlDeviceGetMemoryInfo(void *device, memory *m) {
+            static int asked; m->total = 80; m->free = 70 + (long)device - USED; return 0; }
         #ifdef CAPABILITY
         int nvmlDeviceGetCudaComputeCapability(void *d, int *major, int *minor) { *major = 9 + (d == (void *)8); *minor = 0; return 0; }
         #endif
     "#;
 
-    fn stand_in(flags: &[&str]) -> Result<Installed, GpusError> {
+    /// The stand-in. `flags` are the C compiler's: `INIT` is what NVML answers when it is started, `USED` the bytes that are
+    /// taken of each GPU, which may count how often they were `asked` for.
+    pub(in crate::device) fn stand_in(flags: &[&str]) -> Result<Nvml, GpusError> {
         let place = tempfile::tempdir().unwrap();
         let (source, library) = (place.path().join("nvml.c"), place.path().join("nvml.so"));
         fs::write(&source, STAND_IN).unwrap();
@@ -204,12 +243,13 @@ mod tests {
             .arg(&library)
             .arg(&source);
         assert!(command.args(flags).status().unwrap().success());
-        read(library.to_str().unwrap())
+        Nvml::open(library.to_str().unwrap())
     }
 
     #[test]
     fn what_the_library_says_is_read() {
-        let found = stand_in(&["-DINIT=0", "-DCAPABILITY"]).unwrap();
+        let nvml = stand_in(&["-DINIT=0", "-DUSED=0", "-DCAPABILITY"]).unwrap();
+        let found = nvml.installed().unwrap();
         assert_eq!(found.driver, "580.65.06");
         let gpu = |device_id, name: &str, uuid: &str, free, capability| Gpu {
             device_id,
@@ -224,18 +264,20 @@ mod tests {
             gpu(1, "NVIDIA B200", "GPU-2", 78, (10, 0)),
         ];
         assert_eq!(found.gpus, expected);
+        let used = ["GPU-1", "GPU-2"].map(|uuid| nvml.used(uuid).unwrap());
+        assert_eq!(used, [3, 2]);
     }
 
     #[test]
     fn a_driver_that_does_not_answer() {
-        let error = stand_in(&["-DINIT=9", "-DCAPABILITY"])
-            .unwrap_err()
-            .to_string();
+        let silent = stand_in(&["-DINIT=9", "-DUSED=0", "-DCAPABILITY"]);
+        let error = silent.err().unwrap().to_string();
         assert!(
             error.contains("nvmlInit_v2: Driver Not Loaded (error 9); try nvidia-smi"),
             "{error}"
         );
-        let error = stand_in(&["-DINIT=0"]).unwrap_err().to_string();
+        let old = stand_in(&["-DINIT=0", "-DUSED=0"]).unwrap();
+        let error = old.installed().unwrap_err().to_string();
         assert!(
             error.contains("nvmlDeviceGetCudaComputeCapability: the driver's library is too old"),
             "{error}"
@@ -244,7 +286,7 @@ mod tests {
 
     #[test]
     fn no_driver() {
-        let error = read("libno-such-nvml.so.1").unwrap_err();
+        let error = Nvml::open("libno-such-nvml.so.1").err().unwrap();
         assert!(
             matches!(&error, GpusError::NoLibrary(text) if text.contains("libno-such-nvml.so.1")),
             "{error}"

@@ -320,7 +320,7 @@ fn stream(
     };
     let wave = Wave {
         tokens: 2,
-        prefetch: vec![prefetch; stages],
+        ahead: vec![if prefetch { usize::MAX } else { 0 }; stages],
     };
     let activity = std::sync::Arc::new(Activity::new(stages, None));
     let streamer = Arc::new(Streamer::start(loader, wave, activity).unwrap());

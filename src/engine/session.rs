@@ -33,6 +33,9 @@ const NO_QUANTISED_GRAPHS: &str = "session.disable_quant_qdq";
 /// The processors of a session's threads.
 const AFFINITIES: &str = "session.intra_op_thread_affinities";
 
+/// Makes a run give back what its session's arena has taken beyond the weights.
+const SHRINK_ARENA: (&str, &str) = ("memory.enable_memory_arena_shrinkage", "cpu:0");
+
 /// What a stage is loaded from and with.
 #[derive(Clone, Debug)]
 pub(crate) struct StageSetup {
@@ -59,6 +62,8 @@ pub(crate) struct StageSetup {
     pub(crate) turn: Arc<Mutex<()>>,
     /// Whether the stage is loaded for one wave of packs and dropped.
     pub(crate) streamed: bool,
+    /// Whether other stages are on its device, and each should give back after a run what the run has taken.
+    pub(crate) shares_device: bool,
     /// Folder for a profile of its runs.
     pub(crate) profile: Option<PathBuf>,
 }
@@ -230,6 +235,15 @@ impl SessionStage {
 }
 
 impl SessionStage {
+    fn run_options(&self) -> ort::Result<RunOptions> {
+        let mut options = RunOptions::new()?;
+        if self.setup.shares_device && self.setup.provider == Provider::Cpu {
+            let (key, value) = SHRINK_ARENA;
+            options.set(key, value)?;
+        }
+        Ok(options)
+    }
+
     /// What a problem of a run means for the stage.
     fn failure(&self, problem: String) -> Failure {
         let fatal = self.setup.provider.is_lost(&problem);
@@ -391,7 +405,7 @@ impl Stage for SessionStage {
         let turn = Arc::clone(&self.setup.turn);
         // The lock guards no data, so a holder that panicked has broken nothing.
         let guard = turn.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        let options = match RunOptions::new() {
+        let options = match self.run_options() {
             Ok(options) => Arc::new(options),
             Err(error) => return Err(self.failure(error.to_string())),
         };

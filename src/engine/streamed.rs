@@ -4,7 +4,11 @@
 //! states wait in host memory. While one stage computes the next is loaded, where memory holds both. The longer the
 //! wave, the less the loading costs each of its packs.
 
-use std::{collections::VecDeque, time::Instant};
+use std::{
+    collections::VecDeque,
+    panic::{AssertUnwindSafe, catch_unwind},
+    time::Instant,
+};
 
 use super::{
     Activity, EngineError, Stage, StageLoad,
@@ -35,8 +39,8 @@ pub(crate) trait StageSource: Send + Sync + 'static {
 pub(crate) struct Wave {
     /// Most unique tokens of its packs. A pack with more goes alone.
     pub(crate) tokens: usize,
-    /// Of each stage, whether the next one is loaded while it computes.
-    pub(crate) prefetch: Vec<bool>,
+    /// Of each stage, the most unique tokens of a wave with which the next one is loaded while it computes.
+    pub(crate) ahead: Vec<usize>,
 }
 
 /// The thread that loads stages and runs waves. Dropping it waits for the packs that are under way.
@@ -147,22 +151,28 @@ impl<S: StageSource> Worker<S> {
                     return None;
                 }
             };
-            stage.settle();
             if stages == 1 {
+                stage.settle();
                 self.run_stage(wave, 0, &mut stage);
                 return Some(Ok(stage));
             }
             let following = (index + 1) % stages;
-            let fits = self.wave.prefetch.get(index).is_some_and(|fits| *fits);
+            let tokens: usize = wave.iter().map(Job::tokens).sum();
+            let fits = self
+                .wave
+                .ahead
+                .get(index)
+                .is_some_and(|most| tokens <= *most);
             let wanted = fits && (following != 0 || more);
             (wave, ahead) = thread::scope(|scope| {
-                let loading = wanted.then(|| scope.spawn(|| self.load(following)));
-                let wave = self.run_stage(wave, index, &mut stage);
-                let panicked = |_| Err(EngineError::Stopped("loading a stage panicked".into()));
-                (
-                    wave,
-                    loading.map(|loading| loading.join().unwrap_or_else(panicked)),
-                )
+                // A thread of its own, since it may be pinned to a processor, and what it starts would be too.
+                let running = scope.spawn(|| {
+                    stage.settle();
+                    self.run_stage(wave, index, &mut stage)
+                });
+                let loaded = wanted.then(|| self.load(following));
+                // A panic has taken the wave's jobs with it, which tells whoever waits.
+                (running.join().unwrap_or_default(), loaded)
             });
             if wave.is_empty() && following != 0 {
                 return None;
@@ -206,7 +216,10 @@ impl<S: StageSource> Worker<S> {
     fn load(&self, index: usize) -> Result<S::Stage, EngineError> {
         let span = tracing::debug_span!("load", stage = index);
         let started = Instant::now();
-        let stage = span.in_scope(|| self.source.load(index));
+        let stage = span.in_scope(|| {
+            catch_unwind(AssertUnwindSafe(|| self.source.load(index)))
+                .unwrap_or_else(|_| Err(EngineError::Stopped("loading a stage panicked".into())))
+        });
         self.activity.loaded(&StageLoad {
             stage: index,
             replica: 0,

@@ -9,6 +9,7 @@ mod lost;
 mod options;
 mod placement;
 mod plugin;
+mod progress;
 mod stage;
 mod tensorrt;
 mod unusable;
@@ -94,6 +95,15 @@ impl Provider {
             }
         }
         Ok(true)
+    }
+
+    /// The number of the GPU, for CUDA. What a plug-in provider runs on is not known.
+    pub(crate) fn cuda_device(&self) -> Option<u16> {
+        match self {
+            Self::Cpu | Self::Plugin(_) => None,
+            Self::Cuda(options) => Some(options.device_id),
+            Self::TensorRt(options) => Some(options.cuda.device_id),
+        }
     }
 
     /// Whether an error of ONNX Runtime means that the device can no longer be used by this process.

@@ -1,20 +1,26 @@
 //! How a stage's session is told of its provider: all that is particular to one.
 
-use std::path::Path;
+use std::{path::Path, time::Duration};
 
 use ort::{
     environment::Environment,
     session::{Session, builder::SessionBuilder},
 };
-use worldpm_ort_export::manifest::{self, Manifest};
+use worldpm_ort_export::{
+    manifest::{self, Manifest},
+    plan::Bytes,
+};
 
-use super::{Placement, Provider, ProviderError, tensorrt, unusable};
-use crate::batch::Budget;
+use super::{Placement, Provider, ProviderError, progress::telling, tensorrt, unusable};
+use crate::{batch::Budget, memory::ProcessMemory};
 
 /// Makes ONNX Runtime note which provider each node was given to.
 const RECORD_PLACEMENT: &str = "session.record_ep_graph_assignment_info";
 
 const DISABLE_CPU_FALLBACK: &str = "session.disable_cpu_ep_fallback";
+
+/// How often a stage that is loaded, or an engine that is built, is told of.
+const PROGRESS: Duration = Duration::from_secs(30);
 
 /// What a provider has to know of a stage.
 #[derive(Clone, Copy)]
@@ -113,7 +119,7 @@ impl Provider {
             .map_err(runtime)
     }
 
-    /// Loads the stage with a builder that was configured.
+    /// Loads the stage with a builder that was configured. What takes long is told of meanwhile.
     ///
     /// `graph` holds the bytes of the graph's file, for providers that load from memory.
     ///
@@ -125,7 +131,17 @@ impl Provider {
         context: &StageContext<'_>,
         graph: &[u8],
     ) -> Result<Session, ProviderError> {
-        let session = match self {
+        let going_on = |elapsed: Duration| {
+            let memory = ProcessMemory::read().map_or_else(String::new, |memory| {
+                format!("; {} of host memory in use", Bytes(memory.resident))
+            });
+            let seconds = elapsed.as_secs();
+            tracing::info!(
+                "{} on {self}: still not loaded after {seconds} s{memory}",
+                context.stage.graph
+            );
+        };
+        let session = telling(PROGRESS, going_on, || match self {
             Self::TensorRt(options) => options.commit(builder, context),
             Self::Cpu | Self::Cuda(_) | Self::Plugin(_) => {
                 builder.commit_from_memory(graph).map_err(|error| {
@@ -133,7 +149,7 @@ impl Provider {
                     ProviderError::Runtime(refused.unwrap_or_else(|| error.to_string()))
                 })
             }
-        };
+        });
         let session = session.map_err(|error| match error {
             ProviderError::Runtime(problem) => unusable::explain(self, context, &problem),
             other => other,

@@ -1,6 +1,10 @@
 //! What the process may use of the machine: memory and cores.
 
+mod process;
+
 use std::{fs, path::Path};
+
+pub use process::ProcessMemory;
 
 /// Bytes that can be taken without swapping: what the system has free or can free, or what is left of a
 /// control group's limit when that is less. `None` where the system does not say.

@@ -229,6 +229,13 @@ impl Prepared {
         self.graphs.iter().enumerate().map(stage).collect()
     }
 
+    /// Multiplications and additions of each stage of a bundle for a pack of average conversations.
+    #[must_use]
+    pub fn stage_work(&self) -> Vec<u64> {
+        let work = |graph: &Graph| graph.typical.total().flops;
+        self.graphs.iter().map(work).collect()
+    }
+
     /// The stages on their devices.
     fn place(&self, options: &PlanOptions) -> Result<Vec<PlacedStage>> {
         let memory = options.fleet.memory();

@@ -183,7 +183,8 @@ impl TensorRtOptions {
         Ok([tensorrt.build().error_on_failure(), self.cuda.dispatch()])
     }
 
-    /// Loads a stage by path. TensorRT tells nothing while it builds an engine, so what it is about to do is told before.
+    /// Loads a stage by path. TensorRT tells nothing while it builds an engine, so what it is about to do is told before, and
+    /// what it did after.
     pub(super) fn commit(
         &self,
         mut builder: SessionBuilder,
@@ -203,8 +204,7 @@ impl TensorRtOptions {
             );
         } else {
             tracing::info!(
-                "{stage} on {device}: building an engine into {folder}, for minutes up to an hour; \
-                 TensorRT tells nothing meanwhile"
+                "{stage} on {device}: building an engine into {folder}, for minutes up to an hour"
             );
         }
         let start = Instant::now();

@@ -1,0 +1,67 @@
+//! A word now and then while something takes long and tells nothing by itself.
+
+use std::{
+    sync::mpsc::{self, RecvTimeoutError},
+    thread,
+    time::{Duration, Instant},
+};
+
+/// Does `work`. Until that is done, `tell` hears after every `interval` how long it has been going on.
+pub(super) fn telling<T>(
+    interval: Duration,
+    tell: impl Fn(Duration) + Send,
+    work: impl FnOnce() -> T,
+) -> T {
+    let (working, done) = mpsc::channel::<()>();
+    thread::scope(|scope| {
+        scope.spawn(move || {
+            let begun = Instant::now();
+            while done.recv_timeout(interval) == Err(RecvTimeoutError::Timeout) {
+                tell(begun.elapsed());
+            }
+        });
+        // Dropped when the work is done, and when it panics.
+        let _working = working;
+        work()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{panic, sync::Mutex};
+
+    use super::*;
+
+    #[test]
+    fn long_work_is_told_of_until_it_is_done() {
+        let told = Mutex::new(Vec::new());
+        let (heard, hears) = mpsc::channel();
+        let tell = |elapsed| {
+            told.lock().unwrap().push(elapsed);
+            // Nobody listens when the work is done.
+            let _ = heard.send(());
+        };
+        let interval = Duration::from_millis(1);
+        let result = telling(interval, tell, || {
+            for _ in 0..3 {
+                hears.recv().unwrap();
+            }
+            "done"
+        });
+        assert_eq!(result, "done");
+        let told = told.into_inner().unwrap();
+        assert!(told.len() >= 3 && told.is_sorted(), "{told:?}");
+        assert!(told[0] >= interval, "{told:?}");
+    }
+
+    #[test]
+    fn short_work_and_work_that_panics() {
+        fn never(_: Duration) {
+            panic!("an hour has not passed");
+        }
+        let hour = Duration::from_secs(3600);
+        assert_eq!(telling(hour, never, || 1), 1);
+        let panicked = panic::catch_unwind(|| telling(hour, never, || -> u8 { panic!("at work") }));
+        assert!(panicked.is_err());
+    }
+}
