@@ -17,6 +17,9 @@ const VERSION: u32 = 24;
 /// Name of the provider that ONNX Runtime gives nodes to that no other takes.
 const CPU: &str = "CPUExecutionProvider";
 
+/// Name of TensorRT's.
+const TENSORRT: &str = "TensorrtExecutionProvider";
+
 /// How many nodes a message names.
 const NAMED: usize = 6;
 
@@ -130,12 +133,26 @@ impl Placement {
 
     /// The nodes that no other provider takes, for a message. `None` when there are none.
     pub(super) fn on_cpu(&self) -> Option<String> {
-        let nodes = self.nodes.get(CPU).filter(|nodes| !nodes.is_empty())?;
+        self.named(|provider| provider == CPU)
+    }
+
+    /// The nodes that TensorRT has not taken, for a message. `None` when there are none.
+    pub(super) fn besides_tensorrt(&self) -> Option<String> {
+        self.named(|provider| provider != TENSORRT)
+    }
+
+    fn named(&self, wanted: impl Fn(&str) -> bool) -> Option<String> {
+        let of_wanted = self.nodes.iter().filter(|(provider, _)| wanted(provider));
+        let nodes: Vec<&str> = of_wanted
+            .flat_map(|(_, nodes)| nodes)
+            .map(String::as_str)
+            .collect();
         let named = nodes[..nodes.len().min(NAMED)].join(", ");
-        Some(match nodes.len().saturating_sub(NAMED) {
-            0 => named,
-            others => format!("{named} and {others} others"),
-        })
+        match nodes.len().saturating_sub(NAMED) {
+            _ if nodes.is_empty() => None,
+            0 => Some(named),
+            others => Some(format!("{named} and {others} others")),
+        }
     }
 }
 

@@ -14,7 +14,8 @@ pub(super) fn telling<T>(
 ) -> T {
     let (working, done) = mpsc::channel::<()>();
     thread::scope(|scope| {
-        scope.spawn(move || {
+        // Without a thread the work is done in silence.
+        let _ = thread::Builder::new().spawn_scoped(scope, move || {
             let begun = Instant::now();
             while done.recv_timeout(interval) == Err(RecvTimeoutError::Timeout) {
                 tell(begun.elapsed());

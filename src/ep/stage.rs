@@ -158,6 +158,11 @@ impl Provider {
             && let Some(placement) = Placement::of(&session, context.library)
         {
             tracing::info!("{} on {self}: {placement}", context.stage.graph);
+            // ONNX Runtime takes CUDA for what TensorRT leaves, and would say nothing.
+            if let (Self::TensorRt(_), Some(nodes)) = (self, placement.besides_tensorrt()) {
+                let problem = format!("{}: {nodes}", unusable::NODES_ELSEWHERE);
+                return Err(unusable::explain(self, context, &problem));
+            }
         }
         Ok(session)
     }

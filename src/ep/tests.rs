@@ -293,6 +293,25 @@ fn of_many_nodes_on_the_cpu_some_are_named() {
     assert_eq!(on_cpu(50).unwrap(), format!("{six} and 44 others"));
 }
 
+#[test]
+fn nodes_that_tensorrt_leaves_are_named() {
+    let nodes = |provider: &str, names: &[&str]| {
+        let names = names.iter().map(|&name| name.to_owned()).collect();
+        (format!("{provider}ExecutionProvider"), names)
+    };
+    let of = |nodes: Vec<(String, Vec<String>)>| Placement {
+        nodes: nodes.into_iter().collect(),
+    };
+    let all = of(vec![nodes("Tensorrt", &["Gemm a", "Relu b"])]);
+    assert_eq!(all.besides_tensorrt(), None);
+    let some = of(vec![
+        nodes("Tensorrt", &["Gemm a"]),
+        nodes("CUDA", &["Relu b"]),
+        nodes("CPU", &["Shape c"]),
+    ]);
+    assert_eq!(some.besides_tensorrt().unwrap(), "Shape c, Relu b");
+}
+
 fn tensorrt_in(caches: &Path) -> Provider {
     let mut options = TensorRtOptions::new(0);
     options.cache = Some(caches.to_owned());
@@ -388,6 +407,7 @@ fn tensorrt_refuses_options_that_would_change_scores_or_break_its_caches() {
         ("trt_cuda_graph_enable=1", "shape"),
         ("trt_profile_max_shapes=x:1", "--max-length"),
         ("trt_engine_cache_prefix=mine", "trt_engine_cache_path=DIR"),
+        ("trt_min_subgraph_size=100", "whole"),
         ("trt_onnx_bytestream=140", "address"),
         ("trt_builder_optimization_level=6", "0 to 5"),
         ("user_compute_stream=140", "address"),

@@ -27,6 +27,9 @@ const TENSORRT: &str = "TensorRT";
 /// What ONNX Runtime says of a graph that a provider does not take whole.
 pub(super) const NODES_ON_CPU: &str = "assigned to the default CPU EP";
 
+/// What is said here of a graph of which TensorRT has not taken all.
+pub(super) const NODES_ELSEWHERE: &str = "not all nodes are TensorRT's";
+
 /// What ONNX Runtime and CUDA say that has a known cause: their words, the cause, and what to do.
 const FAILURES: &[(&str, &str, &str)] = &[
     (
@@ -62,14 +65,14 @@ const FAILURES: &[(&str, &str, &str)] = &[
     ("out of memory", NO_MEMORY, MORE_STAGES),
     ("Failed to allocate memory", NO_MEMORY, MORE_STAGES),
     (
-        "could not deserialize engine",
-        "an engine that is kept cannot be read: it is of another TensorRT or GPU, or the disk was full when it was written",
-        "Remove its folder and start again",
-    ),
-    (
         NODES_ON_CPU,
         "it does not take every node of the graph, and no node may run on the CPU instead",
         "`worldpm-ort inspect` lists the operators of a bundle; an export with --target onnx has standard ones only",
+    ),
+    (
+        NODES_ELSEWHERE,
+        "TensorRT does not take the whole graph, and the rest would run on CUDA",
+        "Use TensorRT 10.15 or newer, which parses RMSNormalization and RotaryEmbedding, or --device cuda",
     ),
     (
         "has no associated shape profiles",
@@ -339,8 +342,8 @@ mod tests {
                 "no node may run on the CPU",
             ),
             (
-                "TensorRT EP could not deserialize engine from cache: /caches/stage-00-1/engine_sm90.engine",
-                "cannot be read",
+                "not all nodes are TensorRT's: Relu head/relu",
+                "would run on CUDA (not all nodes are TensorRT's: Relu head/relu)",
             ),
             (
                 "Following input(s) has no associated shape profiles provided: x",

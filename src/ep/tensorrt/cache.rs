@@ -14,7 +14,6 @@ use std::{
 use sha2::{Digest, Sha256};
 use worldpm_ort_export::manifest::WeightFile;
 
-use super::profile;
 use crate::ep::{ProviderError, StageContext};
 
 /// Beginning of the names of engine files.
@@ -28,12 +27,16 @@ pub(super) struct StageCache {
 }
 
 impl StageCache {
-    /// Makes the stage's folder under `root`, unless it is there.
-    pub(super) fn at(root: &Path, context: &StageContext<'_>) -> Result<Self, ProviderError> {
+    /// Makes the stage's folder under `root`, unless it is there. `settings` are what TensorRT is told.
+    pub(super) fn at(
+        root: &Path,
+        context: &StageContext<'_>,
+        settings: &BTreeMap<String, String>,
+    ) -> Result<Self, ProviderError> {
         let name = Path::new(&context.stage.graph)
             .file_stem()
             .map_or("stage".into(), |stem| stem.to_string_lossy());
-        let folder = root.join(format!("{name}-{}", key(context)?));
+        let folder = root.join(format!("{name}-{}", key(context, settings)?));
         fs::create_dir_all(&folder).map_err(|error| fault(&folder, "made", &error))?;
         Ok(Self { folder })
     }
@@ -118,6 +121,17 @@ impl StageCache {
     }
 }
 
+/// What has come of loading a stage.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Finished {
+    /// An engine was built.
+    Built,
+    /// One that was there was used.
+    Loaded,
+    /// There is none.
+    NoEngine,
+}
+
 /// A stage's folder while the stage is loaded or built.
 pub(super) struct Guard {
     cache: StageCache,
@@ -127,7 +141,19 @@ pub(super) struct Guard {
 
 impl Guard {
     pub(super) fn has_engine(&self) -> bool {
-        self.before.keys().any(|name| name.ends_with(".engine"))
+        self.before.keys().any(|name| is_engine(name))
+    }
+
+    /// Removes the engines, and what belongs to them: they cannot be used here.
+    pub(super) fn discard(&self) -> Result<(), ProviderError> {
+        for name in self.before.keys() {
+            let of_engine = [".profile", "_ctx.onnx"];
+            if is_engine(name) || of_engine.iter().any(|end| name.ends_with(end)) {
+                let path = self.cache.folder.join(name);
+                fs::remove_file(&path).map_err(|error| fault(&path, "removed", &error))?;
+            }
+        }
+        Ok(())
     }
 
     /// The model that refers to the engine in place of a graph.
@@ -139,14 +165,19 @@ impl Guard {
             .map(|name| self.cache.folder.join(name))
     }
 
-    /// The program is alive, so what is in the folder is whole. Returns whether an engine was built.
-    pub(super) fn finish(self) -> Result<bool, ProviderError> {
+    /// The program is alive, so what is in the folder is whole.
+    pub(super) fn finish(self) -> Result<Finished, ProviderError> {
         self.note("")?;
-        let engines = |files: BTreeMap<String, String>| -> BTreeMap<String, String> {
-            let is_engine = |(name, _): &(String, String)| name.ends_with(".engine");
-            files.into_iter().filter(is_engine).collect()
+        let engines = |mut files: BTreeMap<String, String>| {
+            files.retain(|name, _| is_engine(name));
+            files
         };
-        Ok(engines(self.cache.files()?) != engines(self.before))
+        let now = engines(self.cache.files()?);
+        Ok(match now.is_empty() {
+            true => Finished::NoEngine,
+            false if now == engines(self.before) => Finished::Loaded,
+            false => Finished::Built,
+        })
     }
 
     fn note(&self, text: &str) -> Result<(), ProviderError> {
@@ -161,8 +192,15 @@ impl Guard {
     }
 }
 
+fn is_engine(name: &str) -> bool {
+    name.ends_with(".engine")
+}
+
 /// A hash of what goes into the stage's engine.
-fn key(context: &StageContext<'_>) -> Result<String, ProviderError> {
+fn key(
+    context: &StageContext<'_>,
+    settings: &BTreeMap<String, String>,
+) -> Result<String, ProviderError> {
     let mut hash = Sha256::new();
     let mut add = |text: &str| {
         hash.update((text.len() as u64).to_le_bytes());
@@ -170,7 +208,10 @@ fn key(context: &StageContext<'_>) -> Result<String, ProviderError> {
     };
     add(&context.stage.sha256);
     add(context.library_version);
-    add(&profile::of(&context.stage.inputs, context.budget, context.max_length)?.most);
+    for (key, value) in settings {
+        add(key);
+        add(value);
+    }
     for file in &context.manifest.weights.files {
         add(&identity(file, context.bundle)?);
     }
@@ -221,7 +262,32 @@ mod tests {
     use std::{sync::mpsc, thread};
 
     use super::*;
-    use crate::{batch::Budget, ep::tests::Model};
+    use crate::{
+        batch::Budget,
+        ep::{
+            TensorRtOptions,
+            tensorrt::{BAD_ENGINE, profile},
+            tests::Model,
+        },
+    };
+
+    fn at(root: &Path, context: &StageContext<'_>) -> Result<StageCache, ProviderError> {
+        with(root, context, &[])
+    }
+
+    /// With these options.
+    fn with(
+        root: &Path,
+        context: &StageContext<'_>,
+        options: &[(&str, &str)],
+    ) -> Result<StageCache, ProviderError> {
+        let mut settings = TensorRtOptions::new(0);
+        settings.cache = Some(root.to_owned());
+        for (key, value) in options {
+            settings.set(key, value).unwrap();
+        }
+        settings.stage_cache(context)
+    }
 
     /// What a build leaves when its engine is written.
     fn write(guard: &Guard, name: &str, text: &str) {
@@ -243,7 +309,7 @@ mod tests {
         let model = Model::new();
         let root = tempfile::tempdir().unwrap();
         let folder =
-            |context: &StageContext<'_>| StageCache::at(root.path(), context).unwrap().folder;
+            |context: &StageContext<'_>| at(root.path(), context).unwrap().folder;
         let mut bundle = model.for_tensorrt("bundle", false);
         let first = folder(&bundle.context());
         assert_eq!(folder(&bundle.context()), first, "repeatable");
@@ -266,6 +332,33 @@ mod tests {
             ..bundle.context()
         };
         assert_ne!(folder(&newer), first, "another ONNX Runtime");
+        let other_kernels = StageContext {
+            budget: Budget::default().with_max_tokens(256),
+            ..bundle.context()
+        };
+        let most = |context: &StageContext<'_>| {
+            let shapes = profile::of(&context.stage.inputs, context.budget, context.max_length);
+            shapes.unwrap().most
+        };
+        let longest = StageContext {
+            max_length: 4096,
+            ..bundle.context()
+        };
+        let usual = StageContext {
+            max_length: 4096,
+            ..other_kernels
+        };
+        assert_eq!(most(&longest), most(&usual));
+        assert_ne!(folder(&longest), folder(&usual), "other usual shapes");
+        for option in [
+            ("trt_builder_optimization_level", "5"),
+            ("trt_max_workspace_size", "1000"),
+            ("trt_sparsity_enable", "1"),
+            ("trt_dump_ep_context_model", "1"),
+        ] {
+            let other = with(root.path(), &bundle.context(), &[option]).unwrap();
+            assert_ne!(other.folder, first, "{option:?}");
+        }
         bundle.manifest.stages[0].sha256.replace_range(..1, "x");
         assert_ne!(folder(&bundle.context()), first, "another graph");
     }
@@ -275,7 +368,7 @@ mod tests {
         let model = Model::new();
         let root = tempfile::tempdir().unwrap();
         let folder =
-            |context: &StageContext<'_>| StageCache::at(root.path(), context).unwrap().folder;
+            |context: &StageContext<'_>| at(root.path(), context).unwrap().folder;
         let bundle = model.for_tensorrt("bundle", false);
         let first = folder(&bundle.context());
         // The last byte of the file is a weight: size and header stay as they are.
@@ -300,7 +393,7 @@ mod tests {
         let bundle = model.for_tensorrt("bundle", false);
         let root = tempfile::tempdir().unwrap();
         let lock = || {
-            let cache = StageCache::at(root.path(), &bundle.context()).unwrap();
+            let cache = at(root.path(), &bundle.context()).unwrap();
             cache.lock(|| panic!("nobody else is there")).unwrap()
         };
 
@@ -316,12 +409,12 @@ mod tests {
         // Built to its end.
         write(&guard, "engine_a_sm90.engine", "whole");
         write(&guard, "stage-00_ctx.onnx", "refers to it");
-        assert!(guard.finish().unwrap(), "it was built");
+        assert_eq!(guard.finish().unwrap(), Finished::Built);
         let guard = lock();
         assert!(guard.has_engine());
         let model = guard.context_model().unwrap();
         assert_eq!(model, folder.join("stage-00_ctx.onnx"));
-        assert!(!guard.finish().unwrap(), "it was only loaded");
+        assert_eq!(guard.finish().unwrap(), Finished::Loaded);
 
         // Killed while it wrote an engine for another GPU: the first is whole.
         let guard = lock();
@@ -346,7 +439,7 @@ mod tests {
         let model = Model::new();
         let bundle = model.for_tensorrt("bundle", false);
         let root = tempfile::tempdir().unwrap();
-        let cache = || StageCache::at(root.path(), &bundle.context()).unwrap();
+        let cache = || at(root.path(), &bundle.context()).unwrap();
         let first = cache().lock(|| {}).unwrap();
         let (waits, waiting) = mpsc::channel();
         let second = cache();
@@ -364,10 +457,66 @@ mod tests {
     fn a_folder_that_cannot_be_made_is_named() {
         let model = Model::new();
         let bundle = model.for_tensorrt("bundle", false);
-        let error = StageCache::at(bundle.context().graph, &bundle.context());
+        let error = at(bundle.context().graph, &bundle.context());
         let error = error.err().unwrap().to_string();
         for says in ["stage-00", "trt_engine_cache_path=DIR"] {
             assert!(error.contains(says), "{error}");
         }
+    }
+    #[test]
+    fn an_engine_that_cannot_be_used_is_built_anew() {
+        use crate::ep::tensorrt::load;
+
+        let model = Model::new();
+        let bundle = model.for_tensorrt("bundle", false);
+        let root = tempfile::tempdir().unwrap();
+        let lock = || {
+            let cache = at(root.path(), &bundle.context()).unwrap();
+            cache.lock(|| panic!("nobody else is there")).unwrap()
+        };
+        let guard = lock();
+        for name in ["engine_a_sm90.engine", "engine_a.profile", "a_ctx.onnx", "a.timing"] {
+            write(&guard, name, "of another TensorRT");
+        }
+        guard.finish().unwrap();
+
+        let (context_model, graph) = (Path::new("a_ctx.onnx"), Path::new("a.onnx"));
+        // What is wrong with something else is left alone.
+        let guard = lock();
+        let refused = |_: &Path| -> Result<(), String> { Err("out of memory".into()) };
+        let failed = load(&guard, None, graph, refused, |_| panic!("nothing is rebuilt"));
+        assert_eq!(failed, Err(ProviderError::Runtime("out of memory".into())));
+        assert_eq!(guard.finish().unwrap(), Finished::Loaded);
+
+        for problem in BAD_ENGINE {
+            let guard = lock();
+            let folder = guard.cache.folder.clone();
+            let (mut tried, mut told) = (Vec::new(), 0);
+            let commit = |path: &Path| {
+                tried.push(path.to_owned());
+                if tried.len() == 1 {
+                    return Err(format!("TensorRT EP {problem}: engine_a_sm90.engine"));
+                }
+                assert_eq!(names(&folder), ["a.timing"]);
+                write(&guard, "engine_a_sm90.engine", "new");
+                Ok("loaded")
+            };
+            let loaded = load(&guard, Some(context_model), graph, commit, |_| told += 1);
+            assert_eq!(loaded, Ok("loaded"));
+            assert_eq!(told, 1);
+            assert_eq!(tried, [context_model, graph]);
+            assert_eq!(guard.finish().unwrap(), Finished::Built);
+        }
+    }
+
+    #[test]
+    fn a_stage_without_an_engine_is_told() {
+        let model = Model::new();
+        let bundle = model.for_tensorrt("bundle", false);
+        let root = tempfile::tempdir().unwrap();
+        let cache = at(root.path(), &bundle.context()).unwrap();
+        let guard = cache.lock(|| panic!("nobody else is there")).unwrap();
+        write(&guard, "a.timing", "times");
+        assert_eq!(guard.finish().unwrap(), Finished::NoEngine);
     }
 }

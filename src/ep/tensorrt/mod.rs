@@ -15,12 +15,16 @@ use ort::{
     session::{Session, builder::SessionBuilder},
 };
 
-use self::cache::StageCache;
+use self::cache::{Finished, Guard, StageCache};
 pub(super) use self::profile::bound;
 use super::{
     CudaOptions, ProviderError, StageContext,
     options::{number, switch},
+    unusable::NODES_ELSEWHERE,
 };
+
+/// What ONNX Runtime says of an engine that is kept and cannot be used.
+const BAD_ENGINE: [&str; 2] = ["could not deserialize engine", "can't find engine cache"];
 
 /// Options of the TensorRT provider. Not yet run on a GPU.
 ///
@@ -95,6 +99,9 @@ impl TensorRtOptions {
                 return refuse(
                     "caches are kept for each stage under one folder; give trt_engine_cache_path=DIR to place it",
                 );
+            }
+            "trt_min_subgraph_size" | "trt_max_partition_iterations" | "trt_op_types_to_exclude" => {
+                return refuse("it leaves nodes to CUDA, and a stage has to be TensorRT's whole");
             }
             "trt_onnx_bytestream" | "trt_external_data_bytestream" => {
                 return refuse("it is an address in memory, which cannot be given as text");
@@ -173,7 +180,7 @@ impl TensorRtOptions {
         &self,
         context: &StageContext<'_>,
     ) -> Result<[ExecutionProviderDispatch; 2], ProviderError> {
-        let cache = StageCache::at(&self.root()?, context)?;
+        let cache = self.stage_cache(context)?;
         let tensorrt = self
             .to_map(cache.folder_name()?, context)?
             .into_iter()
@@ -190,7 +197,7 @@ impl TensorRtOptions {
         mut builder: SessionBuilder,
         context: &StageContext<'_>,
     ) -> Result<Session, ProviderError> {
-        let cache = StageCache::at(&self.root()?, context)?;
+        let cache = self.stage_cache(context)?;
         let stage = &context.stage.graph;
         let device = format!("tensorrt:{}", self.cuda.device_id);
         let folder = cache.folder().display().to_string();
@@ -200,7 +207,7 @@ impl TensorRtOptions {
         let context_model = guard.context_model().filter(|_| self.context_model);
         if guard.has_engine() {
             tracing::info!(
-                "{stage} on {device}: an engine is in {folder}; it is built again if it is of another TensorRT or GPU"
+                "{stage} on {device}: an engine is in {folder}; one is built if it is of another TensorRT or GPU"
             );
         } else {
             tracing::info!(
@@ -208,16 +215,42 @@ impl TensorRtOptions {
             );
         }
         let start = Instant::now();
-        let graph = context_model.as_deref().unwrap_or(context.graph);
-        let session = builder
-            .commit_from_file(graph)
-            .map_err(|error| ProviderError::Runtime(error.to_string()));
+        let session = load(
+            &guard,
+            context_model.as_deref(),
+            context.graph,
+            |graph| {
+                let session = builder.commit_from_file(graph);
+                session.map_err(|error| error.to_string())
+            },
+            |problem| {
+                tracing::info!(
+                    "{stage} on {device}: the engine in {folder} cannot be used ({problem}); building one, for minutes up to \
+                     an hour"
+                );
+            },
+        );
         let seconds = start.elapsed().as_secs_f64();
-        let built = guard.finish()?;
+        let finished = guard.finish()?;
         let session = session?;
-        let done = if built { "built" } else { "loaded" };
+        let done = match finished {
+            Finished::Built => "built",
+            Finished::Loaded => "loaded",
+            Finished::NoEngine => {
+                let nothing = "no engine was built";
+                return Err(ProviderError::Runtime(format!("{NODES_ELSEWHERE}: {nothing}")));
+            }
+        };
         tracing::info!("{stage} on {device}: engine {done} in {seconds:.0} s");
         Ok(session)
+    }
+
+    /// Where the stage's engines are kept.
+    fn stage_cache(&self, context: &StageContext<'_>) -> Result<StageCache, ProviderError> {
+        let mut settings = self.to_map("", context)?;
+        // The device has its kind in the engine's own name.
+        settings.remove("device_id");
+        StageCache::at(&self.root()?, context, &settings)
     }
 
     fn root(&self) -> Result<PathBuf, ProviderError> {
@@ -236,4 +269,25 @@ impl TensorRtOptions {
                 )
             })
     }
+}
+
+/// Loads a stage by its context model where there is one, or else by its graph. An engine that cannot be used is removed,
+/// and `rebuild` told of it before one is built.
+fn load<T>(
+    guard: &Guard,
+    context_model: Option<&Path>,
+    graph: &Path,
+    mut commit: impl FnMut(&Path) -> Result<T, String>,
+    rebuild: impl FnOnce(&str),
+) -> Result<T, ProviderError> {
+    let mut loaded = commit(context_model.unwrap_or(graph));
+    if let Err(problem) = &loaded
+        && BAD_ENGINE.iter().any(|says| problem.contains(says))
+        && guard.has_engine()
+    {
+        rebuild(problem);
+        guard.discard()?;
+        loaded = commit(graph);
+    }
+    loaded.map_err(ProviderError::Runtime)
 }
