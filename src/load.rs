@@ -11,7 +11,9 @@ use crate::{
     batch::Budget,
     bundle::Bundle,
     device::gpus,
-    engine::{Activity, BundleSource, Engine, OnnxRuntime, Pipeline, StageSetup, Streamer},
+    engine::{
+        Activity, BundleSource, Engine, OnnxRuntime, Pipeline, StageSetup, Streamer, load_copies,
+    },
     ep::{Provider, Slot},
     error::{Error, Result},
     machine::Machine,
@@ -106,11 +108,11 @@ pub(crate) fn load(bundle: &Bundle, options: &ScorerOptions, max_length: usize) 
         None => {
             // On the CPU loading works all cores already, and one stage at a time needs the least memory.
             let at_once = manifest.device != Device::Cpu;
-            let copies = slots.iter().enumerate().map(|(replica, slots)| {
-                let source = BundleSource::new(runtime.clone(), setups(slots));
-                source.load_all(replica, at_once, &activity)
-            });
-            let copies = copies.collect::<Result<Vec<_>, _>>()?;
+            let copies: Vec<BundleSource> = slots
+                .iter()
+                .map(|slots| BundleSource::new(runtime.clone(), setups(slots)))
+                .collect();
+            let copies = load_copies(&copies, at_once, &activity)?;
             Engine::Resident(Pipeline::start(copies, &activity)?)
         }
     };

@@ -73,12 +73,17 @@ impl Observer for Log {
 
 #[test]
 fn streamed_scores_are_those_of_a_loaded_model() {
-    for precision in ["bf16", "fp16", "fp32", "int8", "int4", "w8a8"] {
+    let integers_and_floats = ["int8", "--keep", "*.down_proj"];
+    let precisions = ["bf16", "fp16", "fp32", "int8", "int4", "w8a8"];
+    let all = precisions.iter().map(std::slice::from_ref);
+    for precision in all.chain([&integers_and_floats[..]]) {
         for target in ["ort", "onnx"] {
-            if (precision, target) == ("w8a8", "onnx") {
+            if (precision, target) == (&["w8a8"], "onnx") {
                 continue;
             }
-            let bundle = bundle(&["--precision", precision, "--target", target]);
+            let flags = [&["--target", target, "--precision"], precision].concat();
+            let bundle = bundle(&flags);
+            let precision = precision.join(" ");
             let sequences = sequences();
             let loaded =
                 Scorer::open(&bundle, &small().with_residency(Residency::Resident)).unwrap();
@@ -139,6 +144,52 @@ fn every_stage_is_loaded_once_for_a_wave() {
         loads[..5],
         ["load 0", "load 1", "load 2", "load 3", "load 4"]
     );
+}
+
+/// Notes how many processors the thread that loads a stage, or runs it, may use.
+#[derive(Debug, Default)]
+struct Processors {
+    loading: Mutex<Vec<usize>>,
+    running: Mutex<Vec<usize>>,
+}
+
+impl Processors {
+    fn here() -> usize {
+        let set = rustix::thread::sched_getaffinity(None).unwrap();
+        (0..rustix::thread::CpuSet::MAX_CPU)
+            .filter(|&core| set.is_set(core))
+            .count()
+    }
+}
+
+impl Observer for Processors {
+    fn loaded(&self, _: &StageLoad) {
+        self.loading.lock().unwrap().push(Self::here());
+    }
+
+    fn ran(&self, _: &StageRun) {
+        self.running.lock().unwrap().push(Self::here());
+    }
+}
+
+#[test]
+fn a_streamed_model_has_all_threads_and_loads_on_all_processors() {
+    let bundle = bundle(&[]);
+    let seen = Arc::new(Processors::default());
+    let mut options = small()
+        .with_residency(Residency::Streamed)
+        .with_devices("cpu,cpu".parse().unwrap())
+        .with_observer(Arc::clone(&seen) as Arc<dyn Observer>);
+    options.pin_threads = true;
+    let scorer = Scorer::open(&bundle, &options).unwrap();
+    let plain = small().with_residency(Residency::Streamed);
+    let expected = scores(&Scorer::open(&bundle, &plain).unwrap(), &sequences());
+    assert_eq!(scores(&scorer, &sequences()), expected);
+    let all = Processors::here();
+    let loading = seen.loading.lock().unwrap();
+    assert_eq!(*loading, [all; 5]);
+    let running = seen.running.lock().unwrap();
+    assert!(!running.is_empty() && running.iter().all(|&cores| cores == 1));
 }
 
 #[test]
@@ -212,6 +263,7 @@ fn devices_and_copies_on_the_cpu_give_the_same_bits() {
     let expected = scores(&Scorer::open(&bundle, &small()).unwrap(), &sequences);
     for (devices, replicas) in [("cpu,cpu", 1), ("cpu,cpu", 2), ("cpu,cpu,cpu", 2)] {
         let mut options = small().with_devices(devices.parse().unwrap());
+        options.threads = NonZeroUsize::new(3);
         options = options.with_replicas(NonZeroUsize::new(replicas).unwrap());
         options.pin_threads = true;
         let scorer = Scorer::open(&bundle, &options).unwrap();

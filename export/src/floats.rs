@@ -26,6 +26,8 @@ use crate::{
 
 /// Elements that a core reads and converts at a time.
 const CHUNK: usize = 1 << 19;
+/// The operators that multiply by integers.
+const QUANTISED: [&str; 2] = ["MatMulNBits", "QGemm"];
 /// `onnx.TensorProto.DataLocation`: the bytes are in another file.
 const EXTERNAL: i32 = 1;
 
@@ -39,6 +41,9 @@ pub struct FloatGraph {
     pub bytes: Vec<u8>,
     /// The matrices that were cast: the graph has an initializer of each name and shape.
     pub weights: Vec<FloatWeight>,
+    /// Whether it also multiplies by integers. Their kernels are fast, and exact to the bit with others, only with weights
+    /// that ONNX Runtime has packed.
+    pub quantised: bool,
     /// Where their files are.
     folder: PathBuf,
 }
@@ -81,6 +86,11 @@ impl FloatGraph {
         let Some(graph) = &mut model.graph else {
             return Err(fault("has no graph".into()));
         };
+        let quantised = graph
+            .node
+            .iter()
+            .filter_map(|node| node.op_type.as_deref())
+            .any(|operator| QUANTISED.contains(&operator));
         let is_cast = |node: &crate::proto::NodeProto| {
             node.op_type.as_deref() == Some("Cast")
                 && view::int(node, "to") == Some(ElementType::Float as i64)
@@ -150,6 +160,7 @@ impl FloatGraph {
         Ok(Self {
             bytes: model.to_bytes(),
             weights,
+            quantised,
             folder: folder.to_owned(),
         })
     }

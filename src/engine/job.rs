@@ -106,6 +106,13 @@ impl<H> Job<H> {
                 Err(EngineError::Stopped(problem).into())
             })
         });
+        let begun = self.ticket.begun(handed);
+        if let (Err(_), None) = (&outcome, begun)
+            && self.is_cancelled()
+        {
+            self.answer(Err(EngineError::Cancelled));
+            return Step::Answered;
+        }
         activity.ran(&StageRun {
             stage: place.stage,
             replica: place.replica,
@@ -114,7 +121,7 @@ impl<H> Job<H> {
             rows: self.inputs.rows,
             columns: self.inputs.columns,
             scored: self.inputs.score_tokens.len(),
-            started: self.ticket.begun(handed),
+            started: begun.unwrap_or(handed),
             ended: Instant::now(),
             failed: outcome.is_err(),
         });

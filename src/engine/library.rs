@@ -76,6 +76,8 @@ impl OnnxRuntime {
         explicit: Option<&Path>,
         threads: Option<NonZeroUsize>,
     ) -> Result<Self, EngineError> {
+        let explicit = explicit.map(absolute).transpose()?;
+        let explicit = explicit.as_deref();
         let mut loaded = LOADED.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(runtime) = &*loaded {
             return match explicit {
@@ -87,7 +89,7 @@ impl OnnxRuntime {
                 _ => Ok(runtime.clone()),
             };
         }
-        let path = find(explicit)?;
+        let path = absolute(&find(explicit)?)?;
         disable_telemetry();
         let fault = |problem: String| {
             EngineError::Library(format!(
@@ -187,6 +189,12 @@ pub fn library_candidates() -> Vec<PathBuf> {
             .map(|folder| Path::new(folder).join(FILE_NAME)),
     );
     candidates
+}
+
+/// A name without a folder, or a path from the current one, would be looked for elsewhere too when it is loaded.
+fn absolute(path: &Path) -> Result<PathBuf, EngineError> {
+    std::path::absolute(path)
+        .map_err(|error| EngineError::Library(format!("{}: {error}", path.display())))
 }
 
 fn find(explicit: Option<&Path>) -> Result<PathBuf, EngineError> {

@@ -31,7 +31,7 @@ pub(crate) use matrix::{MatrixProbe, MatrixSizes};
 pub use memory::return_large_blocks;
 pub(crate) use pipeline::Pipeline;
 pub(crate) use session::{SessionStage, StageSetup, Threads};
-pub(crate) use source::BundleSource;
+pub(crate) use source::{BundleSource, load_copies};
 pub(crate) use streamed::{StageSource, Streamer, Wave};
 
 /// What the threads of an engine share. `model_check` has another of the same names.

@@ -33,6 +33,9 @@ const NO_QUANTISED_GRAPHS: &str = "session.disable_quant_qdq";
 /// The processors of a session's threads.
 const AFFINITIES: &str = "session.intra_op_thread_affinities";
 
+/// Makes the threads of a session wait without turning when a run is over: the next stage has the same processors.
+const STOP_SPINNING: &str = "session.force_spinning_stop";
+
 /// Makes a run give back what its session's arena has taken beyond the weights.
 const SHRINK_ARENA: (&str, &str) = ("memory.enable_memory_arena_shrinkage", "cpu:0");
 
@@ -123,6 +126,8 @@ impl SessionStage {
         let build = || -> ort::Result<SessionBuilder> {
             let builder = Session::builder(runtime.environment())?
                 .with_log_level(LogLevel::Error)?
+                // A pattern is kept for every shape and taken for others with the same key, which it does not fit.
+                .with_memory_pattern(false)?
                 .with_config_entry(EXACT_BYTE_PRODUCTS, if has_vnni() { "0" } else { "1" })?
                 .with_config_entry(NO_QUANTISED_GRAPHS, "1")?;
             let mut builder = setup.threads.configure(builder)?;
@@ -282,7 +287,8 @@ impl Threads {
             Self::Own { count, cores } => {
                 let builder = builder
                     .with_independent_thread_pool()?
-                    .with_intra_threads(count.get())?;
+                    .with_intra_threads(count.get())?
+                    .with_config_entry(STOP_SPINNING, "1")?;
                 match affinities(cores, count.get()) {
                     Some(affinities) => builder.with_config_entry(AFFINITIES, affinities)?,
                     None => builder,
@@ -311,6 +317,7 @@ fn affinities(cores: &[usize], threads: usize) -> Option<String> {
 /// A stage's weights, made into floats without ONNX Runtime.
 struct Floats {
     graph: Vec<u8>,
+    quantised: bool,
     values: Vec<(String, DynValue)>,
 }
 
@@ -331,6 +338,7 @@ impl Floats {
             });
         Ok(Self {
             graph: graph.bytes,
+            quantised: graph.quantised,
             values: values
                 .collect::<ort::Result<_>>()
                 .map_err(|error| error.to_string())?,
@@ -338,8 +346,8 @@ impl Floats {
     }
 
     fn commit(self, builder: SessionBuilder) -> ort::Result<Session> {
-        // Prepacking would copy every weight, which pays when a stage is used more than once.
-        let mut builder = builder.with_prepacking(false)?;
+        // Prepacking would copy every weight, which pays when a stage is used more than once. Integers need it.
+        let mut builder = builder.with_prepacking(self.quantised)?;
         for (name, value) in self.values {
             builder = builder.with_initializer(name, value)?;
         }

@@ -1,6 +1,6 @@
 //! The stages of a bundle, loaded on demand.
 
-use std::{sync::Arc, thread, time::Instant};
+use std::{collections::BTreeMap, thread, time::Instant};
 
 use super::{Activity, EngineError, OnnxRuntime, SessionStage, StageLoad, StageSetup, StageSource};
 
@@ -14,41 +14,60 @@ impl BundleSource {
     pub(crate) fn new(runtime: OnnxRuntime, setups: Vec<StageSetup>) -> Self {
         Self { runtime, setups }
     }
+}
 
-    /// Loads all stages, those on different devices at the same time. `replica` is which copy of the model they are.
-    pub(crate) fn load_all(
-        &self,
-        replica: usize,
-        at_once: bool,
-        activity: &Arc<Activity>,
-    ) -> Result<Vec<SessionStage>, EngineError> {
-        let load = |stage: usize| {
-            let started = Instant::now();
-            let loaded = self.load(stage);
-            activity.loaded(&StageLoad {
-                stage,
-                replica,
-                started,
-                ended: Instant::now(),
-                failed: loaded.is_err(),
-            });
-            loaded
-        };
-        if !at_once {
-            return (0..self.stages()).map(load).collect();
+/// Loads all stages of all `copies` of a model: those of a device one after the other, and with `at_once` those of
+/// different devices at the same time.
+pub(crate) fn load_copies(
+    copies: &[BundleSource],
+    at_once: bool,
+    activity: &Activity,
+) -> Result<Vec<Vec<SessionStage>>, EngineError> {
+    let mut devices: BTreeMap<String, Vec<(usize, usize)>> = BTreeMap::new();
+    for (replica, copy) in copies.iter().enumerate() {
+        for (stage, setup) in copy.setups.iter().enumerate() {
+            let device = match at_once {
+                true => setup.provider.to_string(),
+                false => String::new(),
+            };
+            devices.entry(device).or_default().push((replica, stage));
         }
-        thread::scope(|scope| {
-            let load = &load;
-            let loads: Vec<_> = (0..self.stages())
-                .map(|stage| scope.spawn(move || load(stage)))
-                .collect();
-            let panicked = |_| Err(EngineError::Stopped("loading a stage panicked".into()));
-            loads
-                .into_iter()
-                .map(|load| load.join().unwrap_or_else(panicked))
-                .collect()
-        })
     }
+    let load = |(replica, stage): (usize, usize)| {
+        let started = Instant::now();
+        let loaded = copies[replica].load(stage);
+        activity.loaded(&StageLoad {
+            stage,
+            replica,
+            started,
+            ended: Instant::now(),
+            failed: loaded.is_err(),
+        });
+        Ok(((replica, stage), loaded?))
+    };
+    type Loaded = ((usize, usize), SessionStage);
+    let one_by_one = |stages: Vec<(usize, usize)>| -> Result<Vec<Loaded>, EngineError> {
+        stages.into_iter().map(load).collect()
+    };
+    let mut loaded = Vec::new();
+    thread::scope(|scope| {
+        let one_by_one = &one_by_one;
+        let loads: Vec<_> = devices
+            .into_values()
+            .map(|stages| scope.spawn(move || one_by_one(stages)))
+            .collect();
+        let panicked = |_| Err(EngineError::Stopped("loading a stage panicked".into()));
+        for load in loads {
+            loaded.extend(load.join().unwrap_or_else(panicked)?);
+        }
+        Ok(())
+    })?;
+    loaded.sort_by_key(|(place, _)| *place);
+    let mut stages: Vec<Vec<SessionStage>> = copies.iter().map(|_| Vec::new()).collect();
+    for ((replica, _), stage) in loaded {
+        stages[replica].push(stage);
+    }
+    Ok(stages)
 }
 
 impl StageSource for BundleSource {

@@ -35,11 +35,11 @@ impl Ticket {
         matches!(*self.lock(), State::Cancelled)
     }
 
-    /// When the run that was handed to a stage at `handed` began: then, unless the stage has said otherwise.
-    pub(super) fn begun(&self, handed: Instant) -> Instant {
+    /// When the run that was handed to a stage at `handed` began, as the stage has said; `None` when it has not.
+    pub(super) fn begun(&self, handed: Instant) -> Option<Instant> {
         let begun = self.begun.lock();
         let begun = *begun.unwrap_or_else(|poisoned| poisoned.into_inner());
-        begun.map_or(handed, |begun| begun.max(handed))
+        begun.filter(|begun| *begun >= handed)
     }
 
     fn lock(&self) -> impl std::ops::DerefMut<Target = State> {
