@@ -24,9 +24,10 @@ pub struct ScorerOptions {
     /// Threads for CPU work. Default: as many as the process may use.
     pub threads: Option<NonZeroUsize>,
     /// Whether each thread for CPU work stays on a processor of its own. Helps where several processes or `cpu` devices
-    /// divide a machine; costs nothing else. Linux only. Default: no.
+    /// divide a machine. Each stage has threads of its own then, which costs their stacks. Linux only. Default: no.
     pub pin_threads: bool,
-    /// Copies of the model, each on its part of the devices, that take conversations from one line. Default: one.
+    /// Copies of the model, each on its part of the devices, that take conversations from one line. Default: one; on
+    /// GPUs that [`Devices::Auto`] finds, as many as fit.
     pub replicas: Option<NonZeroUsize>,
     /// How much of the model is in memory. Default [`Residency::Auto`].
     pub residency: Residency,

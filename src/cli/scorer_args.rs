@@ -15,7 +15,7 @@ use crate::{
 #[derive(Debug, clap::Args)]
 pub(super) struct ScorerArgs {
     /// cpu, cuda:N, tensorrt:N or plugin:PROVIDER:N (with commas for several), or auto (what the bundle was exported for).
-    /// cpu,cpu divides the cores between two devices that compute at the same time
+    /// cpu,cpu divides the cores between two devices that compute at the same time, by the work of their stages
     #[arg(long, value_name = "DEVICES", default_value = "auto")]
     pub(super) device: Devices,
     /// An option of the devices' provider, by ONNX Runtime's name for it, such as gpu_mem_limit=30000000000; may be
@@ -31,7 +31,8 @@ pub(super) struct ScorerArgs {
     /// Keep each thread for CPU work on a processor of its own
     #[arg(long)]
     pub(super) pin_threads: bool,
-    /// Copies of the model, each on its part of the devices, that take conversations from one line
+    /// Copies of the model, each on its part of the devices, that take conversations from one line [default: one; on GPUs
+    /// that auto finds, as many as fit]
     #[arg(long, value_name = "N")]
     pub(super) replicas: Option<NonZeroUsize>,
     /// How much of the model is in memory: resident (all), streamed (one stage at a time, for models larger than

@@ -6,7 +6,7 @@ use super::{Finding, Level};
 use crate::{
     bundle::Bundle,
     dl::needed::{Missing, names, probe},
-    engine::{OnnxRuntime, library_candidates},
+    engine::OnnxRuntime,
 };
 
 /// Providers in libraries of their own, beside the main one.
@@ -27,16 +27,7 @@ pub(super) fn examine(
     let runtime = match OnnxRuntime::load(explicit, None) {
         Ok(runtime) => runtime,
         Err(error) => {
-            let places = library_candidates();
-            let places: Vec<String> = places
-                .iter()
-                .map(|path| path.display().to_string())
-                .collect();
-            let advice = format!(
-                "name the library with --ort-lib or ORT_DYLIB_PATH, or run `make library` in the project; the usual \
-                 places are {}",
-                places.join(", ")
-            );
+            let advice = "name the library with --ort-lib or ORT_DYLIB_PATH, or run `make library` in the project";
             return vec![Finding::bad(
                 Level::Error,
                 "ONNX Runtime",

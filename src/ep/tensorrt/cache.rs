@@ -308,8 +308,7 @@ mod tests {
     fn the_folder_depends_on_all_that_goes_into_an_engine() {
         let model = Model::new();
         let root = tempfile::tempdir().unwrap();
-        let folder =
-            |context: &StageContext<'_>| at(root.path(), context).unwrap().folder;
+        let folder = |context: &StageContext<'_>| at(root.path(), context).unwrap().folder;
         let mut bundle = model.for_tensorrt("bundle", false);
         let first = folder(&bundle.context());
         assert_eq!(folder(&bundle.context()), first, "repeatable");
@@ -367,8 +366,7 @@ mod tests {
     fn other_weights_with_the_same_header_have_another_folder() {
         let model = Model::new();
         let root = tempfile::tempdir().unwrap();
-        let folder =
-            |context: &StageContext<'_>| at(root.path(), context).unwrap().folder;
+        let folder = |context: &StageContext<'_>| at(root.path(), context).unwrap().folder;
         let bundle = model.for_tensorrt("bundle", false);
         let first = folder(&bundle.context());
         // The last byte of the file is a weight: size and header stay as they are.
@@ -475,7 +473,12 @@ mod tests {
             cache.lock(|| panic!("nobody else is there")).unwrap()
         };
         let guard = lock();
-        for name in ["engine_a_sm90.engine", "engine_a.profile", "a_ctx.onnx", "a.timing"] {
+        for name in [
+            "engine_a_sm90.engine",
+            "engine_a.profile",
+            "a_ctx.onnx",
+            "a.timing",
+        ] {
             write(&guard, name, "of another TensorRT");
         }
         guard.finish().unwrap();
@@ -484,7 +487,9 @@ mod tests {
         // What is wrong with something else is left alone.
         let guard = lock();
         let refused = |_: &Path| -> Result<(), String> { Err("out of memory".into()) };
-        let failed = load(&guard, None, graph, refused, |_| panic!("nothing is rebuilt"));
+        let failed = load(&guard, None, graph, refused, |_| {
+            panic!("nothing is rebuilt")
+        });
         assert_eq!(failed, Err(ProviderError::Runtime("out of memory".into())));
         assert_eq!(guard.finish().unwrap(), Finished::Loaded);
 

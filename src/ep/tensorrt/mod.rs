@@ -100,7 +100,9 @@ impl TensorRtOptions {
                     "caches are kept for each stage under one folder; give trt_engine_cache_path=DIR to place it",
                 );
             }
-            "trt_min_subgraph_size" | "trt_max_partition_iterations" | "trt_op_types_to_exclude" => {
+            "trt_min_subgraph_size"
+            | "trt_max_partition_iterations"
+            | "trt_op_types_to_exclude" => {
                 return refuse("it leaves nodes to CUDA, and a stage has to be TensorRT's whole");
             }
             "trt_onnx_bytestream" | "trt_external_data_bytestream" => {
@@ -238,7 +240,9 @@ impl TensorRtOptions {
             Finished::Loaded => "loaded",
             Finished::NoEngine => {
                 let nothing = "no engine was built";
-                return Err(ProviderError::Runtime(format!("{NODES_ELSEWHERE}: {nothing}")));
+                return Err(ProviderError::Runtime(format!(
+                    "{NODES_ELSEWHERE}: {nothing}"
+                )));
             }
         };
         tracing::info!("{stage} on {device}: engine {done} in {seconds:.0} s");
