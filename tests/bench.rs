@@ -10,7 +10,7 @@ use serde_json::Value;
 use support::{lines, run, run_ok, stderr};
 use worldpm_ort::{
     Residency, ScorerOptions,
-    bench::{Bench, BenchOptions, Report, WorkloadKind, WorkloadSpec},
+    bench::{Bench, BenchOptions, Report, WorkloadKind, WorkloadSpec, statistics::median},
     ep::Devices,
 };
 
@@ -49,6 +49,17 @@ fn check(report: &Value) {
         assert!(number(&round["unique_tokens"]) <= number(&round["padded_tokens"]));
         assert!(number(&round["seconds"]) > 0.0);
     }
+    for (rate, count) in [
+        ("conversations_per_second", "scored"),
+        ("real_tokens_per_second", "real_tokens"),
+        ("unique_tokens_per_second", "unique_tokens"),
+        ("padded_tokens_per_second", "padded_tokens"),
+    ] {
+        let rounds = rounds.as_array().unwrap().iter();
+        let rates = rounds.map(|round| number(&round[count]) / number(&round["seconds"]));
+        let middle = median(&rates.collect::<Vec<_>>()).unwrap();
+        close(number(&report["throughput"][rate]), middle);
+    }
     // Every copy of the model has every stage, and all copies together run everything once.
     let stages = report["stages"].as_array().unwrap();
     let of_each = report["model"]["stages"].as_u64().unwrap();
@@ -63,7 +74,6 @@ fn check(report: &Value) {
     for stage in stages {
         let shares =
             ["busy_share", "loading_share", "idle_share"].map(|share| number(&stage[share]));
-        close(shares.iter().sum(), 1.0);
         assert!(
             shares.iter().all(|share| (0.0..=1.0).contains(share)),
             "{stage}"
@@ -77,6 +87,10 @@ fn check(report: &Value) {
     let flops: f64 = stages.iter().map(|stage| number(&stage["flops"])).sum();
     close(number(&utilisation["flops"]), flops);
     close(
+        number(&utilisation["flops_per_second"]) * total(rounds, "seconds"),
+        flops,
+    );
+    close(
         number(&utilisation["share"]) * number(&utilisation["matrix"]["flops_per_second"]),
         number(&utilisation["flops_per_second"]),
     );
@@ -85,6 +99,51 @@ fn check(report: &Value) {
         let order = ["lowest", "p50", "p90", "p99", "highest"].map(|name| number(&latency[name]));
         assert!(order.is_sorted(), "{latency}");
         assert!(order[0] > 0.0, "{latency}");
+    }
+}
+
+/// The shares of the stages against the slices of their tracks that lie in the measured rounds.
+fn check_shares(report: &Value, tracks: &BTreeMap<String, Vec<Value>>) {
+    let time = |slice: &Value| {
+        let begin = number(&slice["ts"]);
+        (begin, begin + number(&slice["dur"]))
+    };
+    let is_round = |slice: &&Value| slice["name"].as_str().unwrap().starts_with("round ");
+    let phases = tracks["benchmark"].iter().filter(is_round).map(time);
+    let phases: Vec<(f64, f64)> = phases.collect();
+    let all: f64 = phases.iter().map(|(begin, end)| end - begin).sum();
+    for stage in report["stages"].as_array().unwrap() {
+        let place = match report["setup"]["replicas"].as_u64() {
+            Some(1) => "stage".to_owned(),
+            _ => format!("copy {}, stage", stage["replica"]),
+        };
+        let name = format!(
+            "{place} {} on {}",
+            stage["stage"],
+            stage["device"].as_str().unwrap()
+        );
+        let share = |category: &str| {
+            let slices = tracks[&name]
+                .iter()
+                .filter(|slice| slice["cat"] == category);
+            let within = slices.map(time).map(|(begin, end)| -> f64 {
+                let overlap = |&(from, to): &(f64, f64)| (end.min(to) - begin.max(from)).max(0.0);
+                phases.iter().map(overlap).sum()
+            });
+            within.sum::<f64>() / all
+        };
+        let (busy, loading) = (share("pack"), share("load"));
+        for (field, expected) in [
+            ("busy_share", busy),
+            ("loading_share", loading),
+            ("idle_share", 1.0 - busy - loading),
+        ] {
+            let found = number(&stage[field]);
+            assert!(
+                (found - expected).abs() < 1e-6,
+                "{field} {expected}: {stage}"
+            );
+        }
     }
 }
 
@@ -149,6 +208,8 @@ fn the_numbers_fit_together() {
         file.to_str().unwrap(),
         "--device",
         "cpu,cpu,cpu",
+        "--threads",
+        "3",
     ];
     let bundle = support::bundle(SHAPE, &["--stages", "3"]);
     let report = bench(&bundle, &[&flags[..], &timeline].concat());
@@ -173,6 +234,7 @@ fn the_numbers_fit_together() {
 
     // A warm-up, two rounds, and twice four conversations one by one.
     let tracks = tracks(&support::read_json(&file));
+    check_shares(&report, &tracks);
     let names: Vec<&str> = tracks.keys().map(String::as_str).collect();
     assert_eq!(
         names,
@@ -247,6 +309,9 @@ fn records_of_a_file() {
     ];
     let report = bench(&bundle, &flags);
     check(&report);
+    // No more are at it than there are conversations for.
+    assert_eq!(report["latency"]["clients"], 3);
+    assert_eq!(report["latency"]["failed"], 0);
     assert_eq!(report["workload"]["name"], "mine.jsonl");
     assert_eq!(report["workload"]["records"], 2);
     assert_eq!(report["workload"]["conversations"], 3);
@@ -270,6 +335,17 @@ fn records_of_a_file() {
     assert!(error.contains("nothing to score"), "{error}");
     let error = refused(&["--answer-tokens", "1000000"]);
     assert!(error.contains("longer than the model's limit"), "{error}");
+    let error = refused(&["--answer-tokens", "18446744073709551615"]);
+    assert!(error.contains("longer than the model's limit"), "{error}");
+    for (flag, number, problem) in [
+        ("--samples", "100001", "not in 0..=100000"),
+        ("--clients", "1025", "not in 1..=1024"),
+        ("--clients", "0", "not in 1..=1024"),
+        ("--records", "18446744073709551615", "not in 1..=1000000"),
+    ] {
+        let error = refused(&[flag, number]);
+        assert!(error.contains(problem), "{error}");
+    }
     let error = refused(&["--workload", "most"]);
     assert!(error.contains("give one of best-of-8, pairs"), "{error}");
     let error = refused(&["--timeline", place.path().to_str().unwrap()]);
@@ -285,7 +361,7 @@ fn a_conversation_that_is_refused_is_counted() {
         r#"{"messages":[{"role":"user","content":"One"},{"role":"assistant","content":"Two"}]}"#;
     let too_long = "word ".repeat(40_000);
     let refused = format!(r#"{{"prompt":"One","response":"{too_long}"}}"#);
-    let args = |rounds| {
+    let args = |rounds, samples| {
         let bundle = bundle.to_str().unwrap().to_owned();
         let data = data.to_str().unwrap().to_owned();
         let args = [
@@ -296,18 +372,18 @@ fn a_conversation_that_is_refused_is_counted() {
             "--rounds",
             rounds,
             "--samples",
-            "0",
+            samples,
         ];
         let args = args.map(str::to_owned).into_iter();
         args.chain(["--model".into(), bundle, "--data".into(), data])
             .collect::<Vec<String>>()
     };
-    let bench = |rounds| {
-        let args = args(rounds);
+    let bench = |rounds, samples| {
+        let args = args(rounds, samples);
         run(&args.iter().map(String::as_str).collect::<Vec<_>>())
     };
     fs::write(&data, format!("{record}\n{refused}\n")).unwrap();
-    let output = bench("2");
+    let output = bench("2", "0");
     assert!(!output.status.success());
     let report = lines(&output).remove(0);
     for round in report["throughput"]["rounds"].as_array().unwrap() {
@@ -315,9 +391,21 @@ fn a_conversation_that_is_refused_is_counted() {
     }
     assert!(report["latency"]["alone"].is_null());
     assert!(stderr(&output).contains("2 conversations could not be scored"));
+    // What is refused is in no pack.
+    assert!(number(&report["throughput"]["rounds"][0]["real_tokens"]) < 1000.0);
+
+    // The only conversation whose latency would be measured is refused: the rounds still count.
+    fs::write(&data, format!("{refused}\n{record}\n")).unwrap();
+    let output = bench("1", "1");
+    assert!(!output.status.success());
+    let report = lines(&output).remove(0);
+    assert_eq!(report["throughput"]["rounds"][0]["scored"], 1);
+    assert!(report["latency"]["alone"].is_null() && report["latency"]["loaded"].is_null());
+    assert_eq!(report["latency"]["failed"], 2);
+    assert!(stderr(&output).contains("3 conversations could not be scored"));
 
     fs::write(&data, format!("{refused}\n")).unwrap();
-    let output = bench("1");
+    let output = bench("1", "0");
     assert!(!output.status.success() && output.stdout.is_empty());
     let error = stderr(&output);
     assert!(
@@ -348,7 +436,9 @@ fn measure(
     let report: Report = bench.run(&workload, &options).unwrap();
     let report = serde_json::to_value(report).unwrap();
     check(&report);
-    (report, tracks(&bench.timeline()))
+    let tracks = tracks(&bench.timeline());
+    check_shares(&report, &tracks);
+    (report, tracks)
 }
 
 #[test]
@@ -420,4 +510,66 @@ fn a_profile_tells_operators_apart() {
             .find(|operator| operator["operator"] == name);
         assert!(number(&operator.unwrap()["runs"]) > 0.0, "{name}");
     }
+}
+
+/// Sessions that are loaded within a second have profiles of their own.
+#[test]
+fn a_profile_has_all_copies_and_all_loads() {
+    let bundle = support::bundle(SHAPE, &["--stages", "3"]);
+    let flags = [
+        "--workload",
+        "mixed",
+        "--records",
+        "20",
+        "--warmup",
+        "0",
+        "--rounds",
+        "1",
+        "--samples",
+        "0",
+        "--profile",
+    ];
+    let runs = |more: &[&str]| -> BTreeMap<String, u64> {
+        let report = bench(&bundle, &[&flags[..], more].concat());
+        let operators = report["operators"].as_array().unwrap().iter();
+        let runs = operators.map(|operator| {
+            let name = operator["operator"].as_str().unwrap().to_owned();
+            (name, operator["runs"].as_u64().unwrap())
+        });
+        runs.collect()
+    };
+    let resident = runs(&["--residency", "resident"]);
+    assert_eq!(runs(&["--device", "cpu,cpu", "--replicas", "2"]), resident);
+    assert_eq!(runs(&["--residency", "streamed"]), resident);
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn what_was_measured_is_told_without_a_timeline() {
+    let bundle = support::bundle(SHAPE, &[]);
+    let place = tempfile::tempdir().unwrap();
+    let kept = place.path().join("timeline.json");
+    fs::write(&kept, "of an earlier run").unwrap();
+    let bench = |timeline: &Path, more: &[&str]| {
+        let mut args = vec!["bench", "--json", "--model", bundle.to_str().unwrap()];
+        args.extend(["--workload", "single", "--samples", "0", "--rounds", "1"]);
+        args.extend(["--timeline", timeline.to_str().unwrap()]);
+        args.extend(more);
+        run(&args)
+    };
+    let output = bench(Path::new("/dev/full"), &[]);
+    assert!(!output.status.success());
+    assert_eq!(lines(&output)[0]["throughput"]["rounds"][0]["scored"], 8);
+    let error = stderr(&output);
+    assert!(error.contains("cannot write /dev/full"), "{error}");
+
+    // What cannot be measured leaves an earlier file as it is.
+    assert!(
+        !bench(&kept, &["--answer-tokens", "1000000"])
+            .status
+            .success()
+    );
+    assert_eq!(fs::read_to_string(&kept).unwrap(), "of an earlier run");
+    assert!(bench(&kept, &[]).status.success());
+    tracks(&support::read_json(&kept));
 }

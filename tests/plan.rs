@@ -134,9 +134,60 @@ fn memory_that_does_not_do_says_why() {
 
 #[test]
 fn planning_and_scoring_have_the_same_budget() {
-    let (planned, scored) = (TokenBudget::default(), Budget::default());
-    assert_eq!(planned.max_tokens, scored.max_tokens as u64);
-    assert_eq!(planned.max_cells, scored.max_cells as u64);
+    let same = |planned: TokenBudget, scored: Budget| {
+        assert_eq!(planned.max_tokens, scored.max_tokens as u64);
+        assert_eq!(planned.max_cells, scored.max_cells as u64);
+    };
+    same(TokenBudget::default(), Budget::default());
+    for tokens in [1, 2048, 32768, usize::MAX] {
+        same(
+            TokenBudget::for_tokens(tokens as u64),
+            Budget::for_tokens(tokens),
+        );
+    }
+    let flags = ["plan", "--shape", "7b", "--gpus", "h200", "--json"];
+    let found = json(&[&flags[..], &["--max-batch-tokens", "32768"]].concat());
+    assert_eq!(found["max_cells"], 262_144);
+}
+
+/// The pack whose time is told is the one that the plan is worked out for.
+#[test]
+fn a_pack_holds_whole_conversations() {
+    let plan = |flags: &[&str]| {
+        let all = [
+            "plan",
+            "--recipe",
+            "worldpm-72b",
+            "--gpus",
+            "2xh200",
+            "--simulate",
+        ];
+        let found = json(&[&all[..], flags, &["--stages", "2", "--json"]].concat());
+        let seconds = found["speed"]["seconds_per_pack"].as_f64().unwrap();
+        let rate = found["speed"]["tokens_per_second"].as_f64().unwrap();
+        let tokens = found["pack_tokens"].as_u64().unwrap();
+        assert!(
+            (rate * seconds / tokens as f64 - 1.0).abs() < 1e-9,
+            "{found}"
+        );
+        assert_eq!(found["simulation"]["tokens"], tokens);
+        assert_eq!(found["simulation"]["traffic"]["bytes"], tokens * 8192 * 2);
+        let assumptions = found["assumptions"].to_string();
+        (tokens, assumptions)
+    };
+    let (tokens, assumptions) = plan(&["--mean-tokens", "600"]);
+    assert_eq!(tokens, 1800);
+    assert!(
+        assumptions.contains("packs of 3 conversations of 600 tokens"),
+        "{assumptions}"
+    );
+    // One that is longer than the budget goes alone.
+    let (tokens, assumptions) = plan(&["--mean-tokens", "5000"]);
+    assert_eq!(tokens, 5000);
+    assert!(
+        assumptions.contains("packs of 1 conversations of 5000 tokens"),
+        "{assumptions}"
+    );
 }
 
 fn json(args: &[&str]) -> serde_json::Value {
@@ -564,6 +615,11 @@ fn a_plan_is_simulated() {
         ),
         (&["--packs", "0"], 1, "`packs`: are 0; give 1 to 100000"),
         (
+            &["--packs", "1000000000"],
+            1,
+            "`packs`: are 1000000000; give 1 to 100000",
+        ),
+        (
             &["--link", "string"],
             2,
             "`string` is no link; give a rate in one direction",
@@ -578,6 +634,30 @@ fn a_plan_is_simulated() {
         );
         assert_eq!(output.status.code(), Some(code), "{more:?}");
     }
+    // On the CPU nothing is copied.
+    let on_the_cpu = [
+        "plan",
+        "--shape",
+        "7b",
+        "--device",
+        "cpu",
+        "--device-memory",
+        "80GiB",
+        "--stages",
+        "2",
+        "--simulate",
+        "--stage-ms",
+        "10,20",
+    ];
+    let simulation = &json(&[&on_the_cpu[..], &["--json"]].concat())["simulation"];
+    assert_eq!(simulation["traffic"]["copies"], 0);
+    assert_eq!(simulation["traffic"]["seconds"], 0.0);
+    close(number(&simulation["outcome"]["steady"]), 0.02);
+    let assumptions = simulation["assumptions"].to_string();
+    assert!(
+        assumptions.contains("nothing is copied") && !assumptions.contains("copies go over"),
+        "{assumptions}"
+    );
     let output = run(&[
         "plan",
         "--shape",

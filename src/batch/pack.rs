@@ -119,6 +119,14 @@ impl PackInputs {
         Ok(inputs)
     }
 
+    /// The squares of the rows' lengths, padding left out, added up: what
+    /// attention has to compute is in proportion.
+    #[must_use]
+    pub fn row_squares(&self) -> u64 {
+        let lengths = self.seqlens_k.iter().map(|last| i64::from(*last) + 1);
+        lengths.map(|length| length.unsigned_abs().pow(2)).sum()
+    }
+
     /// Sets the scored tokens from the list of all members'.
     fn score_each_once(&mut self, tokens: &[i64]) {
         let mut scores: HashMap<i64, usize> = HashMap::with_capacity(tokens.len());

@@ -67,6 +67,8 @@ fn check_inputs(inputs: &PackInputs, sequences: &[Vec<u32>], members: &[usize]) 
     assert_eq!(inputs.token_cells.len(), tokens);
     assert_eq!(inputs.row_tokens.len(), inputs.rows * inputs.columns);
     assert_eq!(lengths.len(), inputs.rows);
+    let squares: usize = lengths.iter().map(|length| length * length).sum();
+    assert_eq!(inputs.row_squares(), squares as u64);
     let longest = *lengths.iter().max().unwrap();
     assert_eq!(inputs.columns, longest.next_multiple_of(ROW_ALIGNMENT));
     assert_eq!(inputs.total_sequence_length as usize, inputs.columns);

@@ -6,35 +6,40 @@ use std::{
     time::Instant,
 };
 
-use super::{
-    BenchError, BenchOptions, LatencyReport, Workload, record::Recorder, statistics::Summary,
-};
-use crate::{Conversation, Error, Result, Scorer};
+use super::{BenchOptions, LatencyReport, Workload, record::Recorder, statistics::Summary};
+use crate::{Conversation, Result, Scorer};
 
-/// Measures conversations from all over the workload, alone and then under load.
+/// Measures conversations from all over the workload, alone and then under load. Those that cannot be scored are
+/// counted.
 pub(super) fn measure(
     scorer: &Scorer,
     recorder: &Recorder,
     workload: &Workload,
     options: &BenchOptions,
-) -> Result<LatencyReport, BenchError> {
+) -> LatencyReport {
     let all: Vec<&Conversation> = workload.conversations().collect();
     let chosen = spread(all.len(), options.samples).map(|index| all[index]);
     let chosen: Vec<&Conversation> = chosen.collect();
-    let clients = options.clients.get();
+    // More would have nothing to hand in.
+    let clients = options.clients.get().min(chosen.len());
     let mut report = LatencyReport {
         alone: None,
         loaded: None,
         clients,
+        failed: 0,
     };
     if chosen.is_empty() {
-        return Ok(report);
+        return report;
     }
     let (_, alone) = recorder.phase("latency alone", || run(scorer, &chosen, 1));
-    report.alone = summary(alone)?;
     let (_, loaded) = recorder.phase("latency under load", || run(scorer, &chosen, clients));
-    report.loaded = summary(loaded)?;
-    Ok(report)
+    for (results, summary) in [(alone, &mut report.alone), (loaded, &mut report.loaded)] {
+        let all = results.len();
+        let seconds: Vec<f64> = results.into_iter().filter_map(Result::ok).collect();
+        report.failed += all - seconds.len();
+        *summary = Summary::of(&seconds);
+    }
+    report
 }
 
 /// `count` indices, evenly spread over `total`; over and over again when there are fewer.
@@ -63,22 +68,6 @@ fn run(scorer: &Scorer, conversations: &[&Conversation], clients: usize) -> Vec<
         let done = clients.into_iter().map(|client| client.join());
         done.flat_map(Result::unwrap_or_default).collect()
     })
-}
-
-/// Of those that were scored. It is an error if none was.
-fn summary(results: Vec<Result<f64>>) -> Result<Option<Summary>, BenchError> {
-    let mut first: Option<Error> = None;
-    let mut seconds = Vec::new();
-    for result in results {
-        match result {
-            Ok(value) => seconds.push(value),
-            Err(error) => drop(first.get_or_insert(error)),
-        }
-    }
-    match (Summary::of(&seconds), first) {
-        (None, Some(error)) => Err(BenchError::NoneScored(error)),
-        (summary, _) => Ok(summary),
-    }
 }
 
 #[cfg(test)]

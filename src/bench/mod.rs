@@ -173,8 +173,8 @@ impl Bench {
     /// latency of single conversations; and their latency under load.
     ///
     /// # Errors
-    /// Whatever the devices come to, and a workload of which nothing can be scored. Single conversations that cannot
-    /// be scored are counted.
+    /// Whatever the devices come to, and a round in which nothing can be scored. Single conversations that cannot be
+    /// scored are counted.
     pub fn run(&self, workload: &Workload, options: &BenchOptions) -> Result<Report, BenchError> {
         if workload.conversations().next().is_none() {
             return Err(BenchError::Empty);
@@ -184,7 +184,7 @@ impl Bench {
             matrix,
             memory,
         } = self.measure(workload, options)?;
-        let latency = latency::measure(&self.scorer, &self.recorder, workload, options)?;
+        let latency = latency::measure(&self.scorer, &self.recorder, workload, options);
 
         let mut work = Work::read(&self.bundle)?;
         let events = self.recorder.events();

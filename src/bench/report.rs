@@ -125,7 +125,8 @@ pub struct RoundReport {
     pub failed: usize,
     /// Packs.
     pub packs: usize,
-    /// Tokens, each conversation by itself.
+    /// Tokens, each conversation by itself: of all that were put into packs, also of packs that failed. What is refused
+    /// before, such as a conversation that is too long, has none. So it is with the next two.
     pub real_tokens: usize,
     /// Unique tokens.
     pub unique_tokens: usize,
@@ -137,12 +138,15 @@ pub struct RoundReport {
 #[derive(Clone, Copy, Debug, Serialize)]
 #[non_exhaustive]
 pub struct LatencyReport {
-    /// With nothing else under way; absent when no samples were asked for.
+    /// With nothing else under way; absent when no samples were asked for, or none could be scored.
     pub alone: Option<Summary>,
-    /// While as many conversations are under way as there are clients.
+    /// While as many conversations are under way as there are clients; absent as `alone` is.
     pub loaded: Option<Summary>,
-    /// The clients: each hands in its next conversation when it has the score of the last.
+    /// The clients, of which there are no more than samples: each hands in its next conversation when it has the score
+    /// of the last.
     pub clients: usize,
+    /// Samples that could not be scored, alone and under load together.
+    pub failed: usize,
 }
 
 /// A stage in the measured rounds. The shares add up to 1.
@@ -159,7 +163,7 @@ pub struct StageReport {
     pub packs: usize,
     /// Their unique tokens.
     pub tokens: usize,
-    /// Multiplications and additions of those packs.
+    /// Multiplications and additions that those packs need: attention over the padding of rows is left out.
     pub flops: u64,
     /// The same a second, while it ran.
     pub flops_per_second: Option<f64>,
@@ -197,8 +201,8 @@ pub struct MatrixReport {
     pub range: [f64; 2],
     /// Number of measurements: one behind each round.
     pub measurements: usize,
-    /// Rows of the products, and the widths between which they go: those of the model's MLP, the wider one cut for
-    /// very large models.
+    /// Rows of the products, as the token budget has them, and the widths between which they go, those of the model's
+    /// MLP; cut so that no matrix has more than 64 Mi elements.
     pub sizes: [usize; 3],
     /// What is multiplied.
     pub element: String,

@@ -160,3 +160,106 @@ pub(super) fn stages(
         })
         .collect())
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use worldpm_ort_export::Device;
+
+    use super::*;
+    use crate::{
+        bench::work::tests::{WIDTH, attention, run},
+        engine::{StageLoad, StageRun},
+    };
+
+    #[test]
+    fn every_stage_of_every_copy_has_its_own() {
+        let zero = Instant::now();
+        let second = |seconds| zero + Duration::from_secs(seconds);
+        let phase = |from, to| Phase {
+            name: String::new(),
+            started: second(from),
+            ended: second(to),
+        };
+        let ran = |(replica, stage), rows: &[usize], from, to| StageRun {
+            replica,
+            stage,
+            started: second(from),
+            ended: second(to),
+            ..run(rows)
+        };
+        let events = Events {
+            runs: vec![
+                // Before, between and behind the rounds: these do not count.
+                ran((0, 0), &[100], 0, 5),
+                ran((0, 0), &[5], 10, 11),
+                ran((0, 1), &[5], 11, 15),
+                ran((0, 0), &[100], 20, 25),
+                ran((1, 1), &[3, 4], 31, 33),
+                ran((1, 1), &[7], 33, 34),
+                StageRun {
+                    failed: true,
+                    ..ran((1, 0), &[9], 30, 31)
+                },
+                ran((0, 0), &[100], 40, 45),
+            ],
+            loads: vec![StageLoad {
+                stage: 1,
+                replica: 0,
+                started: second(8),
+                ended: second(12),
+                failed: false,
+            }],
+            phases: Vec::new(),
+        };
+        let copy = |names: [&str; 2]| names.map(str::to_owned).to_vec();
+        let devices = [copy(["cpu", "cpu"]), copy(["cuda:0", "cuda:1"])];
+        let mut work = Work::of(Device::Cpu, vec![attention(), attention()]);
+        let rounds = [phase(10, 20), phase(30, 40)];
+        let found = stages(&events, &rounds, &devices, &mut work).unwrap();
+
+        let busy = [(0, 0, "cpu", 1.0), (0, 1, "cpu", 4.0)];
+        let others = [(1, 0, "cuda:0", 1.0), (1, 1, "cuda:1", 3.0)];
+        let places = busy.into_iter().chain(others);
+        for (stage, (replica, number, device, seconds)) in found.iter().zip(places) {
+            assert_eq!((stage.replica, stage.stage), (replica, number));
+            assert_eq!(stage.device, device);
+            assert_eq!(stage.busy_seconds, seconds, "{stage:?}");
+            assert_eq!(stage.busy_share, seconds / 20.0, "{stage:?}");
+        }
+        let packs: Vec<_> = found
+            .iter()
+            .map(|stage| (stage.packs, stage.tokens))
+            .collect();
+        assert_eq!(packs, [(1, 5), (1, 5), (0, 0), (2, 14)]);
+        let flops: Vec<_> = found.iter().map(|stage| stage.flops).collect();
+        let attention = [25, 25, 0, 9 + 16 + 49].map(|squares| 2 * WIDTH * squares);
+        assert_eq!(flops, attention);
+        assert_eq!(found[3].flops_per_second, Some(attention[3] as f64 / 3.0));
+        // Two of the four seconds of the load were in a round.
+        let loading: Vec<_> = found.iter().map(|stage| stage.loading_share).collect();
+        assert_eq!(loading, [0.0, 0.1, 0.0, 0.0]);
+        assert_eq!(found[1].idle_share, 1.0 - 0.2 - 0.1);
+    }
+
+    #[test]
+    fn rates_are_of_the_round_in_the_middle() {
+        let round = |seconds, factor: usize| RoundReport {
+            seconds,
+            scored: 2 * factor,
+            failed: factor,
+            packs: factor,
+            real_tokens: 30 * factor,
+            unique_tokens: 20 * factor,
+            padded_tokens: 50 * factor,
+        };
+        let found = throughput(vec![round(1.0, 1), round(2.0, 10), round(4.0, 8)]);
+        assert_eq!(found.conversations_per_second, 4.0);
+        assert_eq!(found.real_tokens_per_second, 60.0);
+        assert_eq!(found.unique_tokens_per_second, 40.0);
+        assert_eq!(found.padded_tokens_per_second, 100.0);
+        assert_eq!(found.rounds.len(), 3);
+    }
+}

@@ -43,7 +43,8 @@ impl Summary {
 /// `sorted` must be in order, lowest first.
 #[must_use]
 pub fn percentile(sorted: &[f64], percent: f64) -> Option<f64> {
-    let rank = (percent / 100.0 * sorted.len() as f64).ceil();
+    // A division first would put 7% of a hundred above 7.
+    let rank = (percent * sorted.len() as f64 / 100.0).ceil();
     let index = (rank as usize).clamp(1, sorted.len().max(1)) - 1;
     sorted.get(index).copied()
 }
@@ -108,7 +109,10 @@ mod tests {
             assert_eq!(percentile(&ten, percent), Some(expected), "{percent}");
         }
         let hundred: Vec<f64> = (1..=100).map(f64::from).collect();
-        assert_eq!(percentile(&hundred, 99.0), Some(99.0));
+        for percent in 1..=100 {
+            let percent = f64::from(percent);
+            assert_eq!(percentile(&hundred, percent), Some(percent));
+        }
         assert_eq!(percentile(&[7.0], 1.0), Some(7.0));
         assert_eq!(percentile(&[], 50.0), None);
     }

@@ -105,9 +105,13 @@ impl WorkloadSpec {
         let records = number(self.records, records);
         let prompt = number(self.prompt_tokens, prompt);
         let mut answer = number(self.answer_tokens, answer);
+        let with_answer = |answer: usize| {
+            let messages = prompt.saturating_add(answer);
+            messages.saturating_add(TEMPLATE_TOKENS)
+        };
         let longest = |answer: usize| match self.kind {
-            WorkloadKind::Mixed => prompt + 2 * answer + TEMPLATE_TOKENS,
-            _ => prompt + answer + TEMPLATE_TOKENS,
+            WorkloadKind::Mixed => with_answer(answer.saturating_mul(2)),
+            _ => with_answer(answer),
         };
         if self.answer_tokens.is_none() {
             // The defaults are for models that take long conversations.
@@ -287,6 +291,24 @@ mod tests {
                 limit: 1024
             }
         ));
+    }
+
+    #[test]
+    fn no_number_is_too_large_for_an_error() {
+        for kind in WorkloadKind::ALL {
+            for (prompt, answer) in [(30, usize::MAX), (usize::MAX, 30), (30, usize::MAX / 2)] {
+                let spec = WorkloadSpec {
+                    prompt_tokens: NonZeroUsize::new(prompt),
+                    answer_tokens: NonZeroUsize::new(answer),
+                    ..spec(kind)
+                };
+                let error = spec.make(LIMITS).unwrap_err();
+                assert!(
+                    matches!(error, BenchError::TooLong { .. }),
+                    "{kind}: {error}"
+                );
+            }
+        }
     }
 
     #[test]

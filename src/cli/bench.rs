@@ -12,6 +12,7 @@ use worldpm_ort_export::plan::Bytes;
 use super::{
     Status,
     bench_args::BenchArgs,
+    output::check_output,
     records::{open_input, prepare},
     table::{Side, Table},
 };
@@ -23,7 +24,7 @@ use crate::{
 pub(super) fn run(args: &BenchArgs) -> Result<Status> {
     // What cannot be read or written should be known before a model is loaded.
     let data = args.data.as_deref().map(read).transpose()?;
-    let timeline = args.timeline.as_deref().map(create).transpose()?;
+    args.timeline.as_deref().map(check_output).transpose()?;
     let profile = match args.profile {
         true => Some(tempfile::tempdir().context("there is no folder for the profile")?),
         false => None,
@@ -36,15 +37,17 @@ pub(super) fn run(args: &BenchArgs) -> Result<Status> {
         None => bench.workload(&args.spec())?,
     };
     let mut report = bench.run(&workload, &args.options())?;
-    if let (Some(mut file), Some(path)) = (timeline, &args.timeline) {
-        serde_json::to_writer(&mut file, &bench.timeline())
-            .map_err(io::Error::from)
-            .and_then(|()| file.flush())
-            .with_context(|| format!("cannot write {}", path.display()))?;
-    }
-    if args.profile {
-        report.operators = bench.into_profile()?;
-    }
+    // What was measured is printed even if these fail.
+    let timeline = match &args.timeline {
+        Some(path) => write_timeline(path, &bench),
+        None => Ok(()),
+    };
+    let profile = match args.profile {
+        true => bench
+            .into_profile()
+            .map(|operators| report.operators = operators),
+        false => Ok(()),
+    };
     let mut output = io::stdout().lock();
     if args.json {
         serde_json::to_writer(&mut output, &report).map_err(io::Error::from)?;
@@ -52,12 +55,11 @@ pub(super) fn run(args: &BenchArgs) -> Result<Status> {
     } else {
         print(&mut output, &report)?;
     }
-    let failed: usize = report
-        .throughput
-        .rounds
-        .iter()
-        .map(|round| round.failed)
-        .sum();
+    output.flush()?;
+    timeline?;
+    profile?;
+    let rounds = report.throughput.rounds.iter();
+    let failed = rounds.map(|round| round.failed).sum::<usize>() + report.latency.failed;
     if failed > 0 {
         eprintln!(
             "{failed} conversations could not be scored and are left out; `score --keep-going` says why"
@@ -86,9 +88,13 @@ fn read(path: &Path) -> Result<Workload> {
     })
 }
 
-fn create(path: &Path) -> Result<BufWriter<File>> {
-    let file = File::create(path).with_context(|| format!("cannot write {}", path.display()))?;
-    Ok(BufWriter::new(file))
+fn write_timeline(path: &Path, bench: &Bench) -> Result<()> {
+    let write = || {
+        let mut file = BufWriter::new(File::create(path)?);
+        serde_json::to_writer(&mut file, &bench.timeline())?;
+        file.flush()
+    };
+    write().with_context(|| format!("cannot write {}", path.display()))
 }
 
 fn print(output: &mut impl Write, report: &Report) -> io::Result<()> {
@@ -120,7 +126,14 @@ fn print(output: &mut impl Write, report: &Report) -> io::Result<()> {
     )?;
     write!(output, "{}", throughput(report))?;
     writeln!(output)?;
-    if let Some(alone) = report.latency.alone {
+    let latencies = [
+        ("alone".to_owned(), report.latency.alone),
+        (
+            format!("{} at once", report.latency.clients),
+            report.latency.loaded,
+        ),
+    ];
+    if latencies.iter().any(|(_, summary)| summary.is_some()) {
         let mut table = Table::new([
             ("latency in ms", Side::Left),
             ("p50", Side::Right),
@@ -130,10 +143,10 @@ fn print(output: &mut impl Write, report: &Report) -> io::Result<()> {
             ("highest", Side::Right),
             ("samples", Side::Right),
         ]);
-        table.row(latency("alone".into(), &alone));
-        if let Some(loaded) = report.latency.loaded {
-            let name = format!("{} at once", report.latency.clients);
-            table.row(latency(name, &loaded));
+        for (name, summary) in latencies {
+            if let Some(summary) = summary {
+                table.row(latency(name, &summary));
+            }
         }
         writeln!(output, "{table}")?;
     }

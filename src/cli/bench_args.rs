@@ -2,6 +2,8 @@
 
 use std::{num::NonZeroUsize, path::PathBuf, time::Duration};
 
+use clap::builder::RangedU64ValueParser;
+
 use super::scorer_args::ScorerArgs;
 use crate::bench::{BenchOptions, WorkloadKind, WorkloadSpec};
 
@@ -24,8 +26,8 @@ pub(super) struct BenchArgs {
     #[arg(long, value_name = "KIND", default_value_t)]
     workload: WorkloadKind,
     /// Records of the made-up text [default: by the workload]
-    #[arg(long, value_name = "N")]
-    records: Option<NonZeroUsize>,
+    #[arg(long, value_name = "N", value_parser = up_to(1, 1_000_000))]
+    records: Option<usize>,
     /// Tokens of a made-up prompt, about [default: by the workload]
     #[arg(long, value_name = "TOKENS")]
     prompt_tokens: Option<NonZeroUsize>,
@@ -45,11 +47,11 @@ pub(super) struct BenchArgs {
     #[arg(long, value_name = "SECONDS", value_parser = seconds)]
     seconds: Option<Duration>,
     /// Conversations whose latency is measured, alone and again under load; 0 for none
-    #[arg(long, value_name = "N", default_value_t = 20)]
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = up_to(0, 100_000))]
     samples: usize,
     /// Conversations that are under way at once for latency under load
-    #[arg(long, value_name = "N", default_value = "4")]
-    clients: NonZeroUsize,
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = up_to(1, 1024))]
+    clients: usize,
     /// Also write what every stage did when, for https://ui.perfetto.dev or chrome://tracing
     #[arg(long, value_name = "FILE")]
     pub(super) timeline: Option<PathBuf>,
@@ -68,19 +70,23 @@ impl BenchArgs {
             rounds: self.rounds,
             at_least: self.seconds,
             samples: self.samples,
-            clients: self.clients,
+            clients: NonZeroUsize::new(self.clients).unwrap_or(NonZeroUsize::MIN),
         }
     }
 
     pub(super) fn spec(&self) -> WorkloadSpec {
         WorkloadSpec {
             kind: self.workload,
-            records: self.records,
+            records: self.records.and_then(NonZeroUsize::new),
             prompt_tokens: self.prompt_tokens,
             answer_tokens: self.answer_tokens,
             seed: self.seed,
         }
     }
+}
+
+fn up_to(least: u64, most: u64) -> RangedU64ValueParser<usize> {
+    RangedU64ValueParser::new().range(least..=most)
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {

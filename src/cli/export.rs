@@ -147,11 +147,9 @@ pub(super) fn devices(sizes: &[Bytes]) -> Option<DeviceMemory> {
 
 /// The token budget that scoring with so many tokens has.
 pub(super) fn budget(max_tokens: Option<NonZeroU64>) -> TokenBudget {
-    let default = TokenBudget::default();
-    TokenBudget {
-        max_tokens: max_tokens.map_or(default.max_tokens, NonZeroU64::get),
-        ..default
-    }
+    max_tokens.map_or_else(TokenBudget::default, |tokens| {
+        TokenBudget::for_tokens(tokens.get())
+    })
 }
 
 /// What a stage takes of its device, when that is known.

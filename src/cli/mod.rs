@@ -9,6 +9,7 @@ mod export;
 mod inspect;
 mod interrupt;
 mod notices;
+mod output;
 mod plan;
 mod recipes;
 mod records;

@@ -1,7 +1,7 @@
 //! `worldpm-ort score`.
 
 use std::{
-    fs::{self, File, OpenOptions},
+    fs::File,
     io::{self, BufWriter, Write},
     path::Path,
     time::{Duration, Instant},
@@ -14,6 +14,7 @@ use super::{
     Status,
     args::ScoreArgs,
     interrupt::Interrupt,
+    output::check_output,
     records::{Answer, Entry, open_input, prepare},
 };
 use crate::{Evaluation, Output, Scorer, ScorerOptions, ep::Provider, records::RecordReader};
@@ -213,22 +214,6 @@ fn write_line(output: &mut dyn Write, entry: &Entry, fields: Result<Value>) -> R
     serde_json::to_writer(&mut *output, &line).map_err(io::Error::from)?;
     output.write_all(b"\n")?;
     Ok(())
-}
-
-/// Finds out before the model is loaded whether the output can be written. What the file holds stays until
-/// there is something to put in its place.
-fn check_output(path: &Path) -> Result<()> {
-    let parent = path
-        .parent()
-        .filter(|parent| !parent.as_os_str().is_empty());
-    let opened = if path == Path::new("-") {
-        Ok(())
-    } else if path.exists() {
-        OpenOptions::new().append(true).open(path).map(drop)
-    } else {
-        fs::read_dir(parent.unwrap_or(Path::new("."))).map(drop)
-    };
-    opened.with_context(|| format!("cannot write {}", path.display()))
 }
 
 fn open_output(path: &Path) -> Result<Box<dyn Write>> {

@@ -42,8 +42,8 @@ pub(super) struct ScorerArgs {
     /// Memory that the model may take, as in 8GiB: of the host on the CPU, else of each GPU [default: what is free]
     #[arg(long, value_name = "SIZE")]
     pub(super) memory: Option<Bytes>,
-    /// Most unique tokens in one run of the model. With 2048, about ten pairs of 300 tokens whose halves
-    /// share 100 go together
+    /// Most unique tokens in one run of the model, with eight times as many attention cells (16384 at least). With 2048,
+    /// about ten pairs of 300 tokens whose halves share 100 go together
     #[arg(long, value_name = "TOKENS")]
     pub(super) max_batch_tokens: Option<NonZeroUsize>,
     /// ONNX Runtime's library [default: looked for beside the program and in the usual places]
@@ -69,7 +69,7 @@ impl ScorerArgs {
         providers.library.clone_from(&self.ep_library);
         options.providers = providers;
         if let Some(tokens) = self.max_batch_tokens {
-            options.budget = Budget::default().with_max_tokens(tokens.get());
+            options.budget = Budget::for_tokens(tokens.get());
         }
         options
     }
@@ -89,6 +89,38 @@ impl From<ResidencyWay> for Residency {
             ResidencyWay::Auto => Self::Auto,
             ResidencyWay::Resident => Self::Resident,
             ResidencyWay::Streamed => Self::Streamed,
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Command {
+        #[command(flatten)]
+        scorer: ScorerArgs,
+    }
+
+    #[test]
+    fn cells_follow_the_tokens() {
+        let budget = |flags: &[&str]| {
+            let args = [&["command"], flags].concat();
+            Command::try_parse_from(args)
+                .unwrap()
+                .scorer
+                .options()
+                .budget
+        };
+        assert_eq!(budget(&[]), Budget::default());
+        for (tokens, cells) in [("100", 16384), ("2048", 16384), ("32768", 262_144)] {
+            let budget = budget(&["--max-batch-tokens", tokens]);
+            assert_eq!(budget.max_tokens.to_string(), tokens);
+            assert_eq!(budget.max_cells, cells, "{tokens}");
         }
     }
 }

@@ -57,6 +57,8 @@ pub struct StageRun {
     pub columns: usize,
     /// Its scored tokens.
     pub scored: usize,
+    /// The squares of its rows' lengths, padding left out, added up.
+    pub row_squares: u64,
     /// When it began: a stage that shares its device has waited for its turn by then.
     pub started: Instant,
     /// When it ended.
@@ -194,6 +196,7 @@ mod tests {
             rows: 2,
             columns: 10,
             scored: 2,
+            row_squares: 100,
             started,
             ended: started + Duration::from_millis(3),
             failed,

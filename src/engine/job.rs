@@ -121,6 +121,7 @@ impl<H> Job<H> {
             rows: self.inputs.rows,
             columns: self.inputs.columns,
             scored: self.inputs.score_tokens.len(),
+            row_squares: self.inputs.row_squares(),
             started: begun.unwrap_or(handed),
             ended: Instant::now(),
             failed: outcome.is_err(),

@@ -173,12 +173,7 @@ mod tests {
             wide: 10,
             element: ElementType::Float,
         };
-        let pack = Pack {
-            tokens: 6,
-            rows: 1,
-            columns: 6,
-            scored: 1,
-        };
+        let pack = Pack::of_even_rows(6, 1, 6, 1);
         let model = sizes.graph().unwrap().to_model();
         let costs = Costs::of(&model, Device::Cpu, pack).unwrap();
         assert_eq!(costs.total().flops, sizes.flops());

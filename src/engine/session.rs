@@ -3,7 +3,10 @@
 use std::{
     num::NonZeroUsize,
     path::PathBuf,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use ort::{
@@ -38,6 +41,9 @@ const STOP_SPINNING: &str = "session.force_spinning_stop";
 
 /// Makes a run give back what its session's arena has taken beyond the weights.
 const SHRINK_ARENA: (&str, &str) = ("memory.enable_memory_arena_shrinkage", "cpu:0");
+
+/// Profiles that were begun in this process.
+static PROFILES: AtomicU64 = AtomicU64::new(0);
 
 /// What a stage is loaded from and with.
 #[derive(Clone, Debug)]
@@ -132,8 +138,10 @@ impl SessionStage {
                 .with_config_entry(NO_QUANTISED_GRAPHS, "1")?;
             let mut builder = setup.threads.configure(builder)?;
             if let Some(folder) = &setup.profile {
+                // Besides the prefix a file's name has the time to the second only.
+                let number = PROFILES.fetch_add(1, Ordering::Relaxed);
                 let name = setup.stage.graph.replace(['/', '.'], "-");
-                builder = builder.with_profiling(folder.join(name))?;
+                builder = builder.with_profiling(folder.join(format!("{name}-{number}")))?;
             }
             if setup.provider.loads_by_path() {
                 return Ok(builder);

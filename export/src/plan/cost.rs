@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// The sizes of one run of a model, for which its memory and its work are counted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Pack {
     /// Unique tokens, `T`.
     pub tokens: u64,
@@ -24,6 +24,8 @@ pub struct Pack {
     pub columns: u64,
     /// Scored tokens, `N`.
     pub scored: u64,
+    /// The squares of the rows' lengths, padding left out, added up: what attention has to compute is in proportion.
+    pub row_squares: u64,
 }
 
 /// What a part of a model costs.
@@ -83,7 +85,7 @@ impl Costs {
         for part in self.parts() {
             total.stored += part.stored;
             total.resident += part.resident;
-            total.flops += part.flops;
+            total.flops = total.flops.saturating_add(part.flops);
             if part.peak.bytes() > total.peak.bytes() {
                 total.peak = part.peak;
             }
@@ -95,7 +97,8 @@ impl Costs {
     ///
     /// - *Weights*: a node that reads nothing but constants is computed once, at load, and what it gives stays in
     ///   memory in place of what it read.
-    /// - *Work*: 2 m k n for a matrix product; 4 B S² d / 2 for causal attention of query width d.
+    /// - *Work*: 2 m k n for a matrix product; 4 d / 2 times the squares of the rows' lengths for causal attention of query
+    ///   width d. The padding of rows is no work, whatever a kernel makes of it.
     /// - *Memory*: nodes run in the order of the graph, a value is in memory from the node that computes it to the last
     ///   one that reads it, and a reshape takes no memory. That some operators work in place is left out. Workspace
     ///   is that of the attention (`B S heads` floats of sums on CUDA; two matrices of scores for the standard
@@ -193,7 +196,8 @@ impl Costs {
     ) -> Result<()> {
         for (node, &group) in view.nodes().iter().zip(groups) {
             if !is_folded(node, folded) {
-                self.part(group).flops += flops(view, node, pack)?;
+                let part = self.part(group);
+                part.flops = part.flops.saturating_add(flops(view, node, pack)?);
             }
         }
         Ok(())
@@ -217,7 +221,8 @@ impl Costs {
         }
         let mut live: u64 = 0;
         for info in &view.graph().input {
-            live += bytes(view, info.name.as_deref().unwrap_or_default(), pack)?;
+            let size = bytes(view, info.name.as_deref().unwrap_or_default(), pack)?;
+            live = live.saturating_add(size);
         }
         let outputs: HashSet<&str> = view
             .graph()
@@ -235,10 +240,11 @@ impl Costs {
                     continue;
                 }
                 let size = bytes(view, name, pack)?;
-                live += size;
+                live = live.saturating_add(size);
                 if !outputs.contains(name) {
                     let end = last_use.get(name).copied().unwrap_or(index);
-                    *dying.entry(end).or_default() += size;
+                    let dying = dying.entry(end).or_default();
+                    *dying = dying.saturating_add(size);
                 }
             }
             let peak = Peak {
@@ -249,7 +255,7 @@ impl Costs {
             if peak.bytes() > part.peak.bytes() {
                 part.peak = peak;
             }
-            live -= dying.remove(&index).unwrap_or(0);
+            live = live.saturating_sub(dying.remove(&index).unwrap_or(0));
         }
         Ok(())
     }
@@ -340,6 +346,18 @@ fn shape(view: &View<'_>, name: &str, pack: Pack) -> Result<Vec<u64>> {
 }
 
 impl Pack {
+    /// A pack whose rows all have `columns` tokens.
+    #[must_use]
+    pub fn of_even_rows(tokens: u64, rows: u64, columns: u64, scored: u64) -> Self {
+        Self {
+            tokens,
+            rows,
+            columns,
+            scored,
+            row_squares: product(&[rows, columns, columns]),
+        }
+    }
+
     fn size(&self, size: Size<'_>) -> Option<u64> {
         Some(match size {
             Size::Fixed(size) => size,
@@ -394,8 +412,8 @@ fn flops(view: &View<'_>, node: &NodeProto, pack: Pack) -> Result<u64> {
         }
         "Attention" | "com.microsoft.GroupQueryAttention" | "com.microsoft.MultiHeadAttention" => {
             let query = attention_sizes(view, node, pack)?;
-            // Two products of [S, d] and [d, S], of which causality needs half.
-            product(&[2, query.rows, query.columns, query.columns, query.width])
+            // For a row of S tokens two products of [S, d] and [d, S], of which causality needs half.
+            product(&[2, pack.row_squares, query.width])
         }
         _ => 0,
     })

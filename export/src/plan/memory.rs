@@ -14,16 +14,31 @@ pub struct TokenBudget {
     pub max_cells: u64,
 }
 
+/// Attention cells for each unique token of a budget.
+const CELLS_FOR_A_TOKEN: u64 = 8;
+/// Indices of cells have 32 bits.
+const MOST_CELLS: u64 = i32::MAX as u64;
+
 impl Default for TokenBudget {
     fn default() -> Self {
         Self {
             max_tokens: 2048,
-            max_cells: 8 * 2048,
+            max_cells: CELLS_FOR_A_TOKEN * 2048,
         }
     }
 }
 
 impl TokenBudget {
+    /// The budget that scoring with so many tokens has: eight times as many cells, and no fewer than by default.
+    #[must_use]
+    pub fn for_tokens(max_tokens: u64) -> Self {
+        let cells = max_tokens.saturating_mul(CELLS_FOR_A_TOKEN);
+        Self {
+            max_tokens,
+            max_cells: cells.clamp(Self::default().max_cells, MOST_CELLS),
+        }
+    }
+
     /// The sizes of a run that fills the budget, with rows as long as the budget and `max_length` let them be, which is
     /// when attention needs the most memory. Every row is scored once.
     ///
@@ -32,12 +47,7 @@ impl TokenBudget {
     pub fn fullest(&self, max_length: u64) -> Pack {
         let columns = self.max_tokens.min(self.max_cells).min(max_length).max(1);
         let rows = self.max_cells.div_ceil(columns);
-        Pack {
-            tokens: self.max_tokens,
-            rows,
-            columns,
-            scored: rows,
-        }
+        Pack::of_even_rows(self.max_tokens, rows, columns, rows)
     }
 }
 
@@ -56,7 +66,9 @@ impl StageMemory {
     /// All of it.
     #[must_use]
     pub fn total(&self) -> u64 {
-        self.weights + self.activations + self.workspace
+        self.weights
+            .saturating_add(self.activations)
+            .saturating_add(self.workspace)
     }
 }
 
@@ -95,7 +107,7 @@ impl Overheads {
     pub(super) fn transient(&self, peak: Peak) -> (u64, u64) {
         let activations = (peak.activations as f64 * self.arena) as u64;
         let workspace = (peak.workspace as f64 * self.arena) as u64;
-        (activations, workspace + self.fixed)
+        (activations, workspace.saturating_add(self.fixed))
     }
 }
 

@@ -186,7 +186,7 @@ impl Model {
             .collect();
         let add = |layer: Option<&mut Cost>, part: &Part| {
             if let Some(layer) = layer {
-                layer.work += part.flops;
+                layer.work = layer.work.saturating_add(part.flops);
                 layer.bytes += overheads.resident(part.resident);
             }
         };

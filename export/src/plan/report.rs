@@ -105,16 +105,12 @@ impl PlanOptions {
         }
     }
 
-    /// A pack of average conversations that fills the budget of tokens.
+    /// A pack of as many average conversations as the budget has room for. One that is longer than the budget goes alone.
     fn typical(&self) -> Pack {
-        let columns = self.mean_length.min(self.budget.max_tokens).max(1);
-        let rows = (self.budget.max_tokens / columns).max(1);
-        Pack {
-            tokens: self.budget.max_tokens,
-            rows,
-            columns,
-            scored: rows,
-        }
+        let columns = self.mean_length.max(1);
+        let room = self.budget.max_tokens.min(self.budget.max_cells);
+        let rows = (room / columns).max(1);
+        Pack::of_even_rows(rows.saturating_mul(columns), rows, columns, rows)
     }
 }
 
@@ -328,6 +324,8 @@ pub struct Plan {
     pub max_tokens: u64,
     /// Most attention cells of a pack.
     pub max_cells: u64,
+    /// Unique tokens of the pack of average conversations that times are for.
+    pub pack_tokens: u64,
     /// Memory of all weights, in bytes.
     pub weights: u64,
     /// The stages.
@@ -395,6 +393,7 @@ pub fn plan(model: &Prepared, options: &PlanOptions) -> Result<Plan> {
         device: model.device,
         max_tokens: options.budget.max_tokens,
         max_cells: options.budget.max_cells,
+        pack_tokens: options.typical().tokens,
         weights: stages.iter().map(|stage| stage.memory.weights).sum(),
         assumptions: assumptions(options, &stages, speed.is_some()),
         stages,

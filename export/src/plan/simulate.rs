@@ -48,8 +48,12 @@ pub struct Outcome {
     pub fill: f64,
     /// Seconds until the last pack was through.
     pub total: f64,
-    /// Seconds between packs once the pipeline is full: over the second half of the packs.
+    /// Seconds for a pack of the usual size once the pipeline is full: how fast the busiest device gets through packs
+    /// from when half of them have been taken, and one is through, until the first stage takes the last. Over everything
+    /// where there are too few packs for that.
     pub steady: f64,
+    /// Seconds that the busiest device has to work and fetch for a pack of the usual size. `steady` is never less.
+    pub busiest: f64,
     /// What each stage did in the time until the last pack was through.
     pub stages: Vec<StageUse>,
     /// Share of the time in which each device neither worked nor fetched: its bubbles. In order of the devices' numbers.
@@ -68,15 +72,25 @@ pub fn simulate(stages: &[SimulatedStage], packs: &[f64], queue: usize) -> Resul
     while let Some(next) = run.next_event() {
         run.advance(next);
         run.settle();
+        run.note();
     }
     Ok(run.outcome())
 }
 
+fn fail<T>(option: &str, problem: String) -> Result<T> {
+    let option = option.to_owned();
+    Err(Error::Option { option, problem })
+}
+
+/// Whether so many packs can be simulated.
+pub(super) fn check_count(packs: usize) -> Result<()> {
+    match packs {
+        1..=MOST_PACKS => Ok(()),
+        _ => fail("packs", format!("are {packs}; give 1 to {MOST_PACKS}")),
+    }
+}
+
 fn check(stages: &[SimulatedStage], packs: &[f64]) -> Result<()> {
-    let fail = |option: &str, problem: String| {
-        let option = option.to_owned();
-        Err(Error::Option { option, problem })
-    };
     if stages.is_empty() {
         return fail("stages", "are none; give one or more".to_owned());
     }
@@ -90,10 +104,7 @@ fn check(stages: &[SimulatedStage], packs: &[f64]) -> Result<()> {
             return fail("stages", problem);
         }
     }
-    if packs.is_empty() || packs.len() > MOST_PACKS {
-        let problem = format!("are {}; give 1 to {MOST_PACKS}", packs.len());
-        return fail("packs", problem);
-    }
+    check_count(packs.len())?;
     if packs.iter().any(|size| !size.is_finite() || *size <= 0.0) {
         return fail("packs", "must have sizes above 0".to_owned());
     }
@@ -124,7 +135,14 @@ struct Run<'a> {
     /// Of each device: its number, the stage that runs, and those in line.
     devices: Vec<(usize, Option<usize>, VecDeque<usize>)>,
     used: Vec<StageUse>,
-    done: Vec<f64>,
+    /// Packs that are through, and when the first was.
+    done: usize,
+    fill: f64,
+    /// The device that has the most to do for a pack, and how long.
+    busiest: (usize, f64),
+    /// When the pipeline was full first, and last: each with the time in which the busiest device has been at it until
+    /// then.
+    full: [Option<(f64, f64)>; 2],
 }
 
 impl<'a> Run<'a> {
@@ -145,8 +163,37 @@ impl<'a> Run<'a> {
                 .map(|number| (number, None, VecDeque::new()))
                 .collect(),
             used: vec![StageUse::default(); stages.len()],
-            done: Vec::with_capacity(packs.len()),
+            done: 0,
+            fill: 0.0,
+            busiest: busiest(stages),
+            full: [None; 2],
         }
+    }
+
+    /// Notes the moments between which the pipeline is full: it has filled at the first, and begins to drain after the
+    /// second.
+    fn note(&mut self) {
+        let [first, last] = self.full;
+        if first.is_none() && self.done > 0 && 2 * self.taken >= self.packs.len() {
+            self.full[0] = Some((self.now, self.worked()));
+        }
+        if last.is_none() && self.taken == self.packs.len() {
+            self.full[1] = Some((self.now, self.worked()));
+        }
+    }
+
+    /// Seconds in which the busiest device has worked and fetched so far.
+    fn worked(&self) -> f64 {
+        let here = |stage: &usize| self.stages[*stage].device == self.busiest.0;
+        let of_stage = |stage: usize| {
+            let (state, since) = self.states[stage];
+            let now = match state {
+                State::Running(..) => self.now - since,
+                _ => 0.0,
+            };
+            self.used[stage].busy + self.used[stage].copying + now
+        };
+        (0..self.stages.len()).filter(here).map(of_stage).sum()
     }
 
     /// Books the time since the stage's last change, and changes it.
@@ -262,7 +309,10 @@ impl<'a> Run<'a> {
                 }
             }
             if stage + 1 == self.stages.len() {
-                self.done.push(now);
+                if self.done == 0 {
+                    self.fill = now;
+                }
+                self.done += 1;
                 self.enter(stage, State::Starved);
             } else {
                 self.enter(stage, State::Blocked(pack));
@@ -275,14 +325,13 @@ impl<'a> Run<'a> {
             self.enter(stage, State::Starved);
         }
         let total = self.now;
-        let fill = self.done.first().copied().unwrap_or(total);
-        let half = self.done.len() / 2;
-        let steady = match self.done.len() {
-            0 | 1 => fill,
-            count => {
-                let from = half.max(1);
-                (total - self.done[from - 1]) / (count - from) as f64
+        let steady = match self.full {
+            [Some(first), Some(last)] if last.1 > first.1 => {
+                // Sums of many times are not exact, and a device is not busy for longer than all the time.
+                let share = (last.1 - first.1) / (last.0 - first.0);
+                self.busiest.1 / share.min(1.0)
             }
+            _ => total / self.packs.iter().sum::<f64>(),
         };
         let idle = self.devices.iter().map(|(number, ..)| {
             let of_device = self.stages.iter().zip(&self.used);
@@ -293,13 +342,26 @@ impl<'a> Run<'a> {
             (*number, (1.0 - worked / total).max(0.0))
         });
         Outcome {
-            fill,
+            fill: self.fill,
             total,
             steady,
+            busiest: self.busiest.1,
             idle: idle.collect(),
             stages: self.used,
         }
     }
+}
+
+/// The device that has the most to do for a pack of the usual size, and the seconds of it.
+fn busiest(stages: &[SimulatedStage]) -> (usize, f64) {
+    let of_device = |device: usize| -> f64 {
+        let here = stages.iter().filter(|stage| stage.device == device);
+        here.map(|stage| stage.work + stage.copy).sum()
+    };
+    let sums = stages
+        .iter()
+        .map(|stage| (stage.device, of_device(stage.device)));
+    sums.max_by(|a, b| a.1.total_cmp(&b.1)).unwrap_or_default()
 }
 
 /// Sizes of `count` packs around 1, evenly spread over `1 - spread` to `1 + spread` in an order that repeats nowhere;
@@ -308,7 +370,7 @@ impl<'a> Run<'a> {
 pub fn pack_sizes(count: usize, spread: f64) -> Vec<f64> {
     const GOLDEN: f64 = 0.618_033_988_749_894_9;
     let size = |pack: usize| 1.0 + spread * (2.0 * (pack as f64 * GOLDEN).fract() - 1.0);
-    (0..count.min(MOST_PACKS + 1)).map(size).collect()
+    (0..count).map(size).collect()
 }
 
 #[cfg(test)]
@@ -395,6 +457,17 @@ mod tests {
         assert_eq!(found.total, 9.0 + 19.0 * 5.0);
     }
 
+    /// A stage goes through small packs faster, and takes as long for the work of a usual one.
+    #[test]
+    fn the_pace_counts_packs_by_their_sizes() {
+        let sizes = [[1.0; 50], [0.5; 50]].concat();
+        let found = simulate(&line(&[2.0]), &sizes, 1).unwrap();
+        assert!(close(found.steady, 2.0), "{found:?}");
+        assert_eq!(found.busiest, 2.0);
+        let found = simulate(&line(&[1.0, 1.0, 2.0, 1.0]), &sizes, 1).unwrap();
+        assert!(close(found.steady, 2.0), "{found:?}");
+    }
+
     #[test]
     fn stages_on_one_device_take_turns() {
         // Two of four stages on each device: a device does 5 for each pack.
@@ -419,7 +492,8 @@ mod tests {
         assert!(fails(&line(&[0.0]), &[1.0]).contains("stage 0 takes 0 s"));
         assert!(fails(&line(&[1.0, f64::NAN]), &[1.0]).contains("stage 1 takes NaN s"));
         assert!(fails(&line(&[1.0]), &[]).contains("`packs`: are 0"));
-        assert!(fails(&line(&[1.0]), &pack_sizes(usize::MAX, 0.0)).contains("give 1 to 100000"));
+        let many = fails(&line(&[1.0]), &pack_sizes(200_000, 0.0));
+        assert!(many.contains("are 200000; give 1 to 100000"), "{many}");
         assert!(fails(&line(&[1.0]), &[1.0, 0.0]).contains("above 0"));
     }
 
@@ -484,6 +558,25 @@ mod tests {
                 prop_assert!((0.0..=1.0).contains(idle));
             }
             prop_assert!(close(found.fill, whole * sizes[0]) || found.fill > whole * sizes[0]);
+            for device in 0..4 {
+                let here = stages.iter().filter(|stage| stage.device == device);
+                let least: f64 = here.map(|stage| stage.work + stage.copy).sum();
+                prop_assert!(found.busiest >= least);
+                prop_assert!(found.steady >= least * (1.0 - 1e-9), "{} {least}", found.steady);
+            }
+        }
+
+        /// The pace is that of everything, but for filling and draining.
+        #[test]
+        fn the_pace_is_that_of_the_whole(
+            times in prop::collection::vec((0.1_f64..10.0, 0.0_f64..2.0), 1..5),
+            sizes in prop::collection::vec(0.5_f64..1.5, 300..400),
+        ) {
+            let stage = |(device, (work, copy)): (usize, &(f64, f64))| (*work, *copy, device);
+            let stages = on_devices(&times.iter().enumerate().map(stage).collect::<Vec<_>>());
+            let found = simulate(&stages, &sizes, 1).unwrap();
+            let all = found.total / sizes.iter().sum::<f64>();
+            prop_assert!((found.steady / all - 1.0).abs() < 0.1, "{} {all}", found.steady);
         }
 
         #[test]

@@ -6,9 +6,12 @@ use super::{
     bytes::Bytes,
     link::Link,
     report::{Plan, Prepared},
-    simulate::{Outcome, SimulatedStage, pack_sizes, simulate},
+    simulate::{Outcome, SimulatedStage, check_count, pack_sizes, simulate},
 };
-use crate::error::{Error, Result};
+use crate::{
+    error::{Error, Result},
+    options::Device,
+};
 
 /// Packs that may wait between two stages of the runtime's pipeline.
 const QUEUE: usize = 1;
@@ -78,15 +81,20 @@ pub fn simulation(
     plan: &Plan,
     options: &SimulationOptions,
 ) -> Result<Simulation> {
+    check_count(options.packs)?;
     let count = plan.stages.len();
     let times = times(plan, options)?;
     let devices = match &options.devices {
         Some(devices) => of_stages("stage_devices", devices, count)?.to_vec(),
         None => (0..count).collect(),
     };
-    let tokens = plan.max_tokens;
-    let bytes = tokens * model.hidden_bytes();
-    let copy = options.link.seconds(bytes, options.latency);
+    let tokens = plan.pack_tokens;
+    let bytes = tokens.saturating_mul(model.hidden_bytes());
+    let copy = match model.device() {
+        // Hidden states are where every stage reads them.
+        Device::Cpu => 0.0,
+        Device::Cuda => options.link.seconds(bytes, options.latency),
+    };
     let stage = |(index, &work): (usize, &f64)| SimulatedStage {
         work,
         copy: match index {
@@ -112,7 +120,7 @@ pub fn simulation(
         },
         tokens_per_second: replicas * all / outcome.total,
         steady_tokens_per_second: replicas * tokens as f64 / outcome.steady,
-        bound_tokens_per_second: replicas * tokens as f64 / busiest(&stages),
+        bound_tokens_per_second: replicas * tokens as f64 / outcome.busiest,
         assumptions: assumptions(plan, options, bytes),
         outcome,
         devices,
@@ -149,33 +157,28 @@ fn of_stages<'a, T>(option: &str, values: &'a [T], stages: usize) -> Result<&'a 
     })
 }
 
-/// Seconds that the busiest device has to do for each pack.
-fn busiest(stages: &[SimulatedStage]) -> f64 {
-    let of_device = |device: usize| -> f64 {
-        let here = stages.iter().filter(|stage| stage.device == device);
-        here.map(|stage| stage.work + stage.copy).sum()
-    };
-    let sums = stages.iter().map(|stage| of_device(stage.device));
-    sums.fold(0.0, f64::max)
-}
-
 fn assumptions(plan: &Plan, options: &SimulationOptions, bytes: u64) -> Vec<String> {
     let mut list = vec![match options.times {
         Some(_) => "the stages take the times that were given".to_owned(),
         None => "the stages take the times that the plan estimates from data sheets".to_owned(),
     }];
     if plan.stages.len() > 1 {
-        list.push(format!(
-            "hidden states of a pack are {}; copies go over {}, after {:.0} microseconds",
-            Bytes(bytes),
-            options.link,
-            options.latency * 1e6
-        ));
-        list.push(
-            "the stage that fetches waits for its copy, and copies do not hold up each other; a driver that goes through \
-             the host's memory needs longer"
-                .to_owned(),
-        );
+        match plan.device {
+            Device::Cpu => {
+                list.push("hidden states stay in the host's memory: nothing is copied".to_owned());
+            }
+            Device::Cuda => list.extend([
+                format!(
+                    "hidden states of a pack are {}; copies go over {}, after {:.0} microseconds",
+                    Bytes(bytes),
+                    options.link,
+                    options.latency * 1e6
+                ),
+                "the stage that fetches waits for its copy, and copies do not hold up each other; a driver that goes \
+                 through the host's memory needs longer"
+                    .to_owned(),
+            ]),
+        }
         list.push(format!(
             "{QUEUE} pack may wait between two stages; stages of one device take turns"
         ));
