@@ -27,6 +27,7 @@ pub(super) fn telling<T>(
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use std::{panic, sync::Mutex};
 
