@@ -19,7 +19,7 @@ use crate::{
     machine::Machine,
     memory,
     options::ScorerOptions,
-    placement::{Placed, placed},
+    placement::{Placed, copies_of_streamed, placed},
     residency::{Choice, Needs},
 };
 
@@ -54,10 +54,7 @@ pub(crate) fn load(bundle: &Bundle, options: &ScorerOptions, max_length: usize) 
     let residency = residency(manifest, options, &stages, &slots, free)?;
     if residency.streamed.is_some() {
         if slots.len() > 1 {
-            return Err(Error::Option {
-                option: "replicas",
-                problem: "copies of a model that is streamed would only wait for each other; leave the option out".into(),
-            });
+            return Err(copies_of_streamed());
         }
         if manifest.device == Device::Cpu {
             // One stage works at a time, with all the threads.

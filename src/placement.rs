@@ -116,6 +116,9 @@ fn on_gpus(options: &ScorerOptions, stages: &[StageMemory], gpus: Vec<Gpu>) -> R
         Some(Err(error)) => return Err(fail(error.to_string())),
         None => "stages are streamed".to_owned(),
     };
+    if options.replicas.is_some_and(|copies| copies.get() > 1) {
+        return Err(copies_of_streamed());
+    }
     let roomiest = usable.iter().max_by_key(|gpu| gpu.free);
     let roomiest = roomiest.ok_or_else(|| fail(PlaceError::NoGpus.to_string()))?;
     Ok(Placed {
@@ -126,6 +129,14 @@ fn on_gpus(options: &ScorerOptions, stages: &[StageMemory], gpus: Vec<Gpu>) -> R
         )),
         free: Some(roomiest.free),
     })
+}
+
+/// Several copies of a model were asked for that is streamed.
+pub(crate) fn copies_of_streamed() -> Error {
+    Error::Option {
+        option: "replicas",
+        problem: "copies of a model that is streamed would only wait for each other; leave the option out".into(),
+    }
 }
 
 #[cfg(test)]
@@ -211,6 +222,23 @@ mod tests {
         let streamed = options.with_residency(Residency::Streamed);
         let (found, free) = on(&streamed, &[2, 2], hopper(&[24, 30])).unwrap();
         assert_eq!((found.as_str(), free), ("cuda:1 cuda:1", Some(30 * GIB)));
+    }
+
+    #[test]
+    fn copies_of_what_is_streamed_are_refused() {
+        let options = ScorerOptions::default();
+        let streamed = options.clone().with_residency(Residency::Streamed);
+        for (options, sizes) in [(options, [20, 20, 20]), (streamed, [2, 2, 2])] {
+            let gpus = || hopper(&[24, 30]);
+            let two = options.clone().with_replicas(NonZeroUsize::new(2).unwrap());
+            let error = on(&two, &sizes, gpus()).unwrap_err().to_string();
+            assert!(
+                error.contains("`replicas`: copies of a model that is streamed"),
+                "{error}"
+            );
+            let one = options.with_replicas(NonZeroUsize::MIN);
+            assert_eq!(on(&one, &sizes, gpus()).unwrap().0, "cuda:1 cuda:1 cuda:1");
+        }
     }
 
     #[test]

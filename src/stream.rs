@@ -1,24 +1,14 @@
 //! Scores an endless supply of items in order, with as much in memory as two windows hold.
 
+mod window;
+
 use std::collections::VecDeque;
 
 use crate::{
-    batch::PlanStats,
-    error::Result,
-    evaluation::Evaluation,
-    scorer::Scorer,
-    submitted::Batch,
-    text::{Conversation, Message},
+    batch::PlanStats, error::Result, evaluation::Evaluation, scorer::Scorer, submitted::Batch,
+    text::Conversation,
 };
-
-/// Conversations in a window: enough for the planner to find shared beginnings and like lengths.
-const WINDOW_CONVERSATIONS: usize = 512;
-
-/// Bytes of text in a window, so that windows of very long conversations stay small.
-const WINDOW_BYTES: usize = 4 << 20;
-
-/// Bytes of text that a token stands for, about. Chat templates add tokens and shared beginnings take them away.
-const BYTES_PER_TOKEN: usize = 4;
+use window::{Filled, Windows};
 
 /// Windows under way: one is computed while the next is read and tokenised.
 const WINDOWS: usize = 2;
@@ -31,8 +21,7 @@ pub struct ScoreStream<'s, T, I> {
     ready: VecDeque<(T, Vec<Result<Evaluation>>)>,
     stats: PlanStats,
     exhausted: bool,
-    /// Most conversations and bytes of text in a window.
-    window: (usize, usize),
+    size: Windows,
 }
 
 impl<'s, T, I: Iterator<Item = (T, Vec<Conversation>)>> ScoreStream<'s, T, I> {
@@ -44,11 +33,7 @@ impl<'s, T, I: Iterator<Item = (T, Vec<Conversation>)>> ScoreStream<'s, T, I> {
             ready: VecDeque::new(),
             stats: PlanStats::default(),
             exhausted: false,
-            window: match scorer.wave_tokens() {
-                // The weights are read anew for every window, so a window is as much as a wave holds.
-                Some(tokens) => (usize::MAX, tokens.saturating_mul(BYTES_PER_TOKEN)),
-                None => (WINDOW_CONVERSATIONS, WINDOW_BYTES),
-            },
+            size: Windows::new(scorer.wave_tokens()),
         }
     }
 
@@ -68,14 +53,13 @@ impl<'s, T, I: Iterator<Item = (T, Vec<Conversation>)>> ScoreStream<'s, T, I> {
     fn submit_window(&mut self) {
         let mut owners = Vec::new();
         let mut conversations = Vec::new();
-        let mut bytes = 0;
-        let (most, most_bytes) = self.window;
-        while conversations.len() < most && owners.len() < most && bytes < most_bytes {
+        let mut filled = Filled::default();
+        while self.size.has_room_after(&filled) {
             let Some((item, of_item)) = self.items.next() else {
                 self.exhausted = true;
                 break;
             };
-            bytes += of_item.iter().map(text_bytes).sum::<usize>();
+            filled.add(&of_item);
             owners.push((item, of_item.len()));
             conversations.extend(of_item);
         }
@@ -84,6 +68,7 @@ impl<'s, T, I: Iterator<Item = (T, Vec<Conversation>)>> ScoreStream<'s, T, I> {
         }
         let batch = self.scorer.submit(&conversations);
         self.stats += *batch.stats();
+        self.size.learn(&filled, batch.stats().unique_tokens);
         self.windows.push_back((owners, batch));
     }
 }
@@ -107,11 +92,4 @@ impl<T, I: Iterator<Item = (T, Vec<Conversation>)>> Iterator for ScoreStream<'_,
             }
         }
     }
-}
-
-/// Bytes of a conversation's messages, which stand for its tokens before it is tokenised.
-fn text_bytes(conversation: &Conversation) -> usize {
-    let texts = conversation.messages.iter().filter_map(Message::content);
-    let steps = conversation.messages.iter().filter_map(Message::steps);
-    texts.chain(steps.flatten()).map(str::len).sum()
 }

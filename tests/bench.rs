@@ -316,6 +316,12 @@ fn records_of_a_file() {
     assert_eq!(report["workload"]["records"], 2);
     assert_eq!(report["workload"]["conversations"], 3);
 
+    // Where the model is, and why there, is told before it is measured.
+    let all = [&["bench", "--model", bundle.to_str().unwrap()], &flags[..]].concat();
+    let told = stderr(&run_ok(&all));
+    let places = ["on cpu, for which the bundle was exported", "loaded in"];
+    assert!(places.iter().all(|place| told.contains(place)), "{told}");
+
     let refused = |flags: &[&str]| {
         let all = [&["bench", "--model", bundle.to_str().unwrap()], flags].concat();
         let output = run(&all);

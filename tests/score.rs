@@ -8,6 +8,8 @@ use std::{
     fs,
     io::{BufRead, BufReader, Write},
     process::Stdio,
+    thread::sleep,
+    time::{Duration, Instant},
 };
 
 use serde_json::{Value, json};
@@ -140,6 +142,66 @@ fn output_that_cannot_be_written() {
     ];
     assert!(!run_with_input(&args, b"").status.success());
     assert_eq!(fs::read_to_string(kept).unwrap(), "earlier results");
+}
+
+/// Under its own name, another one, or as standard input.
+#[test]
+fn the_input_is_not_overwritten() {
+    let place = tempfile::tempdir().unwrap();
+    let model = model();
+    let input = place.path().join("records.jsonl");
+    let text = "{\"prompt\": \"Q\", \"response\": \"A\"}\n";
+    fs::write(&input, text).unwrap();
+    let (hard, soft) = (place.path().join("hard"), place.path().join("soft"));
+    fs::hard_link(&input, &hard).unwrap();
+    std::os::unix::fs::symlink(&input, &soft).unwrap();
+    let path = input.to_str().unwrap();
+    for (from, to) in [(path, &input), (path, &hard), (path, &soft), ("-", &input)] {
+        let output = support::command()
+            .args(["score", "--model", &model, "--input", from, "--output"])
+            .arg(to)
+            .stdin(fs::File::open(&input).unwrap())
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(1), "{from}");
+        let message = support::stderr(&output);
+        assert!(message.contains("it is the input"), "{message}");
+        assert!(!message.contains("loaded in"), "{message}");
+        assert_eq!(fs::read_to_string(&input).unwrap(), text);
+    }
+    // What is read to no end may be written to.
+    let nothing = ["--input", "/dev/null", "--output", "/dev/null"];
+    run_ok(&[&["score", "--model", &model][..], &nothing].concat());
+}
+
+/// The input stays open behind it, as it does when whoever writes it waits for the scores.
+#[test]
+fn a_record_that_cannot_be_read_ends_the_work_at_once() {
+    let mut child = support::command()
+        .args(["score", "--model", &model()])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    let good = json!({"id": 1, "prompt": "Q", "response": "A"});
+    writeln!(stdin, "{good}\n{{\"prompt\": \"Q\"}}\n{good}").unwrap();
+    stdin.flush().unwrap();
+    let begun = Instant::now();
+    while child.try_wait().unwrap().is_none() {
+        if begun.elapsed() > Duration::from_secs(120) {
+            child.kill().unwrap();
+            panic!("it waits for more records");
+        }
+        sleep(Duration::from_millis(20));
+    }
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(support::stderr(&output).contains("line 2"));
+    let scored = lines(&output);
+    assert_eq!((scored.len(), &scored[0]["id"]), (1, &json!(1)));
+    drop(stdin);
 }
 
 #[test]

@@ -40,7 +40,7 @@ TENSORRT_KEYS = set(
     trt_profile_min_shapes trt_profile_max_shapes trt_profile_opt_shapes trt_cuda_graph_enable
     trt_dump_ep_context_model trt_ep_context_file_path trt_ep_context_embed_mode""".split()
 )
-CUDA_OPTIONS = {"sdpa_kernel": "1", "use_tf32": "0"}
+CUDA_OPTIONS = {"sdpa_kernel": "3", "use_tf32": "0"}
 # layout, interface, stages, weights, device, target, further flags
 FORMS = [
     ("triton", "padded", 1, "copy", "cpu", "ort", ""),

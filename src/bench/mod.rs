@@ -155,6 +155,12 @@ impl Bench {
         })
     }
 
+    /// The model, as it was loaded.
+    #[must_use]
+    pub fn scorer(&self) -> &Scorer {
+        &self.scorer
+    }
+
     /// Makes text to score, of lengths that the model takes.
     ///
     /// # Errors

@@ -4,6 +4,7 @@ use std::{
     fs::File,
     io::{self, BufWriter, Write},
     path::Path,
+    time::Instant,
 };
 
 use anyhow::{Context, Result};
@@ -14,6 +15,7 @@ use super::{
     bench_args::BenchArgs,
     output::check_output,
     records::{open_input, prepare},
+    score::loaded,
     table::{Side, Table},
 };
 use crate::{
@@ -31,7 +33,9 @@ pub(super) fn run(args: &BenchArgs) -> Result<Status> {
     };
     let mut options = args.scorer.options();
     options.profile = profile.as_ref().map(|folder| folder.path().to_owned());
+    let loading = Instant::now();
     let bench = Bench::open(&args.model, options)?;
+    eprintln!("{}", loaded(bench.scorer(), loading.elapsed()));
     let workload = match data {
         Some(workload) => workload,
         None => bench.workload(&args.spec())?,

@@ -1,8 +1,9 @@
 //! Records that are scored: from a file to conversations, and back to the records with what came of them.
 
 use std::{
-    fs::File,
+    fs::{self, File, Metadata},
     io::{self, BufRead, BufReader, IsTerminal, Read},
+    os::fd::AsFd,
     path::Path,
 };
 
@@ -137,7 +138,16 @@ pub(super) fn open_input(path: &Path) -> Result<(Input, Progress)> {
     Ok((Box::new(file), Progress::new(bytes)))
 }
 
+/// What the system says of the input.
+pub(super) fn input_metadata(path: &Path) -> io::Result<Metadata> {
+    if path == Path::new("-") {
+        return File::from(io::stdin().as_fd().try_clone_to_owned()?).metadata();
+    }
+    fs::metadata(path)
+}
+
 /// A progress bar over the bytes of the input.
+#[derive(Clone)]
 pub(super) struct Progress(ProgressBar);
 
 impl Progress {
@@ -162,6 +172,11 @@ impl Progress {
 
     pub(super) fn wrap_read(&self, input: Input) -> impl BufRead + use<> {
         BufReader::new(self.0.wrap_read(input))
+    }
+
+    /// Prints a line on standard error, beside the bar.
+    pub(super) fn tell(&self, line: &str) {
+        self.0.suspend(|| eprintln!("{line}"));
     }
 
     pub(super) fn finish_and_clear(&self) {

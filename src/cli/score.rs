@@ -1,8 +1,10 @@
 //! `worldpm-ort score`.
 
 use std::{
-    fs::File,
+    cell::Cell,
+    fs::{self, File},
     io::{self, BufWriter, Write},
+    os::unix::fs::MetadataExt,
     path::Path,
     time::{Duration, Instant},
 };
@@ -15,37 +17,41 @@ use super::{
     args::ScoreArgs,
     interrupt::Interrupt,
     output::check_output,
-    records::{Answer, Entry, open_input, prepare},
+    records::{Answer, Entry, input_metadata, open_input, prepare},
 };
 use crate::{Evaluation, Output, Scorer, ScorerOptions, ep::Provider, records::RecordReader};
 
 pub(super) fn run(args: &ScoreArgs) -> Result<Status> {
     let (input, progress) = open_input(&args.input)?;
     check_output(&args.output)?;
+    check_apart(&args.input, &args.output)?;
 
     let loading = Instant::now();
     let scorer = Scorer::open(&args.model, &options(args))?;
-    eprintln!(
-        "{} {}, {} in {:.1} s",
-        scorer.manifest().model.architecture,
-        placement(&scorer),
-        if scorer.is_streamed() {
-            "opened"
-        } else {
-            "loaded"
-        },
-        loading.elapsed().as_secs_f64()
-    );
+    eprintln!("{}", loaded(&scorer, loading.elapsed()));
 
     let mut output = open_output(&args.output)?;
     let scoring = Instant::now();
-    let records = RecordReader::new(progress.wrap_read(input));
+    let mut records = RecordReader::new(progress.wrap_read(input));
     let mut failures = 0_usize;
     let mut conversations = 0_usize;
     let mut lines = 0_usize;
-    let interrupt = Interrupt::watch()?;
-    let wanted = records.take_while(|_| !interrupt.asked());
-    let mut stream = scorer.stream(wanted.map(prepare));
+    let interrupt = Interrupt::watch({
+        let progress = progress.clone();
+        move || progress.tell(FINISHING)
+    })?;
+    let (mut refused, stopped) = (false, Cell::new(false));
+    let wanted = std::iter::from_fn(|| {
+        stopped.set(!refused && interrupt.asked());
+        if refused || stopped.get() {
+            return None;
+        }
+        let (entry, conversations) = prepare(records.next()?);
+        // What comes after it would be scored for nothing.
+        refused = !args.keep_going && entry.check().is_err();
+        Some((entry, conversations))
+    });
+    let mut stream = scorer.stream(wanted);
     while let Some((entry, evaluations)) = stream.next() {
         lines += 1;
         conversations += evaluations.len();
@@ -70,7 +76,8 @@ pub(super) fn run(args: &ScoreArgs) -> Result<Status> {
     progress.finish_and_clear();
 
     let seconds = scoring.elapsed().as_secs_f64();
-    let stats = stream.stats();
+    let stats = *stream.stats();
+    drop(stream);
     eprintln!(
         "{conversations} conversations in {seconds:.1} s: {} tokens, {} of them computed",
         stats.tokens, stats.unique_tokens
@@ -86,7 +93,9 @@ pub(super) fn run(args: &ScoreArgs) -> Result<Status> {
             busy.as_secs_f64()
         );
     }
-    if interrupt.asked() {
+    // Where the end of the input had not been seen, there may be nothing left all the same.
+    let mut complete = || is_file(&args.input) && records.next().is_none();
+    if stopped.get() && !complete() {
         eprintln!("interrupted: the output has the first {lines} records");
         return Ok(Status::Interrupted);
     }
@@ -97,6 +106,10 @@ pub(super) fn run(args: &ScoreArgs) -> Result<Status> {
     Ok(Status::Done)
 }
 
+/// What is told of the first signal.
+const FINISHING: &str =
+    "interrupted: what is under way is finished and written; a second signal stops at once";
+
 fn options(args: &ScoreArgs) -> ScorerOptions {
     let mut options = args
         .scorer
@@ -105,6 +118,20 @@ fn options(args: &ScoreArgs) -> ScorerOptions {
     options.reduce = args.reduce.map(Into::into);
     options.max_length = args.max_length;
     options
+}
+
+/// What was loaded, where, why there, and in what time.
+pub(super) fn loaded(scorer: &Scorer, time: Duration) -> String {
+    let done = match scorer.is_streamed() {
+        true => "opened",
+        false => "loaded",
+    };
+    format!(
+        "{} {}, {done} in {:.1} s",
+        scorer.manifest().model.architecture,
+        placement(scorer),
+        time.as_secs_f64()
+    )
 }
 
 /// The devices of the stages, each named once for every copy of the model, and why they were taken.
@@ -214,6 +241,28 @@ fn write_line(output: &mut dyn Write, entry: &Entry, fields: Result<Value>) -> R
     serde_json::to_writer(&mut *output, &line).map_err(io::Error::from)?;
     output.write_all(b"\n")?;
     Ok(())
+}
+
+/// The output takes the place of what was there, which must not be what is read.
+fn check_apart(input: &Path, output: &Path) -> Result<()> {
+    if output == Path::new("-") {
+        return Ok(());
+    }
+    let (Ok(from), Ok(to)) = (input_metadata(input), fs::metadata(output)) else {
+        return Ok(());
+    };
+    if from.is_file() && (from.dev(), from.ino()) == (to.dev(), to.ino()) {
+        bail!(
+            "cannot write {}: it is the input, which would be lost; name another file",
+            output.display()
+        );
+    }
+    Ok(())
+}
+
+/// Whether reading the input never waits for someone to write it.
+fn is_file(input: &Path) -> bool {
+    input_metadata(input).is_ok_and(|input| input.is_file())
 }
 
 fn open_output(path: &Path) -> Result<Box<dyn Write>> {

@@ -47,12 +47,16 @@ impl fmt::Display for Gpu {
 }
 
 /// The driver and all GPUs of the machine, in the order of their PCI addresses, whether this process may use them or not.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Installed {
     /// Version of the driver.
     pub driver: String,
-    /// The GPUs.
+    /// The GPUs that answer.
     pub gpus: Vec<Gpu>,
+    /// The numbers of those that are divided (MIG): CUDA shows parts of them.
+    pub in_parts: Vec<u16>,
+    /// The places of those that do not answer, and what the driver says of them.
+    pub failed: Vec<(u32, String)>,
 }
 
 /// Why the GPUs are not known.
@@ -83,6 +87,26 @@ pub enum GpusError {
         /// What is wrong with it, and what to do.
         problem: String,
     },
+    /// A GPU does not answer, and it is not known how CUDA numbers the others then.
+    #[error(
+        "GPU {index} does not answer ({problem}), and how CUDA numbers the others then is not certain; see nvidia-smi, or \
+         name the devices yourself (--device cuda:0)"
+    )]
+    Failed {
+        /// Its place among the GPUs of the machine.
+        index: u32,
+        /// What the driver says.
+        problem: String,
+    },
+    /// A GPU is divided, and CUDA shows a part of it.
+    #[error(
+        "{gpu} is divided (MIG): CUDA shows a part of it, and which one is not known here; name the devices yourself \
+         (--device cuda:0)"
+    )]
+    InParts {
+        /// The GPU.
+        gpu: String,
+    },
     /// CUDA numbers the GPUs in an order that only it knows.
     #[error(
         "the GPUs differ ({0}), and CUDA numbers them by speed; set CUDA_DEVICE_ORDER=PCI_BUS_ID, or name the devices \
@@ -102,11 +126,12 @@ pub fn installed() -> Result<Installed, GpusError> {
 /// The GPUs that this process may use, by their numbers for CUDA. `CUDA_VISIBLE_DEVICES` is followed.
 ///
 /// # Errors
-/// As [`installed`]; [`GpusError::Visible`] for a value of `CUDA_VISIBLE_DEVICES` that cannot be followed, and
-/// [`GpusError::Order`] when GPUs of several kinds are numbered in an order that only CUDA knows.
+/// As [`installed`]; [`GpusError::Visible`] for a value of `CUDA_VISIBLE_DEVICES` that cannot be followed,
+/// [`GpusError::Order`] when GPUs of several kinds are numbered in an order that only CUDA knows, [`GpusError::Failed`] when
+/// one does not answer, and [`GpusError::InParts`] when one is divided.
 pub fn gpus() -> Result<Vec<Gpu>, GpusError> {
     let value = |name: &str| env::var_os(name).map(|value| value.to_string_lossy().into_owned());
     let visible = value("CUDA_VISIBLE_DEVICES");
     let order = value("CUDA_DEVICE_ORDER");
-    visible::select(installed()?.gpus, visible.as_deref(), order.as_deref())
+    visible::select(&installed()?, visible.as_deref(), order.as_deref())
 }

@@ -35,6 +35,12 @@ type HandleByName = unsafe extern "C" fn(*const c_char, *mut Device) -> c_int;
 type DeviceText = unsafe extern "C" fn(Device, *mut c_char, c_uint) -> c_int;
 type DeviceMemory = unsafe extern "C" fn(Device, *mut Memory) -> c_int;
 type Capability = unsafe extern "C" fn(Device, *mut c_int, *mut c_int) -> c_int;
+type MigMode = unsafe extern "C" fn(Device, *mut c_uint, *mut c_uint) -> c_int;
+
+/// `NVML_ERROR_NOT_SUPPORTED` and `NVML_ERROR_FUNCTION_NOT_FOUND`.
+const UNKNOWN_TO_IT: [c_int; 2] = [3, 13];
+/// `NVML_DEVICE_MIG_ENABLE`.
+const MIG_ENABLED: c_uint = 1;
 
 /// NVML, started; dropping it ends that.
 pub(super) struct Nvml {
@@ -70,11 +76,29 @@ impl Nvml {
             // SAFETY: `count` is valid for the call.
             unsafe { f(&raw mut count) }
         })?;
-        let gpus = (0..count)
-            .filter_map(|index| Some((index, u16::try_from(index).ok()?)))
-            .map(|(index, device_id)| self.gpu(index, device_id))
-            .collect::<Result<_, _>>()?;
-        Ok(Installed { driver, gpus })
+        let mut installed = Installed {
+            driver,
+            ..Installed::default()
+        };
+        for index in 0..count {
+            let Ok(device_id) = u16::try_from(index) else {
+                break;
+            };
+            match self.gpu(index, device_id) {
+                Ok((gpu, in_parts)) => {
+                    if in_parts {
+                        installed.in_parts.push(device_id);
+                    }
+                    installed.gpus.push(gpu);
+                }
+                // The others may be used all the same.
+                Err(GpusError::Driver { call, problem }) => {
+                    installed.failed.push((index, format!("{call}: {problem}")));
+                }
+                Err(other) => return Err(other),
+            }
+        }
+        Ok(installed)
     }
 
     /// Bytes of the memory of the GPU of this name (`GPU-…`) that are in use, by any process.
@@ -100,8 +124,30 @@ impl Nvml {
         Ok(memory)
     }
 
+    /// Whether the GPU is divided (MIG), so that CUDA shows a part of it.
     #[allow(unsafe_code)]
-    fn gpu(&self, index: c_uint, device_id: u16) -> Result<Gpu, GpusError> {
+    fn in_parts(&self, device: Device) -> Result<bool, GpusError> {
+        const NAME: &str = "nvmlDeviceGetMigMode";
+        let (mut current, mut pending): (c_uint, c_uint) = (0, 0);
+        let code = ask(&self.library, NAME, |f: MigMode| {
+            // SAFETY: the library gave the handle, and both numbers are valid for the call.
+            unsafe { f(device, &raw mut current, &raw mut pending) }
+        });
+        match code {
+            // Neither GPUs nor libraries that are older than MIG know of it.
+            None => Ok(false),
+            Some(code) if UNKNOWN_TO_IT.contains(&code) => Ok(false),
+            Some(0) => Ok(current == MIG_ENABLED),
+            Some(code) => Err(GpusError::Driver {
+                call: NAME,
+                problem: error_text(&self.library, code),
+            }),
+        }
+    }
+
+    /// A GPU, and whether it is divided.
+    #[allow(unsafe_code)]
+    fn gpu(&self, index: c_uint, device_id: u16) -> Result<(Gpu, bool), GpusError> {
         let mut device: Device = std::ptr::null_mut();
         self.call("nvmlDeviceGetHandleByIndex_v2", |f: Handle| {
             // SAFETY: `device` is valid for the call.
@@ -121,14 +167,15 @@ impl Nvml {
             unsafe { f(device, &raw mut major, &raw mut minor) }
         })?;
         let number = |number: c_int| u16::try_from(number).unwrap_or_default();
-        Ok(Gpu {
+        let gpu = Gpu {
             device_id,
             name,
             uuid,
             memory: memory.total,
             free: memory.free,
             capability: (number(major), number(minor)),
-        })
+        };
+        Ok((gpu, self.in_parts(device)?))
     }
 
     fn text<F: Copy>(
@@ -166,23 +213,32 @@ impl Drop for Nvml {
 }
 
 /// Calls the function `name`, whose type `F` must be; its result says whether it did what it should.
-#[allow(unsafe_code)]
 fn call<F: Copy>(
     library: &Library,
     name: &'static str,
-    ask: impl FnOnce(F) -> c_int,
+    call: impl FnOnce(F) -> c_int,
 ) -> Result<(), GpusError> {
-    let fail = |problem| GpusError::Driver {
+    let problem = match ask(library, name, call) {
+        Some(0) => return Ok(()),
+        Some(code) => error_text(library, code),
+        None => "the driver's library is too old and lacks it".to_owned(),
+    };
+    Err(GpusError::Driver {
         call: name,
         problem,
-    };
+    })
+}
+
+/// What the function `name`, whose type `F` must be, returns; `None` where the library has none of that name.
+#[allow(unsafe_code)]
+fn ask<F: Copy>(
+    library: &Library,
+    name: &'static str,
+    call: impl FnOnce(F) -> c_int,
+) -> Option<c_int> {
     // SAFETY: the types at the top of this file are those of nvml.h, and every call here names its own.
-    let function = unsafe { library.get::<F>(name.as_bytes()) }
-        .map_err(|_| fail("the driver's library is too old and lacks it".to_owned()))?;
-    match ask(*function) {
-        0 => Ok(()),
-        code => Err(fail(error_text(library, code))),
-    }
+    let function = unsafe { library.get::<F>(name.as_bytes()) }.ok()?;
+    Some(call(*function))
 }
 
 #[allow(unsafe_code)]
@@ -214,25 +270,46 @@ pub(super) mod tests {
         typedef struct { unsigned long long total, free, used; } memory;
         int nvmlInit_v2(void) { return INIT; }
         int nvmlShutdown(void) { return 0; }
-        const char *nvmlErrorString(int code) { return code == 9 ? "Driver Not Loaded" : "Unknown Error"; }
+        const char *nvmlErrorString(int code) {
+            return code == 9 ? "Driver Not Loaded" : code == 15 ? "GPU is lost" : "Unknown Error"; }
         int nvmlSystemGetDriverVersion(char *text, unsigned size) { strncpy(text, "580.65.06", size); return 0; }
         int nvmlDeviceGetCount_v2(unsigned *count) { *count = 2; return 0; }
-        int nvmlDeviceGetHandleByIndex_v2(unsigned i, void **device) { *device = (void *)(long)(i + 7); return 0; }
+        #ifndef LOST
+        #define LOST 9
+        #endif
+        int nvmlDeviceGetHandleByIndex_v2(unsigned i, void **device) {
+            *device = (void *)(long)(i + 7); return i == LOST ? 15 : 0; }
         int nvmlDeviceGetName(void *device, char *text, unsigned size) {
             memset(text, 'x', size); strcpy(text, device == (void *)7 ? "NVIDIA H100" : "NVIDIA B200"); return 0; }
         int nvmlDeviceGetUUID(void *device, char *text, unsigned size) {
             strncpy(text, device == (void *)7 ? "GPU-1" : "GPU-2", size); return 0; }
+        #ifndef NO_NAMES
+        #ifndef SILENT
+        #define SILENT '9'
+        #endif
         int nvmlDeviceGetHandleByUUID(const char *uuid, void **device) {
-            *device = (void *)(long)(uuid[4] - '1' + 7); return 0; }
+            *device = (void *)(long)(uuid[4] - '1' + 7); return uuid[4] == SILENT ? 15 : 0; }
+        #endif
+        #ifndef FAILS
+        #define FAILS 0
+        #endif
         int nvmlDeviceGetMemoryInfo(void *device, memory *m) {
-            static int asked; m->total = 80; m->free = 70 + (long)device - USED; return 0; }
+            static int count;
+            int asked = __atomic_fetch_add(&count, 1, __ATOMIC_RELAXED);
+            m->total = 80; m->free = 70 + (long)device - USED; return FAILS; }
+        #ifdef MIG
+        int nvmlDeviceGetMigMode(void *device, unsigned *current, unsigned *pending) {
+            *current = *pending = device == (void *)8; return MIG; }
+        #endif
         #ifdef CAPABILITY
         int nvmlDeviceGetCudaComputeCapability(void *d, int *major, int *minor) { *major = 9 + (d == (void *)8); *minor = 0; return 0; }
         #endif
     "#;
 
     /// The stand-in. `flags` are the C compiler's: `INIT` is what NVML answers when it is started, `USED` the bytes that are
-    /// taken of each GPU, which may count how often they were `asked` for.
+    /// taken of each GPU and `FAILS` the answer to that question, both of which may depend on how often it was `asked`.
+    /// `LOST` is the number of a GPU that is lost, `SILENT` the end of the name of one that is not found by name;
+    /// `NO_NAMES` leaves that function out. `MIG` is the answer to the question for MIG, which is on for the second GPU.
     pub(in crate::device) fn stand_in(flags: &[&str]) -> Result<Nvml, GpusError> {
         let place = tempfile::tempdir().unwrap();
         let (source, library) = (place.path().join("nvml.c"), place.path().join("nvml.so"));
@@ -277,11 +354,38 @@ pub(super) mod tests {
             "{error}"
         );
         let old = stand_in(&["-DINIT=0", "-DUSED=0"]).unwrap();
-        let error = old.installed().unwrap_err().to_string();
-        assert!(
-            error.contains("nvmlDeviceGetCudaComputeCapability: the driver's library is too old"),
-            "{error}"
-        );
+        let found = old.installed().unwrap();
+        assert_eq!(found.gpus, []);
+        let problem =
+            "nvmlDeviceGetCudaComputeCapability: the driver's library is too old and lacks it";
+        assert_eq!(found.failed, [0, 1].map(|index| (index, problem.into())));
+    }
+
+    #[test]
+    fn a_gpu_that_is_lost_hides_no_other() {
+        let nvml = stand_in(&["-DINIT=0", "-DUSED=0", "-DCAPABILITY", "-DLOST=0"]).unwrap();
+        let found = nvml.installed().unwrap();
+        let names: Vec<_> = found.gpus.iter().map(ToString::to_string).collect();
+        assert_eq!(names, ["cuda:1 (NVIDIA B200)"]);
+        let problem = "nvmlDeviceGetHandleByIndex_v2: GPU is lost (error 15)";
+        assert_eq!(found.failed, [(0, problem.into())]);
+    }
+
+    #[test]
+    fn gpus_that_are_divided() {
+        let found = |mig: &[&str]| {
+            let flags = [&["-DINIT=0", "-DUSED=0", "-DCAPABILITY"], mig].concat();
+            stand_in(&flags).unwrap().installed().unwrap()
+        };
+        let divided = found(&["-DMIG=0"]);
+        assert_eq!((divided.gpus.len(), divided.in_parts), (2, vec![1]));
+        for none in [&[][..], &["-DMIG=3"], &["-DMIG=13"]] {
+            let whole = found(none);
+            assert_eq!((whole.in_parts, whole.failed), (vec![], vec![]), "{none:?}");
+        }
+        let problem = "nvmlDeviceGetMigMode: Unknown Error (error 4)";
+        let silent = found(&["-DMIG=4"]).failed;
+        assert_eq!(silent, [0, 1].map(|index| (index, problem.into())));
     }
 
     #[test]

@@ -1,27 +1,44 @@
 //! Which GPUs CUDA shows to this process, and under which numbers.
 
-use super::{Gpu, GpusError};
+use super::{Gpu, GpusError, Installed};
 
-/// The GPUs that CUDA gives numbers to, with these. `all` are in the order of their PCI addresses; `visible` and `order`
-/// are the values of `CUDA_VISIBLE_DEVICES` and `CUDA_DEVICE_ORDER`.
+/// The GPUs that CUDA gives numbers to, with these. Those of `installed` are in the order of their PCI addresses; `visible`
+/// and `order` are the values of `CUDA_VISIBLE_DEVICES` and `CUDA_DEVICE_ORDER`.
 pub(super) fn select(
-    all: Vec<Gpu>,
+    installed: &Installed,
     visible: Option<&str>,
     order: Option<&str>,
 ) -> Result<Vec<Gpu>, GpusError> {
+    let all = &installed.gpus;
+    // Nothing is to be numbered when nothing is shown.
+    if visible.is_some_and(|text| text.trim().is_empty() || text.trim() == "-1") {
+        return Ok(Vec::new());
+    }
+    if let Some((index, problem)) = installed.failed.first() {
+        return Err(GpusError::Failed {
+            index: *index,
+            problem: problem.clone(),
+        });
+    }
     let by_uuid = |text: &str| text.starts_with("GPU-");
     let numbered = visible.is_none_or(|text| !by_uuid(text.trim()));
     let alike = all.iter().all(|gpu| gpu.name == all[0].name);
-    // Nothing is to be numbered when nothing is shown.
-    let none = visible.is_some_and(|text| text.trim().is_empty() || text.trim() == "-1");
-    if numbered && !alike && !none && order != Some("PCI_BUS_ID") {
+    if numbered && !alike && order != Some("PCI_BUS_ID") {
         let names: Vec<&str> = all.iter().map(|gpu| gpu.name.as_str()).collect();
         return Err(GpusError::Order(names.join(", ")));
     }
     let chosen = match visible {
-        None => all,
-        Some(value) => listed(&all, value)?,
+        None => all.clone(),
+        Some(value) => listed(all, value)?,
     };
+    // Which number a part has among whole GPUs, CUDA does not say; names are certain.
+    let in_parts = |gpu: &&Gpu| installed.in_parts.contains(&gpu.device_id);
+    let counted = if numbered { all } else { &chosen };
+    if let Some(gpu) = counted.iter().find(in_parts) {
+        return Err(GpusError::InParts {
+            gpu: format!("GPU {} ({}, {})", gpu.device_id, gpu.name, gpu.uuid),
+        });
+    }
     Ok((0..)
         .zip(chosen)
         .map(|(device_id, gpu)| Gpu { device_id, ..gpu })
@@ -85,11 +102,12 @@ mod tests {
         }
     }
 
-    fn machine(names: &[&str]) -> Vec<Gpu> {
-        (0..)
-            .zip(names)
-            .map(|(number, name)| gpu(number, name))
-            .collect()
+    fn machine(names: &[&str]) -> Installed {
+        let gpus = (0..).zip(names).map(|(number, name)| gpu(number, name));
+        Installed {
+            gpus: gpus.collect(),
+            ..Installed::default()
+        }
     }
 
     /// The PCI positions of those shown, in the order of their numbers.
@@ -98,7 +116,7 @@ mod tests {
         visible: Option<&str>,
         order: Option<&str>,
     ) -> Result<Vec<char>, String> {
-        let gpus = select(machine(names), visible, order).map_err(|error| error.to_string())?;
+        let gpus = select(&machine(names), visible, order).map_err(|error| error.to_string())?;
         for (number, gpu) in (0..).zip(&gpus) {
             assert_eq!(gpu.device_id, number);
         }
@@ -142,6 +160,43 @@ mod tests {
             );
             assert!(error.contains(problem), "{error}");
         }
+    }
+
+    #[test]
+    fn numbers_are_not_certain_beside_a_gpu_that_is_lost_or_divided() {
+        let chosen = |installed: &Installed, visible| {
+            let gpus = select(installed, visible, None).map_err(|error| error.to_string())?;
+            Ok::<_, String>(gpus.into_iter().map(|gpu| gpu.uuid).collect::<Vec<_>>())
+        };
+        let mut lost = machine(&["a"; 3]);
+        lost.gpus.remove(1);
+        lost.failed = vec![(1, "GPU is lost".into())];
+        for visible in [None, Some("0"), Some("GPU-0")] {
+            let error = chosen(&lost, visible).unwrap_err();
+            assert!(
+                error.starts_with("GPU 1 does not answer (GPU is lost)"),
+                "{error}"
+            );
+            assert!(error.contains("; see nvidia-smi"), "{error}");
+        }
+        assert!(chosen(&lost, Some("")).unwrap().is_empty());
+
+        let mut divided = machine(&["a"; 3]);
+        divided.in_parts = vec![1];
+        for visible in [None, Some("0"), Some("1"), Some("GPU-0,GPU-1")] {
+            let error = chosen(&divided, visible).unwrap_err();
+            assert!(
+                error.starts_with("GPU 1 (a, GPU-1abc1) is divided (MIG)"),
+                "{error}"
+            );
+            assert!(
+                error.contains("; name the devices yourself (--device"),
+                "{error}"
+            );
+        }
+        let whole = chosen(&divided, Some("GPU-2,GPU-0")).unwrap();
+        assert_eq!(whole, ["GPU-2abc2", "GPU-0abc0"]);
+        assert!(chosen(&divided, Some("-1")).unwrap().is_empty());
     }
 
     #[test]

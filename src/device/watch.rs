@@ -11,7 +11,7 @@ use std::{
 
 use super::{Gpu, GpusError, nvml, nvml::Nvml};
 
-/// How often the driver is asked. A question takes it some microseconds.
+/// How often the driver is asked.
 const INTERVAL: Duration = Duration::from_millis(20);
 
 /// Memory of a GPU in bytes, all processes together.
@@ -27,57 +27,91 @@ pub(crate) struct PeakMemory {
 
 /// Asks for the memory in use of GPUs until it is dropped.
 pub(crate) struct MemoryWatch {
-    seen: Arc<Mutex<Vec<PeakMemory>>>,
+    watched: Arc<Watched>,
     /// Dropped to end the thread.
     stop: Option<mpsc::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
 
+struct Watched {
+    nvml: Nvml,
+    uuids: Vec<String>,
+    /// Of each of `uuids`.
+    seen: Mutex<Vec<PeakMemory>>,
+}
+
+impl Watched {
+    /// Asks for every GPU once.
+    fn ask(&self) {
+        for (at, uuid) in self.uuids.iter().enumerate() {
+            // A GPU that does not answer once may do so the next time.
+            let Ok(used) = self.nvml.used(uuid) else {
+                continue;
+            };
+            let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+            seen[at].peak = seen[at].peak.max(used);
+        }
+    }
+}
+
 impl MemoryWatch {
-    /// Begins to watch these GPUs of the machine.
+    /// Begins to watch these GPUs of the machine. Those that do not answer now are left out.
     ///
     /// # Errors
-    /// [`GpusError::NoLibrary`] and [`GpusError::Driver`] where the driver does not answer.
+    /// [`GpusError::NoLibrary`] and [`GpusError::Driver`] where the driver answers for none of them.
     pub(crate) fn start(gpus: &[Gpu]) -> Result<Self, GpusError> {
         Self::with(Nvml::open(nvml::LIBRARY)?, gpus, INTERVAL)
     }
 
     fn with(nvml: Nvml, gpus: &[Gpu], interval: Duration) -> Result<Self, GpusError> {
-        let first = gpus.iter().map(|gpu| {
-            let used = nvml.used(&gpu.uuid)?;
-            Ok(PeakMemory {
-                device_id: gpu.device_id,
-                before: used,
-                peak: used,
-            })
+        let (mut uuids, mut seen) = (Vec::new(), Vec::new());
+        let mut problem = None;
+        for gpu in gpus {
+            match nvml.used(&gpu.uuid) {
+                Ok(used) => {
+                    uuids.push(gpu.uuid.clone());
+                    seen.push(PeakMemory {
+                        device_id: gpu.device_id,
+                        before: used,
+                        peak: used,
+                    });
+                }
+                Err(error) => {
+                    tracing::info!("the memory of {gpu} will not be told: {error}");
+                    problem = problem.or(Some(error));
+                }
+            }
+        }
+        if let (true, Some(problem)) = (uuids.is_empty(), problem) {
+            return Err(problem);
+        }
+        let watched = Arc::new(Watched {
+            nvml,
+            uuids,
+            seen: Mutex::new(seen),
         });
-        let seen = Arc::new(Mutex::new(first.collect::<Result<Vec<_>, _>>()?));
-        let uuids: Vec<String> = gpus.iter().map(|gpu| gpu.uuid.clone()).collect();
         let (stop, stopped) = mpsc::channel();
         let thread = {
-            let seen = Arc::clone(&seen);
+            let watched = Arc::clone(&watched);
             thread::spawn(move || {
                 while stopped.recv_timeout(interval) == Err(RecvTimeoutError::Timeout) {
-                    for (at, uuid) in uuids.iter().enumerate() {
-                        // A GPU that does not answer once may do so the next time.
-                        let Ok(used) = nvml.used(uuid) else { continue };
-                        let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
-                        seen[at].peak = seen[at].peak.max(used);
-                    }
+                    watched.ask();
                 }
             })
         };
         Ok(Self {
-            seen,
+            watched,
             stop: Some(stop),
             thread: Some(thread),
         })
     }
 
-    /// What was seen so far, in the order of the GPUs that are watched.
+    /// What was seen so far, now included, in the order of the GPUs that are watched.
     pub(crate) fn so_far(&self) -> Vec<PeakMemory> {
-        let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        seen.clone()
+        // A time shorter than the interval would have no answer of its own.
+        self.watched.ask();
+        let seen = &self.watched.seen;
+        seen.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
@@ -94,22 +128,33 @@ impl Drop for MemoryWatch {
 #[cfg(all(test, unix))]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use std::time::Instant;
+
     use super::{super::nvml::tests::stand_in, *};
 
-    fn watch(used: &str) -> MemoryWatch {
-        let nvml = stand_in(&["-DINIT=0", "-DCAPABILITY", &format!("-DUSED={used}")]).unwrap();
-        let mut gpus = nvml.installed().unwrap().gpus;
+    const OFTEN: Duration = Duration::from_millis(1);
+    /// No test gets there.
+    const NEVER: Duration = Duration::from_secs(3600);
+
+    fn watch(flags: &[&str], interval: Duration) -> Result<MemoryWatch, GpusError> {
+        let nvml = stand_in(&[&["-DINIT=0", "-DCAPABILITY"], flags].concat())?;
+        let mut gpus = nvml.installed()?.gpus;
         // As CUDA_VISIBLE_DEVICES=1,0 numbers them.
         gpus.reverse();
         for (device_id, gpu) in (0..).zip(&mut gpus) {
             gpu.device_id = device_id;
         }
-        MemoryWatch::with(nvml, &gpus, Duration::from_millis(1)).unwrap()
+        MemoryWatch::with(nvml, &gpus, interval)
+    }
+
+    fn peaks(watch: &MemoryWatch) -> Vec<(u64, u64)> {
+        let seen = watch.so_far();
+        seen.iter().map(|seen| (seen.before, seen.peak)).collect()
     }
 
     #[test]
     fn memory_that_does_not_change() {
-        let watch = watch("0");
+        let watch = watch(&["-DUSED=0"], OFTEN).unwrap();
         let seen = |device_id, used| PeakMemory {
             device_id,
             before: used,
@@ -118,19 +163,53 @@ mod tests {
         assert_eq!(watch.so_far(), [seen(0, 2), seen(1, 3)]);
     }
 
+    /// The first four answers, two to each question before the watch, are 0; then it is 40 for a while, and 0 again.
+    const COMES_AND_GOES: &str = "-DUSED=(asked >= 4 && asked < 50 ? 40 : 0)";
+
     #[test]
     fn memory_that_comes_and_goes() {
-        // The first four answers, two to each question above, are 0; then it is 40 for a while, and 0 again.
-        let watch = watch("(asked++ >= 4 && asked < 50 ? 40 : 0)");
-        while watch.so_far().iter().any(|seen| seen.peak < 40) {
-            thread::sleep(Duration::from_millis(1));
+        let watch = watch(&[COMES_AND_GOES], OFTEN).unwrap();
+        let seen = |watch: &MemoryWatch| watch.watched.seen.lock().unwrap().clone();
+        let begun = Instant::now();
+        // Only the thread asks.
+        while seen(&watch).iter().any(|seen| seen.peak < 40) {
+            assert!(
+                begun.elapsed() < Duration::from_secs(10),
+                "nothing was seen"
+            );
+            thread::sleep(OFTEN);
         }
-        thread::sleep(Duration::from_millis(100));
-        let peaks: Vec<_> = watch
-            .so_far()
-            .iter()
-            .map(|seen| (seen.before, seen.peak))
-            .collect();
-        assert_eq!(peaks, [(2, 42), (3, 43)]);
+        // Each asks for both GPUs, so the memory is 0 again long before the last.
+        for _ in 0..50 {
+            assert_eq!(peaks(&watch), [(2, 42), (3, 43)]);
+        }
+    }
+
+    #[test]
+    fn a_time_shorter_than_the_interval() {
+        let watch = watch(&[COMES_AND_GOES], NEVER).unwrap();
+        assert_eq!(peaks(&watch), [(2, 42), (3, 43)]);
+    }
+
+    #[test]
+    fn gpus_that_do_not_answer_any_more() {
+        let flags = [COMES_AND_GOES, "-DFAILS=(asked >= 6 ? 15 : 0)"];
+        let watch = watch(&flags, NEVER).unwrap();
+        for _ in 0..3 {
+            assert_eq!(peaks(&watch), [(2, 42), (3, 43)]);
+        }
+    }
+
+    #[test]
+    fn gpus_that_do_not_answer_at_the_start() {
+        let one = watch(&["-DUSED=0", "-DSILENT='2'"], NEVER).unwrap();
+        let seen = one.so_far();
+        assert_eq!((seen.len(), seen[0].device_id), (1, 1));
+        let none = watch(&["-DUSED=0", "-DNO_NAMES"], NEVER).err().unwrap();
+        let error = none.to_string();
+        assert!(
+            error.contains("nvmlDeviceGetHandleByUUID: the driver's library is too old"),
+            "{error}"
+        );
     }
 }

@@ -2,12 +2,12 @@
 
 use std::{
     fs::File,
-    io::{self, Read},
+    io::{self, Read, Seek},
     path::Path,
     time::{Duration, Instant},
 };
 
-use rustix::fs::fstat;
+use rustix::fs::{SeekFrom, seek};
 use worldpm_ort_export::plan::Bytes;
 
 use super::{Finding, Level};
@@ -52,10 +52,7 @@ struct Measured {
 
 fn read(path: &Path) -> io::Result<Measured> {
     let mut file = File::open(path)?;
-    let stat = fstat(&file)?;
-    // A block counts 512 bytes here, whatever the file system.
-    let on_disk = i128::from(stat.st_blocks) * 512;
-    let sparse = on_disk < i128::from(stat.st_size);
+    let sparse = has_holes(&file)?;
     // What the system holds in memory of it is let go, so that the disk is measured.
     #[cfg(target_os = "linux")]
     rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed)?;
@@ -73,6 +70,16 @@ fn read(path: &Path) -> io::Result<Measured> {
         time: start.elapsed(),
         sparse,
     })
+}
+
+/// Whether parts of the file were never written. The blocks that a file takes do not tell: a file system that compresses
+/// needs fewer. One that knows of no holes gives the end of the file.
+fn has_holes(mut file: &File) -> io::Result<bool> {
+    let end = file.metadata()?.len();
+    // Nor does an empty file have any, which is an error here.
+    let sparse = seek(file, SeekFrom::Hole(0)).is_ok_and(|hole| hole < end);
+    file.rewind()?;
+    Ok(sparse)
 }
 
 fn in_words(measured: &Measured, all: u64, path: &Path) -> Finding {
@@ -123,10 +130,19 @@ mod tests {
         let place = tempfile::tempdir().unwrap();
         let path = place.path().join("weights");
         std::fs::write(&path, vec![7_u8; 3 << 20]).unwrap();
-        assert_eq!(read(&path).unwrap().bytes, 3 << 20);
+        let read_from = |path| {
+            let found = read(path).unwrap();
+            (found.bytes, found.sparse)
+        };
+        assert_eq!(read_from(&path), (3 << 20, false));
+        // A hole at the end, and nothing else.
+        let file = File::options().append(true).open(&path).unwrap();
+        file.set_len(8 << 20).unwrap();
+        assert_eq!(read_from(&path), (8 << 20, true));
         File::create(&path).unwrap().set_len(8 << 20).unwrap();
-        let found = read(&path).unwrap();
-        assert_eq!((found.bytes, found.sparse), (8 << 20, true));
+        assert_eq!(read_from(&path), (8 << 20, true));
+        File::create(&path).unwrap();
+        assert_eq!(read_from(&path), (0, false));
         assert!(read(&place.path().join("nothing")).is_err());
     }
 

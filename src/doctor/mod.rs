@@ -111,10 +111,10 @@ pub fn examine(options: &DoctorOptions) -> Vec<Finding> {
         findings.push(finding);
         bundle
     });
-    let (gpus, nvidia) = nvidia::examine();
     let for_gpu = bundle
         .as_ref()
         .is_some_and(|bundle| bundle.manifest().device == Device::Cuda);
+    let (gpus, nvidia) = nvidia::examine(for_gpu);
     // A GPU that stands idle, or a bundle that cannot run, is an error; the CUDA build of the library on a machine for
     // other work is not.
     let needed = for_gpu || !gpus.is_empty();
@@ -123,17 +123,7 @@ pub fn examine(options: &DoctorOptions) -> Vec<Finding> {
         bundle.as_ref(),
         needed,
     ));
-    findings.extend(
-        nvidia
-            .into_iter()
-            .map(|finding| match (finding.level, for_gpu) {
-                (Level::Warn, true) => Finding {
-                    level: Level::Error,
-                    ..finding
-                },
-                _ => finding,
-            }),
-    );
+    findings.extend(nvidia);
     findings.extend(machine::examine());
     findings.extend(bundle.as_ref().and_then(disk::examine));
     findings

@@ -20,7 +20,7 @@ pub struct CudaOptions {
     /// It bounds what weights and activations take. Workspaces of cuBLAS and the CUDA context itself, some hundred
     /// megabytes, come on top. A pack that does not fit is an error, and others go on.
     pub memory_limit: Option<u64>,
-    /// Kernel of attention (`sdpa_kernel`). Default [`AttentionKernel::Flash`].
+    /// Kernel of attention (`sdpa_kernel`). Default [`AttentionKernel::Fused`].
     pub attention: AttentionKernel,
     /// How the arena grows (`arena_extend_strategy`). Default [`ArenaGrowth::AsRequested`].
     pub arena: ArenaGrowth,
@@ -42,11 +42,14 @@ pub struct CudaOptions {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum AttentionKernel {
-    /// Flash attention, on GPUs of compute capability 8.0 and newer. The default, because the automatic choice on newer
-    /// GPUs is cuDNN's kernel, which keeps a plan for every shape that it meets, and packs differ in shape.
+    /// Flash attention where it runs, else the memory-efficient kernel: flash attention needs a GPU of compute capability
+    /// 8.0, and the library has kernels for 7.5 too. The default, because the automatic choice on newer GPUs is cuDNN's
+    /// kernel, which keeps a plan for every shape that it meets, and packs differ in shape.
     #[default]
+    Fused,
+    /// Flash attention alone, on GPUs of compute capability 8.0 and newer; on others attention is unfused.
     Flash,
-    /// The memory-efficient kernel: for GPUs before 8.0.
+    /// The memory-efficient kernel alone.
     MemoryEfficient,
     /// cuDNN's kernel.
     Cudnn,
@@ -59,12 +62,14 @@ pub enum AttentionKernel {
 }
 
 impl AttentionKernel {
-    /// The bits of `AttentionBackend` in ONNX Runtime.
+    /// The bits of `AttentionBackend` in ONNX Runtime (`contrib_ops/cpu/bert/attention_common.h`). Any that are set turn off
+    /// the kernels whose bits are not (`contrib_ops/cuda/bert/attention_kernel_options.cc`), but for the unfused ones.
     fn bits(self) -> u32 {
         match self {
             Self::Automatic => 0,
             Self::Flash => 1,
             Self::MemoryEfficient => 2,
+            Self::Fused => 3,
             Self::Cudnn => 8,
             Self::Unfused => 16,
             Self::Bits(bits) => bits,
@@ -76,6 +81,7 @@ impl AttentionKernel {
             0 => Self::Automatic,
             1 => Self::Flash,
             2 => Self::MemoryEfficient,
+            3 => Self::Fused,
             8 => Self::Cudnn,
             16 => Self::Unfused,
             bits => Self::Bits(bits),
@@ -196,7 +202,7 @@ mod tests {
             [
                 ("arena_extend_strategy", "kSameAsRequested"),
                 ("device_id", "3"),
-                ("sdpa_kernel", "1"),
+                ("sdpa_kernel", "3"),
                 ("use_tf32", "0"),
             ]
         );
@@ -208,7 +214,9 @@ mod tests {
             ("gpu_mem_limit", "30000000000"),
             ("sdpa_kernel", "0"),
             ("sdpa_kernel", "8"),
+            ("sdpa_kernel", "1"),
             ("sdpa_kernel", "3"),
+            ("sdpa_kernel", "18"),
             ("arena_extend_strategy", "kNextPowerOfTwo"),
             ("use_tf32", "1"),
             ("external_data_loader_reading_threads", "0"),

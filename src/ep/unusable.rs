@@ -62,6 +62,11 @@ const FAILURES: &[(&str, &str, &str)] = &[
         "the versions of the driver and of its libcuda.so.1 differ",
         "Restart after installing a driver, and leave no compatibility package of CUDA on LD_LIBRARY_PATH",
     ),
+    (
+        "is smaller than requested bytes of",
+        "the arena has reached its limit, gpu_mem_limit",
+        "Raise gpu_mem_limit, or export with more --stages (`worldpm-ort plan` tells what fits)",
+    ),
     ("out of memory", NO_MEMORY, MORE_STAGES),
     ("Failed to allocate memory", NO_MEMORY, MORE_STAGES),
     (
@@ -336,6 +341,10 @@ mod tests {
             (
                 "CUDA failure 2: out of memory ; GPU=0",
                 "too little free memory",
+            ),
+            (
+                "BFCArena::AllocateRawInternal Available memory of 34699008 is smaller than requested bytes of 945041920",
+                "gpu_mem_limit",
             ),
             (
                 "This session contains graph nodes that are assigned to the default CPU EP, but fallback to CPU EP has",

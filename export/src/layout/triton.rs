@@ -132,7 +132,7 @@ fn cuda(config: &mut TextProto, engine: Option<&[(&str, String)]>) {
             }
             accelerators.message("gpu_execution_accelerator", |accelerator| {
                 accelerator.string("name", "cuda");
-                accelerator.entry("parameters", "sdpa_kernel", "1");
+                accelerator.entry("parameters", "sdpa_kernel", "3");
                 accelerator.entry("parameters", "use_tf32", "0");
             });
         });
