@@ -1,6 +1,9 @@
 //! What a scorer has done: numbers that only grow, for a server to export.
 
-use std::sync::{Mutex, PoisonError};
+use std::{
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
 
 use crate::{batch::PlanStats, engine::StageCounters};
 
@@ -16,6 +19,10 @@ pub struct Counters {
     pub truncated: u64,
     /// What was planned: tokens, unique tokens, packs, padding.
     pub planned: PlanStats,
+    /// Time spent with chat templates and the tokenizer, on the threads that hand in conversations.
+    pub tokenising: Duration,
+    /// Time spent with plans, and with making the packs' inputs, on the same threads.
+    pub planning: Duration,
     /// What each stage did, over all copies of the model.
     pub stages: Vec<StageCounters>,
 }

@@ -1,6 +1,6 @@
 //! From conversations to scores: the façade over text, batching and the engine.
 
-use std::{path::Path, sync::Arc};
+use std::{path::Path, sync::Arc, time::Instant};
 
 use worldpm_ort_export::{Interface, Manifest, Pooling};
 
@@ -166,6 +166,7 @@ impl Scorer {
     #[must_use = "the scores come from `Batch::wait`"]
     pub fn submit(&self, conversations: &[Conversation]) -> Batch {
         let span = tracing::debug_span!("tokenise", conversations = conversations.len());
+        let begun = Instant::now();
         let encoded = span.in_scope(|| {
             self.encoder
                 .ids_within_batch(conversations, &self.length)
@@ -173,6 +174,8 @@ impl Scorer {
                 .map(|encoded| encoded.map_err(Error::from))
                 .collect()
         });
+        self.tally
+            .count(|counters| counters.tokenising += begun.elapsed());
         self.submit_encoded(encoded)
     }
 
@@ -254,6 +257,7 @@ impl Scorer {
         }
         let mut batch = Batch::new(outcomes, self.reading.clone(), Arc::clone(&self.tally));
         let span = tracing::debug_span!("plan", conversations = sequences.len());
+        let begun = Instant::now();
         let planned = span.in_scope(|| plan(&sequences, &self.budget));
         match planned {
             Ok(plan) => {
@@ -274,6 +278,8 @@ impl Scorer {
                         Err(error) => batch.fail(&members, &error.into()),
                     }
                 }
+                self.tally
+                    .count(|counters| counters.planning += begun.elapsed());
                 let pending = self.loaded.engine.submit(inputs);
                 for ((members, scored_tokens, member_scores), pending) in
                     packs.into_iter().zip(pending)

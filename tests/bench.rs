@@ -60,6 +60,11 @@ fn check(report: &Value) {
         let middle = median(&rates.collect::<Vec<_>>()).unwrap();
         close(number(&report["throughput"][rate]), middle);
     }
+    for step in ["tokenise_share", "plan_share"] {
+        // One thread does both.
+        let share = number(&report["steps"][step]);
+        assert!(share > 0.0 && share < 1.0, "{step}: {share}");
+    }
     // Every copy of the model has every stage, and all copies together run everything once.
     let stages = report["stages"].as_array().unwrap();
     let of_each = report["model"]["stages"].as_u64().unwrap();

@@ -128,6 +128,8 @@ fn every_stage_is_loaded_once_for_a_wave() {
         scores(&scorer, &sequences);
         let counters = scorer.counters();
         assert_eq!(counters.scored, wave * sequences.len() as u64);
+        // Token ids were handed in.
+        assert!(counters.tokenising.is_zero() && !counters.planning.is_zero());
         assert!(counters.planned.packs as u64 > 2 * wave, "{counters:?}");
         for stage in &counters.stages {
             assert_eq!(stage.loads, wave);

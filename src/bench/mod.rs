@@ -45,8 +45,8 @@ pub use crate::memory::ProcessMemory;
 pub use profile::OperatorReport;
 pub use report::{
     DeviceMemoryReport, LatencyReport, LoadReport, MatrixReport, MemoryReport, ModelReport, Report,
-    RoundReport, SetupReport, StageLoadReport, StageReport, ThroughputReport, UtilisationReport,
-    WorkloadReport,
+    RoundReport, SetupReport, StageLoadReport, StageReport, StepsReport, ThroughputReport,
+    UtilisationReport, WorkloadReport,
 };
 pub use workload::{Workload, WorkloadKind, WorkloadSpec};
 
@@ -127,6 +127,8 @@ struct Measured {
     rounds: Vec<(Phase, Round)>,
     matrix: MatrixReport,
     memory: MemoryReport,
+    /// Seconds of tokenising and of planning.
+    steps: [f64; 2],
 }
 
 impl Bench {
@@ -189,6 +191,7 @@ impl Bench {
             rounds: measured,
             matrix,
             memory,
+            steps,
         } = self.measure(workload, options)?;
         let latency = latency::measure(&self.scorer, &self.recorder, workload, options);
 
@@ -213,6 +216,7 @@ impl Bench {
             load: rounds::loads(&events, self.load_seconds),
             throughput: rounds::throughput(rounds),
             latency,
+            steps: rounds::steps(steps, seconds),
             stages,
             utilisation: arithmetic::utilisation(flops, seconds, matrix),
             memory,
@@ -229,6 +233,7 @@ impl Bench {
         for number in 1..=options.warmup {
             round(format!("warm-up {number}")).1?;
         }
+        let before = self.steps();
         let begun = Instant::now();
         let (phase, first) = round("round 1".into());
         let mut measured = vec![(phase, first?)];
@@ -246,7 +251,9 @@ impl Bench {
             let (phase, next) = round(format!("round {}", measured.len() + 1));
             measured.push((phase, next?));
         }
+        let [tokenising, planning] = self.steps();
         Ok(Measured {
+            steps: [tokenising - before[0], planning - before[1]],
             rounds: measured,
             matrix: matrices.report(),
             memory,
@@ -275,6 +282,12 @@ impl Bench {
         };
         drop(self.scorer);
         profile::read(&folder)
+    }
+
+    /// Seconds of tokenising and of planning so far.
+    fn steps(&self) -> [f64; 2] {
+        let counters = self.scorer.counters();
+        [counters.tokenising, counters.planning].map(|time| time.as_secs_f64())
     }
 
     /// The device of each stage, for each copy of the model.

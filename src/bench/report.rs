@@ -20,6 +20,8 @@ pub struct Report {
     pub throughput: ThroughputReport,
     /// How long a conversation takes.
     pub latency: LatencyReport,
+    /// What is done before a stage gets a pack.
+    pub steps: StepsReport,
     /// What each stage did in the measured rounds.
     pub stages: Vec<StageReport>,
     /// How much of the device's arithmetic was used.
@@ -175,6 +177,16 @@ pub struct StageReport {
     pub loading_share: f64,
     /// The rest: waiting for packs, or for the device that it shares.
     pub idle_share: f64,
+}
+
+/// What is done before a stage gets a pack, while stages compute others: shares of the time of the measured rounds.
+#[derive(Clone, Copy, Debug, Serialize)]
+#[non_exhaustive]
+pub struct StepsReport {
+    /// Chat template and tokenizer.
+    pub tokenise_share: f64,
+    /// The plan, and the packs' inputs.
+    pub plan_share: f64,
 }
 
 /// The model's arithmetic against that of bare matrix products.

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::{
-    BenchError, LoadReport, RoundReport, StageLoadReport, StageReport, ThroughputReport, Workload,
+    BenchError, LoadReport, RoundReport, StageLoadReport, StageReport, StepsReport,
+    ThroughputReport, Workload,
     record::{Events, Phase},
     statistics::{median, rate},
     work::Work,
@@ -73,6 +74,15 @@ pub(super) fn throughput(rounds: Vec<RoundReport>) -> ThroughputReport {
         unique_tokens_per_second: middle(|round| round.unique_tokens),
         padded_tokens_per_second: middle(|round| round.padded_tokens),
         rounds,
+    }
+}
+
+/// Shares of tokenising and planning, of which these are the seconds.
+pub(super) fn steps([tokenising, planning]: [f64; 2], seconds: f64) -> StepsReport {
+    let share = |time| rate(time, seconds).unwrap_or(0.0);
+    StepsReport {
+        tokenise_share: share(tokenising),
+        plan_share: share(planning),
     }
 }
 

@@ -155,6 +155,12 @@ fn print(output: &mut impl Write, report: &Report) -> io::Result<()> {
         writeln!(output, "{table}")?;
     }
     writeln!(output, "{}", stages(report))?;
+    writeln!(
+        output,
+        "meanwhile, of the time: {:.1}% tokenising, {:.1}% planning",
+        100.0 * report.steps.tokenise_share,
+        100.0 * report.steps.plan_share
+    )?;
     let utilisation = &report.utilisation;
     writeln!(
         output,
