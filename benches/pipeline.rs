@@ -13,7 +13,10 @@
 use std::{env, process::ExitCode, time::Duration};
 
 use anyhow::{Context, Result, ensure};
-use worldpm_ort::{bench::statistics::rate, engine::testing::simulate};
+use worldpm_ort::{
+    bench::statistics::rate,
+    engine::testing::{SimulatedStage, simulate},
+};
 
 /// The least share of the slowest stage's rate.
 const LEAST: f64 = 0.97;
@@ -21,7 +24,7 @@ const LEAST: f64 = 0.97;
 const ATTEMPTS: usize = 3;
 /// Packs after the pipeline has filled.
 const PACKS: usize = 100;
-/// The time of a stage where all take the same.
+/// The time of a stage, copies included, where all take the same.
 const TIME: Duration = Duration::from_millis(20);
 
 /// How the times of the stages differ.
@@ -35,33 +38,42 @@ enum Balance {
     LastSlow,
     /// They take from half as long up to the full time, by turns.
     Mixed,
+    /// A tenth of the time is copying.
+    Copies,
 }
 
-const BALANCES: [Balance; 4] = [
+const BALANCES: [Balance; 5] = [
     Balance::Even,
     Balance::FirstSlow,
     Balance::LastSlow,
     Balance::Mixed,
+    Balance::Copies,
 ];
 
 impl Balance {
-    /// The times of the stages.
-    fn times(self, count: usize) -> Vec<Duration> {
-        let time = |index: usize| match self {
-            Self::FirstSlow if index == 0 => TIME * 5 / 4,
-            Self::LastSlow if index + 1 == count => TIME * 5 / 4,
-            Self::Mixed => TIME * (2 + (index % 3) as u32) / 4,
-            Self::Even | Self::FirstSlow | Self::LastSlow => TIME,
+    fn stages(self, count: usize) -> Vec<SimulatedStage> {
+        let stage = |index: usize| {
+            let (copy, compute) = match self {
+                Self::FirstSlow if index == 0 => (Duration::ZERO, TIME * 5 / 4),
+                Self::LastSlow if index + 1 == count => (Duration::ZERO, TIME * 5 / 4),
+                Self::Mixed => (Duration::ZERO, TIME * (2 + (index % 3) as u32) / 4),
+                // The first stage gets no hidden states.
+                Self::Copies if index > 0 => (TIME / 10, TIME),
+                Self::Even | Self::FirstSlow | Self::LastSlow | Self::Copies => {
+                    (Duration::ZERO, TIME)
+                }
+            };
+            SimulatedStage { copy, compute }
         };
-        (0..count).map(time).collect()
+        (0..count).map(stage).collect()
     }
 }
 
 /// The best share of a few attempts, of which the first that is enough is the last.
-fn best_share(times: &[Duration], packs: usize) -> Result<f64> {
+fn best_share(stages: &[SimulatedStage], packs: usize) -> Result<f64> {
     let mut best = 0.0_f64;
     for _ in 0..ATTEMPTS {
-        best = best.max(share(times, packs)?);
+        best = best.max(share(stages, packs)?);
         if best >= LEAST {
             break;
         }
@@ -70,13 +82,13 @@ fn best_share(times: &[Duration], packs: usize) -> Result<f64> {
 }
 
 /// The share of the slowest stage's rate that the pipeline reaches once it is full.
-fn share(times: &[Duration], packs: usize) -> Result<f64> {
-    let fill = times.len();
-    let ends = simulate(times, fill + packs)?;
+fn share(stages: &[SimulatedStage], packs: usize) -> Result<f64> {
+    let fill = stages.len();
+    let ends = simulate(stages, fill + packs)?;
     ensure!(ends.len() == fill + packs, "the pipeline has lost packs");
     let (begin, end) = (ends[fill - 1], ends[ends.len() - 1]);
     let reached = rate(packs as f64, end.duration_since(begin).as_secs_f64());
-    let slowest = times.iter().max();
+    let slowest = stages.iter().map(SimulatedStage::time).max();
     let slowest = slowest.context("no stages")?.as_secs_f64();
     Ok(reached.context("no time passed")? * slowest)
 }
@@ -91,7 +103,7 @@ fn main() -> Result<ExitCode> {
         let name = format!("{balance:?}");
         print!("{name:>10}");
         for count in [2, 3, 4, 6, 8, 12, 16] {
-            let share = best_share(&balance.times(count), packs)?;
+            let share = best_share(&balance.stages(count), packs)?;
             lowest = lowest.min(share);
             print!("  {count:>2} stages {:5.1}%", 100.0 * share);
         }

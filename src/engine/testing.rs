@@ -11,9 +11,26 @@ use super::{
 };
 use crate::batch::PackInputs;
 
-/// A stage on a device of its own that takes so long for each pack.
+/// A device that takes so long for each pack.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SimulatedStage {
+    /// Copying the hidden states to it, which the stage that receives them does before it computes.
+    pub copy: Duration,
+    /// Computing.
+    pub compute: Duration,
+}
+
+impl SimulatedStage {
+    /// The time that a pack keeps the device.
+    #[must_use]
+    pub fn time(&self) -> Duration {
+        self.copy + self.compute
+    }
+}
+
+/// A simulated stage at its place.
 struct Simulated {
-    time: Duration,
+    stage: SimulatedStage,
     last: bool,
 }
 
@@ -27,7 +44,10 @@ impl Stage for Simulated {
         hidden: Option<i64>,
         _: &dyn Watch,
     ) -> Result<Flow<i64>, Failure> {
-        thread::sleep(self.time);
+        if hidden.is_some() {
+            thread::sleep(self.stage.copy);
+        }
+        thread::sleep(self.stage.compute);
         match (inputs.input_ids.first(), hidden) {
             (Some(&pack), before) if before.is_none_or(|before| before == pack) => {
                 Ok(match self.last {
@@ -57,16 +77,16 @@ impl Observer for Runs {
     }
 }
 
-/// Sends `packs` packs through a pipeline of stages that take `times` for each, and returns when each left the last one, in order.
+/// Sends `packs` packs through a pipeline of `stages`, and returns when each left the last one, in order.
 ///
 /// # Errors
 /// What the pipeline came to, which is a fault of its own.
-pub fn simulate(times: &[Duration], packs: usize) -> Result<Vec<Instant>, EngineError> {
+pub fn simulate(stages: &[SimulatedStage], packs: usize) -> Result<Vec<Instant>, EngineError> {
     let runs = Arc::new(Runs::default());
-    let activity = Activity::new(times.len(), Some(Arc::clone(&runs) as Arc<_>));
-    let last = times.len().saturating_sub(1);
-    let stages = times.iter().enumerate().map(|(index, &time)| Simulated {
-        time,
+    let activity = Activity::new(stages.len(), Some(Arc::clone(&runs) as Arc<_>));
+    let last = stages.len().saturating_sub(1);
+    let stages = stages.iter().enumerate().map(|(index, &stage)| Simulated {
+        stage,
         last: index == last,
     });
     let pipeline = Pipeline::start(vec![stages.collect()], &Arc::new(activity))?;
