@@ -169,14 +169,18 @@ fn residency(
 
 /// Bytes that the stages of all copies take when they are loaded: together on the CPU, else of the GPU that takes the most.
 ///
-/// The stages of a device take turns and give back what a run has taken, so the largest run counts.
+/// On the CPU the stages of a device give back what a run has taken, so the largest run counts. On a GPU each keeps it.
 fn resident(device: Device, stages: &[StageMemory], slots: &[Vec<Slot>]) -> u64 {
     let mut devices: BTreeMap<usize, (u64, u64)> = BTreeMap::new();
     for copy in slots {
         for (slot, stage) in copy.iter().zip(stages) {
             let (weights, running) = devices.entry(slot.device).or_default();
             *weights += stage.weights;
-            *running = (*running).max(stage.activations + stage.workspace);
+            let run = stage.activations + stage.workspace;
+            *running = match device {
+                Device::Cpu => (*running).max(run),
+                Device::Cuda => *running + run,
+            };
         }
     }
     let each = devices.values().map(|(weights, running)| weights + running);
@@ -245,8 +249,11 @@ mod tests {
         assert_eq!(resident(Device::Cpu, &[[0, 0, 1]]), 30 + 6 + 30 + 4);
         assert_eq!(resident(Device::Cpu, &[[0; 3], [1; 3]]), 2 * (60 + 6));
         // Of each GPU; the second copy shares the first's devices.
-        assert_eq!(resident(Device::Cuda, &[[0, 0, 1]]), 30 + 6);
-        assert_eq!(resident(Device::Cuda, &[[0, 0, 1], [1, 0, 0]]), 80 + 6);
+        assert_eq!(resident(Device::Cuda, &[[0, 0, 1]]), 30 + 5 + 6);
+        assert_eq!(
+            resident(Device::Cuda, &[[0, 0, 1], [1, 0, 0]]),
+            80 + 5 + 6 + 6 + 4
+        );
         assert_eq!(resident(Device::Cuda, &[]), 0);
     }
 }
