@@ -289,6 +289,11 @@ mod tests {
         settings.stage_cache(context)
     }
 
+    fn lock(root: &Path, context: &StageContext<'_>) -> Guard {
+        let cache = at(root, context).unwrap();
+        cache.lock(|| panic!("nobody else is there")).unwrap()
+    }
+
     /// What a build leaves when its engine is written.
     fn write(guard: &Guard, name: &str, text: &str) {
         fs::write(guard.cache.folder.join(name), text).unwrap();
@@ -390,10 +395,7 @@ mod tests {
         let model = Model::new();
         let bundle = model.for_tensorrt("bundle", false);
         let root = tempfile::tempdir().unwrap();
-        let lock = || {
-            let cache = at(root.path(), &bundle.context()).unwrap();
-            cache.lock(|| panic!("nobody else is there")).unwrap()
-        };
+        let lock = || lock(root.path(), &bundle.context());
 
         // Killed while it wrote into an empty folder.
         let guard = lock();
@@ -468,10 +470,7 @@ mod tests {
         let model = Model::new();
         let bundle = model.for_tensorrt("bundle", false);
         let root = tempfile::tempdir().unwrap();
-        let lock = || {
-            let cache = at(root.path(), &bundle.context()).unwrap();
-            cache.lock(|| panic!("nobody else is there")).unwrap()
-        };
+        let lock = || lock(root.path(), &bundle.context());
         let guard = lock();
         for name in [
             "engine_a_sm90.engine",
@@ -519,8 +518,7 @@ mod tests {
         let model = Model::new();
         let bundle = model.for_tensorrt("bundle", false);
         let root = tempfile::tempdir().unwrap();
-        let cache = at(root.path(), &bundle.context()).unwrap();
-        let guard = cache.lock(|| panic!("nobody else is there")).unwrap();
+        let guard = lock(root.path(), &bundle.context());
         write(&guard, "a.timing", "times");
         assert_eq!(guard.finish().unwrap(), Finished::NoEngine);
     }
