@@ -470,9 +470,11 @@ fn a_streamed_model_is_loaded_in_the_rounds() {
 fn copies_of_a_model_have_tracks_of_their_own() {
     let bundle = support::bundle(SHAPE, &["--stages", "2"]);
     let devices: Devices = "cpu,cpu".parse().unwrap();
-    let options = ScorerOptions::default()
+    let mut options = ScorerOptions::default()
         .with_devices(devices)
         .with_replicas(NonZeroUsize::new(2).unwrap());
+    // As many as there are devices, on a machine with one core too.
+    options.threads = NonZeroUsize::new(2);
     let (report, tracks) = measure(&bundle, options, WorkloadKind::Mixed);
     assert_eq!(report["setup"]["replicas"], 2);
     for name in ["copy 0, stage 1 on cpu", "copy 1, stage 1 on cpu"] {
@@ -550,7 +552,8 @@ fn a_profile_has_all_copies_and_all_loads() {
         runs.collect()
     };
     let resident = runs(&["--residency", "resident"]);
-    assert_eq!(runs(&["--device", "cpu,cpu", "--replicas", "2"]), resident);
+    let copies = ["--device", "cpu,cpu", "--replicas", "2", "--threads", "2"];
+    assert_eq!(runs(&copies), resident);
     assert_eq!(runs(&["--residency", "streamed"]), resident);
 }
 

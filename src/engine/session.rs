@@ -36,7 +36,7 @@ const NO_QUANTISED_GRAPHS: &str = "session.disable_quant_qdq";
 /// The processors of a session's threads.
 const AFFINITIES: &str = "session.intra_op_thread_affinities";
 
-/// Makes the threads of a session wait without turning when a run is over: the next stage has the same processors.
+/// Makes the threads of a session stop spinning when a run is over: the next stage may have the same processors.
 const STOP_SPINNING: &str = "session.force_spinning_stop";
 
 /// Makes a run give back what its session's arena has taken beyond the weights.
