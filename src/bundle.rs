@@ -6,7 +6,7 @@ use std::{
 };
 
 use sha2::{Digest, Sha256};
-use worldpm_ort_export::{Manifest, header_sha256, manifest::Stage};
+use worldpm_ort_export::{Manifest, files, header_sha256, manifest::Stage};
 
 use crate::error::{Error, Result};
 
@@ -127,10 +127,11 @@ fn check_size(path: &Path, bytes: u64) -> Result<()> {
 }
 
 fn check_hash(path: &Path, sha256: &str) -> Result<()> {
-    let bytes = fs::read(path).map_err(|error| Error::Bundle {
-        path: path.to_owned(),
-        problem: format!("a file of the bundle cannot be read: {error}"),
-    })?;
+    let bytes =
+        files::read_limited(path, files::MAX_GRAPH_BYTES).map_err(|error| Error::Bundle {
+            path: path.to_owned(),
+            problem: format!("a file of the bundle cannot be read: {error}"),
+        })?;
     let found: String = Sha256::digest(&bytes)
         .iter()
         .map(|byte| format!("{byte:02x}"))

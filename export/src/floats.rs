@@ -21,6 +21,7 @@ use std::{
 use crate::{
     convert::float::{FloatType, decode},
     error::{Error, Result},
+    files::open_regular,
     proto::{ElementType, ModelProto, StringStringEntryProto, TensorProto, view},
 };
 
@@ -178,7 +179,7 @@ impl FloatGraph {
         for weight in &self.weights {
             if !files.contains_key(weight.file.as_str()) {
                 let path = folder.join(&weight.file);
-                let file = File::open(&path).map_err(|error| Error::io("open", &path, error))?;
+                let file = open_regular(&path).map_err(|error| Error::io("open", &path, error))?;
                 files.insert(&weight.file, file);
             }
         }
@@ -293,7 +294,7 @@ fn weight(
 /// A small weight, as floats in the graph.
 fn inline(weight: &FloatWeight, folder: &Path) -> Result<TensorProto> {
     let path = folder.join(&weight.file);
-    let file = File::open(&path).map_err(|error| Error::io("open", &path, error))?;
+    let file = open_regular(&path).map_err(|error| Error::io("open", &path, error))?;
     let mut bytes = vec![0; weight.elements() * weight.stored.bytes()];
     file.read_exact_at(&mut bytes, weight.offset)
         .map_err(|error| Error::io("read", &path, error))?;

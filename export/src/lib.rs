@@ -19,6 +19,7 @@ mod block;
 pub mod checkpoint;
 mod convert;
 mod error;
+pub mod files;
 pub mod floats;
 pub mod graph;
 pub mod inspect;

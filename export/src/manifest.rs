@@ -2,14 +2,14 @@
 //!
 //! The file is described field by field in `docs/bundle-format.md`.
 
-use std::{collections::BTreeSet, fmt, fs, path::Path};
+use std::{collections::BTreeSet, fmt, path::Path};
 
 use serde::{Deserialize, Serialize};
 
 use crate::{
     checkpoint::adapter,
     error::{Error, Result},
-    json,
+    files, json,
     options::{Activation, Device, Interface, Layout, Pooling, Precision, Target, WeightsMode},
     probes::Probe,
     write::file_sha256,
@@ -326,7 +326,8 @@ impl Manifest {
     /// version.
     pub fn read(dir: &Path) -> Result<Self> {
         let path = dir.join(FILE_NAME);
-        let text = fs::read(&path).map_err(|source| Error::io("read", &path, source))?;
+        let text = files::read_limited(&path, files::MAX_CONFIG_BYTES)
+            .map_err(|source| Error::io("read", &path, source))?;
         let fault = |field: &str, problem: String| Error::Manifest {
             path: path.clone(),
             field: Some(field.to_owned()).filter(|field| !field.is_empty()),
@@ -388,7 +389,7 @@ impl Manifest {
 
     /// Whether the directory holds a manifest of ours, of whatever version.
     pub(crate) fn is_in(dir: &Path) -> bool {
-        fs::read(dir.join(FILE_NAME))
+        files::read_limited(&dir.join(FILE_NAME), files::MAX_CONFIG_BYTES)
             .ok()
             .and_then(|text| serde_json::from_slice::<serde_json::Value>(&text).ok())
             .is_some_and(|value| value.get("format").and_then(|f| f.as_str()) == Some(FORMAT))

@@ -13,13 +13,14 @@
 //! user names another. A conversation that ends otherwise would be scored at a token that the model was
 //! not trained on. Other models have no end token unless the user names one.
 
-use std::{collections::BTreeMap, fs, path::Path};
+use std::{collections::BTreeMap, path::Path};
 
 use serde::Deserialize;
 
 use crate::{
     checkpoint::{Architecture, Checkpoint},
     error::{Error, Result},
+    files,
     manifest::Token,
     options::{Activation, ExportOptions, Interface, Pooling},
 };
@@ -151,7 +152,8 @@ struct AddedToken {
 
 impl AddedTokens {
     fn read(path: &Path) -> Result<Self> {
-        let bytes = fs::read(path).map_err(|source| Error::io("read", path, source))?;
+        let bytes = files::read_limited(path, files::MAX_TEXT_BYTES)
+            .map_err(|source| Error::io("read", path, source))?;
         serde_json::from_slice(&bytes).map_err(|error| Error::Tokenizer {
             path: path.to_owned(),
             problem: format!("is not a tokenizer: {error}"),

@@ -15,7 +15,7 @@ use ort::{
     session::{RunOptions, Session, builder::SessionBuilder},
     value::{DynValue, PrimitiveTensorElementType, Tensor, TensorElementType},
 };
-use worldpm_ort_export::{Manifest, floats::FloatGraph, manifest, names};
+use worldpm_ort_export::{Manifest, files, floats::FloatGraph, manifest, names};
 
 use super::{EngineError, Failure, Flow, OnnxRuntime, Stage, Watch};
 use crate::{
@@ -158,7 +158,7 @@ impl SessionStage {
                 .commit(builder)
                 .map_err(|error| fault(error.to_string()))?,
             _ => {
-                let graph = std::fs::read(&setup.graph)
+                let graph = files::read_limited(&setup.graph, files::MAX_GRAPH_BYTES)
                     .map_err(|error| fault(format!("{}: {error}", setup.graph.display())))?;
                 setup
                     .provider

@@ -6,6 +6,7 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
+use worldpm_ort_export::files;
 
 use super::error::TextError;
 use super::template::TemplateSource;
@@ -33,7 +34,7 @@ pub(super) struct TokenizerConfig {
 ///
 /// [`TextError::FileMissing`] and [`TextError::FileUnreadable`].
 pub(super) fn read(path: &Path) -> Result<Vec<u8>, TextError> {
-    fs::read(path).map_err(|source| {
+    files::read_limited(path, files::MAX_TEXT_BYTES).map_err(|source| {
         let path = path.to_owned();
         match source.kind() {
             ErrorKind::NotFound => TextError::FileMissing { path },

@@ -7,7 +7,6 @@
 
 use std::{
     collections::BTreeSet,
-    fs,
     io::{ErrorKind, Write},
     path::Path,
 };
@@ -16,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use worldpm_ort_export::{
     Checkpoint, Device, ExportOptions, Interface, Layout, Manifest, Precision, QuantizationOptions,
-    ServingOptions, Target, WeightsMode, export,
+    ServingOptions, Target, WeightsMode, export, files,
     json::pretty,
     manifest::WeightsPlace,
     plan::Stages,
@@ -311,7 +310,7 @@ impl Reference {
             path: path.clone(),
             problem,
         };
-        let text = match fs::read(&path) {
+        let text = match files::read_limited(&path, files::MAX_CONFIG_BYTES) {
             Ok(text) => text,
             Err(error) if error.kind() == ErrorKind::NotFound => {
                 return Err(VerifyError::NoReference {

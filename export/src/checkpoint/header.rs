@@ -3,7 +3,6 @@
 
 use std::collections::HashSet;
 use std::fmt;
-use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
@@ -12,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Dtype;
 use crate::error::{Error, Result};
+use crate::files::open_regular;
 
 /// The format's own limit.
 const MAX_HEADER_BYTES: u64 = 100_000_000;
@@ -78,7 +78,7 @@ pub(crate) fn read(path: &Path, shown: &Path) -> Result<Header> {
             "has {file_bytes} bytes, too few for a safetensors file: it is truncated"
         )));
     }
-    let mut file = File::open(path).map_err(io_error("open"))?;
+    let mut file = open_regular(path).map_err(io_error("open"))?;
     let mut length = [0; LENGTH_BYTES as usize];
     file.read_exact(&mut length).map_err(io_error("read"))?;
     if &length == LFS_POINTER {

@@ -12,8 +12,6 @@ pub(crate) mod index;
 mod tests;
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
@@ -190,21 +188,9 @@ impl Checkpoint {
 
 /// Reads a text file of at most `limit` bytes.
 fn read_text(path: &Path, limit: u64) -> Result<String> {
-    let io_error = |source| Error::Io {
+    crate::files::read_text_limited(path, limit).map_err(|source| Error::Io {
         path: path.to_owned(),
         action: "read",
         source,
-    };
-    let file = File::open(path).map_err(io_error)?;
-    let mut text = String::new();
-    file.take(limit + 1)
-        .read_to_string(&mut text)
-        .map_err(io_error)?;
-    if text.len() as u64 > limit {
-        return Err(io_error(std::io::Error::new(
-            std::io::ErrorKind::FileTooLarge,
-            format!("it has more than {limit} bytes"),
-        )));
-    }
-    Ok(text)
+    })
 }

@@ -1,7 +1,6 @@
 //! Adds `scale * left @ right` to a matrix, a range of its elements at a time.
 
 use std::{
-    fs::File,
     os::unix::fs::FileExt,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError, Weak},
@@ -11,6 +10,7 @@ use super::float::{self, FloatType};
 use crate::{
     checkpoint::{adapter::Update, header::HeaderTensor},
     error::{Error, Result},
+    files::open_regular,
 };
 
 /// Columns that are worked on together: `right` is read once for all rows of a chunk, from the nearer caches.
@@ -69,7 +69,7 @@ impl LowRank {
 
     fn read(&self) -> Result<Factors> {
         let fault = |source| Error::io("read", &self.path, source);
-        let file = File::open(&self.path).map_err(fault)?;
+        let file = open_regular(&self.path).map_err(fault)?;
         let values = |tensor: &HeaderTensor| -> Result<Vec<f32>> {
             let Some(float) = FloatType::of(tensor.dtype) else {
                 return Err(fault(std::io::ErrorKind::InvalidData.into()));

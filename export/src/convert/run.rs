@@ -20,6 +20,7 @@ use super::{
 };
 use crate::{
     error::{Error, Result},
+    files::open_regular,
     manifest::OverflowedTensor,
     options::Overflow,
     output::output_error,
@@ -78,7 +79,7 @@ pub(crate) fn run(
     sinks: &[Sink<'_>],
     rules: &Rules<'_>,
 ) -> Result<Vec<OverflowedTensor>> {
-    let open_source = |path: &&Path| File::open(path).map_err(|e| Error::io("open", path, e));
+    let open_source = |path: &&Path| open_regular(path).map_err(|e| Error::io("open", path, e));
     let open_sink = |sink: &Sink<'_>| {
         let opened = File::options().write(true).open(&sink.path);
         opened.map_err(|e| output_error(&sink.path, "open it", &e))

@@ -11,6 +11,7 @@ use serde::Serialize;
 use super::tensors::{LayerInfo, Tensor, TensorGroup, group, runs};
 use crate::{
     error::{Error, Result},
+    files,
     manifest::Manifest,
     plan::{Costs, StageMemory, TokenBudget},
     proto::{ModelProto, view::element_name},
@@ -275,7 +276,8 @@ fn whole_file(path: &Path, bytes: Option<u64>, sha256: &str) -> Result<FileState
     if !path.exists() {
         return Ok(FileState::Missing);
     }
-    let text = fs::read(path).map_err(|source| Error::io("read", path, source))?;
+    let text = files::read_limited(path, files::MAX_TEXT_BYTES)
+        .map_err(|source| Error::io("read", path, source))?;
     let same_size = bytes.is_none_or(|bytes| bytes == text.len() as u64);
     Ok(match same_size && sha256_hex(&text) == sha256 {
         true => FileState::Good,

@@ -8,6 +8,7 @@ use super::tensors::{Tensor, TensorGroup, group};
 use crate::{
     checkpoint::{CONFIG_FILE, Checkpoint},
     error::{Error, Result},
+    files,
     manifest::Model,
     write::{describe, header_sha256, sha256_hex},
 };
@@ -48,8 +49,8 @@ impl CheckpointInfo {
     pub(super) fn of(directory: &Path) -> Result<Self> {
         let checkpoint = Checkpoint::open(directory)?;
         let config_file = directory.join(CONFIG_FILE);
-        let config_text =
-            std::fs::read(&config_file).map_err(|e| Error::io("read", &config_file, e))?;
+        let config_text = files::read_limited(&config_file, files::MAX_CONFIG_BYTES)
+            .map_err(|e| Error::io("read", &config_file, e))?;
         let files = checkpoint
             .files()
             .iter()

@@ -5,11 +5,12 @@
 
 pub(crate) mod view;
 
-use std::{fmt, fs, path::Path};
+use std::{fmt, path::Path};
 
 use prost::Message;
 
 use crate::error::{Error, Result};
+use crate::files;
 
 /// `onnx.ModelProto`: a graph with the operator sets it is written against.
 #[derive(Clone, PartialEq, Message)]
@@ -40,7 +41,8 @@ impl ModelProto {
     /// # Errors
     /// [`Error::Io`] when the file cannot be read, [`Error::Model`] when it holds no ONNX model.
     pub fn read(path: &Path) -> Result<Self> {
-        let bytes = fs::read(path).map_err(|source| Error::io("read", path, source))?;
+        let bytes = files::read_limited(path, files::MAX_GRAPH_BYTES)
+            .map_err(|source| Error::io("read", path, source))?;
         Self::decode(bytes.as_slice()).map_err(|error| Error::Model {
             path: path.to_owned(),
             problem: format!("is not an ONNX model: {error}"),

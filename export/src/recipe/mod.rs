@@ -25,6 +25,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     checkpoint::ModelConfig,
     error::{Error, Result},
+    files,
     options::{Device, Precision},
 };
 
@@ -182,7 +183,7 @@ impl Recipe {
             });
         }
         Self::parse(
-            &fs::read_to_string(path).map_err(io)?,
+            &files::read_text_limited(path, files::MAX_CONFIG_BYTES).map_err(io)?,
             &path.display().to_string(),
         )
     }

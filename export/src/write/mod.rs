@@ -10,7 +10,7 @@ pub(crate) use stages::precision;
 pub use stages::{costs, placement};
 pub use weight_files::{file_sha256, header_sha256};
 
-use std::{collections::BTreeMap, fs, path::Path};
+use std::{collections::BTreeMap, path::Path};
 
 use sha2::{Digest, Sha256};
 
@@ -22,6 +22,7 @@ use crate::{
     checkpoint::{Checkpoint, ModelConfig, adapter::Adapter},
     convert::Progress,
     error::{Error, Result},
+    files,
     graph::{Graph, Value},
     labels,
     layout::Places,
@@ -331,7 +332,8 @@ fn refuse_extra_tensors(checkpoint: &Checkpoint, used: &BTreeMap<String, u64>) -
 
 /// Reads a whole file.
 fn read(path: &Path) -> Result<Vec<u8>> {
-    fs::read(path).map_err(|source| Error::io("read", path, source))
+    files::read_limited(path, files::MAX_TEXT_BYTES)
+        .map_err(|source| Error::io("read", path, source))
 }
 
 pub(crate) fn sha256_hex(bytes: &[u8]) -> String {

@@ -13,6 +13,7 @@ use super::hex;
 use crate::{
     checkpoint::{Checkpoint, DataFile},
     error::{Error, Result},
+    files::open_regular,
     manifest::{WeightFile, Weights},
     options::{ExportOptions, WeightsMode},
     output::{StagedDir, output_error},
@@ -149,7 +150,7 @@ fn link(file: &DataFile, to: &Path) -> Result<()> {
 
 fn copy(file: &DataFile, output: &StagedDir) -> Result<String> {
     let fill = || -> io::Result<()> {
-        let mut from = File::open(&file.path)?;
+        let mut from = open_regular(&file.path)?;
         let mut to = File::create(output.path().join(&file.name))?;
         io::copy(&mut from, &mut to)?;
         to.sync_all()
@@ -164,7 +165,7 @@ fn copy(file: &DataFile, output: &StagedDir) -> Result<String> {
 /// [`Error::Io`] when the file cannot be read that far.
 pub fn header_sha256(path: &Path) -> Result<String> {
     let fault = |source| Error::io("read", path, source);
-    let mut file = File::open(path).map_err(fault)?;
+    let mut file = open_regular(path).map_err(fault)?;
     let mut length = [0; 8];
     file.read_exact(&mut length).map_err(fault)?;
     let mut hasher = Sha256::new();
@@ -186,7 +187,7 @@ pub fn header_sha256(path: &Path) -> Result<String> {
 /// [`Error::Io`] when it cannot be read.
 pub fn file_sha256(path: &Path) -> Result<String> {
     let fault = |source| Error::io("read", path, source);
-    let mut file = File::open(path).map_err(fault)?;
+    let mut file = open_regular(path).map_err(fault)?;
     let mut hasher = Sha256::new();
     io::copy(&mut file, &mut HashWriter(&mut hasher)).map_err(fault)?;
     Ok(hex(&hasher.finalize()))

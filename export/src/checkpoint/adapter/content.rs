@@ -1,6 +1,5 @@
 //! Reads an adapter's weights once: their hash, and whether every value is finite.
 
-use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
@@ -10,6 +9,7 @@ use sha2::{Digest, Sha256};
 use crate::checkpoint::Dtype;
 use crate::checkpoint::header::Header;
 use crate::error::{Error, Result};
+use crate::files::open_regular;
 
 /// Bytes that are read at a time.
 const BLOCK: usize = 1 << 20;
@@ -20,7 +20,7 @@ const BLOCK: usize = 1 << 20;
 /// [`Error::Io`] when it cannot be read; [`Error::Tensor`] for a value that is infinite or not a number.
 pub(super) fn check(path: &Path, header: &Header) -> Result<String> {
     let fault = |source| Error::io("read", path, source);
-    let mut file = File::open(path).map_err(fault)?;
+    let mut file = open_regular(path).map_err(fault)?;
     let mut hasher = Sha256::new();
     let mut block = vec![0; BLOCK];
     let mut read = |length: u64, look: &mut dyn FnMut(&[u8]) -> Result<()>| -> Result<()> {

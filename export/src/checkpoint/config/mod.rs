@@ -17,6 +17,7 @@ use serde_json::Value;
 use super::fields::{Fields, MAX_SIZE};
 use super::read_text;
 use crate::error::{Error, Result};
+use crate::files::MAX_CONFIG_BYTES;
 use crate::json::kind;
 
 pub use architecture::{Architecture, Backbone};
@@ -25,8 +26,6 @@ pub use rope::{Rope, RopeScaling};
 
 /// More layers are refused: each costs names and graph nodes before a weight is looked at.
 const MAX_LAYERS: usize = 1 << 16;
-/// A real `config.json` has a few KB.
-const MAX_CONFIG_BYTES: u64 = 16 << 20;
 
 /// The part of `config.json` that decides a score.
 ///
