@@ -16,7 +16,10 @@ use std::{
 
 use serde::Deserialize;
 use serde_json::{Value, json};
-use support::{run, run_ok, stderr};
+use support::{
+    run, run_ok, stderr,
+    tensors::{self, Tensor, Tensors, pattern},
+};
 use tempfile::TempDir;
 use worldpm_ort::{Scorer, ScorerOptions};
 
@@ -68,66 +71,17 @@ fn adapter(name: &str) -> TempDir {
         fs::copy(fixture(name).join(WEIGHTS), copy.path().join(WEIGHTS)).unwrap();
         return copy;
     }
-    let tensors = golden(name).tensors.into_iter().zip(0_u64..);
-    let tensors = tensors.map(|((name, shape), salt)| {
-        let count: u64 = shape.iter().product();
-        let value =
-            |number: u64| ((number * 2_654_435_761 % (1 << 32)) >> 20) as f32 / 4096.0 - 0.5;
-        let data = (salt..salt + count).flat_map(|number| value(number).to_le_bytes());
-        let tensor = Tensor {
-            dtype: "F32".into(),
-            shape,
-            data: data.collect(),
-        };
-        (name, tensor)
-    });
-    write_tensors(copy.path(), &tensors.collect());
+    let made = pattern(&golden(name).tensors);
+    write_tensors(copy.path(), &made);
     copy
 }
 
-#[derive(Clone)]
-struct Tensor {
-    dtype: String,
-    shape: Vec<u64>,
-    data: Vec<u8>,
-}
-
-type Tensors = BTreeMap<String, Tensor>;
-
 fn read_tensors(dir: &Path) -> Tensors {
-    let bytes = fs::read(dir.join(WEIGHTS)).unwrap();
-    let length = u64::from_le_bytes(bytes[..8].try_into().unwrap());
-    let (header, data) = bytes[8..].split_at(usize::try_from(length).unwrap());
-    let header: BTreeMap<String, Value> = serde_json::from_slice(header).unwrap();
-    header
-        .into_iter()
-        .filter(|(name, _)| name != "__metadata__")
-        .map(|(name, entry)| {
-            let at = |end: usize| entry["data_offsets"][end].as_u64().unwrap() as usize;
-            let tensor = Tensor {
-                dtype: entry["dtype"].as_str().unwrap().into(),
-                shape: serde_json::from_value(entry["shape"].clone()).unwrap(),
-                data: data[at(0)..at(1)].to_vec(),
-            };
-            (name, tensor)
-        })
-        .collect()
+    tensors::read(&dir.join(WEIGHTS))
 }
 
-fn write_tensors(dir: &Path, tensors: &Tensors) {
-    let (mut header, mut data) = (serde_json::Map::new(), Vec::<u8>::new());
-    for (name, tensor) in tensors {
-        let begin = data.len();
-        data.extend_from_slice(&tensor.data);
-        let offsets = [begin, data.len()];
-        let entry = json!({"dtype": tensor.dtype, "shape": tensor.shape, "data_offsets": offsets});
-        header.insert(name.clone(), entry);
-    }
-    let header = Value::Object(header).to_string();
-    let mut bytes = (header.len() as u64).to_le_bytes().to_vec();
-    bytes.extend(header.bytes());
-    bytes.extend(data);
-    fs::write(dir.join(WEIGHTS), bytes).unwrap();
+fn write_tensors(dir: &Path, all: &Tensors) {
+    tensors::write(&dir.join(WEIGHTS), all);
 }
 
 fn arguments<'a>(

@@ -82,6 +82,9 @@ pub struct Source {
     pub revision: Option<String>,
     /// SHA-256 of `config.json`.
     pub config_sha256: String,
+    /// Fields of `config.json` that nobody knows, and that had no part in what is computed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unknown_config_fields: Vec<String>,
     /// The adapter that was merged into them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub adapter: Option<Adapter>,
@@ -106,6 +109,9 @@ pub struct Adapter {
     pub merged_tensors: usize,
     /// Tensors that were replaced.
     pub replaced_tensors: usize,
+    /// Modules that its configuration selects and that it has no update for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unchanged_modules: Vec<String>,
 }
 
 impl Adapter {

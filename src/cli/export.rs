@@ -10,6 +10,7 @@ use anyhow::{Context, Result, bail};
 use indicatif::{DecimalBytes, ProgressBar, ProgressStyle};
 use worldpm_ort_export::{
     Checkpoint, ExportOptions, Interface, Layout, Pooling, Progress, QuantizationOptions,
+    checkpoint::CONFIG_FILE,
     export_then, placement,
     plan::{Bytes, DeviceMemory, PlacedStage, StageMemory, Stages, TokenBudget},
     recipe::Recipe,
@@ -106,6 +107,13 @@ pub(super) fn run(args: &ExportArgs) -> Result<Status> {
             "  with the adapter: {} tensors merged, {} replaced",
             adapter.merged_tensors, adapter.replaced_tensors
         );
+        if let Some(first) = adapter.unchanged_modules.first() {
+            eprintln!(
+                "warning: the adapter's configuration selects {} modules that its weights have no update for, and that \
+                 stay as they are: `{first}` is the first",
+                adapter.unchanged_modules.len()
+            );
+        }
     }
     let placed = placement(&checkpoint, &options)?;
     for (stage, placed) in manifest.stages.iter().zip(&placed) {
@@ -131,13 +139,26 @@ fn open(args: &ExportArgs, recipe: Option<&Recipe>) -> Result<Checkpoint> {
         }
         (None, None) => bail!("give --checkpoint or --recipe"),
     };
-    let checkpoint = Checkpoint::open(&directory)?;
+    let checkpoint = Checkpoint::open_with_adapter(&directory, args.adapter.as_deref())?;
+    warn_of_unknown(&checkpoint);
     if let Some(recipe) = recipe {
         for note in recipe.check(checkpoint.config())? {
             eprintln!("note: {note}");
         }
     }
     Ok(checkpoint)
+}
+
+fn warn_of_unknown(checkpoint: &Checkpoint) {
+    let unknown = checkpoint.unknown_config_fields();
+    if !unknown.is_empty() {
+        eprintln!(
+            "warning: {} has fields that no version of transformers knows for such a model, and that have no part in \
+             its scores: {}",
+            checkpoint.dir().join(CONFIG_FILE).display(),
+            unknown.join(", ")
+        );
+    }
 }
 
 /// One size stands for any number of devices like it.

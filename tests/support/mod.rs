@@ -2,6 +2,8 @@
 
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used)]
 
+pub mod tensors;
+
 use std::{
     fs,
     path::{Path, PathBuf},

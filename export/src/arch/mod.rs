@@ -130,9 +130,10 @@ pub(crate) fn fixed_labels(architecture: Architecture) -> Option<u64> {
 }
 
 /// Whether a tensor that the graph does not use may stand in a checkpoint all the same: a language-model
-/// head, which reward models are often saved with.
+/// head, which reward models are often saved with, and the frequencies of rotary positions, which older versions of
+/// `transformers` saved and every version computes from the configuration.
 pub(crate) fn is_harmless(tensor: &str) -> bool {
-    tensor == "lm_head.weight"
+    tensor == "lm_head.weight" || tensor.ends_with("rotary_emb.inv_freq")
 }
 
 /// Builds the graph of one stage. `weights` remembers which tensors it uses.

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use serde_json::{Map, Value};
 
+use super::python_json::shown;
 use crate::error::{Error, Result};
 use crate::json::kind;
 
@@ -22,11 +23,16 @@ impl<'a> Fields<'a> {
     pub(super) fn error(&self, field: &str, problem: impl Into<String>) -> Error {
         Error::Config {
             path: self.path.to_owned(),
-            field: match self.prefix {
-                "" => field.to_owned(),
-                prefix => format!("{prefix}.{field}"),
-            },
+            field: self.full_name(field),
             problem: problem.into(),
+        }
+    }
+
+    /// A field's name in the whole file.
+    pub(super) fn full_name(&self, field: &str) -> String {
+        match self.prefix {
+            "" => field.to_owned(),
+            prefix => format!("{prefix}.{field}"),
         }
     }
 
@@ -58,7 +64,10 @@ impl<'a> Fields<'a> {
             .ok_or_else(|| {
                 self.error(
                     name,
-                    format!("is {value}; it must be a whole number from 1 to {MAX_SIZE}"),
+                    format!(
+                        "is {}; it must be a whole number from 1 to {MAX_SIZE}",
+                        shown(value)
+                    ),
                 )
             })
     }
@@ -70,19 +79,42 @@ impl<'a> Fields<'a> {
         }
     }
 
+    /// A size that may be written as a float without a fraction.
+    pub(super) fn whole_size(&self, name: &str) -> Result<Option<usize>> {
+        match self.get(name).and_then(Value::as_f64) {
+            #[allow(
+                clippy::cast_possible_truncation,
+                clippy::cast_precision_loss,
+                clippy::cast_sign_loss
+            )]
+            Some(size) if size.fract() == 0.0 && size >= 1.0 && size <= MAX_SIZE as f64 => {
+                Ok(Some(size as usize))
+            }
+            _ => self.optional_size(name),
+        }
+    }
+
     pub(super) fn positive(&self, name: &str) -> Result<f64> {
         let value = self.required(name)?;
         value
             .as_f64()
             .filter(|number| number.is_finite() && *number > 0.0)
-            .ok_or_else(|| self.error(name, format!("is {value}; it must be a number above 0")))
+            .ok_or_else(|| {
+                self.error(
+                    name,
+                    format!("is {}; it must be a number above 0", shown(value)),
+                )
+            })
     }
 
     pub(super) fn flag(&self, name: &str) -> Result<Option<bool>> {
         self.get(name)
             .map(|value| {
                 value.as_bool().ok_or_else(|| {
-                    self.error(name, format!("is {value}; it must be true or false"))
+                    self.error(
+                        name,
+                        format!("is {}; it must be true or false", shown(value)),
+                    )
                 })
             })
             .transpose()

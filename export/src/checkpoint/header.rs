@@ -228,7 +228,7 @@ pub(crate) trait FromKey: Sized {
 impl FromKey for Value {
     fn next<'de, A: MapAccess<'de>>(key: &str, map: &mut A) -> Result<Self, A::Error> {
         if key == METADATA {
-            named::<UniqueMap<String>, A>(key, map).map(|_| Self::Metadata)
+            named::<Option<UniqueMap<String>>, A>(key, map).map(|_| Self::Metadata)
         } else {
             named(key, map).map(Self::Tensor)
         }

@@ -8,12 +8,15 @@ mod dtype;
 mod fields;
 pub(crate) mod header;
 pub(crate) mod index;
+mod names;
+mod python_json;
 #[cfg(test)]
 mod tests;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use crate::arch;
 use crate::error::{Error, Result};
 
 pub use config::{Activation, Architecture, Backbone, ModelConfig, Rope, RopeScaling};
@@ -30,6 +33,8 @@ pub struct Checkpoint {
     config: ModelConfig,
     files: Vec<DataFile>,
     tensors: BTreeMap<String, TensorEntry>,
+    unknown_fields: Vec<String>,
+    head_from: Option<PathBuf>,
 }
 
 /// A weight file.
@@ -51,7 +56,8 @@ pub struct TensorEntry {
     pub dtype: Dtype,
     /// Dimensions, outermost first.
     pub shape: Vec<u64>,
-    /// Index into [`Checkpoint::files`].
+    /// Index into [`Checkpoint::files`]; their number for a tensor of an adapter's file, see
+    /// [`Checkpoint::open_with_adapter`].
     pub file: usize,
     /// First byte, counted from the start of the file.
     pub offset: u64,
@@ -72,20 +78,73 @@ impl Checkpoint {
     /// the headers; [`Error::Safetensors`] for a broken weight file, or a link to
     /// nowhere; [`Error::Tensor`] for a tensor that is in two files.
     pub fn open(dir: &Path) -> Result<Self> {
+        Self::open_with_adapter(dir, None)
+    }
+
+    /// As [`Checkpoint::open`], for the base model of the adapter in the directory `adapter`.
+    ///
+    /// A base model without a reward head has the one that the adapter brings: a language model
+    /// (`Qwen2ForCausalLM`), a decoder alone (`Qwen2Model`), or a model for sequence classification that was saved
+    /// without its head. The first two are then of the class with one linear head, as they are for `transformers`
+    /// when `AutoModelForSequenceClassification` loads them, with as many labels as the head has. The adapter is only
+    /// looked at when a head is missing; to merge it, name it in
+    /// [`ExportOptions::adapter`](crate::ExportOptions::adapter) too.
+    ///
+    /// # Errors
+    /// As for [`Checkpoint::open`], and those of a bad adapter; [`Error::Tensor`] when neither has a head.
+    pub fn open_with_adapter(dir: &Path, adapter: Option<&Path>) -> Result<Self> {
         // Said first, since every later message would blame a file in it.
         std::fs::read_dir(dir).map_err(|source| Error::Io {
             path: dir.to_owned(),
             action: "open the checkpoint directory",
             source,
         })?;
-        let config = ModelConfig::read(&dir.join(CONFIG_FILE))?;
+        let config::Found { config, unknown } =
+            config::read(&dir.join(CONFIG_FILE), adapter.is_some())?;
         let weights = index::read_weights(dir)?;
-        Ok(Self {
+        let mut checkpoint = Self {
             dir: dir.to_owned(),
             config,
+            tensors: names::unify(weights.tensors, &weights.files, dir)?,
             files: weights.files,
-            tensors: weights.tensors,
-        })
+            unknown_fields: unknown,
+            head_from: None,
+        };
+        if let Some(adapter) = adapter {
+            checkpoint.borrow_head(adapter)?;
+        }
+        Ok(checkpoint)
+    }
+
+    /// Takes the adapter's reward head, where there is none.
+    fn borrow_head(&mut self, adapter: &Path) -> Result<()> {
+        let last = arch::head(self.config.architecture).last_weight();
+        if self.tensors.contains_key(last) {
+            return Ok(());
+        }
+        let head = names::lent_head(adapter, self.files.len())?;
+        let Some(weight) = head.get(last) else {
+            return Err(Error::Tensor {
+                tensor: last.to_owned(),
+                file: self.dir.display().to_string(),
+                problem: format!(
+                    "is missing, and the adapter {} does not bring it: its head was not saved with it \
+                     (`modules_to_save`); take a base model with its reward head",
+                    adapter.display()
+                ),
+            });
+        };
+        // The number of labels is what whoever trained the adapter asked for, not what the base model says.
+        let labels = weight.shape.first().copied();
+        if self.config.num_labels.map(|labels| labels as u64) != labels {
+            self.config.num_labels = None;
+            self.config.label_names = None;
+        }
+        for (name, entry) in head {
+            self.tensors.entry(name).or_insert(entry);
+        }
+        self.head_from = Some(adapter.to_owned());
+        Ok(())
     }
 
     /// A checkpoint that has no files: bf16 tensors with these names and shapes, one after the other.
@@ -118,6 +177,8 @@ impl Checkpoint {
                 bytes: end,
             }],
             tensors,
+            unknown_fields: Vec::new(),
+            head_from: None,
         }
     }
 
@@ -129,6 +190,17 @@ impl Checkpoint {
     /// The model's configuration.
     pub fn config(&self) -> &ModelConfig {
         &self.config
+    }
+
+    /// Fields of the configuration that no version of `transformers` knows for such a model, sorted, with dots for
+    /// nested ones. They had no part in what is computed; whoever wrote them may have meant otherwise.
+    pub fn unknown_config_fields(&self) -> &[String] {
+        &self.unknown_fields
+    }
+
+    /// Directory of the adapter that the reward head is from, when [`Checkpoint::open_with_adapter`] took it there.
+    pub fn head_from(&self) -> Option<&Path> {
+        self.head_from.as_deref()
     }
 
     /// The weight files, sorted by name.

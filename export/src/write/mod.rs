@@ -105,6 +105,7 @@ fn fill(
         checksum: options.checksum || options.serving.tensorrt,
         ..options.clone()
     };
+    require_adapter(checkpoint, options)?;
     let format = Format::new(checkpoint, options)?;
     let places = Places::new(options, format.conversion.is_some())?;
     let adapter = match &options.adapter {
@@ -205,6 +206,7 @@ fn fill(
             repository,
             revision,
             config_sha256: sha256_hex(&read(&checkpoint.dir().join("config.json"))?),
+            unknown_config_fields: checkpoint.unknown_config_fields().to_vec(),
             adapter: adapter.as_ref().map(describe_adapter),
         },
         model: describe(checkpoint)?,
@@ -298,6 +300,7 @@ fn describe_adapter(adapter: &Adapter) -> manifest::Adapter {
         lora_alpha,
         merged_tensors,
         replaced_tensors,
+        unchanged_modules: adapter.unchanged().to_vec(),
     }
 }
 
@@ -306,6 +309,20 @@ fn tensor_info(value: &Value) -> TensorInfo {
         name: value.name().to_owned(),
         element: value.element().to_string(),
         shape: value.shape().iter().map(ToString::to_string).collect(),
+    }
+}
+
+/// A head that is in an adapter is there only when the adapter is merged.
+fn require_adapter(checkpoint: &Checkpoint, options: &ExportOptions) -> Result<()> {
+    match checkpoint.head_from() {
+        Some(head) if options.adapter.as_deref() != Some(head) => Err(Error::Option {
+            option: "adapter".into(),
+            problem: format!(
+                "has to be {}, which the reward head is from",
+                head.display()
+            ),
+        }),
+        _ => Ok(()),
     }
 }
 

@@ -28,10 +28,11 @@ pub(super) fn run(args: &VerifyArgs) -> Result<Status> {
             Some(dir) => dir.clone(),
             None => checkpoint_of(&bundle)?,
         };
-        let checkpoint = Checkpoint::open(&dir)?;
+        let adapter = adapter_of(args, manifest)?;
+        let checkpoint = Checkpoint::open_with_adapter(&dir, adapter.as_deref())?;
         same_checkpoint(&dir, manifest)?;
         let options = ExportOptions {
-            adapter: adapter_of(args, manifest)?,
+            adapter,
             ..export_options(&bundle)?
         };
         reference::make(&checkpoint, &options, &scorer, Asked::Yes)?

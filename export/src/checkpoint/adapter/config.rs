@@ -5,8 +5,9 @@ use std::path::Path;
 use regex::Regex;
 use serde_json::Value;
 
+use super::select::Selection;
 use crate::checkpoint::fields::Fields;
-use crate::checkpoint::read_text;
+use crate::checkpoint::{python_json, read_text};
 use crate::error::{Error, Result};
 use crate::json::kind;
 use crate::write::sha256_hex;
@@ -65,6 +66,7 @@ pub(super) struct AdapterConfig {
     alphas: Patterns<f64>,
     /// Modules that were trained whole, by the end of their names.
     pub(super) modules_to_save: Vec<String>,
+    selection: Selection,
 }
 
 /// Values for the modules whose names match; the first match counts.
@@ -84,7 +86,7 @@ impl AdapterConfig {
             problem,
         };
         let value: Value =
-            serde_json::from_str(&text).map_err(|e| whole(format!("not valid JSON: {e}")))?;
+            python_json::parse(&text).map_err(|e| whole(format!("not valid JSON: {e}")))?;
         let Value::Object(map) = &value else {
             return Err(whole(format!(
                 "must be a JSON object, not {}",
@@ -97,7 +99,9 @@ impl AdapterConfig {
             map,
         };
         refuse_other_kinds(&fields)?;
+        let modules_to_save = names(&fields, "modules_to_save")?;
         let config = Self {
+            selection: Selection::read(&fields, &modules_to_save)?,
             rank: fields.size("r")?,
             alpha: fields.positive("lora_alpha")?,
             rank_stabilized: fields.flag("use_rslora")?.unwrap_or(false),
@@ -108,9 +112,14 @@ impl AdapterConfig {
             alphas: patterns(&fields, "alpha_pattern", "a number above 0", |value| {
                 value.as_f64().filter(|alpha| *alpha > 0.0)
             })?,
-            modules_to_save: names(&fields, "modules_to_save")?,
+            modules_to_save,
         };
         Ok((config, sha256_hex(text.as_bytes())))
+    }
+
+    /// Whether the file is for a module, which is a linear layer or an embedding.
+    pub(super) fn selects(&self, module: &str, is_linear: bool) -> bool {
+        self.selection.selects(module, is_linear)
     }
 
     /// The rank of a module's update.
@@ -170,7 +179,8 @@ fn patterns<T>(
         .collect()
 }
 
-fn names(fields: &Fields<'_>, name: &str) -> Result<Vec<String>> {
+/// A list of module names; none where the field is absent.
+pub(super) fn names(fields: &Fields<'_>, name: &str) -> Result<Vec<String>> {
     let problem = || fields.error(name, "must be a list of module names");
     let Some(value) = fields.get(name) else {
         return Ok(Vec::new());

@@ -6,19 +6,23 @@
 //! adapter (the reward head, above all) take the place of the checkpoint's. See
 //! <https://huggingface.co/docs/peft/developer_guides/checkpoint>.
 //!
-//! The tensors of the file decide what is changed; `target_modules` is not read.
+//! Which layers are changed, the configuration says (`target_modules` and what restricts it). PEFT drops an update for
+//! another layer without a word; here it is an error. A layer without its update stays as it is, as in PEFT, and is
+//! named by [`Adapter::unchanged`].
 
 mod config;
 mod content;
 mod names;
+mod select;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use self::config::AdapterConfig;
 use self::names::{Role, Whole};
-use super::header::{self, HeaderTensor};
+use super::header::{self, Header, HeaderTensor};
 use super::{Checkpoint, TensorEntry};
+use crate::arch;
 use crate::error::{Error, Result};
 
 /// Name of the configuration in an adapter's directory.
@@ -37,6 +41,7 @@ pub(crate) struct Adapter {
     rank: usize,
     alpha: f64,
     changes: BTreeMap<String, Change>,
+    unchanged: Vec<String>,
 }
 
 /// What an adapter does to one tensor of the checkpoint. With both, the update is added to the replacement.
@@ -69,21 +74,12 @@ impl Adapter {
     /// [`Error::Safetensors`] for a broken weight file; [`Error::Tensor`] for a tensor that has no counterpart, or
     /// another shape or type than it needs, or values that are not finite.
     pub(crate) fn open(dir: &Path, checkpoint: &Checkpoint) -> Result<Self> {
-        std::fs::read_dir(dir)
-            .map_err(|source| Error::io("open the adapter directory", dir, source))?;
-        let (config, config_sha256) = AdapterConfig::read(&dir.join(CONFIG_FILE))?;
-        let path = dir.join(WEIGHTS_FILE);
-        if !path.exists() && dir.join(PICKLED_FILE).exists() {
-            return Err(Error::Unsupported {
-                what: format!(
-                    "{}: `{PICKLED_FILE}`, weights as Python pickles,",
-                    dir.display()
-                ),
-                hint: "save the adapter again as safetensors, with `safe_serialization=True`"
-                    .to_owned(),
-            });
-        }
-        let header = header::read(&path, &path)?;
+        let Files {
+            config,
+            config_sha256,
+            path,
+            header,
+        } = Files::read(dir)?;
         let fit = Fit {
             checkpoint,
             config: &config,
@@ -91,6 +87,7 @@ impl Adapter {
         };
         let changes = fit.changes(&header.tensors)?;
         fit.require_saved_modules(&changes)?;
+        let unchanged = fit.unchanged(&changes);
         let weights_sha256 = content::check(&path, &header)?;
         Ok(Self {
             dir: dir.to_owned(),
@@ -99,6 +96,7 @@ impl Adapter {
             rank: config.rank,
             alpha: config.alpha,
             changes,
+            unchanged,
         })
     }
 
@@ -130,6 +128,11 @@ impl Adapter {
         self.changes.get(tensor)
     }
 
+    /// Modules that the configuration selects and that the file has no update for.
+    pub(crate) fn unchanged(&self) -> &[String] {
+        &self.unchanged
+    }
+
     /// Number of tensors that get an update, and of those that are replaced.
     pub(crate) fn counts(&self) -> (usize, usize) {
         let count = |has: fn(&Change) -> bool| self.changes.values().filter(|c| has(c)).count();
@@ -159,6 +162,53 @@ impl Adapter {
     }
 }
 
+/// The two files of an adapter.
+struct Files {
+    config: AdapterConfig,
+    config_sha256: String,
+    path: PathBuf,
+    header: Header,
+}
+
+impl Files {
+    fn read(dir: &Path) -> Result<Self> {
+        std::fs::read_dir(dir)
+            .map_err(|source| Error::io("open the adapter directory", dir, source))?;
+        let (config, config_sha256) = AdapterConfig::read(&dir.join(CONFIG_FILE))?;
+        let path = dir.join(WEIGHTS_FILE);
+        if !path.exists() && dir.join(PICKLED_FILE).exists() {
+            return Err(Error::Unsupported {
+                what: format!(
+                    "{}: `{PICKLED_FILE}`, weights as Python pickles,",
+                    dir.display()
+                ),
+                hint: "save the adapter again as safetensors, with `safe_serialization=True`"
+                    .to_owned(),
+            });
+        }
+        let header = header::read(&path, &path)?;
+        Ok(Self {
+            config,
+            config_sha256,
+            path,
+            header,
+        })
+    }
+}
+
+/// The tensors that the adapter in `dir` holds whole and whose names in the model begin with `prefix`, by those names.
+///
+/// # Errors
+/// As for [`Adapter::open`], but for what depends on the checkpoint.
+pub(super) fn head(dir: &Path, prefix: &str) -> Result<BTreeMap<String, HeaderTensor>> {
+    let tensors = Files::read(dir)?.header.tensors.into_iter();
+    let whole = tensors.filter_map(|tensor| match names::parse(&tensor.name) {
+        Ok((name, Role::Whole(_))) if name.starts_with(prefix) => Some((name, tensor)),
+        _ => None,
+    });
+    Ok(whole.collect())
+}
+
 /// What the file has for one tensor of the checkpoint.
 #[derive(Default)]
 struct Parts<'a> {
@@ -167,6 +217,11 @@ struct Parts<'a> {
     whole: Option<(&'a HeaderTensor, Whole)>,
     /// Stands in for `whole` where that is not in the file.
     copy: Option<&'a HeaderTensor>,
+}
+
+/// The module that a weight belongs to.
+fn module_of(tensor: &str) -> &str {
+    tensor.strip_suffix(".weight").unwrap_or(tensor)
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -265,6 +320,18 @@ impl Fit<'_> {
                 Some(tensor.clone())
             }
         };
+        let module = module_of(name);
+        if let (Some((tensor, form)), Some(_)) = (parts.a, &update)
+            && !self.config.selects(module, form == Form::Linear)
+        {
+            return Err(self.error(
+                tensor,
+                format!(
+                    "is for `{module}`, which `{CONFIG_FILE}` does not select (`target_modules`, and what restricts \
+                     it): PEFT would drop it; mend the configuration, or take the one that was saved with the weights"
+                ),
+            ));
+        }
         Ok(Change {
             replacement,
             update,
@@ -279,7 +346,7 @@ impl Fit<'_> {
                 format!("is for `{name}`, which is no matrix: it has shape {shape:?}"),
             ));
         };
-        let module = name.strip_suffix(".weight").unwrap_or(name);
+        let module = module_of(name);
         let rank = self.config.rank(module);
         let r = rank as u64;
         let embedding = form == Form::Embedding;
@@ -332,6 +399,22 @@ impl Fit<'_> {
                 tensor.shape
             ),
         ))
+    }
+
+    /// Modules that are selected and have no update. A language model's head is none of the model that is scored with.
+    fn unchanged(&self, changes: &BTreeMap<String, Change>) -> Vec<String> {
+        let matrices = self.checkpoint.tensors().iter().filter(|(name, entry)| {
+            entry.shape.len() == 2 && !arch::is_harmless(name) && name.ends_with(".weight")
+        });
+        matrices
+            .filter(|(name, _)| {
+                let is_linear = *name != arch::EMBED_TOKENS;
+                let change = changes.get(*name);
+                self.config.selects(module_of(name), is_linear)
+                    && change.is_none_or(|change| change.update.is_none())
+            })
+            .map(|(name, _)| module_of(name).to_owned())
+            .collect()
     }
 
     /// Checks that the file has every tensor of the modules that should be saved whole. PEFT takes a module for

@@ -1,6 +1,9 @@
 //! The model's labels: how many scores it gives, and what they are called.
 
+use serde_json::Value;
+
 use crate::checkpoint::fields::Fields;
+use crate::checkpoint::python_json::shown;
 use crate::error::Result;
 
 /// How many there are, where the file says so.
@@ -15,7 +18,8 @@ pub(super) fn num_labels(fields: &Fields<'_>, names: Option<&[String]>) -> Resul
     }
 }
 
-/// The values of `id2label` in the order of its keys, which are numbers as text.
+/// The values of `id2label` in the order of its keys, which are numbers as text. A value may be a number, or null for a
+/// label without a name.
 pub(super) fn label_names(fields: &Fields<'_>) -> Result<Option<Vec<String>>> {
     let Some(labels) = fields.get("id2label") else {
         return Ok(None);
@@ -36,16 +40,22 @@ pub(super) fn label_names(fields: &Fields<'_>) -> Result<Option<Vec<String>>> {
                 ),
             )
         })?;
-        let name = name
-            .as_str()
-            .filter(|name| !name.is_empty())
-            .ok_or_else(|| {
-                fields.error(
+        let name = match name {
+            // `transformers` goes on with a label that has no name; this is the one that it gives otherwise.
+            Value::Null => format!("LABEL_{number}"),
+            Value::Number(name) => name.to_string(),
+            Value::String(name) if !name.is_empty() => name.clone(),
+            _ => {
+                return Err(fields.error(
                     "id2label",
-                    format!("entry \"{number}\" must be a name, not {name}"),
-                )
-            })?;
-        if let Some(first) = names.iter().position(|known| known == name) {
+                    format!(
+                        "entry \"{number}\" must be a name, a number or null, not {}",
+                        shown(name)
+                    ),
+                ));
+            }
+        };
+        if let Some(first) = names.iter().position(|known| *known == name) {
             return Err(fields.error(
                 "id2label",
                 format!(
@@ -54,7 +64,7 @@ pub(super) fn label_names(fields: &Fields<'_>) -> Result<Option<Vec<String>>> {
                 ),
             ));
         }
-        names.push(name.to_owned());
+        names.push(name);
     }
     Ok(Some(names))
 }

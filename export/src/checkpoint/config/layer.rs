@@ -9,6 +9,17 @@ const GEMMA2_QUERY_SCALAR: f64 = 256.0;
 /// What `transformers` takes for Gemma 2 when `attn_logit_softcapping` is absent; null means none.
 const GEMMA2_SOFTCAP: f64 = 50.0;
 
+/// What `transformers` calls [`Activation::Silu`].
+const SILU_NAMES: &[&str] = &["silu", "swish"];
+/// What it calls [`Activation::GeluTanh`]: the formula is one, and results differ by rounding at most.
+const TANH_NAMES: &[&str] = &[
+    "gelu_pytorch_tanh",
+    "gelu_new",
+    "gelu_fast",
+    "gelu_accurate",
+    "gelu_python_tanh",
+];
+
 /// The function of an MLP's gate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -22,18 +33,18 @@ pub enum Activation {
 /// Reads the activation, refusing any but the decoder's own.
 pub(super) fn activation(fields: &Fields<'_>, backbone: Backbone) -> Result<Activation> {
     // Gemma 2's class passes over `hidden_act`.
-    let (field, name, activation) = match backbone {
-        Backbone::Gemma2 => (
-            "hidden_activation",
-            "gelu_pytorch_tanh",
-            Activation::GeluTanh,
-        ),
-        _ => ("hidden_act", "silu", Activation::Silu),
+    let (field, names, activation) = match backbone {
+        Backbone::Gemma2 => ("hidden_activation", TANH_NAMES, Activation::GeluTanh),
+        _ => ("hidden_act", SILU_NAMES, Activation::Silu),
     };
     match fields.text(field)? {
-        Some(other) if other != name => Err(fields.unsupported(
+        Some(other) if !names.contains(&other) => Err(fields.unsupported(
             format!("{field} `{other}`"),
-            format!("only `{name}` is in a {}", backbone.as_str()),
+            format!(
+                "only `{}` is in a {}",
+                names.join("`, `"),
+                backbone.as_str()
+            ),
         )),
         _ => Ok(activation),
     }

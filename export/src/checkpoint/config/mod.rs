@@ -3,9 +3,13 @@
 mod architecture;
 #[cfg(test)]
 mod families;
+#[cfg(test)]
+mod field_tests;
+mod identity;
 mod labels;
 mod layer;
 mod rope;
+mod table;
 #[cfg(test)]
 mod tests;
 mod windows;
@@ -15,6 +19,7 @@ use std::path::Path;
 use serde_json::Value;
 
 use super::fields::{Fields, MAX_SIZE};
+use super::python_json::{self, shown};
 use super::read_text;
 use crate::error::{Error, Result};
 use crate::files::MAX_CONFIG_BYTES;
@@ -94,20 +99,40 @@ impl ModelConfig {
     /// # Errors
     /// [`Error::Io`] when the file cannot be read; [`Error::Config`] when it is
     /// not JSON, lacks a needed field or holds a value that makes no sense;
-    /// [`Error::Unsupported`] for an unknown architecture, and for what is known to change scores and
-    /// is not handled: other kinds of rope scaling, other activations, quantized weights.
+    /// [`Error::Unsupported`] for an unknown architecture, for code of the checkpoint's own, and for what is known to
+    /// change scores and is not handled: other kinds of rope scaling, other activations, quantized weights.
     pub fn read(path: &Path) -> Result<Self> {
-        let text = read_text(path, MAX_CONFIG_BYTES)?;
-        let value = serde_json::from_str(&text).map_err(|e| Error::Config {
-            path: path.to_owned(),
-            field: "(whole file)".to_owned(),
-            problem: format!("not valid JSON: {e}"),
-        })?;
-        Self::from_json(&value, path)
+        read(path, false).map(|found| found.config)
     }
 
     /// Checks an already parsed `config.json`; `path` is for error messages only.
     pub(crate) fn from_json(value: &Value, path: &Path) -> Result<Self> {
+        Found::from_json(value, path, false).map(|found| found.config)
+    }
+}
+
+/// What a file says.
+#[derive(Debug)]
+pub(super) struct Found {
+    pub(super) config: ModelConfig,
+    /// Fields that no version of `transformers` knows for these models, sorted; dots are for nested ones.
+    pub(super) unknown: Vec<String>,
+}
+
+/// As [`ModelConfig::read`]. With `head_is_lent` the file is of the base model of an adapter with a reward head, see
+/// [`identity::read`].
+pub(super) fn read(path: &Path, head_is_lent: bool) -> Result<Found> {
+    let text = read_text(path, MAX_CONFIG_BYTES)?;
+    let value = python_json::parse(&text).map_err(|e| Error::Config {
+        path: path.to_owned(),
+        field: "(whole file)".to_owned(),
+        problem: format!("not valid JSON: {e}"),
+    })?;
+    Found::from_json(&value, path, head_is_lent)
+}
+
+impl Found {
+    fn from_json(value: &Value, path: &Path, head_is_lent: bool) -> Result<Self> {
         let Value::Object(map) = value else {
             return Err(Error::Config {
                 path: path.to_owned(),
@@ -121,8 +146,13 @@ impl ModelConfig {
             map,
         };
 
-        let architecture = architecture(&fields)?;
+        let architecture = identity::read(&fields, head_is_lent)?;
         let backbone = architecture.backbone();
+        let table::Checked {
+            read: ref map,
+            mut unknown,
+        } = table::check(&fields, table::FIELDS, backbone)?;
+        let fields = Fields { map, ..fields };
         let hidden_size = fields.size("hidden_size")?;
         let num_hidden_layers = fields.size("num_hidden_layers")?;
         if num_hidden_layers > MAX_LAYERS {
@@ -140,6 +170,7 @@ impl ModelConfig {
         };
         let stated_positions = fields.size("max_position_embeddings")?;
         let rope = rope::read(&fields, backbone, stated_positions)?;
+        unknown.extend(rope::unknown_fields(&fields, backbone)?);
         let max_position_embeddings = rope.scaling.reach().unwrap_or(0).max(stated_positions);
         let vocab_size = fields.size("vocab_size")?;
 
@@ -158,7 +189,7 @@ impl ModelConfig {
             num_key_value_heads,
         )?;
 
-        Ok(Self {
+        let config = ModelConfig {
             architecture,
             hidden_size,
             intermediate_size: fields.size("intermediate_size")?,
@@ -191,24 +222,9 @@ impl ModelConfig {
                 None => fields.text("torch_dtype")?,
             }
             .map(str::to_owned),
-        })
+        };
+        Ok(Self { config, unknown })
     }
-}
-
-fn architecture(fields: &Fields<'_>) -> Result<Architecture> {
-    let names = fields.required("architectures")?;
-    let name = names
-        .as_array()
-        .and_then(|names| names.first())
-        .and_then(Value::as_str)
-        .ok_or_else(|| fields.error("architectures", "must be a list that starts with a name"))?;
-    Architecture::from_name(name).ok_or_else(|| Error::Unsupported {
-        what: format!("{}: architecture `{name}`", fields.path.display()),
-        hint: format!(
-            "supported are {}",
-            Architecture::ALL.map(Architecture::as_str).join(", ")
-        ),
-    })
 }
 
 fn head_dim(
@@ -289,8 +305,9 @@ fn pad_token_id(fields: &Fields<'_>, backbone: Backbone, vocab_size: usize) -> R
             fields.error(
                 "pad_token_id",
                 format!(
-                    "is {value}; it must be null or a token id below vocab_size, {vocab_size}: \
-                     it decides which token is scored"
+                    "is {}; it must be null or a token id below vocab_size, {vocab_size}: \
+                     it decides which token is scored",
+                    shown(value)
                 ),
             )
         })

@@ -1,7 +1,11 @@
 //! Rotary position embeddings.
 
+use serde_json::Value;
+
 use super::architecture::Backbone;
+use super::table;
 use crate::checkpoint::fields::Fields;
+use crate::checkpoint::python_json::is_number;
 use crate::error::Result;
 use crate::json::kind;
 
@@ -88,17 +92,61 @@ impl RopeScaling {
 }
 
 /// Reads `rope_theta` and the kind of scaling, wherever the file has them.
+///
+/// `transformers` 5 takes `rope_scaling` where that is not empty, and `rope_parameters` otherwise; inside of either,
+/// `rope_theta` counts more than outside. Version 4 knows neither `rope_parameters` nor a `rope_theta` inside. So where
+/// a value is given twice, both have to be the same.
 pub(super) fn read(
     fields: &Fields<'_>,
     backbone: Backbone,
     max_position_embeddings: usize,
 ) -> Result<Rope> {
-    let mut theta = match fields.get("rope_theta") {
-        Some(_) => Some(fields.positive("rope_theta")?),
-        None => None,
-    };
-    let mut scaling: Option<RopeScaling> = None;
     refuse_partial(fields)?;
+    let mut found: Option<Rope> = None;
+    for rope in sets(fields)? {
+        let one = Rope {
+            scaling: read_scaling(fields, &rope, max_position_embeddings)?,
+            theta: theta(fields, Some(&rope), backbone)?,
+        };
+        if found.as_ref().is_some_and(|other| *other != one) {
+            return Err(fields.error(
+                rope.prefix,
+                "describes other positions than `rope_parameters`; remove one of the two",
+            ));
+        }
+        found = Some(one);
+    }
+    let rope = match found {
+        Some(rope) => rope,
+        None => Rope {
+            theta: theta(fields, None, backbone)?,
+            scaling: RopeScaling::Default,
+        },
+    };
+    if matches!(rope.scaling, RopeScaling::Yarn { .. }) && rope.theta <= 1.0 {
+        return Err(fields.error(
+            "rope_theta",
+            format!("is {}; YaRN needs more than 1", rope.theta),
+        ));
+    }
+    Ok(rope)
+}
+
+/// Names of fields of rotary positions that nobody knows.
+///
+/// # Errors
+/// As for [`table::check`].
+pub(super) fn unknown_fields(fields: &Fields<'_>, backbone: Backbone) -> Result<Vec<String>> {
+    let mut unknown = Vec::new();
+    for rope in sets(fields)? {
+        unknown.extend(table::check(&rope, table::ROPE_FIELDS, backbone)?.unknown);
+    }
+    Ok(unknown)
+}
+
+/// The sets of parameters in the file, but for empty ones.
+fn sets<'a>(fields: &Fields<'a>) -> Result<Vec<Fields<'a>>> {
+    let mut sets = Vec::new();
     for name in ["rope_parameters", "rope_scaling"] {
         let Some(value) = fields.get(name) else {
             continue;
@@ -106,50 +154,44 @@ pub(super) fn read(
         let map = value
             .as_object()
             .ok_or_else(|| fields.error(name, format!("must be an object, not {}", kind(value))))?;
-        let rope = Fields {
-            path: fields.path,
-            prefix: name,
-            map,
-        };
-        let found = read_scaling(fields, &rope, max_position_embeddings)?;
-        if scaling.is_some_and(|other| other != found) {
-            return Err(fields.error(
-                name,
-                "describes another scaling than `rope_parameters`; remove one of the two",
-            ));
-        }
-        scaling = Some(found);
-        if rope.get("rope_theta").is_some() {
-            let inner = rope.positive("rope_theta")?;
-            if theta.is_some_and(|theta| theta != inner) {
-                return Err(rope.error(
-                    "rope_theta",
-                    format!(
-                        "is {inner}, but another rope_theta in the file is {}",
-                        theta.unwrap_or(inner)
-                    ),
-                ));
-            }
-            theta = Some(inner);
+        if !map.is_empty() {
+            sets.push(Fields {
+                path: fields.path,
+                prefix: name,
+                map,
+            });
         }
     }
-    let theta = match (theta, backbone) {
-        (Some(theta), _) => theta,
-        (None, Backbone::Llama) => LLAMA_THETA,
-        (None, _) => {
-            return Err(fields.error(
-                "rope_theta",
-                "is missing, here and in `rope_parameters`; the model needs it",
-            ));
-        }
+    Ok(sets)
+}
+
+fn theta(fields: &Fields<'_>, rope: Option<&Fields<'_>>, backbone: Backbone) -> Result<f64> {
+    let one = |fields: &Fields<'_>| match fields.get("rope_theta") {
+        Some(_) => fields.positive("rope_theta").map(Some),
+        None => Ok(None),
     };
-    if matches!(scaling, Some(RopeScaling::Yarn { .. })) && theta <= 1.0 {
-        return Err(fields.error("rope_theta", format!("is {theta}; YaRN needs more than 1")));
+    let outside = one(fields)?;
+    let inside = rope.map(one).transpose()?.flatten();
+    if let (Some(outside), Some(inside), Some(rope)) = (outside, inside, rope)
+        && outside != inside
+    {
+        return Err(rope.error(
+            "rope_theta",
+            format!("is {inside}, but another rope_theta in the file is {outside}"),
+        ));
     }
-    Ok(Rope {
-        theta,
-        scaling: scaling.unwrap_or(RopeScaling::Default),
-    })
+    let is_null = |fields: &Fields<'_>| fields.map.contains_key("rope_theta");
+    match (inside.or(outside), backbone) {
+        (Some(theta), _) => Ok(theta),
+        (None, _) if is_null(fields) || rope.is_some_and(is_null) => {
+            Err(fields.error("rope_theta", "is null; the model needs it"))
+        }
+        (None, Backbone::Llama) => Ok(LLAMA_THETA),
+        (None, _) => Err(fields.error(
+            "rope_theta",
+            "is missing, here and in `rope_parameters`; the model needs it",
+        )),
+    }
 }
 
 fn read_scaling(
@@ -158,23 +200,20 @@ fn read_scaling(
     max_position_embeddings: usize,
 ) -> Result<RopeScaling> {
     // Some models have a set of parameters for each kind of layer.
-    if let Some((key, _)) = rope.map.iter().find(|(_, value)| value.is_object()) {
+    let nested = |value: &Value| value.is_object() && !is_number(value);
+    if let Some((key, _)) = rope.map.iter().find(|(_, value)| nested(value)) {
         return Err(rope.unsupported(
             format!("{} with its own parameters for `{key}`", rope.prefix),
             "only one set for all layers is".to_owned(),
         ));
     }
     refuse_partial(rope)?;
-    let kind = match rope.text("rope_type")? {
-        Some(kind) => Some(kind),
-        None => rope.text("type")?,
-    };
-    match kind {
+    match scaling_kind(rope)? {
         None | Some("default") => Ok(RopeScaling::Default),
         Some("linear") => Ok(RopeScaling::Linear {
             factor: rope.positive("factor")?,
         }),
-        Some("llama3") => read_llama3(rope),
+        Some("llama3") => read_llama3(fields, rope),
         Some("yarn") => read_yarn(fields, rope, max_position_embeddings),
         Some(other) => Err(rope.unsupported(
             format!("{} of kind `{other}`", rope.prefix),
@@ -183,7 +222,37 @@ fn read_scaling(
     }
 }
 
-fn read_llama3(rope: &Fields<'_>) -> Result<RopeScaling> {
+/// The kind, under its new name or its old one. Version 4 of `transformers` prefers the old, 5 the new.
+fn scaling_kind<'a>(rope: &Fields<'a>) -> Result<Option<&'a str>> {
+    match (rope.text("rope_type")?, rope.text("type")?) {
+        (Some(new), Some(old)) if new != old => Err(rope.error(
+            "type",
+            format!("is `{old}`, but `rope_type` is `{new}`; remove one of the two"),
+        )),
+        (Some(kind), _) | (None, Some(kind)) => Ok(Some(kind)),
+        (None, None) => match ["rope_type", "type"]
+            .iter()
+            .find(|name| rope.map.contains_key(**name))
+        {
+            Some(name) => Err(rope.error(name, "is null; it must name a kind, as in `default`")),
+            None => Ok(None),
+        },
+    }
+}
+
+/// The context before scaling. Version 4 of `transformers` takes the one inside, 5 the one outside.
+fn original_context(fields: &Fields<'_>, rope: &Fields<'_>) -> Result<Option<usize>> {
+    let name = "original_max_position_embeddings";
+    match (fields.whole_size(name)?, rope.whole_size(name)?) {
+        (Some(outside), Some(inside)) if outside != inside => Err(rope.error(
+            name,
+            format!("is {inside}, but another {name} in the file is {outside}"),
+        )),
+        (outside, inside) => Ok(outside.or(inside)),
+    }
+}
+
+fn read_llama3(fields: &Fields<'_>, rope: &Fields<'_>) -> Result<RopeScaling> {
     let low_freq_factor = rope.positive("low_freq_factor")?;
     let high_freq_factor = rope.positive("high_freq_factor")?;
     if high_freq_factor <= low_freq_factor {
@@ -196,10 +265,12 @@ fn read_llama3(rope: &Fields<'_>) -> Result<RopeScaling> {
         factor: rope.positive("factor")?,
         low_freq_factor,
         high_freq_factor,
-        original_max_position_embeddings: rope.size("original_max_position_embeddings")?,
+        original_max_position_embeddings: original_context(fields, rope)?
+            .ok_or_else(|| rope.missing("original_max_position_embeddings"))?,
     })
 }
 
+#[allow(clippy::cast_precision_loss)]
 fn read_yarn(
     fields: &Fields<'_>,
     rope: &Fields<'_>,
@@ -209,18 +280,23 @@ fn read_yarn(
         Some(_) => rope.positive(name).map(Some),
         None => Ok(None),
     };
-    // One outside counts more, as in `transformers`.
-    let original_max_position_embeddings = match (
-        fields.optional_size("original_max_position_embeddings")?,
-        rope.optional_size("original_max_position_embeddings")?,
-    ) {
-        (Some(original), _) | (None, Some(original)) => original,
-        (None, None) => max_position_embeddings,
+    // Zero counts as absent, as Python has it.
+    let unless_zero = |name: &str| match rope.get(name).and_then(Value::as_f64) {
+        Some(0.0) => Ok(None),
+        _ => optional(name),
     };
-    let factor = rope.positive("factor")?;
+    let original_max_position_embeddings =
+        original_context(fields, rope)?.unwrap_or(max_position_embeddings);
+    let factor = match rope.map.get("factor") {
+        // Absent is not the same as null.
+        Some(Value::Null) => {
+            max_position_embeddings as f64 / original_max_position_embeddings as f64
+        }
+        _ => rope.positive("factor")?,
+    };
     let attention_factor = match optional("attention_factor")? {
         Some(given) => given,
-        None => match (optional("mscale")?, optional("mscale_all_dim")?) {
+        None => match (unless_zero("mscale")?, unless_zero("mscale_all_dim")?) {
             (Some(mscale), Some(all_dim)) => {
                 yarn_magnitude(factor, mscale) / yarn_magnitude(factor, all_dim)
             }
@@ -230,9 +306,12 @@ fn read_yarn(
     Ok(RopeScaling::Yarn {
         factor,
         attention_factor,
-        beta_fast: optional("beta_fast")?.unwrap_or(YARN_BETA_FAST),
-        beta_slow: optional("beta_slow")?.unwrap_or(YARN_BETA_SLOW),
-        truncate: rope.flag("truncate")?.unwrap_or(true),
+        beta_fast: unless_zero("beta_fast")?.unwrap_or(YARN_BETA_FAST),
+        beta_slow: unless_zero("beta_slow")?.unwrap_or(YARN_BETA_SLOW),
+        truncate: match rope.map.get("truncate") {
+            None => true,
+            Some(_) => rope.flag("truncate")?.unwrap_or(false),
+        },
         original_max_position_embeddings,
     })
 }

@@ -287,7 +287,7 @@ fn senseless_values_name_their_field() {
         (json!({"id2label": ["a"]}), "id2label"),
         (json!({"id2label": {"0": "a", "2": "b"}}), "id2label"),
         (json!({"id2label": {"0": "a", "01": "b"}}), "id2label"),
-        (json!({"id2label": {"0": "a", "1": 1}}), "id2label"),
+        (json!({"id2label": {"0": "a", "1": [1]}}), "id2label"),
         (json!({"id2label": {"0": ""}}), "id2label"),
         (json!({"id2label": {"0": "a", "1": "a"}}), "id2label"),
         (

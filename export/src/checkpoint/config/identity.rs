@@ -1,0 +1,123 @@
+//! Which model class a file is of. Three fields say so, and they have to agree.
+
+use serde_json::Value;
+
+use super::architecture::{Architecture, Backbone};
+use crate::checkpoint::fields::Fields;
+use crate::error::{Error, Result};
+use crate::json::kind;
+
+/// Configuration classes that the published code of [`Architecture::Qwen2ForRewardModel`] and
+/// [`Architecture::Qwen2ForProcessRewardModel`] comes with; they add no field to those of Qwen2.
+const PUBLISHED_CONFIGS: [&str; 2] = ["Qwen2RMConfig", "Qwen2Config"];
+
+/// The model class.
+///
+/// `head_is_lent` says that the file is of the base model of an adapter that brings the reward head. Then a language
+/// model or a decoder without a head stands for the class with one linear head, as it does for `transformers` when
+/// `AutoModelForSequenceClassification` loads it.
+///
+/// # Errors
+/// [`Error::Unsupported`] for another class, and for code of the checkpoint's own; [`Error::Config`] when the fields
+/// contradict each other.
+pub(super) fn read(fields: &Fields<'_>, head_is_lent: bool) -> Result<Architecture> {
+    let names = fields.required("architectures")?;
+    let name = names
+        .as_array()
+        .and_then(|names| names.first())
+        .and_then(Value::as_str)
+        .ok_or_else(|| fields.error("architectures", "must be a list that starts with a name"))?;
+    let base = base_model(name).filter(|_| head_is_lent);
+    let architecture = Architecture::from_name(name)
+        .or(base)
+        .ok_or_else(|| unknown(fields, name))?;
+    check_type(fields, name, architecture.backbone())?;
+    check_code(fields, architecture)?;
+    Ok(architecture)
+}
+
+/// The class with one linear head over the decoder of a model without a head, or with that of a language model.
+fn base_model(name: &str) -> Option<Architecture> {
+    Architecture::ALL.into_iter().find(|architecture| {
+        let family = architecture
+            .as_str()
+            .strip_suffix("ForSequenceClassification");
+        family.is_some_and(|family| {
+            name.strip_prefix(family)
+                .is_some_and(|rest| ["ForCausalLM", "Model"].contains(&rest))
+        })
+    })
+}
+
+fn unknown(fields: &Fields<'_>, name: &str) -> Error {
+    let supported = format!(
+        "supported are {}",
+        Architecture::ALL.map(Architecture::as_str).join(", ")
+    );
+    Error::Unsupported {
+        what: format!("{}: architecture `{name}`", fields.path.display()),
+        hint: match base_model(name) {
+            Some(_) => format!(
+                "it has no reward head; {supported}; if an adapter brings the head, give the adapter too"
+            ),
+            None => supported,
+        },
+    }
+}
+
+/// `transformers` takes the class by `model_type`, and this crate by `architectures`.
+fn check_type(fields: &Fields<'_>, name: &str, backbone: Backbone) -> Result<()> {
+    match fields.text("model_type")? {
+        Some(other) if other != backbone.as_str() => Err(fields.error(
+            "model_type",
+            format!(
+                "is `{other}`, but `architectures` names {name}, which is of type `{}`; take the configuration that \
+                 was saved with the weights",
+                backbone.as_str()
+            ),
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// Refuses code that takes the place of the class that is implemented here.
+///
+/// `transformers` runs code of a checkpoint only where it is trusted (`trust_remote_code`), and its own class
+/// otherwise, without a word. Which of them its author means, the file does not say. Two classes exist as such code
+/// alone; it is what they are implemented from.
+fn check_code(fields: &Fields<'_>, architecture: Architecture) -> Result<()> {
+    let Some(map) = fields.get("auto_map") else {
+        return Ok(());
+    };
+    let map = map
+        .as_object()
+        .ok_or_else(|| fields.error("auto_map", format!("must be an object, not {}", kind(map))))?;
+    let is_published_code = matches!(
+        architecture,
+        Architecture::Qwen2ForRewardModel | Architecture::Qwen2ForProcessRewardModel
+    );
+    for (loader, value) in map {
+        let class = value.as_str().and_then(|path| path.rsplit('.').next());
+        let is_ours = match (loader.as_str(), class) {
+            ("AutoConfig", Some(class)) => is_published_code && PUBLISHED_CONFIGS.contains(&class),
+            ("AutoModel" | "AutoModelForSequenceClassification", Some(class)) => {
+                is_published_code && class == architecture.as_str()
+            }
+            (
+                "AutoConfig" | "AutoModel" | "AutoModelForSequenceClassification" | "AutoTokenizer",
+                _,
+            ) => false,
+            // What else can be loaded is no reward model.
+            _ => true,
+        };
+        if !is_ours {
+            return Err(fields.unsupported(
+                format!("code of the checkpoint's own (`auto_map.{loader}`: {value})"),
+                format!(
+                    "if it computes what {architecture} computes, remove the entry from the file"
+                ),
+            ));
+        }
+    }
+    Ok(())
+}
