@@ -1,9 +1,10 @@
 //! From an opened bundle to stages at work: devices, threads, residency.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, fs, num::NonZeroUsize, sync::Arc};
 
 use worldpm_ort_export::{
-    Device, Manifest,
+    Device,
+    floats::FloatGraph,
     plan::{Bytes, Fleet, PlanOptions, Prepared, StageMemory, TokenBudget},
 };
 
@@ -20,7 +21,7 @@ use crate::{
     memory,
     options::ScorerOptions,
     placement::{Placed, copies_of_streamed, placed},
-    residency::{Choice, Needs},
+    residency::{Choice, Needs, Residency},
 };
 
 /// The stages of a bundle at work, and where.
@@ -34,12 +35,19 @@ pub(crate) struct Loaded {
     pub(crate) reason: Option<String>,
     /// What goes into a pack.
     pub(crate) budget: Budget,
+    /// Most tokens of a conversation that there is memory for.
+    pub(crate) max_length: usize,
 }
+
+/// A tokenizer takes about this many times the bytes of its file.
+const TOKENIZER_FACTOR: u64 = 10;
+/// Bytes of a tokenizer's file that the fixed part of a stage's memory has room for, with the library and the program.
+const TOKENIZER_BYTES: u64 = 8 << 20;
 
 /// Loads the stages of a bundle, as far as they are resident. No conversation has more tokens than `max_length`.
 pub(crate) fn load(bundle: &Bundle, options: &ScorerOptions, max_length: usize) -> Result<Loaded> {
     let manifest = bundle.manifest();
-    let costs = costs(bundle, options)?;
+    let costs = costs(bundle, options.budget)?;
     let stages = costs.stage_memory();
     let Placed {
         mut slots,
@@ -51,7 +59,9 @@ pub(crate) fn load(bundle: &Bundle, options: &ScorerOptions, max_length: usize) 
     let budget = bounded(&slots, options.budget, max_length);
     let runtime = OnnxRuntime::load(options.ort_library.as_deref(), options.threads)?;
     runtime.require(&manifest.min_ort_version)?;
-    let residency = residency(manifest, options, &stages, &slots, free)?;
+    let threads = options.threads.unwrap_or_else(|| runtime.threads());
+    let room = Room::new(bundle, options, &slots, threads, free)?;
+    let (residency, max_length) = room.residency(&stages, max_length)?;
     if residency.streamed.is_some() {
         if slots.len() > 1 {
             return Err(copies_of_streamed());
@@ -65,7 +75,6 @@ pub(crate) fn load(bundle: &Bundle, options: &ScorerOptions, max_length: usize) 
         manifest.stages.len(),
         options.observer.clone(),
     ));
-    let threads = options.threads.unwrap_or_else(|| runtime.threads());
     let work = costs.stage_work();
     let machine = Machine::new(
         &slots,
@@ -120,6 +129,7 @@ pub(crate) fn load(bundle: &Bundle, options: &ScorerOptions, max_length: usize) 
         residency,
         reason,
         budget,
+        max_length,
     })
 }
 
@@ -136,35 +146,197 @@ fn devices(slots: &[Vec<Slot>]) -> Vec<Vec<Provider>> {
     slots.iter().map(copy).collect()
 }
 
-/// How much of the model is in memory.
-fn residency(
-    manifest: &Manifest,
-    options: &ScorerOptions,
-    stages: &[StageMemory],
-    slots: &[Vec<Slot>],
-    free: Option<u64>,
-) -> Result<Choice> {
-    let host = memory::available();
-    // Hidden states are floats on the CPU, and have 16 bits elsewhere.
-    let (available, waiting, width) = match manifest.device {
-        Device::Cpu => (options.memory.or(host), None, 4),
-        Device::Cuda => {
-            let of_each = options.memory.into_iter().chain(free).min();
-            (of_each, host.map(|bytes| bytes / 2), 2)
+/// What decides how much of a model is in memory.
+struct Room<'a> {
+    bundle: &'a Bundle,
+    options: &'a ScorerOptions,
+    slots: &'a [Vec<Slot>],
+    /// Bytes of the device, where they are known.
+    available: Option<u64>,
+    /// Bytes for hidden states, where those are elsewhere.
+    waiting: Option<u64>,
+    /// Bytes of a tokenizer beyond those that are always counted.
+    text: u64,
+    /// Of each stage, bytes of weights that are in memory twice while it is streamed.
+    packed: Vec<u64>,
+}
+
+impl<'a> Room<'a> {
+    fn new(
+        bundle: &'a Bundle,
+        options: &'a ScorerOptions,
+        slots: &'a [Vec<Slot>],
+        threads: NonZeroUsize,
+        free: Option<u64>,
+    ) -> Result<Self> {
+        let manifest = bundle.manifest();
+        let host = memory::available();
+        let mut room = Self {
+            bundle,
+            options,
+            slots,
+            available: options.memory.or(host),
+            waiting: None,
+            text: 0,
+            packed: vec![0; manifest.stages.len()],
+        };
+        if manifest.device == Device::Cuda {
+            room.available = options.memory.into_iter().chain(free).min();
+            room.waiting = host.map(|bytes| bytes / 2);
+            return Ok(room);
         }
-    };
-    let needs = Needs {
-        stages,
-        resident: resident(manifest.device, stages, slots),
-        hidden: manifest.model.hidden_size as u64 * width,
-        least: options.budget.max_tokens as u64,
-        waiting,
-    };
-    let choice = options.residency.choose(&needs, available);
-    if let (Some(_), Some(memory)) = (&choice.streamed, available) {
-        check_largest(manifest, stages, memory)?;
+        let names = manifest.text.files.iter().map(|file| &file.name);
+        let sizes = names.filter_map(|name| fs::metadata(bundle.directory().join(name)).ok());
+        let bytes: u64 = sizes.map(|file| file.len()).sum();
+        room.text = bytes.saturating_sub(TOKENIZER_BYTES) * TOKENIZER_FACTOR;
+        if options.residency != Residency::Resident {
+            for (stage, packed) in manifest.stages.iter().zip(&mut room.packed) {
+                let graph = bundle.directory().join(&stage.graph);
+                let graph = FloatGraph::read(&graph, &bundle.stage_weights(stage), threads)?;
+                *packed = graph.packed_bytes();
+            }
+        }
+        Ok(room)
     }
-    Ok(choice)
+
+    /// How much of a model with these stages is in memory, and the most tokens of a conversation, at most `max_length`.
+    fn residency(&self, stages: &[StageMemory], max_length: usize) -> Result<(Choice, usize)> {
+        let with_text = self.with_text(stages);
+        let streamed = self.streamed(&with_text);
+        let needs = self.needs(&streamed, self.resident(&with_text), self.options.budget);
+        let mut choice = self.options.residency.choose(&needs, self.available);
+        let is_streamed = choice.streamed.is_some();
+        // Without a limit that was asked for, what is free may be enough for a model that the estimate is too high for.
+        let limit = match is_streamed {
+            true => self.available,
+            false => self.options.memory,
+        };
+        let Some(memory) = limit else {
+            return Ok((choice, max_length));
+        };
+        if self.taken(&needs, is_streamed) > memory {
+            return Err(self.too_little(&needs, &choice, memory));
+        }
+        let longest = match self.options.memory {
+            Some(memory) => self.longest(&needs, is_streamed, memory, max_length)?,
+            None => max_length,
+        };
+        if longest < max_length {
+            choice.reason = format!(
+                "{}; conversations of up to {longest} tokens",
+                choice.reason
+            );
+        }
+        Ok((choice, longest))
+    }
+
+    fn with_text(&self, stages: &[StageMemory]) -> Vec<StageMemory> {
+        let mut stages = stages.to_vec();
+        for stage in &mut stages {
+            stage.workspace = stage.workspace.saturating_add(self.text);
+        }
+        stages
+    }
+
+    fn streamed(&self, stages: &[StageMemory]) -> Vec<StageMemory> {
+        let mut stages = stages.to_vec();
+        for (stage, packed) in stages.iter_mut().zip(&self.packed) {
+            stage.weights = stage.weights.saturating_add(*packed);
+        }
+        stages
+    }
+
+    fn resident(&self, stages: &[StageMemory]) -> u64 {
+        resident(self.bundle.manifest().device, stages, self.slots)
+    }
+
+    fn needs<'s>(&self, stages: &'s [StageMemory], resident: u64, budget: Budget) -> Needs<'s> {
+        let model = &self.bundle.manifest().model;
+        // Hidden states are floats on the CPU, and have 16 bits elsewhere.
+        let width = match self.bundle.manifest().device {
+            Device::Cpu => 4,
+            Device::Cuda => 2,
+        };
+        Needs {
+            stages,
+            resident,
+            hidden: model.hidden_size as u64 * width,
+            least: budget.max_tokens as u64,
+            waiting: self.waiting,
+        }
+    }
+
+    fn taken(&self, needs: &Needs<'_>, is_streamed: bool) -> u64 {
+        match is_streamed {
+            true => needs.least_streamed(),
+            false => needs.resident,
+        }
+    }
+
+    /// The most tokens of a conversation that `memory` has room for. One that is longer than the budget goes alone.
+    ///
+    /// What a run takes grows at least in proportion to its tokens, so that a line between two sizes is never below it.
+    fn longest(
+        &self,
+        needs: &Needs<'_>,
+        is_streamed: bool,
+        memory: u64,
+        max_length: usize,
+    ) -> Result<usize> {
+        let budget = self.options.budget;
+        let shortest = budget.max_tokens;
+        if self.bundle.manifest().device == Device::Cuda || max_length <= shortest {
+            return Ok(max_length);
+        }
+        let whole = Budget::default()
+            .with_max_tokens(max_length)
+            .with_max_cells(budget.max_cells.max(max_length));
+        let stages = self.with_text(&costs(self.bundle, whole)?.stage_memory());
+        let streamed = self.streamed(&stages);
+        let most = self.needs(&streamed, self.resident(&stages), whole);
+        let (least, most) = (self.taken(needs, is_streamed), self.taken(&most, is_streamed));
+        if most <= memory {
+            return Ok(max_length);
+        }
+        let share = (memory - least) as f64 / (most - least) as f64;
+        Ok(shortest + ((max_length - shortest) as f64 * share) as usize)
+    }
+
+    /// What was asked for cannot be kept.
+    fn too_little(&self, needs: &Needs<'_>, choice: &Choice, memory: u64) -> Error {
+        let manifest = self.bundle.manifest();
+        let (stages, layers) = (manifest.stages.len(), manifest.model.num_hidden_layers);
+        let (whole, least) = (Bytes(needs.resident), Bytes(needs.least_streamed()));
+        let memory = Bytes(memory);
+        let more_stages = match stages < layers {
+            true => format!(
+                "export the checkpoint again with more stages than {stages} (up to one for each of its {layers} layers), or "
+            ),
+            false => String::new(),
+        };
+        let problem = match choice.streamed {
+            Some(_) => {
+                let largest = (0..stages).max_by_key(|&index| needs.stages[index].total());
+                let graph = largest.map_or("", |index| &manifest.stages[index].graph);
+                format!(
+                    "streaming takes {least}, for {graph} and what goes through it, and there are {memory}; {more_stages}\
+                     give a lower token budget, or at least that much memory"
+                )
+            }
+            None if stages > 1 && least.0 < whole.0 => format!(
+                "the model takes {whole} and there are {memory}; give at least that much, or let it be streamed, which \
+                 takes {least}"
+            ),
+            None => format!(
+                "the model takes {whole} and there are {memory}; give at least that much, or {more_stages}give a lower \
+                 token budget"
+            ),
+        };
+        Error::Option {
+            option: "memory",
+            problem,
+        }
+    }
 }
 
 /// Bytes that the stages of all copies take when they are loaded: together on the CPU, else of the GPU that takes the most.
@@ -175,52 +347,31 @@ fn resident(device: Device, stages: &[StageMemory], slots: &[Vec<Slot>]) -> u64 
     for copy in slots {
         for (slot, stage) in copy.iter().zip(stages) {
             let (weights, running) = devices.entry(slot.device).or_default();
-            *weights += stage.weights;
-            let run = stage.activations + stage.workspace;
+            *weights = weights.saturating_add(stage.weights);
+            let run = stage.activations.saturating_add(stage.workspace);
             *running = match device {
                 Device::Cpu => (*running).max(run),
-                Device::Cuda => *running + run,
+                Device::Cuda => running.saturating_add(run),
             };
         }
     }
-    let each = devices.values().map(|(weights, running)| weights + running);
+    let each = devices
+        .values()
+        .map(|(weights, running)| weights.saturating_add(*running));
     match device {
-        Device::Cpu => each.sum(),
+        Device::Cpu => each.fold(0, u64::saturating_add),
         Device::Cuda => each.max().unwrap_or(0),
     }
 }
 
-/// A stage that does not fit by itself cannot be streamed.
-fn check_largest(manifest: &Manifest, stages: &[StageMemory], memory: u64) -> Result<()> {
-    let largest = stages
-        .iter()
-        .enumerate()
-        .max_by_key(|(_, stage)| stage.total());
-    match largest {
-        Some((index, stage)) if stage.total() > memory => Err(Error::Option {
-            option: "memory",
-            problem: format!(
-                "{} takes {} by itself and there are {}; export the checkpoint again with more stages than {} \
-                 (up to one for each of its {} layers), or give a lower token budget",
-                manifest.stages[index].graph,
-                Bytes(stage.total()),
-                Bytes(memory),
-                manifest.stages.len(),
-                manifest.model.num_hidden_layers,
-            ),
-        }),
-        _ => Ok(()),
-    }
-}
-
 /// What the stages take and do for packs of the budget.
-fn costs(bundle: &Bundle, options: &ScorerOptions) -> Result<Prepared> {
+fn costs(bundle: &Bundle, budget: Budget) -> Result<Prepared> {
     let mut plan = PlanOptions::new(Fleet::Memory(worldpm_ort_export::plan::DeviceMemory::List(
         Vec::new(),
     )));
     plan.budget = TokenBudget {
-        max_tokens: options.budget.max_tokens as u64,
-        max_cells: options.budget.max_cells as u64,
+        max_tokens: budget.max_tokens as u64,
+        max_cells: budget.max_cells as u64,
     };
     Ok(Prepared::bundle(bundle.directory(), &plan)?)
 }

@@ -49,6 +49,28 @@ pub(crate) struct Needs<'a> {
     pub(crate) waiting: Option<u64>,
 }
 
+impl Needs<'_> {
+    /// Bytes of the device with which the model can be streamed: the largest stage, the largest run, and the states of the
+    /// shortest wave with those that come out of it.
+    pub(crate) fn least_streamed(&self) -> u64 {
+        let states = match self.waiting {
+            Some(_) => 0,
+            None => self.hidden.saturating_mul(self.least).saturating_mul(2),
+        };
+        self.alone().saturating_add(states)
+    }
+
+    fn alone(&self) -> u64 {
+        let weights = self.stages.iter().map(|stage| stage.weights).max();
+        weights.unwrap_or(0).saturating_add(self.running())
+    }
+
+    fn running(&self) -> u64 {
+        let transient = |stage: &StageMemory| stage.activations.saturating_add(stage.workspace);
+        self.stages.iter().map(transient).max().unwrap_or(0)
+    }
+}
+
 /// Tokens of a wave where nothing is known of memory.
 const WAVE_TOKENS: u64 = 1 << 16;
 /// Most tokens of a wave: enough that loading is a small part, and answers still come.
@@ -64,8 +86,7 @@ impl Residency {
             least,
             waiting,
         } = needs;
-        let transient = |stage: &StageMemory| stage.activations + stage.workspace;
-        let running = stages.iter().map(transient).max().unwrap_or(0);
+        let (alone, running) = (needs.alone(), needs.running());
         let fits = memory.is_none_or(|memory| resident <= memory);
         let stream = match self {
             Self::Resident => false,
@@ -90,16 +111,17 @@ impl Residency {
             };
         }
         let after = |index: usize| &stages[(index + 1) % stages.len()];
-        let both = |index: usize| stages[index].weights + after(index).weights;
-        let alone = stages.iter().map(|stage| stage.weights).max();
-        let alone = alone.unwrap_or(0) + running;
+        let both = |index: usize| {
+            let weights = stages[index].weights;
+            weights.saturating_add(after(index).weights)
+        };
         // Besides the states of a wave there are those that come out of the run under way.
         let held_by = |bytes: u64| (bytes / hidden.max(1)).saturating_sub(least);
         let left = memory.map(|memory| memory.saturating_sub(alone));
         let tokens = waiting.or(left).map_or(WAVE_TOKENS, held_by);
         let tokens = tokens.clamp(least.max(1), MOST_WAVE_TOKENS.max(least));
         let ahead = |index: usize| {
-            let left = memory.map(|memory| memory.checked_sub(both(index) + running));
+            let left = memory.map(|memory| memory.checked_sub(both(index).saturating_add(running)));
             let most = match (left, waiting) {
                 (None, _) | (Some(Some(_)), Some(_)) => u64::MAX,
                 (Some(Some(left)), None) => held_by(left),
@@ -178,6 +200,20 @@ mod tests {
             "{choice:?}"
         );
         assert!(choice.streamed.is_some());
+    }
+
+    #[test]
+    fn what_streaming_takes_at_least() {
+        let needs = |waiting| Needs {
+            stages: &stages(),
+            resident: 17 * GIB,
+            hidden: 16 << 10,
+            least: 100,
+            waiting,
+        }
+        .least_streamed();
+        assert_eq!(needs(None), 5 * GIB + 2 * 100 * (16 << 10));
+        assert_eq!(needs(Some(GIB)), 5 * GIB);
     }
 
     #[test]

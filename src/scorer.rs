@@ -84,15 +84,15 @@ impl Scorer {
         Ok(Self {
             encoder,
             budget: loaded.budget,
-            loaded,
             tally: Arc::default(),
             length: LengthRule {
-                max_tokens,
+                max_tokens: loaded.max_length,
                 truncation: options.truncation,
                 scored_token: step_token(pooling),
             },
             pooling,
             reading,
+            loaded,
             bundle,
         })
     }

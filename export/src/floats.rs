@@ -4,6 +4,11 @@
 //! Runtime runs the casts when it loads the graph, one after the other, on one core, and holds both forms of a weight
 //! while it does. [`FloatGraph`] takes the casts out: the weights become floats that the caller hands over, made by
 //! [`FloatGraph::read_weights`] on all cores straight from the weight files.
+//!
+//! ONNX Runtime packs the constant weights of matrix products when it loads a graph, which copies each of them, and a
+//! stage that is loaded for one wave is hardly worth that. So most weights are named as inputs of the graph too: such a
+//! weight may be given another value, so it is no constant. Packed weights are summed in one order whatever the product's
+//! other rows; without packing that holds only for weights that are wide enough, see [`sums_alike`].
 
 use std::{
     collections::{HashMap, HashSet},
@@ -22,7 +27,10 @@ use crate::{
     convert::float::{FloatType, decode},
     error::{Error, Result},
     files::open_regular,
-    proto::{ElementType, ModelProto, StringStringEntryProto, TensorProto, view},
+    proto::{
+        DimensionProto, ElementType, GraphProto, ModelProto, StringStringEntryProto, TensorProto,
+        TensorShapeProto, TensorTypeProto, TypeProto, ValueInfoProto, view,
+    },
 };
 
 /// Elements that a core reads and converts at a time.
@@ -42,9 +50,6 @@ pub struct FloatGraph {
     pub bytes: Vec<u8>,
     /// The matrices that were cast: the graph has an initializer of each name and shape.
     pub weights: Vec<FloatWeight>,
-    /// Whether it also multiplies by integers. Their kernels are fast, and exact to the bit with others, only with weights
-    /// that ONNX Runtime has packed.
-    pub quantised: bool,
     /// Where their files are.
     folder: PathBuf,
 }
@@ -56,11 +61,28 @@ pub struct FloatWeight {
     pub name: String,
     /// Shape.
     pub shape: Vec<usize>,
+    /// Whether ONNX Runtime makes a packed copy of it.
+    pub packed: bool,
     /// File name, in the folder of the weights.
     file: String,
     /// Where its bytes begin.
     offset: u64,
     stored: FloatType,
+}
+
+/// Whether a product with a weight of `columns` outputs that is not packed sums every row alike, on `threads` threads.
+///
+/// The CPU provider's product of floats gives each thread a range of columns, in blocks of 16, and how many threads take
+/// part depends on the number of rows. A range of more than 64 columns is summed over 128 elements at a time, a narrower
+/// one over 256 or more, which rounds differently.
+#[must_use]
+pub fn sums_alike(columns: usize, threads: NonZeroUsize) -> bool {
+    const BLOCK: usize = 16;
+    const NARROW: usize = 64;
+    let blocks = columns.div_ceil(BLOCK);
+    let fewest = blocks / threads.get().min(blocks.max(1)) * BLOCK;
+    // The last block may have fewer.
+    fewest > NARROW + (blocks * BLOCK - columns)
 }
 
 impl FloatWeight {
@@ -73,12 +95,12 @@ impl FloatWeight {
 
 impl FloatGraph {
     /// Takes the casts of weights out of the graph in the file `path`, whose weights are in `folder`. A graph without any
-    /// is as it was.
+    /// is as it was. It is for a session that computes on up to `threads` threads.
     ///
     /// # Errors
     /// [`Error::Io`] when a file cannot be read, [`Error::Model`] when it holds no ONNX model or one whose weights
     /// have no place in a file.
-    pub fn read(path: &Path, folder: &Path) -> Result<Self> {
+    pub fn read(path: &Path, folder: &Path, threads: NonZeroUsize) -> Result<Self> {
         let mut model = ModelProto::read(path)?;
         let fault = |problem: String| Error::Model {
             path: path.to_owned(),
@@ -158,12 +180,27 @@ impl FloatGraph {
             .initializer
             .retain(|tensor| !taken.contains(tensor.name.as_deref().unwrap_or_default()));
         graph.initializer.extend(initializers);
+        // The kernels of integers need packed weights, and such a graph has few floats besides.
+        if !quantised {
+            let unpacked = unpacked(graph, threads);
+            for weight in &mut weights {
+                weight.packed = !unpacked.contains(&weight.name);
+            }
+            let inputs = weights.iter().filter(|weight| !weight.packed).map(input);
+            graph.input.extend(inputs);
+        }
         Ok(Self {
             bytes: model.to_bytes(),
             weights,
-            quantised,
             folder: folder.to_owned(),
         })
+    }
+
+    /// Bytes of the copies that ONNX Runtime makes of weights.
+    #[must_use]
+    pub fn packed_bytes(&self) -> u64 {
+        let packed = self.weights.iter().filter(|weight| weight.packed);
+        packed.map(|weight| weight.elements() as u64 * 4).sum()
     }
 
     /// The weights as floats, in the order of [`weights`](Self::weights), read and converted on `threads` threads.
@@ -233,6 +270,53 @@ impl FloatGraph {
     }
 }
 
+/// The weights of products that sum alike without packing.
+fn unpacked(graph: &GraphProto, threads: NonZeroUsize) -> HashSet<String> {
+    let columns: HashMap<&str, usize> = graph
+        .initializer
+        .iter()
+        .filter_map(|tensor| {
+            let columns = usize::try_from(*tensor.dims.first()?).ok()?;
+            Some((tensor.name.as_deref()?, columns))
+        })
+        .collect();
+    let mut unpacked = HashSet::new();
+    let mut others = HashSet::new();
+    for node in &graph.node {
+        let transposed =
+            node.op_type.as_deref() == Some("Gemm") && view::int(node, "transB") == Some(1);
+        for (at, name) in node.input.iter().enumerate() {
+            let alike = |columns: &usize| sums_alike(*columns, threads);
+            let is_wide = transposed && at == 1 && columns.get(name.as_str()).is_some_and(alike);
+            match is_wide {
+                true => unpacked.insert(name.clone()),
+                false => others.insert(name.as_str()),
+            };
+        }
+    }
+    unpacked.retain(|name| !others.contains(name.as_str()));
+    unpacked
+}
+
+/// The input of a graph that a weight is named as.
+fn input(weight: &FloatWeight) -> ValueInfoProto {
+    let dimension = |&size: &usize| DimensionProto {
+        dim_value: Some(size as i64),
+        ..DimensionProto::default()
+    };
+    ValueInfoProto {
+        name: Some(weight.name.clone()),
+        r#type: Some(TypeProto {
+            tensor_type: Some(TensorTypeProto {
+                elem_type: Some(ElementType::Float as i32),
+                shape: Some(TensorShapeProto {
+                    dim: weight.shape.iter().map(dimension).collect(),
+                }),
+            }),
+        }),
+    }
+}
+
 /// The 16-bit type of a tensor, when it has one.
 fn half(tensor: &TensorProto) -> Option<FloatType> {
     [FloatType::Bf16, FloatType::F16]
@@ -285,6 +369,7 @@ fn weight(
     Ok(FloatWeight {
         name: name.to_owned(),
         shape,
+        packed: true,
         file: file.to_owned(),
         offset,
         stored,
@@ -377,7 +462,7 @@ mod tests {
         };
         let path = folder.join("graph.onnx");
         fs::write(&path, model.to_bytes()).unwrap();
-        FloatGraph::read(&path, folder)
+        FloatGraph::read(&path, folder, NonZeroUsize::MIN)
     }
 
     #[test]
@@ -400,6 +485,86 @@ mod tests {
         assert!(graph.node.is_empty());
         let raw = graph.initializer[0].raw_data.clone().unwrap();
         assert_eq!(raw, [1.0_f32, 2.0, -1.0].map(f32::to_le_bytes).concat());
+    }
+
+    /// The smallest range of columns that a thread gets, for any number of rows.
+    #[test]
+    fn weights_that_are_wide_enough_for_the_threads() {
+        let narrowest = |columns: usize, threads: usize| {
+            let blocks = columns.div_ceil(16);
+            (1..=threads.min(blocks))
+                .flat_map(|used| (0..used).map(move |thread| (thread, used)))
+                .map(|(thread, used)| {
+                    let blocks_of = blocks / used + usize::from(thread < blocks % used);
+                    let before = thread * (blocks / used) + thread.min(blocks % used);
+                    (blocks_of * 16).min(columns - before * 16)
+                })
+                .min()
+                .unwrap()
+        };
+        for threads in [1, 2, 3, 4, 7, 8, 16, 64, 128] {
+            for columns in (1..400).chain([512, 896, 1000, 1024, 4864, 8192, 29568]) {
+                let alike = sums_alike(columns, NonZeroUsize::new(threads).unwrap());
+                let narrowest = narrowest(columns, threads);
+                // A last range that is narrow by its last block alone is taken for narrow with some that are not.
+                assert!(!alike || narrowest > 64, "{columns} on {threads}");
+                assert!(alike || narrowest < 64 + 16, "{columns} on {threads}");
+            }
+        }
+        for (columns, threads, alike) in [
+            (64, 1, false),
+            (80, 1, true),
+            (128, 2, false),
+            (1024, 8, true),
+            (1024, 16, false),
+            (8192, 64, true),
+        ] {
+            assert_eq!(
+                sums_alike(columns, NonZeroUsize::new(threads).unwrap()),
+                alike
+            );
+        }
+    }
+
+    #[test]
+    fn wide_weights_of_products_are_not_packed() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("graph.onnx");
+        graph(folder.path(), "weights", "4", &[2, 3]).unwrap();
+        fs::write(folder.path().join("weights"), vec![0; 1 << 12]).unwrap();
+        let mut model = ModelProto::read(&path).unwrap();
+        let parts = model.graph.as_mut().unwrap();
+        parts.initializer[0].dims = vec![160, 3];
+        let gemm = |input: [&str; 2], transposed: i64| NodeProto {
+            op_type: Some("Gemm".into()),
+            input: input.map(Into::into).to_vec(),
+            output: vec!["y".into()],
+            attribute: vec![AttributeProto {
+                name: Some("transB".into()),
+                i: Some(transposed),
+                ..AttributeProto::default()
+            }],
+            ..NodeProto::default()
+        };
+        for (inputs, transposed, threads, packed) in [
+            (["x", "w/float"], 1, 1, false),
+            (["x", "w/float"], 1, 2, false),
+            (["x", "w/float"], 1, 3, true),
+            (["x", "w/float"], 0, 1, true),
+            (["w/float", "x"], 1, 1, true),
+        ] {
+            let mut model = model.clone();
+            let parts = model.graph.as_mut().unwrap();
+            parts.node.push(gemm(inputs, transposed));
+            fs::write(&path, model.to_bytes()).unwrap();
+            let threads = NonZeroUsize::new(threads).unwrap();
+            let read = FloatGraph::read(&path, folder.path(), threads).unwrap();
+            assert_eq!(read.weights[0].packed, packed, "{inputs:?} {threads}");
+            assert_eq!(read.packed_bytes(), if packed { 160 * 3 * 4 } else { 0 });
+            fs::write(&path, &read.bytes).unwrap();
+            let inputs = ModelProto::read(&path).unwrap().graph.unwrap().input;
+            assert_eq!(inputs.len(), usize::from(!packed));
+        }
     }
 
     #[test]

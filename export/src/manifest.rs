@@ -2,7 +2,9 @@
 //!
 //! The file is described field by field in `docs/bundle-format.md`.
 
-use std::{collections::BTreeSet, fmt, path::Path};
+mod validate;
+
+use std::{fmt, path::Path};
 
 use serde::{Deserialize, Serialize};
 
@@ -305,31 +307,12 @@ pub struct Token {
     pub text: String,
 }
 
-/// Steps have a reward each and everything else is scored raw: no other combination has a meaning.
-fn check_activation(manifest: &Manifest) -> std::result::Result<(), String> {
-    let labels = manifest.model.labels.len();
-    match (manifest.pooling, manifest.activation) {
-        (Pooling::EachToken { .. }, Activation::Softmax { label }) if label < labels => Ok(()),
-        (Pooling::EachToken { .. }, Activation::Softmax { label }) => Err(format!(
-            "takes label {label}, and the model has {labels}; export the checkpoint again"
-        )),
-        (Pooling::EachToken { .. }, Activation::None) => Err(
-            "is missing for a model that is scored at each step; export the checkpoint again"
-                .into(),
-        ),
-        (_, Activation::None) => Ok(()),
-        (_, Activation::Softmax { .. }) => {
-            Err("is for models that are scored at each step; export the checkpoint again".into())
-        }
-    }
-}
-
 impl Manifest {
     /// Reads the manifest of the bundle in `dir`.
     ///
     /// # Errors
-    /// [`Error::Io`] when it cannot be read, [`Error::Manifest`] when it is not a manifest or of another
-    /// version.
+    /// [`Error::Io`] when it cannot be read, [`Error::Manifest`] when it is not a manifest, of another version, or when a
+    /// field has a value that makes no sense, by itself or beside the others.
     pub fn read(dir: &Path) -> Result<Self> {
         let path = dir.join(FILE_NAME);
         let text = files::read_limited(&path, files::MAX_CONFIG_BYTES)
@@ -371,25 +354,12 @@ impl Manifest {
         for (at, probe) in listed.into_iter().flatten().enumerate() {
             Probe::from_value(probe).map_err(|found| probe_fault(at, found))?;
         }
-        let manifest: Self =
-            serde_json::from_value(value).map_err(|error| fault("", error.to_string()))?;
-        if manifest.stages.is_empty() {
-            return Err(fault("stages", "is empty".into()));
-        }
-        if manifest.model.labels.is_empty() {
-            return Err(fault("model.labels", "is empty".into()));
-        }
-        check_activation(&manifest).map_err(|problem| fault("activation", problem))?;
-        let mut names = BTreeSet::new();
-        for (at, probe) in manifest.probes.iter().enumerate() {
-            probe
-                .check(manifest.model.vocab_size, manifest.max_length)
-                .map_err(|found| probe_fault(at, found))?;
-            if !names.insert(&probe.name) {
-                let problem = format!("is {}, which another probe has", probe.name);
-                return Err(probe_fault(at, (".name".into(), problem)));
-            }
-        }
+        let manifest: Self = serde_path_to_error::deserialize(&value).map_err(|error| {
+            let field = error.path().to_string();
+            let field = if field == "." { "" } else { &field };
+            fault(field, format!("{}; export the checkpoint again", error.inner()))
+        })?;
+        validate::validate(&manifest).map_err(|(field, problem)| fault(&field, problem))?;
         Ok(manifest)
     }
 

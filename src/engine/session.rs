@@ -13,7 +13,7 @@ use ort::{
     environment::Environment,
     logging::LogLevel,
     session::{RunOptions, Session, builder::SessionBuilder},
-    value::{DynValue, PrimitiveTensorElementType, Tensor, TensorElementType},
+    value::{DynValue, Outlet, PrimitiveTensorElementType, Tensor, TensorElementType},
 };
 use worldpm_ort_export::{Manifest, files, floats::FloatGraph, manifest, names};
 
@@ -166,6 +166,12 @@ impl SessionStage {
                     .map_err(|error| fault(error.to_string()))?
             }
         };
+        for (session, listed) in [
+            (session.inputs(), &setup.stage.inputs),
+            (session.outputs(), &setup.stage.outputs),
+        ] {
+            check_edges(session, listed).map_err(&fault)?;
+        }
         Ok(Self {
             session,
             setup,
@@ -312,6 +318,31 @@ impl Threads {
     }
 }
 
+/// Whether a graph has the inputs, or the outputs, that the manifest lists.
+fn check_edges(session: &[Outlet], listed: &[manifest::TensorInfo]) -> Result<(), String> {
+    let element = |outlet: &Outlet| match outlet.dtype().tensor_type() {
+        Some(TensorElementType::Int64) => "int64",
+        Some(TensorElementType::Int32) => "int32",
+        Some(TensorElementType::Float32) => "float",
+        Some(TensorElementType::Float16) => "float16",
+        Some(TensorElementType::Bfloat16) => "bfloat16",
+        _ => "of another type",
+    };
+    let mut found: Vec<(&str, &str)> = session.iter().map(|o| (o.name(), element(o))).collect();
+    let mut expected: Vec<(&str, &str)> = listed
+        .iter()
+        .map(|tensor| (tensor.name.as_str(), tensor.element.as_str()))
+        .collect();
+    found.sort_unstable();
+    expected.sort_unstable();
+    if found == expected {
+        return Ok(());
+    }
+    Err(format!(
+        "the graph has {found:?} where the manifest lists {expected:?}; export the checkpoint again"
+    ))
+}
+
 /// ONNX Runtime's words for the processors of a session's threads, of which the first is the caller's and has none.
 /// They count from 1. `None` when there is no other thread or no core is given.
 fn affinities(cores: &[usize], threads: usize) -> Option<String> {
@@ -325,16 +356,16 @@ fn affinities(cores: &[usize], threads: usize) -> Option<String> {
 /// A stage's weights, made into floats without ONNX Runtime.
 struct Floats {
     graph: Vec<u8>,
-    quantised: bool,
     values: Vec<(String, DynValue)>,
 }
 
 impl Floats {
     fn read(setup: &StageSetup) -> Result<Self, String> {
-        let graph =
-            FloatGraph::read(&setup.graph, &setup.weights).map_err(|error| error_chain(&error))?;
+        let threads = setup.threads.count();
+        let graph = FloatGraph::read(&setup.graph, &setup.weights, threads)
+            .map_err(|error| error_chain(&error))?;
         let values = graph
-            .read_weights(setup.threads.count())
+            .read_weights(threads)
             .map_err(|error| error_chain(&error))?;
         let values = graph
             .weights
@@ -346,16 +377,13 @@ impl Floats {
             });
         Ok(Self {
             graph: graph.bytes,
-            quantised: graph.quantised,
             values: values
                 .collect::<ort::Result<_>>()
                 .map_err(|error| error.to_string())?,
         })
     }
 
-    fn commit(self, builder: SessionBuilder) -> ort::Result<Session> {
-        // Prepacking would copy every weight, which pays when a stage is used more than once. Integers need it.
-        let mut builder = builder.with_prepacking(self.quantised)?;
+    fn commit(self, mut builder: SessionBuilder) -> ort::Result<Session> {
         for (name, value) in self.values {
             builder = builder.with_initializer(name, value)?;
         }

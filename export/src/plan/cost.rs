@@ -83,8 +83,8 @@ impl Costs {
     pub fn total(&self) -> Part {
         let mut total = Part::default();
         for part in self.parts() {
-            total.stored += part.stored;
-            total.resident += part.resident;
+            total.stored = total.stored.saturating_add(part.stored);
+            total.resident = total.resident.saturating_add(part.resident);
             total.flops = total.flops.saturating_add(part.flops);
             if part.peak.bytes() > total.peak.bytes() {
                 total.peak = part.peak;
@@ -174,13 +174,17 @@ impl Costs {
                 if !constant || !counted.insert(name) {
                     continue;
                 }
-                self.part(group).stored += stored.get(name).copied().unwrap_or(0);
+                let part = self.part(group);
+                let bytes_stored = stored.get(name).copied().unwrap_or(0);
+                part.stored = part.stored.saturating_add(bytes_stored);
                 // What a folded node reads is let go once it has been read.
                 if !is_folded {
-                    self.part(group).resident += match stored.get(name) {
+                    let resident = match stored.get(name) {
                         Some(&length) => length,
                         None => bytes(view, name, pack)?,
                     };
+                    let part = self.part(group);
+                    part.resident = part.resident.saturating_add(resident);
                 }
             }
         }

@@ -117,7 +117,9 @@ impl Costs {
     pub fn stage_memory(&self, layers: Range<usize>, device: Device) -> StageMemory {
         let overheads = Overheads::of(device);
         let parts = self.stage_parts(&layers);
-        let resident: u64 = parts.iter().map(|part| part.resident).sum();
+        let resident = parts
+            .iter()
+            .fold(0_u64, |sum, part| sum.saturating_add(part.resident));
         let (activations, workspace) = overheads.transient(self.total().peak);
         StageMemory {
             weights: overheads.resident(resident),
