@@ -6,7 +6,9 @@ use std::{
 };
 
 use sha2::{Digest, Sha256};
-use worldpm_ort_export::{Manifest, files, header_sha256, manifest::Stage};
+use worldpm_ort_export::{
+    Manifest, files, header_sha256, manifest::Stage, text_files::TextFiles,
+};
 
 use crate::error::{Error, Result};
 
@@ -29,6 +31,14 @@ impl Bundle {
     /// # Errors
     /// [`Error::Manifest`] or [`Error::Bundle`], naming the file that is missing or differs.
     pub fn open(directory: &Path, weights: Option<&Path>) -> Result<Self> {
+        Ok(Self::open_with_text(directory, weights)?.0)
+    }
+
+    /// As [`Bundle::open`], with the text files whose hashes were compared, so that these bytes are used and no others.
+    pub(crate) fn open_with_text(
+        directory: &Path,
+        weights: Option<&Path>,
+    ) -> Result<(Self, TextFiles)> {
         let manifest = Manifest::read(directory)?;
         let weights = match (weights, &manifest.weights.directory) {
             (Some(folder), _) => folder.to_owned(),
@@ -49,7 +59,21 @@ impl Bundle {
             manifest,
         };
         bundle.check()?;
-        Ok(bundle)
+        let text = bundle.text_files()?;
+        Ok((bundle, text))
+    }
+
+    /// Reads tokenizer and chat template: the files that the manifest lists, and no others.
+    ///
+    /// # Errors
+    /// [`Error::Bundle`], naming the file that is missing or differs.
+    pub fn text_files(&self) -> Result<TextFiles> {
+        TextFiles::of_bundle(&self.directory, &self.manifest.text).map_err(|error| match error {
+            worldpm_ort_export::Error::Tokenizer { path, problem } => {
+                Error::Bundle { path, problem }
+            }
+            other => other.into(),
+        })
     }
 
     /// The manifest.
@@ -87,9 +111,6 @@ impl Bundle {
             let path = self.directory.join(&stage.graph);
             check_size(&path, stage.bytes)?;
             check_hash(&path, &stage.sha256)?;
-        }
-        for file in &self.manifest.text.files {
-            check_hash(&self.directory.join(&file.name), &file.sha256)?;
         }
         for file in &self.manifest.weights.files {
             let path = self.weights.join(&file.name);

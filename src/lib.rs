@@ -28,6 +28,7 @@
 pub mod batch;
 pub mod bench;
 mod bundle;
+mod checked_export;
 mod counters;
 
 #[cfg(feature = "cli")]
@@ -56,6 +57,7 @@ pub mod text;
 pub mod verify;
 
 pub use bundle::Bundle;
+pub use checked_export::{Exported, export_checked};
 pub use counters::Counters;
 pub use error::{Error, Result};
 pub use evaluation::{Evaluation, LabelScores, Output, Reduction, Score, StepRewards};

@@ -2,7 +2,7 @@
 
 use std::{path::Path, sync::Arc, time::Instant};
 
-use worldpm_ort_export::{Interface, Manifest, Pooling};
+use worldpm_ort_export::{Interface, Manifest, Pooling, text_files::TextFiles};
 
 use crate::{
     batch::{Budget, plan},
@@ -55,7 +55,8 @@ impl Scorer {
     /// # Errors
     /// Whatever is wrong with the bundle, the library or the devices.
     pub fn open(directory: &Path, options: &ScorerOptions) -> Result<Self> {
-        let bundle = Bundle::open(directory, options.weights_dir.as_deref())?;
+        let (bundle, text_files) =
+            Bundle::open_with_text(directory, options.weights_dir.as_deref())?;
         let manifest = bundle.manifest();
         if manifest.interface != Interface::Packed {
             return Err(Error::Bundle {
@@ -77,7 +78,7 @@ impl Scorer {
         let text = TextOptions::default()
             .with_system_marker(manifest.text.system_marker)
             .with_now(options.now);
-        let encoder = open_encoder(directory, text, pooling)?;
+        let encoder = open_encoder(&text_files, text, pooling)?;
         let limit = manifest.max_length;
         let max_tokens = options.max_length.map_or(limit, |wanted| wanted.min(limit));
         let loaded = load(&bundle, options, max_tokens)?;
@@ -328,13 +329,13 @@ fn step_token(pooling: Pooling) -> Option<u32> {
 }
 
 /// The bundle's tokenizer and template. It knows the text of the step token only when it is open.
-fn open_encoder(directory: &Path, text: TextOptions, pooling: Pooling) -> Result<ChatEncoder> {
-    let encoder = ChatEncoder::open_with(directory, text)?;
+fn open_encoder(files: &TextFiles, text: TextOptions, pooling: Pooling) -> Result<ChatEncoder> {
+    let encoder = ChatEncoder::from_files(files, text)?;
     let Some(id) = step_token(pooling) else {
         return Ok(encoder);
     };
     let text = encoder.token_text(id).ok_or_else(|| Error::Bundle {
-        path: directory.join("tokenizer.json"),
+        path: files.dir().join("tokenizer.json"),
         problem: format!(
             "has no token {id}, at which the model is scored; export the checkpoint again"
         ),

@@ -38,6 +38,7 @@ pub mod readiness;
 pub mod recipe;
 pub mod shard;
 pub mod synth;
+pub mod text_files;
 mod write;
 
 pub use block::packed::names;
@@ -47,8 +48,9 @@ pub use error::{Error, Result};
 pub use manifest::Manifest;
 pub use options::{
     Activation, Device, ExportOptions, Interface, Layout, Overflow, Pooling, Precision,
-    QuantizationOptions, ServingOptions, Target, UnknownChoice, WeightsMode,
+    QuantizationOptions, ServingOptions, Target, TextFrom, UnknownChoice, WeightsMode,
 };
 pub use write::{
-    costs, export, export_then, export_with_progress, file_sha256, header_sha256, placement,
+    TextPlan, costs, export, export_then, export_with_progress, file_sha256, header_sha256,
+    placement, text_files, text_plan,
 };

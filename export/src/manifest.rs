@@ -14,6 +14,7 @@ use crate::{
     files, json,
     options::{Activation, Device, Interface, Layout, Pooling, Precision, Target, WeightsMode},
     probes::Probe,
+    text_files::{TextFrom, TokenizerClass},
     write::file_sha256,
 };
 
@@ -285,14 +286,24 @@ pub struct WeightFile {
 pub struct Text {
     /// Whether a conversation that has no system message gets an empty one in front.
     pub system_marker: bool,
-    /// `tokenizer.json`, `tokenizer_config.json` and, if the checkpoint has it, `chat_template.jinja`.
+    /// Where the files come from.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub from: TextFrom,
+    /// The class whose special tokens are added to those of the files.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub tokenizer_class: TokenizerClass,
+    /// Those of [`crate::text_files`] that the checkpoint has. No other is read.
     pub files: Vec<TextFile>,
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 /// One file of the tokenizer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TextFile {
-    /// File name.
+    /// Path in the bundle.
     pub name: String,
     /// SHA-256.
     pub sha256: String,

@@ -1,10 +1,10 @@
 //! What an export is asked to produce.
 
-use std::{fmt, num::NonZeroUsize, path::PathBuf, str::FromStr};
+use std::{collections::BTreeMap, fmt, num::NonZeroUsize, path::PathBuf, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
-pub use crate::layout::ServingOptions;
+pub use crate::{layout::ServingOptions, text_files::TextFrom};
 use crate::plan::{DeviceMemory, Stages, TokenBudget};
 
 /// Which operators the graph is written in.
@@ -181,6 +181,12 @@ pub struct ExportOptions {
     /// Directory of a LoRA adapter, as PEFT saves it, that is merged into the weights: those are then all beside the
     /// graphs. Default: none.
     pub adapter: Option<PathBuf>,
+    /// Whose tokenizer and chat template the bundle gets. Default: the adapter's, when it has any that are unlike the
+    /// checkpoint's, else the checkpoint's.
+    pub text_from: Option<TextFrom>,
+    /// Ids of special tokens, for those that get their id only when the tokenizer is loaded: their text is named in a
+    /// file that says no id. Default: none.
+    pub token_ids: BTreeMap<String, u32>,
     /// How linear layers are quantised, when `precision` says that they are.
     pub quantization: QuantizationOptions,
     /// What happens to values that are too large for `precision`. Default [`Overflow::Refuse`].
@@ -241,6 +247,7 @@ names!(Device: "cpu" => Cpu, "cuda" => Cuda);
 names!(
     Precision: "bf16" => Bf16, "fp16" => Fp16, "fp32" => Fp32, "int8" => Int8, "int4" => Int4, "w8a8" => W8a8
 );
+names!(TextFrom: "base" => Base, "adapter" => Adapter);
 names!(Overflow: "refuse" => Refuse, "clamp" => Clamp);
 names!(Layout: "plain" => Plain, "triton" => Triton, "kserve" => Kserve);
 names!(Interface: "packed" => Packed, "padded" => Padded);

@@ -13,16 +13,16 @@
 //! user names another. A conversation that ends otherwise would be scored at a token that the model was
 //! not trained on. Other models have no end token unless the user names one.
 
-use std::{collections::BTreeMap, path::Path};
+use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
 use crate::{
     checkpoint::{Architecture, Checkpoint},
     error::{Error, Result},
-    files,
     manifest::Token,
     options::{Activation, ExportOptions, Interface, Pooling},
+    text_files::{TOKENIZER, TOKENIZER_CONFIG, TextFiles},
 };
 
 const END_OF_TEXT: &str = "<|endoftext|>";
@@ -41,9 +41,13 @@ pub(crate) struct Scoring {
 }
 
 /// The pooling rule, the activation and the end token of an export.
-pub(crate) fn resolve(checkpoint: &Checkpoint, options: &ExportOptions) -> Result<Scoring> {
+pub(crate) fn resolve(
+    checkpoint: &Checkpoint,
+    text_files: &TextFiles,
+    options: &ExportOptions,
+) -> Result<Scoring> {
     let config = checkpoint.config();
-    let step_token = step_token(checkpoint, options)?;
+    let step_token = step_token(checkpoint, text_files, options)?;
     let (pooling, activation) = match &step_token {
         Some(token) => (
             Pooling::EachToken { token_id: token.id },
@@ -63,7 +67,7 @@ pub(crate) fn resolve(checkpoint: &Checkpoint, options: &ExportOptions) -> Resul
         .map(|text| {
             let needed = "with which conversations should end; name the right one with --end-token \
                           (or \"\" for any)";
-            special_token(checkpoint.dir(), text, needed)
+            special_token(text_files, options, text, needed)
         })
         .transpose()?;
     Ok(Scoring {
@@ -75,7 +79,11 @@ pub(crate) fn resolve(checkpoint: &Checkpoint, options: &ExportOptions) -> Resul
 }
 
 /// The token behind every step, for a model that scores steps.
-fn step_token(checkpoint: &Checkpoint, options: &ExportOptions) -> Result<Option<Token>> {
+fn step_token(
+    checkpoint: &Checkpoint,
+    text_files: &TextFiles,
+    options: &ExportOptions,
+) -> Result<Option<Token>> {
     if checkpoint.config().architecture != Architecture::Qwen2ForProcessRewardModel {
         return Ok(None);
     }
@@ -102,7 +110,7 @@ fn step_token(checkpoint: &Checkpoint, options: &ExportOptions) -> Result<Option
     }
     let text = options.step_token.as_deref().unwrap_or(STEP);
     let needed = "which should stand behind every step; name the right one with --step-token";
-    special_token(checkpoint.dir(), text, needed).map(Some)
+    special_token(text_files, options, text, needed).map(Some)
 }
 
 /// The rule for a model that scores one token of a conversation.
@@ -135,7 +143,7 @@ fn default_rule(architecture: Architecture, pad_token_id: Option<u32>) -> Poolin
     }
 }
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 struct AddedTokens {
     #[serde(default)]
     added_tokens: Vec<AddedToken>,
@@ -151,11 +159,12 @@ struct AddedToken {
 }
 
 impl AddedTokens {
-    fn read(path: &Path) -> Result<Self> {
-        let bytes = files::read_limited(path, files::MAX_TEXT_BYTES)
-            .map_err(|source| Error::io("read", path, source))?;
-        serde_json::from_slice(&bytes).map_err(|error| Error::Tokenizer {
-            path: path.to_owned(),
+    fn read(files: &TextFiles, name: &str) -> Result<Self> {
+        let Some(bytes) = files.get(name) else {
+            return Ok(Self::default());
+        };
+        serde_json::from_slice(bytes).map_err(|error| Error::Tokenizer {
+            path: files.dir().join(name),
             problem: format!("is not a tokenizer: {error}"),
         })
     }
@@ -174,20 +183,25 @@ impl AddedTokens {
 }
 
 /// The special token with this text. `needed` says in an error what it is for, and what to do.
-fn special_token(dir: &Path, text: &str, needed: &str) -> Result<Token> {
-    let path = dir.join("tokenizer.json");
-    let id = AddedTokens::read(&path)?.id_of(text);
-    let more = dir.join("tokenizer_config.json");
-    let id = match id {
-        None if more.exists() => AddedTokens::read(&more)?.id_of(text),
-        id => id,
-    };
-    id.map(|id| Token {
-        id,
-        text: text.to_owned(),
-    })
-    .ok_or_else(|| Error::Tokenizer {
-        path,
-        problem: format!("has no special token {text}, {needed}"),
-    })
+fn special_token(
+    files: &TextFiles,
+    options: &ExportOptions,
+    text: &str,
+    needed: &str,
+) -> Result<Token> {
+    let listed = [TOKENIZER, TOKENIZER_CONFIG].into_iter().map(|name| {
+        let tokens = AddedTokens::read(files, name)?;
+        Ok(tokens.id_of(text))
+    });
+    let ids = listed.collect::<Result<Vec<_>>>()?;
+    let id = ids.into_iter().flatten().next();
+    id.or_else(|| options.token_ids.get(text).copied())
+        .map(|id| Token {
+            id,
+            text: text.to_owned(),
+        })
+        .ok_or_else(|| Error::Tokenizer {
+            path: files.dir().join(TOKENIZER),
+            problem: format!("has no special token {text}, {needed}"),
+        })
 }

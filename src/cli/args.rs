@@ -7,7 +7,7 @@ use std::{
 
 use clap::{Parser, Subcommand, ValueEnum};
 use worldpm_ort_export::{
-    Device, Interface, Overflow, Precision, Target, WeightsMode,
+    Device, Interface, Overflow, Precision, Target, TextFrom, WeightsMode,
     plan::{Bytes, GpuCount, Stages},
 };
 
@@ -45,6 +45,15 @@ pub(super) enum Command {
     Doctor(DoctorArgs),
     /// Measure how fast a bundle scores here, and what its stages do meanwhile
     Bench(BenchArgs),
+    /// Read the text files of a checkpoint under limits; `export` runs it
+    #[command(hide = true)]
+    CheckText(CheckTextArgs),
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct CheckTextArgs {
+    /// The directory of the files
+    pub(super) directory: PathBuf,
 }
 
 #[derive(Debug, clap::Args)]
@@ -108,6 +117,10 @@ pub(super) struct ExportArgs {
     /// adapter_model.safetensors. Makes new weight files in the bundle
     #[arg(long, value_name = "DIR")]
     pub(super) adapter: Option<PathBuf>,
+    /// Whose tokenizer and chat template the bundle gets: base or adapter [default: the adapter's, when its directory
+    /// has any that are unlike the checkpoint's]
+    #[arg(long, value_name = "WHOSE", requires = "adapter")]
+    pub(super) text_from: Option<TextFrom>,
     /// What happens to weights that are too large for the precision: refuse (an error that names the tensors) or
     /// clamp (to the largest value there is)
     #[arg(long, value_name = "WAY", default_value_t)]

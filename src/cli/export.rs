@@ -1,6 +1,7 @@
 //! `worldpm-ort export`.
 
 use std::{
+    collections::BTreeMap,
     io::{self, IsTerminal},
     num::NonZeroU64,
     path::Path,
@@ -9,20 +10,21 @@ use std::{
 use anyhow::{Context, Result, bail};
 use indicatif::{DecimalBytes, ProgressBar, ProgressStyle};
 use worldpm_ort_export::{
-    Checkpoint, ExportOptions, Interface, Layout, Pooling, Progress, QuantizationOptions,
+    Checkpoint, ExportOptions, Interface, Layout, Manifest, Pooling, Progress, QuantizationOptions,
     checkpoint::CONFIG_FILE,
-    export_then, placement,
+    placement,
     plan::{Bytes, DeviceMemory, PlacedStage, StageMemory, Stages, TokenBudget},
     recipe::Recipe,
+    text_files,
 };
 
 use super::{
     Status,
     args::{ExportArgs, PoolingRule, ProbeScores},
-    checkpoint, recipes,
+    check_text, checkpoint, recipes,
 };
 use crate::{
-    ScorerOptions,
+    ScorerOptions, export_checked,
     verify::{
         VerifyError,
         reference::{self, Asked},
@@ -65,6 +67,8 @@ pub(super) fn run(args: &ExportArgs) -> Result<Status> {
             keep: args.keep.clone(),
         },
         adapter: args.adapter.clone(),
+        text_from: args.text_from,
+        token_ids: BTreeMap::new(),
         overflow: args.overflow,
         threads: args.threads,
         checksum: args.checksum,
@@ -81,10 +85,16 @@ pub(super) fn run(args: &ExportArgs) -> Result<Status> {
         bar.set_length(progress.total);
         bar.set_position(progress.done);
     };
-    let manifest = export_then(&checkpoint, &args.out, &options, &progress, |bundle, _| {
+    check_text::in_own_process(text_files(&checkpoint, &options)?.dir())?;
+    let finish = |bundle: &Path, _: &Manifest, options: &ExportOptions| {
         bar.finish_and_clear();
-        score_probes(&checkpoint, &options, args, bundle)
-    })?;
+        score_probes(&checkpoint, options, args, bundle)
+    };
+    let exported = export_checked(&checkpoint, &args.out, &options, &progress, finish)?;
+    for note in &exported.notes {
+        eprintln!("note: {note}");
+    }
+    let manifest = exported.manifest;
     for tensor in &manifest.weights.clamped {
         eprintln!("clamped to the range of {}: {tensor}", manifest.precision);
     }

@@ -3,6 +3,7 @@
 mod args;
 mod bench;
 mod bench_args;
+mod check_text;
 mod checkpoint;
 mod doctor;
 mod export;
@@ -57,6 +58,7 @@ pub fn main() -> ExitCode {
         Command::Plan(args) => plan::run(args),
         Command::Bench(args) => bench::run(args),
         Command::Doctor(args) => doctor::run(args),
+        Command::CheckText(args) => check_text::run(args),
     };
     match outcome {
         Ok(Status::Done) => ExitCode::SUCCESS,

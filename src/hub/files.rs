@@ -1,68 +1,27 @@
 //! Which files of a repository a model needs.
 
-use std::{collections::BTreeSet, path::Path};
+use std::{collections::BTreeSet, fs, io::ErrorKind, path::Path};
 
-use worldpm_ort_export::checkpoint::{CONFIG_FILE, INDEX_FILE, SINGLE_FILE, indexed_files};
+use worldpm_ort_export::{
+    checkpoint::{CONFIG_FILE, INDEX_FILE, WeightsChoice, choose_weights, indexed_files},
+    text_files::{self, TOKENIZER},
+};
 
-const TOKENIZER: &str = "tokenizer.json";
-const ADAPTER_CONFIG: &str = "adapter_config.json";
-const ADAPTER_WEIGHTS: &str = "adapter_model.safetensors";
-/// Small files, taken when the repository has them.
-const TEXT_FILES: [&str; 8] = [
-    CONFIG_FILE,
-    ADAPTER_CONFIG,
-    TOKENIZER,
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "chat_template.jinja",
-    "chat_template.json",
-];
-/// Weights in forms that are not read.
-const OTHER_WEIGHTS: [&str; 6] = [".bin", ".pt", ".pth", ".gguf", ".onnx", ".h5"];
-
-/// Where the names of the weight files are.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Weights {
-    /// In the index, which has to be read first.
-    Indexed,
-    /// One file.
-    Single(&'static str),
-}
+/// The configurations of a model and of an adapter.
+const CONFIGS: [&str; 2] = [CONFIG_FILE, "adapter_config.json"];
 
 /// The small files that a repository with these files has.
 pub(super) fn text_files(listed: &BTreeSet<String>) -> Vec<String> {
-    let present = TEXT_FILES.iter().filter(|name| listed.contains(**name));
-    present.map(|name| (*name).to_owned()).collect()
+    let configs = CONFIGS.iter().filter(|name| listed.contains(**name));
+    let configs = configs.map(|name| (*name).to_owned());
+    configs
+        .chain(text_files::listed(listed).cloned())
+        .collect()
 }
 
 /// Where the weights are in a repository with these files, or why there are none to use.
-pub(super) fn weights(listed: &BTreeSet<String>) -> Result<Weights, String> {
-    let has = |name: &str| listed.contains(name);
-    if has(CONFIG_FILE) && has(INDEX_FILE) {
-        return Ok(Weights::Indexed);
-    }
-    if has(CONFIG_FILE) && has(SINGLE_FILE) {
-        return Ok(Weights::Single(SINGLE_FILE));
-    }
-    if has(ADAPTER_CONFIG) && has(ADAPTER_WEIGHTS) {
-        return Ok(Weights::Single(ADAPTER_WEIGHTS));
-    }
-    if !has(CONFIG_FILE) {
-        return Err(format!(
-            "it has no `{CONFIG_FILE}`: it is not a model that `transformers` saved"
-        ));
-    }
-    let other = listed
-        .iter()
-        .find(|name| OTHER_WEIGHTS.iter().any(|end| name.ends_with(end)));
-    Err(match other {
-        Some(other) => format!(
-            "its weights are not safetensors (it has `{other}`); save the model again with \
-             `safe_serialization=True` and give that directory"
-        ),
-        None => format!("it has neither `{INDEX_FILE}` nor `{SINGLE_FILE}`: it holds no weights"),
-    })
+pub(super) fn weights(listed: &BTreeSet<String>) -> Result<WeightsChoice, String> {
+    choose_weights(listed).map_err(|reason| reason.to_string())
 }
 
 /// The names in an index.
@@ -73,14 +32,32 @@ pub(super) fn indexed(snapshot: &Path) -> Result<BTreeSet<String>, String> {
 /// The first file that a snapshot lacks, when it is not a whole model.
 pub(super) fn missing(snapshot: &Path) -> Result<Option<String>, String> {
     let lacks = |name: &str| !snapshot.join(name).exists();
-    if !lacks(ADAPTER_CONFIG) && lacks(CONFIG_FILE) {
-        return Ok(lacks(ADAPTER_WEIGHTS).then(|| ADAPTER_WEIGHTS.to_owned()));
-    }
-    let mut needed: BTreeSet<String> = [CONFIG_FILE, TOKENIZER].map(str::to_owned).into();
-    if lacks(INDEX_FILE) {
-        needed.insert(SINGLE_FILE.to_owned());
-    } else {
-        needed.extend(indexed(snapshot)?);
+    let names = match fs::read_dir(snapshot) {
+        Ok(entries) => entries
+            .filter_map(Result::ok)
+            .map(|entry| entry.file_name().to_string_lossy().into_owned())
+            .collect(),
+        Err(error) if error.kind() == ErrorKind::NotFound => BTreeSet::new(),
+        Err(error) => return Err(format!("cannot read {}: {error}", snapshot.display())),
+    };
+    let [_, adapter_config] = CONFIGS;
+    let is_adapter = names.contains(adapter_config) && !names.contains(CONFIG_FILE);
+    let choice = match choose_weights(&names) {
+        Ok(choice) => choice,
+        Err(_) if is_adapter => WeightsChoice::Adapter,
+        Err(_) => WeightsChoice::Single,
+    };
+    let mut needed: BTreeSet<String> = match choice {
+        WeightsChoice::Adapter => BTreeSet::new(),
+        WeightsChoice::Single | WeightsChoice::Sharded => {
+            [CONFIG_FILE, TOKENIZER].map(str::to_owned).into()
+        }
+    };
+    match choice {
+        WeightsChoice::Sharded => needed.extend(indexed(snapshot)?),
+        one => {
+            needed.insert(one.file().to_owned());
+        }
     }
     Ok(needed.into_iter().find(|name| lacks(name)))
 }
@@ -111,9 +88,34 @@ mod tests {
         ]);
         assert_eq!(
             text_files(&listed),
-            ["config.json", "tokenizer.json", "chat_template.jinja"]
+            ["config.json", "chat_template.jinja", "tokenizer.json"]
         );
-        assert_eq!(weights(&listed), Ok(Weights::Single("model.safetensors")));
+        assert_eq!(weights(&listed), Ok(WeightsChoice::Single));
+    }
+
+    #[test]
+    fn every_file_of_the_text_and_no_other() {
+        let text = [
+            "added_tokens.json",
+            "additional_chat_templates/rag.jinja",
+            "additional_chat_templates/tool_use.jinja",
+            "chat_template.jinja",
+            "special_tokens_map.json",
+            "tokenizer.json",
+            "tokenizer_config.json",
+        ];
+        let mut names = listed(&text);
+        for other in [
+            "chat_template.json",
+            "tokenizer.model",
+            "vocab.json",
+            "additional_chat_templates/deeper/x.jinja",
+            "additional_chat_templates/notes.txt",
+            "sub/tokenizer.json",
+        ] {
+            names.insert(other.to_owned());
+        }
+        assert_eq!(text_files(&names), text);
     }
 
     #[test]
@@ -123,11 +125,13 @@ mod tests {
             "model.safetensors.index.json",
             "model.safetensors",
         ]);
-        assert_eq!(weights(&index), Ok(Weights::Indexed));
+        assert_eq!(weights(&index), Ok(WeightsChoice::Single));
+        let index = listed(&["config.json", "model.safetensors.index.json"]);
+        assert_eq!(weights(&index), Ok(WeightsChoice::Sharded));
         let adapter = listed(&["adapter_config.json", "adapter_model.safetensors"]);
         assert_eq!(
             weights(&adapter),
-            Ok(Weights::Single("adapter_model.safetensors"))
+            Ok(WeightsChoice::Adapter)
         );
         let cases: &[(&[&str], &str)] = &[
             (&["config.json", "pytorch_model.bin"], "pytorch_model.bin"),

@@ -43,11 +43,10 @@ use std::{
 };
 
 use serde::Deserialize;
-use worldpm_ort_export::checkpoint::INDEX_FILE;
+use worldpm_ort_export::checkpoint::{INDEX_FILE, WeightsChoice};
 
 use cache::{Cache, free_bytes};
 use fetch::{Remote, describe_file, fetch};
-use files::Weights;
 use http::Client;
 use meter::Meter;
 
@@ -95,8 +94,10 @@ pub fn download(
 
     let mut wanted = files::text_files(&listed);
     match files::weights(&listed).map_err(content)? {
-        Weights::Single(file) => wanted.push(file.to_owned()),
-        Weights::Indexed => {
+        one @ (WeightsChoice::Single | WeightsChoice::Adapter) => {
+            wanted.push(one.file().to_owned());
+        }
+        WeightsChoice::Sharded => {
             bring(&client, &cache, &sha, &[INDEX_FILE.to_owned()], &|_| {})?;
             let indexed = files::indexed(&cache.snapshot(&sha)).map_err(content)?;
             if let Some(lost) = indexed.iter().find(|name| !listed.contains(*name)) {

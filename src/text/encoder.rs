@@ -1,4 +1,5 @@
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::num::NonZero;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -7,11 +8,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-use tokenizers::{Encoding, Tokenizer};
+use tokenizers::{Encoding, ModelWrapper, Tokenizer};
+use worldpm_ort_export::text_files::{TOKENIZER, TextFiles};
 
 use super::config::{self, TokenizerConfig};
 use super::conversation::Conversation;
 use super::error::TextError;
+use super::pipeline;
+use super::special::{Addition, Given};
 use super::template::ChatTemplates;
 
 /// How conversations become text, where the checkpoint leaves a choice.
@@ -76,6 +80,7 @@ struct Parts {
     tokenizer: Tokenizer,
     templates: ChatTemplates,
     options: TextOptions,
+    notes: Vec<String>,
 }
 
 impl fmt::Debug for ChatEncoder {
@@ -97,7 +102,8 @@ impl ChatEncoder {
         Self::open_with(dir, TextOptions::default())
     }
 
-    /// Reads `tokenizer.json`, `tokenizer_config.json` and the chat template of a checkpoint, and compiles the template.
+    /// Reads the [text files](worldpm_ort_export::text_files) of a checkpoint, and compiles the template. For those of a
+    /// bundle, see [`Bundle::text_files`](crate::Bundle::text_files) and [`ChatEncoder::from_files`].
     ///
     /// A `chat_template.jinja` (and files in `additional_chat_templates/`) comes before the `chat_template` field of
     /// `tokenizer_config.json`, which is one template or a list of named ones. The one named `default` is used, or the
@@ -108,22 +114,57 @@ impl ChatEncoder {
     ///
     /// Names the file that is missing, unreadable or malformed, and the line where a template does not compile.
     pub fn open_with(dir: impl AsRef<Path>, options: TextOptions) -> Result<Self, TextError> {
-        let dir = dir.as_ref();
-        let config = TokenizerConfig::open(dir)?;
-        let path = dir.join("tokenizer.json");
-        let bytes = config::read(&path)?;
-        let mut tokenizer = load_tokenizer(&path, &bytes)?;
-        add_tokens(&mut tokenizer, &config)?;
-        let templates =
-            ChatTemplates::compile(config.templates, config.special_tokens, options.now)?;
+        Self::from_files(&TextFiles::of_checkpoint(dir.as_ref())?, options)
+    }
+
+    /// Makes an encoder of files that were read before.
+    ///
+    /// Special tokens that only their names give (`pad_token`, `extra_special_tokens`, …) are added to the tokenizer in
+    /// the order of `transformers` 5, and so get its ids. `model.dropout`, which would make the ids of a text differ
+    /// from run to run, is off.
+    ///
+    /// # Errors
+    ///
+    /// As [`ChatEncoder::open_with`].
+    pub fn from_files(files: &TextFiles, options: TextOptions) -> Result<Self, TextError> {
+        let path = files.dir().join(TOKENIZER);
+        let bytes = config::required(files, TOKENIZER)?;
+        let (mut tokenizer, mut notes) = load_tokenizer(&path, bytes)?;
+        notes.splice(0..0, files.notes().iter().cloned());
+        let given = Given {
+            added: tokenizer
+                .get_added_tokens_decoder()
+                .into_iter()
+                .collect(),
+            padding: tokenizer.get_padding().map(|padding| padding.pad_token.clone()),
+        };
+        tokenizer.with_padding(None);
+        let config = TokenizerConfig::read(files, &given)?;
+        add_tokens(&path, &mut tokenizer, config.special.additions)?;
+        tokenizer.set_encode_special_tokens(config.split_special_tokens);
+        let variables = config.special.variables;
+        let templates = ChatTemplates::compile(config.templates, variables, options.now)?;
         Ok(Self {
             parts: Arc::new(Parts {
                 tokenizer,
                 templates,
                 options,
+                notes,
             }),
             step_token: None,
         })
+    }
+
+    /// What a user should know of how the files were read, each in a sentence.
+    pub fn notes(&self) -> &[String] {
+        &self.parts.notes
+    }
+
+    /// The added tokens, which a text is searched for before anything else, and their ids.
+    pub fn added_tokens(&self) -> BTreeMap<String, u32> {
+        let added = self.parts.tokenizer.get_added_tokens_decoder();
+        let named = added.into_iter().map(|(id, token)| (token.content, id));
+        named.collect()
     }
 
     /// Makes this the encoder of a model that scores steps: an assistant's answer may be a list of steps, and this
@@ -197,49 +238,96 @@ impl ChatEncoder {
     }
 }
 
-fn load_tokenizer(path: &Path, bytes: &[u8]) -> Result<Tokenizer, TextError> {
-    // Only to tell a file that is damaged from one of another kind: the library's own error does not.
-    serde_json::from_slice::<serde::de::IgnoredAny>(bytes).map_err(|source| TextError::Json {
+/// Reads `tokenizer.json`, with what a user should know of it.
+fn load_tokenizer(path: &Path, bytes: &[u8]) -> Result<(Tokenizer, Vec<String>), TextError> {
+    let bad = |message: String| TextError::Tokenizer {
         path: path.to_owned(),
-        source,
-    })?;
-    let bad = |error: tokenizers::Error| TextError::Tokenizer {
-        path: path.to_owned(),
-        message: error.to_string(),
+        message,
     };
-    let mut tokenizer = Tokenizer::from_bytes(bytes).map_err(bad)?;
-    // Some checkpoints carry settings for training here; `transformers` encodes without them.
-    tokenizer.with_truncation(None).map_err(bad)?;
-    tokenizer.with_padding(None);
-    tokenizer.set_encode_special_tokens(false);
-    Ok(tokenizer)
+    pipeline::check(path, bytes)?;
+    let load = || -> tokenizers::Result<(Tokenizer, Vec<String>)> {
+        let mut tokenizer = Tokenizer::from_bytes(bytes)?;
+        // Some checkpoints carry settings for training here; `transformers` encodes without truncation and padding.
+        tokenizer.with_truncation(None)?;
+        let mut notes = Vec::new();
+        if let ModelWrapper::BPE(model) = tokenizer.get_model()
+            && let Some(dropout) = model.dropout
+        {
+            let mut model = model.clone();
+            model.dropout = None;
+            tokenizer.with_model(model);
+            if dropout > 0.0 {
+                notes.push(format!(
+                    "tokenizer.json has a dropout of {dropout}, which is for training and is off: with it every run \
+                     would give other ids"
+                ));
+            }
+        }
+        Ok((tokenizer, notes))
+    };
+    match catch(load) {
+        Ok(loaded) => loaded.map_err(|error| bad(error.to_string())),
+        Err(panic) => Err(bad(panic)),
+    }
 }
 
-/// Adds the tokens that only `tokenizer_config.json` has, and checks that each gets the id given there.
-fn add_tokens(tokenizer: &mut Tokenizer, config: &TokenizerConfig) -> Result<(), TextError> {
-    let known = tokenizer.get_added_tokens_decoder();
-    for (id, token) in &config.added_tokens {
-        if known.get(id) == Some(token) {
-            continue;
+/// Adds tokens in their order, and checks that each gets the id that a file gives it.
+fn add_tokens(
+    path: &Path,
+    tokenizer: &mut Tokenizer,
+    additions: Vec<Addition>,
+) -> Result<(), TextError> {
+    let (tokens, expected): (Vec<_>, Vec<_>) = additions
+        .into_iter()
+        .map(|addition| {
+            let content = addition.token.content.clone();
+            (addition.token, (content, addition.expected))
+        })
+        .unzip();
+    // One call for each would build its search tree anew as often.
+    match catch(|| tokenizer.add_tokens(tokens)) {
+        Ok(Ok(_)) => {}
+        Ok(Err(error)) => {
+            return Err(TextError::Tokenizer {
+                path: path.to_owned(),
+                message: error.to_string(),
+            });
         }
-        let bad = |problem: String| TextError::Config {
-            path: config.path.clone(),
-            field: format!("added_tokens_decoder.{id}"),
-            problem,
+        Err(message) => {
+            return Err(TextError::Tokenizer {
+                path: path.to_owned(),
+                message,
+            });
+        }
+    }
+    for (content, expected) in expected {
+        let Some((id, path, field)) = expected else {
+            continue;
         };
-        tokenizer
-            .add_tokens([token.clone()])
-            .map_err(|error| bad(error.to_string()))?;
-        let found = tokenizer.token_to_id(&token.content);
-        if found != Some(*id) {
+        let found = tokenizer.token_to_id(&content);
+        if found != Some(id) {
             let found = found.map_or("no id".to_owned(), |id| format!("id {id}"));
-            return Err(bad(format!(
-                "token {:?} has {found} in tokenizer.json; the two files are not of the same checkpoint",
-                token.content
-            )));
+            return Err(TextError::Config {
+                path,
+                field,
+                problem: format!(
+                    "token {content:?} has {found} in tokenizer.json; the two files are not of the same checkpoint"
+                ),
+            });
         }
     }
     Ok(())
+}
+
+/// Runs what may panic on files or texts that it was not made for; the panic's message.
+fn catch<T>(work: impl FnOnce() -> T) -> Result<T, String> {
+    catch_unwind(AssertUnwindSafe(work)).map_err(|panic| {
+        match (panic.downcast_ref::<String>(), panic.downcast_ref::<&str>()) {
+            (Some(message), _) => message.clone(),
+            (None, Some(message)) => (*message).to_owned(),
+            (None, None) => "it stopped without a reason".to_owned(),
+        }
+    })
 }
 
 /// Runs the tokenizer so that a panic in its regular expression engine, which gives up on very long runs of white space
@@ -252,17 +340,10 @@ fn guarded(
         bytes: text.len(),
         message,
     };
-    match catch_unwind(AssertUnwindSafe(encode)) {
+    match catch(encode) {
         Ok(Ok(encoding)) => Ok(encoding),
         Ok(Err(error)) => Err(failed(error.to_string())),
-        Err(panic) => {
-            let message = match (panic.downcast_ref::<String>(), panic.downcast_ref::<&str>()) {
-                (Some(message), _) => message.clone(),
-                (None, Some(message)) => (*message).to_owned(),
-                (None, None) => "it stopped without a reason".to_owned(),
-            };
-            Err(failed(message))
-        }
+        Err(panic) => Err(failed(panic)),
     }
 }
 

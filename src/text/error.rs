@@ -24,6 +24,14 @@ pub enum TextError {
         /// The system's reason.
         source: std::io::Error,
     },
+    /// A file of a checkpoint or a bundle is not what it should be.
+    #[error("{path}: {problem}", path = path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, and what to do.
+        problem: String,
+    },
     /// A file is not the JSON it should be.
     #[error("{path} is not valid JSON: {source}; fetch the file again", path = path.display())]
     Json {
@@ -131,6 +139,21 @@ pub enum TextError {
         /// How many of them would be left.
         kept: usize,
     },
+}
+
+impl From<worldpm_ort_export::Error> for TextError {
+    fn from(error: worldpm_ort_export::Error) -> Self {
+        match error {
+            worldpm_ort_export::Error::Io { path, source, .. } => {
+                Self::FileUnreadable { path, source }
+            }
+            worldpm_ort_export::Error::Tokenizer { path, problem } => Self::File { path, problem },
+            other => Self::File {
+                path: PathBuf::new(),
+                problem: other.to_string(),
+            },
+        }
+    }
 }
 
 /// What is wrong with a conversation, and in which message.

@@ -9,7 +9,9 @@ mod encoder;
 mod error;
 mod json;
 mod length;
+mod pipeline;
 mod pystr;
+mod special;
 mod template;
 
 pub use conversation::{Conversation, Message, ROLES};

@@ -5,8 +5,9 @@ use std::path::{Component, Path, PathBuf};
 
 use serde::Deserialize;
 
+use super::choice::{NoWeights, WeightsChoice, choose_weights};
 use super::header::{self, UniqueMap};
-use super::{DataFile, TensorEntry, read_text};
+use super::{CONFIG_FILE, DataFile, TensorEntry, read_text};
 use crate::error::{Error, Result};
 
 /// The name of the index of a sharded checkpoint.
@@ -20,6 +21,10 @@ const MAX_INDEX_BYTES: u64 = 100 << 20;
 pub(super) struct Weights {
     pub(super) files: Vec<DataFile>,
     pub(super) tensors: BTreeMap<String, TensorEntry>,
+    /// Tensors that only the index has, and the file in which it places them.
+    pub(super) absent: BTreeMap<String, String>,
+    /// What else is there and is not read, in words.
+    pub(super) passed_over: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -27,28 +32,31 @@ struct IndexFile {
     weight_map: UniqueMap<String>,
 }
 
-/// Finds the weight files of `dir`, reads their headers and compares them with the index.
+/// Finds the weight files of `dir` and reads their headers.
+///
+/// Of an index only the names of the files count, as in `transformers`: each file is read whole, and a tensor that the
+/// index has and no file (an `lm_head.weight` that was dropped) is only missed by a model that needs it.
 pub(super) fn read_weights(dir: &Path) -> Result<Weights> {
+    let present = names_in(dir)?;
+    let choice = choose_weights(&present).map_err(|reason| no_weights(dir, &reason))?;
     let index_path = dir.join(INDEX_FILE);
-    let has_index = index_path.symlink_metadata().is_ok();
-    let has_single = dir.join(SINGLE_FILE).symlink_metadata().is_ok();
-    let weight_map = match (has_index, has_single) {
-        (true, _) => Some(read_index(&index_path)?),
-        (false, true) => None,
-        (false, false) => return Err(no_weights(dir)),
+    let weight_map = match choice {
+        WeightsChoice::Single => None,
+        WeightsChoice::Sharded => Some(read_index(&index_path)?),
+        WeightsChoice::Adapter => {
+            return Err(Error::Index {
+                path: dir.to_owned(),
+                problem: "holds an adapter and no model: give the model that it is for as the checkpoint, and this \
+                          directory as the adapter (`--adapter`)"
+                    .to_owned(),
+            });
+        }
     };
+    refuse_other_choice(dir, choice)?;
     let names: BTreeSet<&str> = match &weight_map {
         Some(map) => map.values().map(String::as_str).collect(),
         None => [SINGLE_FILE].into(),
     };
-    if has_single && !names.contains(SINGLE_FILE) {
-        return Err(Error::Index {
-            path: index_path,
-            problem: format!(
-                "lists other files, but `{SINGLE_FILE}` is there too: remove the one that is out of date"
-            ),
-        });
-    }
 
     let mut files = Vec::with_capacity(names.len());
     for name in names {
@@ -60,10 +68,50 @@ pub(super) fn read_weights(dir: &Path) -> Result<Weights> {
         });
     }
     let tensors = read_headers(dir, &mut files)?;
-    if let Some(map) = &weight_map {
-        compare(map, &files, &tensors, &index_path)?;
+    let mut absent = weight_map.unwrap_or_default();
+    absent.retain(|name, _| !tensors.contains_key(name));
+    Ok(Weights {
+        files,
+        tensors,
+        absent,
+        passed_over: choice.passed_over(&present),
+    })
+}
+
+/// The names of what is in a directory.
+fn names_in(dir: &Path) -> Result<BTreeSet<String>> {
+    let fault = |source| Error::io("read the directory", dir, source);
+    let mut names = BTreeSet::new();
+    for entry in std::fs::read_dir(dir).map_err(fault)? {
+        names.insert(entry.map_err(fault)?.file_name().to_string_lossy().into_owned());
     }
-    Ok(Weights { files, tensors })
+    Ok(names)
+}
+
+/// The configuration of `transformers` 5 may name the weights; then they must be those that are chosen without it.
+fn refuse_other_choice(dir: &Path, choice: WeightsChoice) -> Result<()> {
+    #[derive(Deserialize)]
+    struct Config {
+        transformers_weights: Option<serde_json::Value>,
+    }
+    let path = dir.join(CONFIG_FILE);
+    let text = read_text(&path, MAX_INDEX_BYTES)?;
+    // What else is wrong with it is said where it is read.
+    let named = serde_json::from_str::<Config>(&text)
+        .ok()
+        .and_then(|config| config.transformers_weights);
+    match named {
+        Some(named) if named.as_str() != Some(choice.file()) => Err(Error::Config {
+            path,
+            field: "transformers_weights".to_owned(),
+            problem: format!(
+                "names {named}, and the weights here are read from `{}`; take the field out, and leave only the \
+                 weights that are meant",
+                choice.file()
+            ),
+        }),
+        _ => Ok(()),
+    }
 }
 
 /// The names of the weight files in an index, sorted. Each is the name of a `.safetensors` file beside the index.
@@ -104,19 +152,15 @@ fn read_index(path: &Path) -> Result<BTreeMap<String, String>> {
     Ok(map)
 }
 
-fn no_weights(dir: &Path) -> Error {
-    let path = dir.to_owned();
-    let pickled = ["pytorch_model.bin", "pytorch_model.bin.index.json"]
-        .into_iter()
-        .find(|name| dir.join(name).exists());
-    match pickled {
-        Some(name) => Error::Unsupported {
-            what: format!("{}: `{name}`, weights as Python pickles,", path.display()),
+fn no_weights(dir: &Path, reason: &NoWeights) -> Error {
+    match reason {
+        NoWeights::Other(name) if name.starts_with("pytorch_model") => Error::Unsupported {
+            what: format!("{}: `{name}`, weights as Python pickles,", dir.display()),
             hint: "save the model again as safetensors, with `safe_serialization=True`".to_owned(),
         },
-        None => Error::Index {
-            path,
-            problem: format!("has neither `{INDEX_FILE}` nor `{SINGLE_FILE}`: it holds no weights"),
+        reason => Error::Index {
+            path: dir.to_owned(),
+            problem: reason.to_string(),
         },
     }
 }
@@ -197,47 +241,6 @@ fn read_headers(dir: &Path, files: &mut [DataFile]) -> Result<BTreeMap<String, T
         }
     }
     Ok(tensors)
-}
-
-/// Checks that the index and the headers place every tensor in the same file.
-fn compare(
-    map: &BTreeMap<String, String>,
-    files: &[DataFile],
-    tensors: &BTreeMap<String, TensorEntry>,
-    index_path: &Path,
-) -> Result<()> {
-    let file_of = |entry: &TensorEntry| files.get(entry.file).map_or("", |f| f.name.as_str());
-    let fail = |problem| {
-        Err(Error::Index {
-            path: index_path.to_owned(),
-            problem,
-        })
-    };
-    for (name, file) in map {
-        match tensors.get(name) {
-            None => {
-                return fail(format!(
-                    "places tensor `{name}` in `{file}`, which lacks it"
-                ));
-            }
-            Some(entry) if file_of(entry) != file => {
-                return fail(format!(
-                    "places tensor `{name}` in `{file}`, but it is in `{}`",
-                    file_of(entry)
-                ));
-            }
-            Some(_) => {}
-        }
-    }
-    let mut unlisted = tensors.iter().filter(|(name, _)| !map.contains_key(*name));
-    if let Some((name, entry)) = unlisted.next() {
-        return fail(format!(
-            "does not list tensor `{name}`{}, which is in `{}`",
-            and_more(unlisted.count()),
-            file_of(entry)
-        ));
-    }
-    Ok(())
 }
 
 fn and_more(count: usize) -> String {

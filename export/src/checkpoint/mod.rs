@@ -3,6 +3,7 @@
 //! 145 GB takes milliseconds.
 
 pub(crate) mod adapter;
+mod choice;
 mod config;
 mod dtype;
 mod fields;
@@ -19,6 +20,7 @@ use std::path::{Path, PathBuf};
 use crate::arch;
 use crate::error::{Error, Result};
 
+pub use choice::{NoWeights, WeightsChoice, choose_weights};
 pub use config::{Activation, Architecture, Backbone, ModelConfig, Rope, RopeScaling};
 pub use dtype::Dtype;
 pub use index::{INDEX_FILE, SINGLE_FILE, indexed_files};
@@ -35,6 +37,9 @@ pub struct Checkpoint {
     tensors: BTreeMap<String, TensorEntry>,
     unknown_fields: Vec<String>,
     head_from: Option<PathBuf>,
+    /// Tensors that the index places in a file which lacks them.
+    absent: BTreeMap<String, String>,
+    notes: Vec<String>,
 }
 
 /// A weight file.
@@ -74,8 +79,7 @@ impl Checkpoint {
     /// # Errors
     /// [`Error::Io`] when a file cannot be read; [`Error::Config`] and
     /// [`Error::Unsupported`] as for [`ModelConfig::read`]; [`Error::Index`] when
-    /// there are no weights, a listed file is missing, or the index disagrees with
-    /// the headers; [`Error::Safetensors`] for a broken weight file, or a link to
+    /// there are no weights or a listed file is missing; [`Error::Safetensors`] for a broken weight file, or a link to
     /// nowhere; [`Error::Tensor`] for a tensor that is in two files.
     pub fn open(dir: &Path) -> Result<Self> {
         Self::open_with_adapter(dir, None)
@@ -109,6 +113,8 @@ impl Checkpoint {
             files: weights.files,
             unknown_fields: unknown,
             head_from: None,
+            absent: weights.absent,
+            notes: weights.passed_over.into_iter().collect(),
         };
         if let Some(adapter) = adapter {
             checkpoint.borrow_head(adapter)?;
@@ -179,7 +185,14 @@ impl Checkpoint {
             tensors,
             unknown_fields: Vec::new(),
             head_from: None,
+            absent: BTreeMap::new(),
+            notes: Vec::new(),
         }
+    }
+
+    /// What a user should know of how the checkpoint was read, each in a sentence.
+    pub fn notes(&self) -> &[String] {
+        &self.notes
     }
 
     /// The directory, as it was given to [`Checkpoint::open`].
@@ -226,9 +239,12 @@ impl Checkpoint {
             problem,
         };
         let Some(entry) = self.tensors.get(name) else {
+            let placed = self.absent.get(name).map_or_else(String::new, |file| {
+                format!(" (`{INDEX_FILE}` places it in `{file}`, which lacks it)")
+            });
             return Err(fail(
                 &self.dir,
-                format!("is missing; the model needs it with shape {shape:?}"),
+                format!("is missing{placed}; the model needs it with shape {shape:?}"),
             ));
         };
         let file = || {
@@ -260,9 +276,16 @@ impl Checkpoint {
 
 /// Reads a text file of at most `limit` bytes.
 fn read_text(path: &Path, limit: u64) -> Result<String> {
-    crate::files::read_text_limited(path, limit).map_err(|source| Error::Io {
+    let text = crate::files::read_text_limited(path, limit).map_err(|source| Error::Io {
         path: path.to_owned(),
         action: "read",
         source,
-    })
+    })?;
+    match crate::text_files::is_lfs_pointer(text.as_bytes()) {
+        true => Err(Error::Tokenizer {
+            path: path.to_owned(),
+            problem: crate::text_files::LFS_PROBLEM.to_owned(),
+        }),
+        false => Ok(text),
+    }
 }

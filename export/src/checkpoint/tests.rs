@@ -447,17 +447,22 @@ fn index_that_disagrees_with_the_headers() {
 
     let mut extra = places(one, two);
     extra["d"] = json!(two);
-    Files::sharded().index(extra).refused_with(
-        index::INDEX_FILE,
-        &["`d` in `m-2.safetensors`, which lacks it"],
+    // `transformers` reads all tensors of the files that an index names, wherever it places them.
+    for map in [extra.clone(), places(two, two), json!({"b": one, "c": two})] {
+        let files = Files::sharded().index(map);
+        let opened = files.open().unwrap();
+        let names: Vec<_> = opened.tensors().keys().collect();
+        assert_eq!(names, ["a", "b", "c"]);
+        assert!(opened.notes().is_empty());
+    }
+    // One that is needed and in no file is missing all the same.
+    let files = Files::sharded().index(extra);
+    let error = files.open().unwrap().tensor("d", &[3]).unwrap_err();
+    let text = error.to_string();
+    assert!(
+        text.contains("`d`: is missing") && text.contains("places it in `m-2.safetensors`"),
+        "{text}"
     );
-    Files::sharded().index(places(two, two)).refused_with(
-        index::INDEX_FILE,
-        &["`a` in `m-2.safetensors`, but it is in `m-1.safetensors`"],
-    );
-    Files::sharded()
-        .index(json!({"b": one, "c": two}))
-        .refused_with(index::INDEX_FILE, &["does not list tensor `a`", one]);
     Files::sharded()
         .write(two, vectors(&[("a", 3), ("c", 4)]))
         .refused_with(two, &["`a`", "is also in `m-1.safetensors`"]);
@@ -507,9 +512,38 @@ fn index_that_is_malformed() {
 
 #[test]
 fn two_layouts_at_once() {
-    Files::sharded()
-        .write("model.safetensors", vectors(&[("a", 3)]))
-        .refused_with(index::INDEX_FILE, &["`model.safetensors` is there too"]);
+    // As `transformers` chooses: the single file.
+    let files = Files::sharded().write("model.safetensors", vectors(&[("z", 3)]));
+    let opened = files.open().unwrap();
+    assert_eq!(opened.tensors().keys().collect::<Vec<_>>(), ["z"]);
+    let [note] = opened.notes() else {
+        panic!("{:?}", opened.notes());
+    };
+    assert!(note.contains(index::INDEX_FILE), "{note}");
+}
+
+#[test]
+fn a_configuration_that_names_other_weights() {
+    let named = |value: Value| {
+        let mut config = config();
+        config["transformers_weights"] = value;
+        Files::sharded().write(CONFIG_FILE, config.to_string())
+    };
+    named(json!(index::INDEX_FILE)).open().unwrap();
+    named(json!(null)).open().unwrap();
+    for other in [json!("other.safetensors"), json!(7)] {
+        named(other).refused_with(CONFIG_FILE, &["transformers_weights", "take the field out"]);
+    }
+}
+
+#[test]
+fn git_lfs_pointers_in_place_of_text() {
+    let pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n";
+    for name in [CONFIG_FILE, index::INDEX_FILE] {
+        Files::sharded()
+            .write(name, pointer)
+            .refused_with(name, &["Git LFS pointer", "git lfs pull"]);
+    }
 }
 
 #[test]

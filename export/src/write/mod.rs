@@ -3,7 +3,6 @@
 mod converted;
 mod format;
 mod stages;
-mod text;
 mod weight_files;
 
 pub(crate) use stages::precision;
@@ -26,10 +25,13 @@ use crate::{
     graph::{Graph, Value},
     labels,
     layout::Places,
-    manifest::{self, FORMAT, FORMAT_VERSION, Manifest, Model, Source, Stage, TensorInfo},
-    options::{ExportOptions, Precision, Target},
+    manifest::{self, FORMAT, FORMAT_VERSION, Manifest, Model, Source, Stage, TensorInfo, Token},
+    options::{ExportOptions, Layout, Pooling, Precision, Target},
     output::{StagedDir, write_file},
-    pooling, probes, readiness,
+    pooling,
+    probes::{self, Probe},
+    readiness,
+    text_files::{self, TextFiles},
 };
 
 /// Lowest ONNX Runtime that has every operator in use on the CPU.
@@ -119,8 +121,9 @@ fn fill(
     }
     let quantization = format.quantization(&used)?;
     let plan = placement(checkpoint, options)?;
-    let scoring = pooling::resolve(checkpoint, options)?;
-    let text_files = text::collect(checkpoint.dir())?;
+    let (text_from, text_files) = text_files::choose(checkpoint.dir(), options)?;
+    text_files.require()?;
+    let scoring = pooling::resolve(checkpoint, &text_files, options)?;
 
     let output = StagedDir::new_or_replacing(
         out,
@@ -192,10 +195,12 @@ fn fill(
             progress,
         )?,
     };
-    let system_marker = options
-        .system_marker
-        .unwrap_or_else(|| arch::system_marker(config.architecture));
-    let text = text::write(&output, &text_files, system_marker)?;
+    let text = manifest::Text {
+        system_marker: system_marker(checkpoint, options),
+        from: text_from,
+        tokenizer_class: text_files.class(),
+        files: text_files.write(&output, options.layout == Layout::Triton)?,
+    };
 
     let (repository, revision) = weight_files::hub_origin(checkpoint.dir());
     let manifest = Manifest {
@@ -220,13 +225,7 @@ fn fill(
         stages,
         weights,
         text,
-        probes: probes::probes(
-            config.vocab_size,
-            config.max_position_embeddings,
-            scoring.pooling,
-            scoring.end_token.as_ref(),
-            scoring.step_token.as_ref(),
-        ),
+        probes: probes_of(config, &scoring),
         pooling: scoring.pooling,
         activation: scoring.activation,
         end_token: scoring.end_token,
@@ -238,6 +237,68 @@ fn fill(
     )?;
     places.finish(&output, &manifest)?;
     Ok((output, manifest))
+}
+
+/// How an export makes text and tokens of conversations, and what is scored of them: all that can be checked of it
+/// before anything is written.
+#[derive(Clone, Debug)]
+pub struct TextPlan {
+    /// Tokenizer and chat template.
+    pub files: TextFiles,
+    /// Whether a conversation without a system message gets an empty one in front.
+    pub system_marker: bool,
+    /// Which tokens are scored.
+    pub pooling: Pooling,
+    /// The token that every rendered conversation must end with.
+    pub end_token: Option<Token>,
+    /// Short inputs, some of them conversations.
+    pub probes: Vec<Probe>,
+}
+
+/// The text files that an export with these options uses.
+///
+/// # Errors
+/// As [`TextFiles::of_checkpoint`]; [`Error::Option`] when an adapter has only some text files, see
+/// [`ExportOptions::text_from`].
+pub fn text_files(checkpoint: &Checkpoint, options: &ExportOptions) -> Result<TextFiles> {
+    let (_, files) = text_files::choose(checkpoint.dir(), options)?;
+    files.require()?;
+    Ok(files)
+}
+
+/// What an export with these options makes of conversations. `files` are its [`text_files`].
+///
+/// # Errors
+/// Those of [`export`] for the pooling rule and its tokens.
+pub fn text_plan(
+    checkpoint: &Checkpoint,
+    files: TextFiles,
+    options: &ExportOptions,
+) -> Result<TextPlan> {
+    let scoring = pooling::resolve(checkpoint, &files, options)?;
+    Ok(TextPlan {
+        files,
+        system_marker: system_marker(checkpoint, options),
+        pooling: scoring.pooling,
+        probes: probes_of(checkpoint.config(), &scoring),
+        end_token: scoring.end_token,
+    })
+}
+
+fn system_marker(checkpoint: &Checkpoint, options: &ExportOptions) -> bool {
+    options
+        .system_marker
+        .unwrap_or_else(|| arch::system_marker(checkpoint.config().architecture))
+}
+
+fn probes_of(config: &ModelConfig, scoring: &pooling::Scoring) -> Vec<Probe> {
+    probes::probes(
+        config.vocab_size,
+        config.max_position_embeddings,
+        scoring.pooling,
+        scoring.end_token.as_ref(),
+        scoring.step_token.as_ref(),
+    )
 }
 
 fn min_ort_version(config: &ModelConfig, target: Target, precision: Precision) -> &'static str {

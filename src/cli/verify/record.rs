@@ -1,6 +1,7 @@
 //! `worldpm-ort verify --record`: makes the reference scores of a bundle.
 
 use std::{
+    collections::BTreeMap,
     path::{Path, PathBuf},
     time::Instant,
 };
@@ -11,7 +12,7 @@ use worldpm_ort_export::{Checkpoint, ExportOptions, Manifest, Pooling, file_sha2
 use crate::{
     Bundle,
     cli::{Status, args::VerifyArgs, export::report_skipped},
-    text::ChatEncoder,
+    text::{ChatEncoder, TextOptions},
     verify::reference::{self, Asked},
 };
 
@@ -99,12 +100,16 @@ fn adapter_of(args: &VerifyArgs, manifest: &Manifest) -> Result<Option<PathBuf>>
 fn export_options(bundle: &Bundle) -> Result<ExportOptions> {
     let manifest = bundle.manifest();
     // A model that scores steps has no other rule, but its step token may be another.
+    let end = manifest.end_token.iter();
+    let mut token_ids: BTreeMap<_, _> = end.map(|token| (token.text.clone(), token.id)).collect();
     let (pooling, step_token) = match manifest.pooling {
         Pooling::EachToken { token_id } => {
-            let token = ChatEncoder::open(bundle.directory())?.token_text(token_id);
+            let token = ChatEncoder::from_files(&bundle.text_files()?, TextOptions::default())?
+                .token_text(token_id);
             let token = token.with_context(|| {
                 format!("the bundle's tokenizer has no token {token_id}, which its manifest scores")
             })?;
+            token_ids.insert(token.clone(), token_id);
             (None, Some(token))
         }
         rule => (Some(rule), None),
@@ -119,6 +124,8 @@ fn export_options(bundle: &Bundle) -> Result<ExportOptions> {
                 .map_or_else(String::new, |token| token.text.clone()),
         ),
         system_marker: Some(manifest.text.system_marker),
+        text_from: Some(manifest.text.from),
+        token_ids,
         ..ExportOptions::default()
     })
 }

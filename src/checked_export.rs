@@ -1,0 +1,135 @@
+//! Exports a checkpoint and makes sure that its bundle can turn conversations into tokens.
+//!
+//! [`worldpm_ort_export::export`] knows no tokenizer. What is here opens tokenizer and chat template before anything is
+//! written, and takes a probe through them, so that nothing of that is found out at scoring.
+
+use std::path::Path;
+
+use worldpm_ort_export::{
+    Checkpoint, Error as ExportError, ExportOptions, Manifest, Progress, TextPlan, export_then,
+    probes::ProbeInput, text_files, text_plan,
+};
+
+use crate::{
+    Conversation, Error, Message, Result,
+    pooling::scored_positions,
+    text::{ChatEncoder, TextOptions},
+};
+
+/// What an export made, and what should be known of it.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Exported {
+    /// The manifest of the bundle.
+    pub manifest: Manifest,
+    /// What a user should know of how the checkpoint was read, each in a sentence.
+    pub notes: Vec<String>,
+}
+
+/// As [`worldpm_ort_export::export_then`], after a check of tokenizer and chat template: every file is parsed, every
+/// template compiled, and at least one of the bundle's probes rendered, tokenised and found to end as it must.
+///
+/// `finish` is also given the options as they were completed: with the ids of special tokens.
+///
+/// A damaged tokenizer that makes its library abort, or allocate without bound, is not stopped here but for the known
+/// ways: the command runs the same reading in a process of its own first, with a limit of memory.
+///
+/// # Errors
+/// [`Error::Text`] and [`Error::Ending`] for text files with which no probe can be scored; those of the export and of
+/// `finish`.
+pub fn export_checked<E: From<ExportError> + From<Error>>(
+    checkpoint: &Checkpoint,
+    out: &Path,
+    options: &ExportOptions,
+    progress: &(dyn Fn(Progress) + Sync),
+    finish: impl FnOnce(&Path, &Manifest, &ExportOptions) -> Result<(), E>,
+) -> Result<Exported, E> {
+    let files = text_files(checkpoint, options)?;
+    let encoder = ChatEncoder::from_files(&files, TextOptions::default()).map_err(Error::from)?;
+    let mut options = options.clone();
+    options.token_ids = encoder.added_tokens();
+    let plan = text_plan(checkpoint, files, &options)?;
+    let described = plan.files.described();
+    let mut notes = checkpoint.notes().to_vec();
+    notes.extend(encoder.notes().iter().cloned());
+    let vocab_size = checkpoint.config().vocab_size;
+    notes.extend(beyond_embedding(&encoder, vocab_size));
+    drop(encoder);
+    check(&plan, vocab_size)?;
+
+    let manifest = export_then(checkpoint, out, &options, progress, |bundle, manifest| {
+        let hashes = |files: &[worldpm_ort_export::manifest::TextFile]| -> Vec<String> {
+            files.iter().map(|file| file.sha256.clone()).collect()
+        };
+        if hashes(&manifest.text.files) != hashes(&described) {
+            return Err(Error::Bundle {
+                path: plan.files.dir().to_owned(),
+                problem: "a file of the tokenizer changed during the export; export again".into(),
+            }
+            .into());
+        }
+        finish(bundle, manifest, &options)
+    })?;
+    Ok(Exported { manifest, notes })
+}
+
+/// Takes the plan's probes through template and tokenizer, as the scorer would. One of them must pass: a template may
+/// refuse a conversation of many turns, but not every one.
+fn check(plan: &TextPlan, vocab_size: usize) -> Result<()> {
+    let options = TextOptions::default().with_system_marker(plan.system_marker);
+    let encoder = ChatEncoder::from_files(&plan.files, options)?;
+    let mut first = None;
+    for probe in &plan.probes {
+        let ProbeInput::Messages(messages) = &probe.input else {
+            continue;
+        };
+        let messages = messages
+            .iter()
+            .map(|message| Message::new(message.role.as_str(), message.content.as_str()));
+        let conversation = Conversation::new(messages.collect());
+        let outcome = encoder
+            .conversation_ids(&conversation)
+            .map_err(Error::from)
+            .and_then(|ids| {
+                if let Some(position) = ids.iter().position(|&id| id as usize >= vocab_size) {
+                    return Err(Error::TokenId {
+                        id: ids[position],
+                        position,
+                        vocab_size,
+                    });
+                }
+                scored_positions(&ids, plan.pooling, plan.end_token.as_ref(), |id| {
+                    encoder.token_text(id)
+                })
+            });
+        match outcome {
+            Ok(_) => return Ok(()),
+            Err(error) => first = first.or(Some(error)),
+        }
+    }
+    first.map_or(Ok(()), Err)
+}
+
+/// Tokens that the embedding has no row for: a text with one of them cannot be scored.
+fn beyond_embedding(encoder: &ChatEncoder, vocab_size: usize) -> Option<String> {
+    const SHOWN: usize = 5;
+    let mut beyond: Vec<(u32, String)> = encoder
+        .added_tokens()
+        .into_iter()
+        .map(|(text, id)| (id, text))
+        .filter(|(id, _)| *id as usize >= vocab_size)
+        .collect();
+    beyond.sort();
+    let count = beyond.len();
+    let shown = beyond
+        .into_iter()
+        .take(SHOWN)
+        .map(|(id, text)| format!("{text} ({id})"));
+    let shown = shown.collect::<Vec<_>>().join(", ");
+    (count > 0).then(|| {
+        format!(
+            "{count} of the tokenizer's special tokens are beyond the model's vocabulary of {vocab_size}, and a text \
+             that holds one is refused: {shown}"
+        )
+    })
+}
