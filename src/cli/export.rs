@@ -85,10 +85,10 @@ pub(super) fn run(args: &ExportArgs) -> Result<Status> {
         score_probes(&checkpoint, &options, args, bundle)
     })?;
     for tensor in &manifest.weights.clamped {
-        eprintln!("clamped to the range of {}: {tensor}", manifest.precision);
+        tell!("clamped to the range of {}: {tensor}", manifest.precision);
     }
     let bytes: u64 = manifest.weights.files.iter().map(|file| file.bytes).sum();
-    eprintln!(
+    tell!(
         "{}: {} with {} layers, {} of {} weights, {} for {}",
         args.out.display(),
         manifest.model.architecture,
@@ -102,14 +102,14 @@ pub(super) fn run(args: &ExportArgs) -> Result<Status> {
         manifest.device,
     );
     if let Some(adapter) = &manifest.source.adapter {
-        eprintln!(
+        tell!(
             "  with the adapter: {} tensors merged, {} replaced",
             adapter.merged_tensors, adapter.replaced_tensors
         );
     }
     let placed = placement(&checkpoint, &options)?;
     for (stage, placed) in manifest.stages.iter().zip(&placed) {
-        eprintln!(
+        tell!(
             "  {}: layers {} to {}, {}{}",
             stage.graph,
             stage.layers.0,
@@ -134,7 +134,7 @@ fn open(args: &ExportArgs, recipe: Option<&Recipe>) -> Result<Checkpoint> {
     let checkpoint = Checkpoint::open(&directory)?;
     if let Some(recipe) = recipe {
         for note in recipe.check(checkpoint.config())? {
-            eprintln!("note: {note}");
+            tell!("note: {note}");
         }
     }
     Ok(checkpoint)
@@ -212,7 +212,7 @@ fn score_probes(
             Err(error).context("the probes cannot be scored")
         }
         Err(error) => {
-            eprintln!(
+            tell!(
                 "The bundle has no reference scores for `verify`: {error}.\n\
                  `worldpm-ort verify --record --model {}` adds them, on a machine that can.",
                 args.out.display()
@@ -224,7 +224,7 @@ fn score_probes(
 
 pub(super) fn report_skipped(skipped: &[reference::Skipped]) {
     for probe in skipped {
-        eprintln!(
+        tell!(
             "The probe {} is left out, since the model does not take it: {}",
             probe.name, probe.problem
         );
