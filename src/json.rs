@@ -9,8 +9,8 @@ mod parse;
 
 pub use number::Number;
 pub use object::Object;
-pub use parse::{JsonError, JsonErrorKind};
 pub(crate) use parse::Parser;
+pub use parse::{JsonError, JsonErrorKind};
 
 use std::fmt;
 

@@ -104,7 +104,8 @@ pub(super) fn run(args: &ExportArgs) -> Result<Status> {
     if let Some(adapter) = &manifest.source.adapter {
         tell!(
             "  with the adapter: {} tensors merged, {} replaced",
-            adapter.merged_tensors, adapter.replaced_tensors
+            adapter.merged_tensors,
+            adapter.replaced_tensors
         );
     }
     let placed = placement(&checkpoint, &options)?;
@@ -226,7 +227,8 @@ pub(super) fn report_skipped(skipped: &[reference::Skipped]) {
     for probe in skipped {
         tell!(
             "The probe {} is left out, since the model does not take it: {}",
-            probe.name, probe.problem
+            probe.name,
+            probe.problem
         );
     }
 }

@@ -135,7 +135,9 @@ mod tests {
     fn a_cause_is_told_once() {
         let missing = || io::Error::from_raw_os_error(2);
         let text = "No such file or directory (os error 2)";
-        let plain = Err::<(), _>(missing()).context("cannot open x").map_err(|e| describe(&e));
+        let plain = Err::<(), _>(missing())
+            .context("cannot open x")
+            .map_err(|e| describe(&e));
         assert_eq!(plain, Err(format!("cannot open x: {text}")));
         let said = Err::<(), _>(missing())
             .with_context(|| format!("cannot open x: {text}"))

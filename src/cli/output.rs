@@ -274,7 +274,9 @@ fn resolved(path: &Path) -> PathBuf {
         let Ok(link) = fs::read_link(&path) else {
             break;
         };
-        path = path.parent().map_or(link.clone(), |parent| parent.join(&link));
+        path = path
+            .parent()
+            .map_or(link.clone(), |parent| parent.join(&link));
     }
     path
 }

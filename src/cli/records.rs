@@ -93,8 +93,9 @@ impl<R: BufRead> Entries<R> {
         {
             self.told_unused = true;
             let names = record.unused.join(", ");
-            self.progress
-                .tell(&format!("note: these fields of records are not used: {names}"));
+            self.progress.tell(&format!(
+                "note: these fields of records are not used: {names}"
+            ));
         }
         Some(prepare(read, self.options.allow_no_answer))
     }

@@ -252,9 +252,8 @@ struct Line<'a> {
 }
 
 fn line_of(entry: &Entry, fields: Result<Value>) -> Result<Vec<u8>> {
-    let fields = fields.unwrap_or_else(
-        |problem| json!({"line": entry.line, "error": describe(&problem)}),
-    );
+    let fields =
+        fields.unwrap_or_else(|problem| json!({"line": entry.line, "error": describe(&problem)}));
     let line = Line {
         id: entry.id.as_ref(),
         fields: fields.as_object().cloned().unwrap_or_default(),

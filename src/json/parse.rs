@@ -246,8 +246,7 @@ impl<'a> Parser<'a> {
                 let length = match first {
                     0xD800..=0xDBFF => {
                         let follows = self.text[self.at + 6..].starts_with("\\u");
-                        let is_pair =
-                            follows && matches!(self.hex(self.at + 8)?, 0xDC00..=0xDFFF);
+                        let is_pair = follows && matches!(self.hex(self.at + 8)?, 0xDC00..=0xDFFF);
                         if !is_pair {
                             return Err(self.expected(half));
                         }

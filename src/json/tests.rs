@@ -39,7 +39,11 @@ fn numbers_have_python_s_types() {
     };
     for (text, integer, float) in [
         ("-0", Some(0), -0.0),
-        ("18446744073709551616", Some(1 << 64), 18446744073709551616.0),
+        (
+            "18446744073709551616",
+            Some(1 << 64),
+            18446744073709551616.0,
+        ),
         ("1.0", None, 1.0),
         ("1e2", None, 100.0),
         ("0.9849919442923573", None, 0.9849919442923573),
@@ -54,29 +58,56 @@ fn numbers_have_python_s_types() {
 #[test]
 fn what_is_wrong_and_where() {
     for (text, expected) in [
-        ("", "the text ends in the middle of a value (line 1, column 1)"),
+        (
+            "",
+            "the text ends in the middle of a value (line 1, column 1)",
+        ),
         ("{\"a\": 1,\n \"b\" 2}", "expected `:` (line 2, column 6)"),
         ("[1 2]", "expected `,` or `]` (line 1, column 4)"),
         ("[1,]", "expected value (line 1, column 4)"),
-        ("{\"a\":1,}", "expected a key after the `,` (line 1, column 8)"),
-        ("{a:1}", "expected a key in double quotes (line 1, column 2)"),
+        (
+            "{\"a\":1,}",
+            "expected a key after the `,` (line 1, column 8)",
+        ),
+        (
+            "{a:1}",
+            "expected a key in double quotes (line 1, column 2)",
+        ),
         ("{'a':1}", "a key takes double quotes (line 1, column 2)"),
         ("1 2", "expected nothing more (line 1, column 3)"),
         ("01", "a number does not begin with 0 (line 1, column 1)"),
-        ("1.", "the text ends in the middle of a value (line 1, column 3)"),
+        (
+            "1.",
+            "the text ends in the middle of a value (line 1, column 3)",
+        ),
         ("[-]", "expected a digit (line 1, column 3)"),
         ("[1e999]", "number out of range (line 1, column 2)"),
         ("\"\\x\"", "no such escape in a string (line 1, column 2)"),
-        ("\"\\ud800\"", "half of a surrogate pair: a character beyond U+FFFF takes two escapes (line 1, column 2)"),
-        ("\"a", "the text ends in the middle of a value (line 1, column 3)"),
-        ("\"a\nb\"", "a line break or control character in a string: escape it (line 1, column 3)"),
-        ("[None]", "this is Python and not JSON, which has null, true and false (line 1, column 2)"),
+        (
+            "\"\\ud800\"",
+            "half of a surrogate pair: a character beyond U+FFFF takes two escapes (line 1, column 2)",
+        ),
+        (
+            "\"a",
+            "the text ends in the middle of a value (line 1, column 3)",
+        ),
+        (
+            "\"a\nb\"",
+            "a line break or control character in a string: escape it (line 1, column 3)",
+        ),
+        (
+            "[None]",
+            "this is Python and not JSON, which has null, true and false (line 1, column 2)",
+        ),
     ] {
         assert_eq!(error(text), expected, "{text}");
     }
     for word in ["NaN", "Infinity", "-Infinity"] {
         let error = error(&format!("{{\"a\": {word}}}"));
-        assert!(error.starts_with("NaN and Infinity, which Python writes"), "{error}");
+        assert!(
+            error.starts_with("NaN and Infinity, which Python writes"),
+            "{error}"
+        );
         assert!(error.ends_with("(line 1, column 7)"), "{error}");
     }
 }
@@ -88,8 +119,9 @@ fn a_key_stands_once_in_an_object() {
         (r#"{"x":[{"b":{"c":1,"d":2,"c":3}}]}"#, "\"c\"", 25),
         (r#"{"a":1,"\u0061":2}"#, "\"a\"", 8),
     ] {
-        let expected =
-            format!("the key {key} is there twice in one object: keep one (line 1, column {column})");
+        let expected = format!(
+            "the key {key} is there twice in one object: keep one (line 1, column {column})"
+        );
         assert_eq!(error(text), expected);
     }
     assert!(Json::parse(r#"[{"a":1},{"a":1}]"#).is_ok());

@@ -69,7 +69,9 @@ pub enum RecordErrorKind {
         message: String,
     },
     /// An object has a key twice.
-    #[error("the key {key:?} is there twice in one object: keep one (line {line}, column {column})")]
+    #[error(
+        "the key {key:?} is there twice in one object: keep one (line {line}, column {column})"
+    )]
     RepeatedKey {
         /// The key.
         key: String,

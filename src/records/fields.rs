@@ -199,10 +199,7 @@ impl Fields {
     /// The fields that say what is scored and are null.
     pub(super) fn null(&self) -> Vec<String> {
         let is_null = |name: &&str| self.null.contains(name);
-        BODY.into_iter()
-            .filter(is_null)
-            .map(String::from)
-            .collect()
+        BODY.into_iter().filter(is_null).map(String::from).collect()
     }
 
     /// Takes the names of the fields that have no meaning here, the first of them.

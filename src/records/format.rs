@@ -68,7 +68,10 @@ impl Format {
         }
         let line = beginning.split(|&byte| byte == b'\n').next()?;
         let line = std::str::from_utf8(line).ok()?;
-        let cells = |separator| line.split(separator).map(|cell| cell.trim().trim_matches('"'));
+        let cells = |separator| {
+            line.split(separator)
+                .map(|cell| cell.trim().trim_matches('"'))
+        };
         let is_header = |separator| {
             let is_column = |cell: &str| COLUMNS.iter().any(|name| cell.eq_ignore_ascii_case(name));
             cells(separator).count() > 1 && cells(separator).any(is_column)

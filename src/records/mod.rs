@@ -201,9 +201,7 @@ fn body(fields: &mut Fields) -> Result<Body, RecordErrorKind> {
             let messages = join(prompt, "response", response)?;
             conversation("prompt", messages).map(Body::Single)
         }
-        ["prompt", "chosen", "rejected"] | ["chosen", "rejected"] => {
-            pair(fields, &conversation)
-        }
+        ["prompt", "chosen", "rejected"] | ["chosen", "rejected"] => pair(fields, &conversation),
         _ => Err(RecordErrorKind::NoSingleForm {
             present: fields.names(),
             null: fields.null(),
@@ -271,9 +269,10 @@ fn join(
     completion: Content,
 ) -> Result<Vec<Json>, RecordErrorKind> {
     match (prompt, completion) {
-        (Content::Text(prompt), Content::Text(completion)) => {
-            Ok(vec![message("user", prompt), message("assistant", completion)])
-        }
+        (Content::Text(prompt), Content::Text(completion)) => Ok(vec![
+            message("user", prompt),
+            message("assistant", completion),
+        ]),
         (Content::Messages(mut prompt), Content::Messages(completion)) => {
             // Scored as given, the prompt would stand there twice.
             if !prompt.is_empty() && completion.starts_with(&prompt) {

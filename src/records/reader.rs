@@ -73,20 +73,14 @@ enum Layout {
 /// taken off it.
 enum Beginning {
     /// One line. The buffer holds all of it if `is_whole`.
-    Line {
-        is_whole: bool,
-    },
+    Line { is_whole: bool },
     /// A value that spans lines; the buffer holds it.
     Value,
     /// A list without elements.
-    EmptyList {
-        spans: bool,
-    },
+    EmptyList { spans: bool },
     /// A list of records. The buffer holds the first, and it starts at `first`;
     /// or nothing was taken off but the bracket.
-    List {
-        first: Option<Position>,
-    },
+    List { first: Option<Position> },
     /// A first record that is longer than the limit; it is taken off, but for the
     /// rest of a line.
     TooLong(Layout),

@@ -144,7 +144,11 @@ impl<R: BufRead> Source<R> {
         let mut is_too_long = false;
         loop {
             if self.is_at_end()? {
-                return Ok(if is_too_long { Taken::TooLong } else { Taken::Cut });
+                return Ok(if is_too_long {
+                    Taken::TooLong
+                } else {
+                    Taken::Cut
+                });
             }
             let chunk = self.input.fill_buf()?;
             let mut used = 0;

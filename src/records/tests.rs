@@ -184,17 +184,36 @@ fn system_prompts_go_in_front() {
     );
     let pair = "system=s user=q assistant=a | system=s user=q assistant=b";
     for (value, expected) in [
-        (json!({"prompt": "q", "response": "a"}), "system=s user=q assistant=a"),
-        (json!({"prompt": [u], "response": [a]}), "system=s user=q assistant=a"),
-        (json!({"prompt": [s, u], "response": [a]}), "system=s user=q assistant=a"),
+        (
+            json!({"prompt": "q", "response": "a"}),
+            "system=s user=q assistant=a",
+        ),
+        (
+            json!({"prompt": [u], "response": [a]}),
+            "system=s user=q assistant=a",
+        ),
+        (
+            json!({"prompt": [s, u], "response": [a]}),
+            "system=s user=q assistant=a",
+        ),
         (json!({"messages": [u, a]}), "system=s user=q assistant=a"),
-        (json!({"messages": [s, u, a]}), "system=s user=q assistant=a"),
+        (
+            json!({"messages": [s, u, a]}),
+            "system=s user=q assistant=a",
+        ),
         (json!({"messages": []}), "system=s"),
         (json!({"prompt": "q", "chosen": "a", "rejected": "b"}), pair),
         (json!({"chosen": [u, a], "rejected": [s, u, b]}), pair),
-        (json!({"prompt": "q", "chosen": [u, a], "rejected": [u, b]}), pair),
+        (
+            json!({"prompt": "q", "chosen": [u, a], "rejected": [u, b]}),
+            pair,
+        ),
     ] {
-        for names in [&["system"][..], &["system_prompt"], &["system", "system_prompt"]] {
+        for names in [
+            &["system"][..],
+            &["system_prompt"],
+            &["system", "system_prompt"],
+        ] {
             let mut value = value.clone();
             for name in names {
                 value[*name] = json!("s");
@@ -205,7 +224,10 @@ fn system_prompts_go_in_front() {
     }
     // An empty one is one, and null is none.
     let empty = json!({"system": "", "system_prompt": null, "messages": [u]});
-    assert_eq!(describe(&Record::from_value(empty).unwrap()), "system= user=q");
+    assert_eq!(
+        describe(&Record::from_value(empty).unwrap()),
+        "system= user=q"
+    );
 
     for (value, expected) in [
         (
@@ -233,14 +255,25 @@ fn system_prompts_go_in_front() {
 #[test]
 fn fields_without_a_meaning_are_named() {
     let record = json!({"source": 1, "messages": [], "history": [], "id": 2, "system": "s"});
-    assert_eq!(Record::from_value(record).unwrap().unused, ["source", "history"]);
+    assert_eq!(
+        Record::from_value(record).unwrap().unused,
+        ["source", "history"]
+    );
 }
 
 #[test]
 fn a_key_that_is_there_twice_is_named() {
     for (line, key, column) in [
-        (r#"{"messages":[{"role":"user","content":"a","content":"b"}]}"#, "content", 43),
-        (r#"[{"role":"user","content":"a","x":{"y":[{"z":1,"z":1}]}}]"#, "z", 48),
+        (
+            r#"{"messages":[{"role":"user","content":"a","content":"b"}]}"#,
+            "content",
+            43,
+        ),
+        (
+            r#"[{"role":"user","content":"a","x":{"y":[{"z":1,"z":1}]}}]"#,
+            "z",
+            48,
+        ),
         (r#"{"tools":[{"d":{"n":1,"n":2}}],"messages":[]}"#, "n", 23),
     ] {
         let items: Vec<_> = RecordReader::new(format!("{A}\n{line}\n{A}").as_bytes()).collect();
@@ -660,7 +693,10 @@ fn long_records_are_refused() {
             format!("{{\n\"x\":{long}}}\n{B}"),
             "1!TooLong, 2:user=p assistant=b",
         ),
-        (format!("[{A},{long}"), "1:user=p assistant=a, 1!TooLong, 1!Syntax, fatal"),
+        (
+            format!("[{A},{long}"),
+            "1:user=p assistant=a, 1!TooLong, 1!Syntax, fatal",
+        ),
         (long.clone(), "1!TooLong"),
     ];
     for (input, expected) in cases {

@@ -3,8 +3,8 @@ use std::fmt;
 use std::num::NonZero;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
-use std::sync::{Arc, OnceLock};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::thread;
 
 use tokenizers::{Encoding, Tokenizer};
@@ -140,11 +140,6 @@ impl ChatEncoder {
         self
     }
 
-    /// The token behind every step, for a model that scores steps.
-    pub(super) fn step_token(&self) -> Option<&str> {
-        self.step_token.as_deref()
-    }
-
     /// The options in force.
     pub fn options(&self) -> &TextOptions {
         &self.parts.options
@@ -218,7 +213,12 @@ impl ChatEncoder {
         let mut ranges = Vec::new();
         self.long().encode(text, encode, |piece| {
             let start = piece.start;
-            ranges.extend(piece.ranges.iter().map(|range| (start + range.0, start + range.1)));
+            ranges.extend(
+                piece
+                    .ranges
+                    .iter()
+                    .map(|range| (start + range.0, start + range.1)),
+            );
             true
         })?;
         Ok(ranges)

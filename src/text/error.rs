@@ -110,19 +110,6 @@ pub enum TextError {
         /// The most that is encoded at once.
         limit: usize,
     },
-    /// A conversation has other step tokens than those of the assistant's answers.
-    #[error(
-        "{found} step tokens {token:?} are in the rendered conversation, and {steps} in the assistant's answers: \
-         only the steps of answers are scored; look at what the chat template makes of them"
-    )]
-    StepsElsewhere {
-        /// The step token.
-        token: String,
-        /// How many there are in the tokens.
-        found: usize,
-        /// How many there are in the answers.
-        steps: usize,
-    },
     /// A conversation has more tokens than the limit in force.
     #[error(
         "the conversation has {}{tokens} tokens and the limit is {limit}: {}",

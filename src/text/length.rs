@@ -95,7 +95,6 @@ impl ChatEncoder {
         let text = self.render(&conversation)?;
         let full = match self.ids_up_to(&text, rule)? {
             UpTo::Ids(ids) => {
-                self.check_steps(&conversation, rule.scored_tokens(&ids))?;
                 let full_tokens = ids.len();
                 return Ok(Encoded {
                     ids,
@@ -106,7 +105,6 @@ impl ChatEncoder {
             UpTo::More(full) => full,
         };
         drop(text);
-        self.check_steps(&conversation, full.scored)?;
         let shorter = match rule.truncation {
             Truncation::Refuse => None,
             Truncation::OldestTurns => self.without_oldest_turns(&conversation, rule)?,
@@ -174,23 +172,6 @@ impl ChatEncoder {
             // The text of a special token becomes that token wherever it stands.
             scored: scored.map_or(0, |token| text.matches(&token).count()),
         }
-    }
-
-    /// Every step of the answers is one scored token, and nothing else is.
-    fn check_steps(&self, conversation: &Conversation, found: usize) -> Result<(), TextError> {
-        let Some(token) = self.step_token() else {
-            return Ok(());
-        };
-        let steps = conversation.steps(token);
-        if found == steps {
-            return Ok(());
-        }
-        let token = token.to_owned();
-        Err(TextError::StepsElsewhere {
-            token,
-            found,
-            steps,
-        })
     }
 
     /// [`ids_within`](Self::ids_within) of many conversations, in their order, on all cores.
@@ -599,6 +580,63 @@ mod tests {
         // Several tokens that share one character, as bytes of it do.
         let shared = [(0, 4), (0, 4), (0, 4), (4, 5)];
         assert_eq!(two_ends("😀b", &shared, 3), "😀b");
+    }
+
+    /// The count that a long text is refused with is not that of the whole.
+    #[test]
+    fn long_texts_are_refused_unread_and_cut_as_short_ones_are() {
+        let conversation = |words: usize| {
+            let text: String = (0..words).map(|i| format!("word {} ", i % 977)).collect();
+            Conversation::exchange("q", text)
+        };
+        let refuse = |words, limit| {
+            let found = encoder().ids_within(&conversation(words), &LengthRule::refuse(limit));
+            match found.unwrap_err() {
+                TextError::TooLong {
+                    tokens, at_least, ..
+                } => (tokens, at_least),
+                other => panic!("{other}"),
+            }
+        };
+        // Refused by its bytes, and refused when the limit is passed.
+        for words in [400_000, 60_000] {
+            let (tokens, at_least) = refuse(words, 1000);
+            assert!(at_least && tokens > 1000, "{words}: {tokens}");
+        }
+        let (tokens, at_least) = refuse(10_000, 1000);
+        let full = ids(&conversation(10_000).messages).len();
+        assert_eq!((tokens, at_least), (full, false));
+        // One that fits is as it is whatever its length.
+        let long = conversation(60_000);
+        let full = ids(&long.messages);
+        let fits = encoder()
+            .ids_within(&long, &LengthRule::refuse(full.len()))
+            .unwrap();
+        assert_eq!(fits.ids, full);
+        assert!(
+            encoder()
+                .ids_within(&long, &LengthRule::refuse(full.len() - 1))
+                .is_err()
+        );
+
+        // The same beginning and end whether the middle was looked at or not.
+        let rule = rule(500, Truncation::LongestMessageMiddle);
+        let cut = encoder().ids_within(&conversation(400_000), &rule).unwrap();
+        assert!(cut.truncated && cut.ids.len() <= 500 && cut.ids.len() > 490);
+        assert_eq!(cut.ids[..200], full[..200]);
+        let mut dialogue = dialogue();
+        dialogue
+            .messages
+            .insert(1, Message::new("user", "long ".repeat(1_000_000)));
+        let kept = encoder().ids_within(
+            &dialogue,
+            &super::LengthRule {
+                truncation: Truncation::OldestTurns,
+                ..rule
+            },
+        );
+        dialogue.messages.remove(1);
+        assert_eq!(kept.unwrap().ids, ids(&dialogue.messages));
     }
 
     #[test]

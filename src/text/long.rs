@@ -44,6 +44,8 @@ pub(super) struct LongTexts {
     composes: bool,
     /// Whether a text may be encoded in pieces.
     in_pieces: bool,
+    /// Bytes of a piece.
+    piece: usize,
     /// Bytes at the end of a piece that what follows may change.
     margin: usize,
 }
@@ -229,6 +231,7 @@ impl LongTexts {
             token_bytes,
             composes: normalizers.iter().any(|step| matches!(step, Step::Nfc)),
             in_pieces: is_known && is_word_pattern && only_composes && !single_words,
+            piece: PIECE_BYTES,
             margin: added_bytes.unwrap_or(0) + LOOKAHEAD_BYTES,
         }
     }
@@ -296,14 +299,18 @@ impl LongTexts {
             });
         }
         let mut rest = text;
-        let mut bytes = PIECE_BYTES;
+        let mut bytes = self.piece;
         loop {
             let end = rest.floor_char_boundary(bytes);
             let piece = match rest.get(..end) {
                 Some(piece) if self.in_pieces && end < rest.len() => piece,
                 _ => {
                     let encoding = encode(rest)?;
-                    take(Piece::new(&encoding, encoding.len(), text.len() - rest.len()));
+                    take(Piece::new(
+                        &encoding,
+                        encoding.len(),
+                        text.len() - rest.len(),
+                    ));
                     return Ok(());
                 }
             };
@@ -317,7 +324,7 @@ impl LongTexts {
                 return Ok(());
             }
             rest = rest.get(at..).unwrap_or_default();
-            bytes = PIECE_BYTES;
+            bytes = self.piece;
         }
     }
 
@@ -343,5 +350,174 @@ impl LongTexts {
                     || matches!(c, 'À'..='ÿ' | 'А'..='я' | 'ぁ'..='ん' | 'ァ'..='ン')
                     || matches!(c, '\u{3400}'..='\u{9fff}' | '가'..='힣')
             })
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::fs;
+    use std::path::Path;
+    use std::sync::OnceLock;
+
+    use proptest::prelude::*;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn tokenizer_json() -> Value {
+        let models = Path::new(env!("CARGO_MANIFEST_DIR")).join("models");
+        let path = models.join("tokenizers/qwen2.5/tokenizer.json");
+        serde_json::from_slice(&fs::read(path).unwrap()).unwrap()
+    }
+
+    fn open(file: &Value) -> (Tokenizer, LongTexts) {
+        let bytes = serde_json::to_vec(file).unwrap();
+        let tokenizer = Tokenizer::from_bytes(&bytes).unwrap();
+        let settings = serde_json::from_slice(&bytes).unwrap();
+        let long = LongTexts::of(&settings, &tokenizer);
+        (tokenizer, long)
+    }
+
+    fn qwen() -> &'static (Tokenizer, LongTexts) {
+        static QWEN: OnceLock<(Tokenizer, LongTexts)> = OnceLock::new();
+        QWEN.get_or_init(|| open(&tokenizer_json()))
+    }
+
+    /// The ids of a text in pieces of so many bytes, and their ranges.
+    fn in_pieces(text: &str, piece: usize) -> (Vec<u32>, Vec<(usize, usize)>, usize) {
+        let (tokenizer, long) = qwen();
+        let long = LongTexts { piece, ..*long };
+        let (mut ids, mut ranges, mut pieces) = (Vec::new(), Vec::new(), 0);
+        let encode = |piece: &str| Ok(tokenizer.encode(piece, false).unwrap());
+        long.encode(text, encode, |piece| {
+            pieces += 1;
+            ids.extend_from_slice(piece.ids);
+            let moved = |range: &(usize, usize)| (piece.start + range.0, piece.start + range.1);
+            ranges.extend(piece.ranges.iter().map(moved));
+            true
+        })
+        .unwrap();
+        (ids, ranges, pieces)
+    }
+
+    #[test]
+    fn what_is_known_of_published_tokenizers() {
+        let (_, long) = qwen();
+        assert_eq!(long.token_bytes, Some(128));
+        assert!(long.in_pieces && long.composes);
+        let models = Path::new(env!("CARGO_MANIFEST_DIR")).join("models");
+        assert!(models.join("tokenizers").read_dir().unwrap().count() >= 1);
+    }
+
+    /// What is not known to be safe is not believed to be.
+    #[test]
+    fn settings_that_change_a_text_are_not_trusted() {
+        type Change = fn(&mut Value);
+        let strip: Change = |file| {
+            file["normalizer"] = json!({"type": "Strip", "strip_left": true, "strip_right": true})
+        };
+        let lower: Change = |file| file["normalizer"] = json!({"type": "Lowercase"});
+        let regex: Change = |file| {
+            file["normalizer"] =
+                json!({"type": "Replace", "pattern": {"Regex": " +"}, "content": " "});
+        };
+        let removed: Change = |file| {
+            file["pre_tokenizer"]["pretokenizers"][0]["behavior"] = json!("Removed");
+        };
+        let spaces: Change = |file| file["added_tokens"][0]["lstrip"] = json!(true);
+        for (name, change, knows, pieces) in [
+            ("nothing", (|_| {}) as Change, true, true),
+            ("strip", strip, false, false),
+            ("lower", lower, false, false),
+            ("a pattern", regex, false, false),
+            ("removed", removed, false, false),
+            ("lstrip", spaces, false, false),
+            (
+                "another pattern",
+                |file| {
+                    file["pre_tokenizer"]["pretokenizers"][0]["pattern"] =
+                        json!({"Regex": "(?<=a)b|."});
+                },
+                true,
+                false,
+            ),
+            (
+                "a space in front",
+                |file| {
+                    file["pre_tokenizer"]["pretokenizers"][1]["add_prefix_space"] = json!(true);
+                },
+                true,
+                false,
+            ),
+        ] {
+            let mut file = tokenizer_json();
+            change(&mut file);
+            let (_, long) = open(&file);
+            assert_eq!(long.token_bytes.is_some(), knows, "{name}");
+            assert_eq!(long.in_pieces, pieces, "{name}");
+        }
+    }
+
+    #[test]
+    fn pieces_give_the_ids_of_the_whole() {
+        let (tokenizer, _) = qwen();
+        for unit in [
+            "The quick brown fox's 12345 jumps.\n\n  Over\t\tlazy dogs!  ",
+            "word<|im_end|>\n<|im_start|>user\n",
+            "漢字かな交じり文。",
+            "e\u{301}a\u{308}o ",
+            "    ",
+            "<|endoftext|>",
+            "0123456789",
+            "👨\u{200d}👩\u{200d}👧 ",
+        ] {
+            let text = unit.repeat(3 * PIECE_BYTES / unit.len());
+            let whole = tokenizer.encode(text.as_str(), false).unwrap();
+            let (ids, ranges, pieces) = in_pieces(&text, PIECE_BYTES);
+            assert!(ids == whole.get_ids(), "{unit:?}");
+            assert!(ranges == whole.get_offsets(), "{unit:?}");
+            let one_word = unit.trim().is_empty();
+            assert_eq!(pieces == 1, one_word, "{unit:?}: {pieces} pieces");
+        }
+    }
+
+    fn texts() -> impl Strategy<Value = String> {
+        let parts = prop_oneof![
+            4 => "[a-z]{1,9} ",
+            2 => " {1,9}",
+            1 => "[\r\n\t ]{1,9}",
+            2 => "\\PC{1,9}",
+            1 => "[0-9]{1,9}",
+            1 => "[!-/]{1,9}",
+            1 => "[가-깋ᄀ-ᄂ\u{1161}-\u{1169}\u{300}-\u{304}ぁ-ん]{1,9}",
+            1 => Just("<|im_end|>".to_owned()),
+            1 => Just("'ll".to_owned()),
+        ];
+        prop::collection::vec((parts, 1..200_usize), 1..400).prop_map(|parts| {
+            parts
+                .iter()
+                .map(|(part, times)| part.repeat(*times))
+                .collect()
+        })
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(24))]
+        #[test]
+        fn any_long_text_has_the_ids_of_the_whole_and_no_fewer_tokens_than_said(
+            text in texts(),
+            piece in 200..5000_usize,
+        ) {
+            let (tokenizer, long) = qwen();
+            let whole = tokenizer.encode(text.as_str(), false).unwrap();
+            prop_assert!(in_pieces(&text, piece).0 == whole.get_ids());
+            prop_assert!(long.least_tokens(&text) <= whole.len());
+            for tokens in [1, 10, 100] {
+                let ends = long.two_ends(&text, tokens);
+                let ids = tokenizer.encode(ends.as_ref(), false).unwrap();
+                prop_assert!(ends.len() == text.len() || ids.len() > tokens);
+            }
+        }
     }
 }
