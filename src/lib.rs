@@ -24,6 +24,8 @@
 
 // `engine::model_check` compiles the engine's sources a second time.
 #![cfg_attr(test, allow(clippy::duplicate_mod))]
+// It panics where standard error is closed or full; the command line has `tell!`.
+#![warn(clippy::print_stderr)]
 
 pub mod batch;
 pub mod bench;
@@ -42,6 +44,7 @@ mod error;
 mod evaluation;
 #[cfg(feature = "hub")]
 pub mod hub;
+pub mod json;
 mod load;
 mod machine;
 mod memory;

@@ -59,6 +59,9 @@ pub struct ScorerOptions {
     /// What makes one score of the rewards of an answer's steps, for a model that scores steps. Default: nothing, the
     /// steps stay apart.
     pub reduce: Option<Reduction>,
+    /// Whether conversations are scored that do not end with an assistant's message. Default: no, they are an error, since
+    /// the number that a model gives for them says nothing of an answer.
+    pub allow_no_answer: bool,
 }
 
 impl ScorerOptions {
@@ -164,6 +167,13 @@ impl ScorerOptions {
     #[must_use]
     pub fn with_reduce(mut self, reduction: Reduction) -> Self {
         self.reduce = Some(reduction);
+        self
+    }
+
+    /// Sets whether conversations are scored that do not end with an assistant's message.
+    #[must_use]
+    pub fn with_allow_no_answer(mut self, allow: bool) -> Self {
+        self.allow_no_answer = allow;
         self
     }
 }

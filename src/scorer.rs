@@ -16,7 +16,7 @@ use crate::{
     pooling::scored_positions,
     stream::ScoreStream,
     submitted::{Batch, Outcome, PendingPack},
-    text::{ChatEncoder, Conversation, Encoded, LengthRule, TextOptions},
+    text::{ChatEncoder, Conversation, Encoded, LengthRule, TextError, TextOptions},
 };
 
 /// Scores conversations with an exported model.
@@ -43,6 +43,7 @@ pub struct Scorer {
     length: LengthRule,
     pooling: Pooling,
     reading: Reading,
+    allow_no_answer: bool,
 }
 
 impl Scorer {
@@ -95,6 +96,7 @@ impl Scorer {
             reading,
             loaded,
             bundle,
+            allow_no_answer: options.allow_no_answer,
         })
     }
 
@@ -146,7 +148,8 @@ impl Scorer {
     /// conversation's score has the same bits whatever it is scored with.
     ///
     /// # Errors
-    /// Each result is its own: a conversation that cannot be scored does not touch the others.
+    /// Each result is its own: a conversation that cannot be scored does not touch the others. One that does not end with
+    /// an assistant's message is such, unless [`ScorerOptions::allow_no_answer`] is set.
     /// [`Error::NotOneScore`] when the model gives several scores: see [`Scorer::evaluate`].
     #[must_use = "scores are returned, not stored"]
     pub fn score(&self, conversations: &[Conversation]) -> Vec<Result<Score>> {
@@ -169,11 +172,16 @@ impl Scorer {
         let span = tracing::debug_span!("tokenise", conversations = conversations.len());
         let begun = Instant::now();
         let encoded = span.in_scope(|| {
-            self.encoder
-                .ids_within_batch(conversations, &self.length)
-                .into_iter()
-                .map(|encoded| encoded.map_err(Error::from))
-                .collect()
+            let encoded = self.encoder.ids_within_batch(conversations, &self.length);
+            let both = conversations.iter().zip(encoded);
+            both.map(|(conversation, encoded)| {
+                let encoded = encoded?;
+                if !self.allow_no_answer {
+                    conversation.check_answer().map_err(TextError::from)?;
+                }
+                Ok(encoded)
+            })
+            .collect()
         });
         self.tally
             .count(|counters| counters.tokenising += begun.elapsed());

@@ -12,8 +12,8 @@ use worldpm_ort_export::{
 };
 
 use super::{
-    bench_args::BenchArgs, doctor::DoctorArgs, scorer_args::ScorerArgs, serving_args::ServingArgs,
-    simulate::SimulateArgs,
+    bench_args::BenchArgs, doctor::DoctorArgs, records::RecordArgs, scorer_args::ScorerArgs,
+    serving_args::ServingArgs, simulate::SimulateArgs,
 };
 use crate::{Reduction, Truncation};
 
@@ -288,9 +288,15 @@ pub(super) struct ScoreArgs {
     /// Conversations: JSON Lines or a JSON array; - for standard input
     #[arg(long, value_name = "FILE", default_value = "-")]
     pub(super) input: PathBuf,
-    /// Where the scores go, one JSON object a line; - for standard output
+    /// Where the scores go, one JSON object a line; - for standard output. A file is written as FILE.partial, which takes
+    /// the place of what is there when all is scored; after a failure or a signal it has what was scored until then
     #[arg(long, value_name = "FILE", default_value = "-")]
     pub(super) output: PathBuf,
+    /// Add the scores to the end of the output file as they come, in place of replacing it at the end
+    #[arg(long)]
+    pub(super) append: bool,
+    #[command(flatten)]
+    pub(super) records: RecordArgs,
     #[command(flatten)]
     pub(super) scorer: ScorerArgs,
     /// Most tokens of a conversation [default and upper bound: the bundle's limit]
@@ -376,6 +382,8 @@ pub(super) struct VerifyArgs {
     /// The adapter that was merged into the bundle, for --record
     #[arg(long, value_name = "DIR", requires = "record")]
     pub(super) adapter: Option<PathBuf>,
+    #[command(flatten)]
+    pub(super) records: RecordArgs,
     /// Another bundle: report how far its scores of --data are from those of --model
     #[arg(long, value_name = "DIR", requires = "data",
           conflicts_with_all = ["record", "checksum", "tolerance"])]

@@ -14,28 +14,27 @@ use super::{
     Status,
     bench_args::BenchArgs,
     output::check_output,
-    records::{open_input, prepare},
+    records::{Entries, RecordArgs, open_input},
     score::loaded,
     table::{Side, Table},
 };
-use crate::{
-    bench::{Bench, Report, Workload, statistics::Summary},
-    records::RecordReader,
-};
+use crate::bench::{Bench, Report, Workload, statistics::Summary};
 
 pub(super) fn run(args: &BenchArgs) -> Result<Status> {
     // What cannot be read or written should be known before a model is loaded.
-    let data = args.data.as_deref().map(read).transpose()?;
+    let data = args.data.as_deref();
+    let data = data.map(|path| read(path, &args.reading)).transpose()?;
     args.timeline.as_deref().map(check_output).transpose()?;
     let profile = match args.profile {
         true => Some(tempfile::tempdir().context("there is no folder for the profile")?),
         false => None,
     };
     let mut options = args.scorer.options();
+    options.allow_no_answer = args.reading.allow_no_answer;
     options.profile = profile.as_ref().map(|folder| folder.path().to_owned());
     let loading = Instant::now();
     let bench = Bench::open(&args.model, options)?;
-    eprintln!("{}", loaded(bench.scorer(), loading.elapsed()));
+    tell!("{}", loaded(bench.scorer(), loading.elapsed()));
     let workload = match data {
         Some(workload) => workload,
         None => bench.workload(&args.spec())?,
@@ -65,7 +64,7 @@ pub(super) fn run(args: &BenchArgs) -> Result<Status> {
     let rounds = report.throughput.rounds.iter();
     let failed = rounds.map(|round| round.failed).sum::<usize>() + report.latency.failed;
     if failed > 0 {
-        eprintln!(
+        tell!(
             "{failed} conversations could not be scored and are left out; `score --keep-going` says why"
         );
         return Ok(Status::SomeFailed);
@@ -74,11 +73,10 @@ pub(super) fn run(args: &BenchArgs) -> Result<Status> {
 }
 
 /// The conversations of a file of records.
-fn read(path: &Path) -> Result<Workload> {
+fn read(path: &Path, options: &RecordArgs) -> Result<Workload> {
     let (input, progress) = open_input(path)?;
     let mut records = Vec::new();
-    for read in RecordReader::new(progress.wrap_read(input)) {
-        let (entry, conversations) = prepare(read);
+    for (entry, conversations) in Entries::new(progress.wrap_read(input), options, &progress) {
         entry
             .check()
             .with_context(|| format!("{} cannot be scored", entry.place(path)))?;

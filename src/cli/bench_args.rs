@@ -4,7 +4,7 @@ use std::{num::NonZeroUsize, path::PathBuf, time::Duration};
 
 use clap::builder::RangedU64ValueParser;
 
-use super::scorer_args::ScorerArgs;
+use super::{records::RecordArgs, scorer_args::ScorerArgs};
 use crate::bench::{BenchOptions, WorkloadKind, WorkloadSpec};
 
 #[derive(Debug, clap::Args)]
@@ -14,6 +14,8 @@ pub(super) struct BenchArgs {
     pub(super) model: PathBuf,
     #[command(flatten)]
     pub(super) scorer: ScorerArgs,
+    #[command(flatten)]
+    pub(super) reading: RecordArgs,
     /// Records to score, as for `score`; all of them are held in memory [default: made-up text, see --workload]
     #[arg(
         long,

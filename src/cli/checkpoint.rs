@@ -58,7 +58,7 @@ mod hub {
         let snapshot = download_snapshot(&repository, &options, &|progress| bar.show(progress));
         bar.finish();
         let path = snapshot?.path;
-        eprintln!("{repository}: {}", path.display());
+        tell!("{repository}: {}", path.display());
         Ok(path)
     }
 }
@@ -93,7 +93,7 @@ mod bar {
     }
 
     fn start(progress: Progress) -> ProgressBar {
-        eprintln!(
+        tell!(
             "downloading {} files, {}",
             progress.files,
             DecimalBytes(progress.bytes)

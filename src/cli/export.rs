@@ -96,10 +96,10 @@ pub(super) fn run(args: &ExportArgs) -> Result<Status> {
     }
     let manifest = exported.manifest;
     for tensor in &manifest.weights.clamped {
-        eprintln!("clamped to the range of {}: {tensor}", manifest.precision);
+        tell!("clamped to the range of {}: {tensor}", manifest.precision);
     }
     let bytes: u64 = manifest.weights.files.iter().map(|file| file.bytes).sum();
-    eprintln!(
+    tell!(
         "{}: {} with {} layers, {} of {} weights, {} for {}",
         args.out.display(),
         manifest.model.architecture,
@@ -113,9 +113,10 @@ pub(super) fn run(args: &ExportArgs) -> Result<Status> {
         manifest.device,
     );
     if let Some(adapter) = &manifest.source.adapter {
-        eprintln!(
+        tell!(
             "  with the adapter: {} tensors merged, {} replaced",
-            adapter.merged_tensors, adapter.replaced_tensors
+            adapter.merged_tensors,
+            adapter.replaced_tensors
         );
         if let Some(first) = adapter.unchanged_modules.first() {
             eprintln!(
@@ -127,7 +128,7 @@ pub(super) fn run(args: &ExportArgs) -> Result<Status> {
     }
     let placed = placement(&checkpoint, &options)?;
     for (stage, placed) in manifest.stages.iter().zip(&placed) {
-        eprintln!(
+        tell!(
             "  {}: layers {} to {}, {}{}",
             stage.graph,
             stage.layers.0,
@@ -153,7 +154,7 @@ fn open(args: &ExportArgs, recipe: Option<&Recipe>) -> Result<Checkpoint> {
     warn_of_unknown(&checkpoint);
     if let Some(recipe) = recipe {
         for note in recipe.check(checkpoint.config())? {
-            eprintln!("note: {note}");
+            tell!("note: {note}");
         }
     }
     Ok(checkpoint)
@@ -243,7 +244,7 @@ fn score_probes(
             Err(error).context("the probes cannot be scored")
         }
         Err(error) => {
-            eprintln!(
+            tell!(
                 "The bundle has no reference scores for `verify`: {error}.\n\
                  `worldpm-ort verify --record --model {}` adds them, on a machine that can.",
                 args.out.display()
@@ -255,9 +256,10 @@ fn score_probes(
 
 pub(super) fn report_skipped(skipped: &[reference::Skipped]) {
     for probe in skipped {
-        eprintln!(
+        tell!(
             "The probe {} is left out, since the model does not take it: {}",
-            probe.name, probe.problem
+            probe.name,
+            probe.problem
         );
     }
 }

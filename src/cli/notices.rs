@@ -1,12 +1,26 @@
-//! Shows what the library tells while it works, on standard error.
+//! What is told on standard error: by the commands, and by the library while it works.
 
-use std::fmt::{self, Write};
+use std::{
+    fmt::{self, Write as _},
+    io::{self, Write as _},
+};
 
 use tracing::{
     Event, Level, Metadata, Subscriber,
     field::{Field, Visit},
     span,
 };
+
+/// Prints a line on standard error, as `eprintln!` does. Where that is closed or full, the line is lost and nothing else.
+macro_rules! tell {
+    ($($part:tt)*) => {
+        $crate::cli::notices::tell(format_args!($($part)*))
+    };
+}
+
+pub(super) fn tell(line: fmt::Arguments<'_>) {
+    let _ = writeln!(io::stderr().lock(), "{line}");
+}
 
 /// Prints events of this crate that are meant for users. Spans are left alone.
 struct Notices;
@@ -27,7 +41,7 @@ impl Subscriber for Notices {
     fn event(&self, event: &Event<'_>) {
         let mut message = Message::default();
         event.record(&mut message);
-        eprintln!("{}", message.0);
+        tell!("{}", message.0);
     }
 
     fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {

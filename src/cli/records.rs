@@ -1,26 +1,119 @@
 //! Records that are scored: from a file to conversations, and back to the records with what came of them.
 
 use std::{
+    collections::VecDeque,
     fs::{self, File, Metadata},
     io::{self, BufRead, BufReader, IsTerminal, Read},
     os::fd::AsFd,
     path::Path,
 };
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use indicatif::{ProgressBar, ProgressStyle};
-use serde_json::{Value, json};
+use worldpm_ort_export::plan::Bytes;
 
+use super::describe;
 use crate::{
     Conversation, Evaluation,
-    records::{Body, RawConversation, Record, RecordError},
+    json::Json,
+    records::{Body, DEFAULT_MAX_RECORD_BYTES, RawConversation, Record, RecordError, RecordReader},
     text::ConversationError,
 };
+
+/// Records that are looked at before the model is loaded.
+const LOOKED_AT: usize = 256;
+
+/// Bytes of text after which no more of them are.
+const LOOKED_AT_BYTES: usize = 4 << 20;
+
+/// How records are read, by every command that reads them.
+#[derive(Clone, Debug, clap::Args)]
+pub(super) struct RecordArgs {
+    /// Also score conversations that do not end with an assistant's message, which has no answer to judge
+    #[arg(long)]
+    pub(super) allow_no_answer: bool,
+    /// The longest record that is read, as in 64MiB
+    #[arg(long, value_name = "SIZE", default_value_t = Bytes(DEFAULT_MAX_RECORD_BYTES as u64))]
+    pub(super) max_record_bytes: Bytes,
+}
+
+/// The records of an input, one after another.
+pub(super) struct Entries<R> {
+    records: RecordReader<R>,
+    options: RecordArgs,
+    /// Those that have been looked at already.
+    ahead: VecDeque<(Entry, Vec<Conversation>)>,
+    progress: Progress,
+    told_unused: bool,
+}
+
+impl<R: BufRead> Entries<R> {
+    pub(super) fn new(input: R, options: &RecordArgs, progress: &Progress) -> Self {
+        let limit = usize::try_from(options.max_record_bytes.0).unwrap_or(usize::MAX);
+        Self {
+            records: RecordReader::new(input).with_max_record_bytes(limit),
+            options: options.clone(),
+            ahead: VecDeque::new(),
+            progress: progress.clone(),
+            told_unused: false,
+        }
+    }
+
+    /// Leaves it to others to name the columns that are not used.
+    pub(super) fn quiet(mut self) -> Self {
+        self.told_unused = true;
+        self
+    }
+
+    /// Reads the first records, to find out what is wrong with them before a model is loaded.
+    pub(super) fn look_at_first(&mut self, input: &Path, keep_going: bool) -> Result<()> {
+        let mut bytes = 0;
+        while self.ahead.len() < LOOKED_AT && bytes < LOOKED_AT_BYTES {
+            let Some((entry, conversations)) = self.read() else {
+                break;
+            };
+            if !keep_going && let Err(problem) = entry.check() {
+                self.progress.abandon();
+                bail!("{}: {}", entry.place(input), describe(&problem));
+            }
+            let messages = conversations.iter().flat_map(|one| &one.messages);
+            bytes += messages
+                .map(|message| message.content().map_or(0, str::len))
+                .sum::<usize>();
+            self.ahead.push_back((entry, conversations));
+        }
+        Ok(())
+    }
+
+    fn read(&mut self) -> Option<(Entry, Vec<Conversation>)> {
+        let read = self.records.next()?;
+        if !self.told_unused
+            && let Ok((_, record)) = &read
+            && !record.unused.is_empty()
+        {
+            self.told_unused = true;
+            let names = record.unused.join(", ");
+            self.progress.tell(&format!(
+                "note: these fields of records are not used: {names}"
+            ));
+        }
+        Some(prepare(read, self.options.allow_no_answer))
+    }
+}
+
+impl<R: BufRead> Iterator for Entries<R> {
+    type Item = (Entry, Vec<Conversation>);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let ahead = self.ahead.pop_front();
+        ahead.or_else(|| self.read())
+    }
+}
 
 /// Where a record stands, whether it is one conversation or two, or what is wrong with it.
 pub(super) struct Entry {
     pub(super) line: usize,
-    pub(super) id: Option<Value>,
+    pub(super) id: Option<Json>,
     kind: Result<Kind>,
 }
 
@@ -31,7 +124,10 @@ enum Kind {
 }
 
 /// The conversations of a record.
-pub(super) fn prepare(read: Result<(usize, Record), RecordError>) -> (Entry, Vec<Conversation>) {
+fn prepare(
+    read: Result<(usize, Record), RecordError>,
+    allow_no_answer: bool,
+) -> (Entry, Vec<Conversation>) {
     let (line, record) = match read {
         Ok(read) => read,
         Err(error) => {
@@ -43,11 +139,16 @@ pub(super) fn prepare(read: Result<(usize, Record), RecordError>) -> (Entry, Vec
             return (entry, Vec::new());
         }
     };
+    let conversation = |raw| conversation(raw, allow_no_answer);
     let conversations = match record.body {
         Body::Single(one) => conversation(one)
             .map(|one| (Kind::Single, vec![one]))
             .map_err(Into::into),
-        Body::Pair { chosen, rejected } => pair(chosen, rejected),
+        Body::Pair { chosen, rejected } => {
+            let chosen = conversation(chosen).context("chosen");
+            let rejected = conversation(rejected).context("rejected");
+            chosen.and_then(|chosen| Ok((Kind::Pair, vec![chosen, rejected?])))
+        }
     };
     let (kind, conversations) = match conversations {
         Ok((kind, conversations)) => (Ok(kind), conversations),
@@ -61,15 +162,15 @@ pub(super) fn prepare(read: Result<(usize, Record), RecordError>) -> (Entry, Vec
     (entry, conversations)
 }
 
-fn conversation(raw: RawConversation) -> Result<Conversation, ConversationError> {
-    let RawConversation { messages, tools } = raw;
-    Conversation::from_value(json!({"messages": messages, "tools": tools}))
-}
-
-fn pair(chosen: RawConversation, rejected: RawConversation) -> Result<(Kind, Vec<Conversation>)> {
-    let chosen = conversation(chosen).context("chosen")?;
-    let rejected = conversation(rejected).context("rejected")?;
-    Ok((Kind::Pair, vec![chosen, rejected]))
+fn conversation(
+    raw: RawConversation,
+    allow_no_answer: bool,
+) -> Result<Conversation, ConversationError> {
+    let conversation = raw.into_conversation()?;
+    if !allow_no_answer {
+        conversation.check_answer()?;
+    }
+    Ok(conversation)
 }
 
 /// What the model says of a record.
@@ -88,7 +189,7 @@ impl Entry {
     fn kind(&self) -> Result<Kind> {
         match &self.kind {
             Ok(kind) => Ok(*kind),
-            Err(error) => bail!("{error:#}"),
+            Err(error) => Err(anyhow!(describe(error))),
         }
     }
 
@@ -128,6 +229,12 @@ type Input = Box<dyn Read + Send>;
 pub(super) fn open_input(path: &Path) -> Result<(Input, Progress)> {
     if path == Path::new("-") {
         return Ok((Box::new(io::stdin()), Progress::new(None)));
+    }
+    if path.is_dir() {
+        bail!(
+            "{} is a directory: name a file of records in it, JSON Lines or a JSON array",
+            path.display()
+        );
     }
     let file = File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
     let bytes = file
@@ -176,7 +283,7 @@ impl Progress {
 
     /// Prints a line on standard error, beside the bar.
     pub(super) fn tell(&self, line: &str) {
-        self.0.suspend(|| eprintln!("{line}"));
+        self.0.suspend(|| tell!("{line}"));
     }
 
     pub(super) fn finish_and_clear(&self) {

@@ -2,37 +2,41 @@
 
 use std::{
     cell::Cell,
-    fs::{self, File},
-    io::{self, BufWriter, Write},
+    fs,
     os::unix::fs::MetadataExt,
     path::Path,
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result, bail};
-use serde_json::{Value, json};
+use anyhow::{Result, bail};
+use serde::Serialize;
+use serde_json::{Map, Value, json};
 
 use super::{
     Status,
     args::ScoreArgs,
+    describe,
     interrupt::Interrupt,
-    output::check_output,
-    records::{Answer, Entry, input_metadata, open_input, prepare},
+    output::Results,
+    records::{Answer, Entries, Entry, input_metadata, open_input},
 };
-use crate::{Evaluation, Output, Scorer, ScorerOptions, ep::Provider, records::RecordReader};
+use crate::{Evaluation, Output, Scorer, ScorerOptions, ep::Provider, json::Json};
 
 pub(super) fn run(args: &ScoreArgs) -> Result<Status> {
     let (input, progress) = open_input(&args.input)?;
-    check_output(&args.output)?;
     check_apart(&args.input, &args.output)?;
+    let mut output = Results::prepare(&args.output, args.append)?;
+    let mut entries = Entries::new(progress.wrap_read(input), &args.records, &progress);
+    if is_file(&args.input) {
+        entries.look_at_first(&args.input, args.keep_going)?;
+    }
 
     let loading = Instant::now();
     let scorer = Scorer::open(&args.model, &options(args))?;
-    eprintln!("{}", loaded(&scorer, loading.elapsed()));
+    tell!("{}", loaded(&scorer, loading.elapsed()));
 
-    let mut output = open_output(&args.output)?;
+    output.open()?;
     let scoring = Instant::now();
-    let mut records = RecordReader::new(progress.wrap_read(input));
     let mut failures = 0_usize;
     let mut conversations = 0_usize;
     let mut lines = 0_usize;
@@ -46,14 +50,13 @@ pub(super) fn run(args: &ScoreArgs) -> Result<Status> {
         if refused || stopped.get() {
             return None;
         }
-        let (entry, conversations) = prepare(records.next()?);
+        let (entry, conversations) = entries.next()?;
         // What comes after it would be scored for nothing.
         refused = !args.keep_going && entry.check().is_err();
         Some((entry, conversations))
     });
     let mut stream = scorer.stream(wanted);
     while let Some((entry, evaluations)) = stream.next() {
-        lines += 1;
         conversations += evaluations.len();
         let line = entry
             .answer(evaluations)
@@ -61,12 +64,16 @@ pub(super) fn run(args: &ScoreArgs) -> Result<Status> {
         if let Err(problem) = &line {
             failures += 1;
             if !args.keep_going {
-                output.flush()?;
                 progress.abandon();
-                bail!("{}: {problem:#}", entry.place(&args.input));
+                let left = match output.leave()? {
+                    Some(left) => format!("; the results before it are in {}", left.display()),
+                    None => String::new(),
+                };
+                bail!("{}: {}{left}", entry.place(&args.input), describe(problem));
             }
         }
-        write_line(&mut output, &entry, line)?;
+        output.write_line(&line_of(&entry, line)?)?;
+        lines += 1;
         if !stream.is_ready() {
             // What comes next may take long.
             output.flush()?;
@@ -78,29 +85,38 @@ pub(super) fn run(args: &ScoreArgs) -> Result<Status> {
     let seconds = scoring.elapsed().as_secs_f64();
     let stats = *stream.stats();
     drop(stream);
-    eprintln!(
+    tell!(
         "{conversations} conversations in {seconds:.1} s: {} tokens, {} of them computed",
-        stats.tokens, stats.unique_tokens
+        stats.tokens,
+        stats.unique_tokens
     );
     if scorer.is_streamed() {
         let stages = scorer.counters().stages;
         let loads: u64 = stages.iter().map(|stage| stage.loads).sum();
         let loading: Duration = stages.iter().map(|stage| stage.loading).sum();
         let busy: Duration = stages.iter().map(|stage| stage.busy).sum();
-        eprintln!(
+        tell!(
             "{loads} loads of stages took {:.1} s, computing {:.1} s",
             loading.as_secs_f64(),
             busy.as_secs_f64()
         );
     }
     // Where the end of the input had not been seen, there may be nothing left all the same.
-    let mut complete = || is_file(&args.input) && records.next().is_none();
+    let mut complete = || is_file(&args.input) && entries.next().is_none();
     if stopped.get() && !complete() {
-        eprintln!("interrupted: the output has the first {lines} records");
+        match output.leave()? {
+            Some(left) => tell!(
+                "interrupted: {} has the first {lines} records, and {} is as it was",
+                left.display(),
+                args.output.display()
+            ),
+            None => tell!("interrupted: the output has the first {lines} records"),
+        }
         return Ok(Status::Interrupted);
     }
+    output.finish()?;
     if failures > 0 {
-        eprintln!("{failures} records could not be scored; their lines in the output say why");
+        tell!("{failures} records could not be scored; their lines in the output say why");
         return Ok(Status::SomeFailed);
     }
     Ok(Status::Done)
@@ -117,6 +133,7 @@ fn options(args: &ScoreArgs) -> ScorerOptions {
         .with_truncation(args.truncation.into());
     options.reduce = args.reduce.map(Into::into);
     options.max_length = args.max_length;
+    options.allow_no_answer = args.records.allow_no_answer;
     options
 }
 
@@ -225,22 +242,23 @@ fn sigmoid(margin: f32) -> f32 {
     1.0 / (1.0 + (-margin).exp())
 }
 
-fn write_line(output: &mut dyn Write, entry: &Entry, fields: Result<Value>) -> Result<()> {
-    let mut line = serde_json::Map::new();
-    if let Some(id) = &entry.id {
-        line.insert("id".into(), id.clone());
-    }
-    match fields {
-        Ok(Value::Object(fields)) => line.extend(fields),
-        Ok(_) => {}
-        Err(problem) => {
-            line.insert("line".into(), entry.line.into());
-            line.insert("error".into(), format!("{problem:#}").into());
-        }
-    }
-    serde_json::to_writer(&mut *output, &line).map_err(io::Error::from)?;
-    output.write_all(b"\n")?;
-    Ok(())
+/// A line of the output: the id as it was given, then what came of the record.
+#[derive(Serialize)]
+struct Line<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<&'a Json>,
+    #[serde(flatten)]
+    fields: Map<String, Value>,
+}
+
+fn line_of(entry: &Entry, fields: Result<Value>) -> Result<Vec<u8>> {
+    let fields =
+        fields.unwrap_or_else(|problem| json!({"line": entry.line, "error": describe(&problem)}));
+    let line = Line {
+        id: entry.id.as_ref(),
+        fields: fields.as_object().cloned().unwrap_or_default(),
+    };
+    Ok(serde_json::to_vec(&line)?)
 }
 
 /// The output takes the place of what was there, which must not be what is read.
@@ -263,12 +281,4 @@ fn check_apart(input: &Path, output: &Path) -> Result<()> {
 /// Whether reading the input never waits for someone to write it.
 fn is_file(input: &Path) -> bool {
     input_metadata(input).is_ok_and(|input| input.is_file())
-}
-
-fn open_output(path: &Path) -> Result<Box<dyn Write>> {
-    if path == Path::new("-") {
-        return Ok(Box::new(BufWriter::new(io::stdout())));
-    }
-    let file = File::create(path).with_context(|| format!("cannot write {}", path.display()))?;
-    Ok(Box::new(BufWriter::new(file)))
 }

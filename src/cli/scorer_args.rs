@@ -26,14 +26,14 @@ pub(super) struct ScorerArgs {
     #[arg(long, value_name = "FILE")]
     pub(super) ep_library: Option<PathBuf>,
     /// Threads for CPU work [default: all]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = at_least_one)]
     pub(super) threads: Option<NonZeroUsize>,
     /// Keep each thread for CPU work on a processor of its own
     #[arg(long)]
     pub(super) pin_threads: bool,
     /// Copies of the model, each on its part of the devices, that take conversations from one line [default: one; on GPUs
     /// that auto finds, as many as fit]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = at_least_one)]
     pub(super) replicas: Option<NonZeroUsize>,
     /// How much of the model is in memory: resident (all), streamed (one stage at a time, for models larger than
     /// memory) or auto (all where memory holds it)
@@ -44,7 +44,7 @@ pub(super) struct ScorerArgs {
     pub(super) memory: Option<Bytes>,
     /// Most unique tokens in one run of the model, with eight times as many attention cells (16384 at least). With 2048,
     /// about ten pairs of 300 tokens whose halves share 100 go together
-    #[arg(long, value_name = "TOKENS")]
+    #[arg(long, value_name = "TOKENS", value_parser = at_least_one)]
     pub(super) max_batch_tokens: Option<NonZeroUsize>,
     /// ONNX Runtime's library [default: looked for beside the program and in the usual places]
     #[arg(long, value_name = "FILE")]
@@ -52,6 +52,12 @@ pub(super) struct ScorerArgs {
     /// Folder of the weights, when the checkpoint has moved since the export
     #[arg(long, value_name = "DIR")]
     pub(super) weights_dir: Option<PathBuf>,
+}
+
+/// A number of things of which there must be one.
+pub(super) fn at_least_one(text: &str) -> Result<NonZeroUsize, String> {
+    text.parse()
+        .map_err(|_| "give a whole number, 1 or more, or leave the option out".to_owned())
 }
 
 impl ScorerArgs {

@@ -3,11 +3,10 @@
 use std::fmt;
 use std::io;
 
-use serde_json::Value;
 use thiserror::Error;
-use worldpm_ort_export::json::kind;
 
-use super::source::Position;
+use super::{format::Format, source::Position};
+use crate::json::{Json, JsonError, JsonErrorKind};
 
 /// A record that could not be read, and where it stands.
 #[derive(Debug)]
@@ -18,7 +17,7 @@ pub struct RecordError {
     /// The record's place in the list, from 1, when the input is one JSON list.
     pub element: Option<usize>,
     /// The record's `id`, if that could be read.
-    pub id: Option<Value>,
+    pub id: Option<Json>,
     /// Whether reading ends here. Otherwise the next record can still be read.
     pub is_fatal: bool,
     /// What is wrong.
@@ -32,7 +31,11 @@ impl fmt::Display for RecordError {
             write!(f, ", element {element}")?;
         }
         write!(f, ": {}", self.kind)?;
-        if self.is_fatal && !matches!(*self.kind, RecordErrorKind::Io(_)) {
+        let is_plain = matches!(
+            *self.kind,
+            RecordErrorKind::Io(_) | RecordErrorKind::Format { .. }
+        );
+        if self.is_fatal && !is_plain {
             f.write_str(
                 "; nothing after it is read, since where the next record starts is unsure",
             )?;
@@ -53,7 +56,7 @@ impl std::error::Error for RecordError {
 #[non_exhaustive]
 pub enum RecordErrorKind {
     /// The input could not be read.
-    #[error("the input could not be read: {0}")]
+    #[error("the input could not be read")]
     Io(#[source] io::Error),
     /// The text is not JSON.
     #[error("not valid JSON: {message} (line {line}, column {column})")]
@@ -64,6 +67,26 @@ pub enum RecordErrorKind {
         column: usize,
         /// What the parser met.
         message: String,
+    },
+    /// An object has a key twice.
+    #[error(
+        "the key {key:?} is there twice in one object: keep one (line {line}, column {column})"
+    )]
+    RepeatedKey {
+        /// The key.
+        key: String,
+        /// The line where it stands for the second time, from 1.
+        line: usize,
+        /// The byte of that line, from 1.
+        column: usize,
+    },
+    /// The input is of another format.
+    #[error("the input is {found}: {remedy}")]
+    Format {
+        /// What it is.
+        found: &'static str,
+        /// What to do.
+        remedy: &'static str,
     },
     /// The text is not UTF-8.
     #[error("not valid UTF-8 at line {line}, byte {column}: convert the input to UTF-8")]
@@ -76,7 +99,7 @@ pub enum RecordErrorKind {
     /// A record is longer than the reader's limit.
     #[error(
         "the record is longer than {limit} bytes, the most that is read: \
-         split it, or raise the limit"
+         split it, or raise the limit (--max-record-bytes)"
     )]
     TooLong {
         /// The limit in force, in bytes.
@@ -91,19 +114,33 @@ pub enum RecordErrorKind {
     /// The fields present make none of the forms, or more than one.
     #[error(
         "the record's fields must make exactly one form: `messages`, or `prompt` and `response`, \
-         or `chosen` and `rejected` with or without `prompt`; found {}",
-        list(present)
+         or `chosen` and `rejected` with or without `prompt`; found {}{}",
+        list(present),
+        null.iter().map(|name| format!("; `{name}` is null")).collect::<String>()
     )]
     NoSingleForm {
         /// Fields of the record that are not null: those that have a meaning,
         /// then some of the others.
         present: Vec<String>,
+        /// Fields with a meaning that are null.
+        null: Vec<String>,
     },
     /// A field with a meaning is there more than once.
     #[error("the field `{field}` is there more than once: keep one")]
     RepeatedField {
         /// The field.
         field: &'static str,
+    },
+    /// Two system prompts are given, and they are not the same.
+    #[error("`{one}` and {other} give different system prompts: keep one", other = match *other {
+        "system_prompt" => "`system_prompt`".to_owned(),
+        field => format!("the system message of `{field}`"),
+    })]
+    SystemDiffers {
+        /// The field of one of them.
+        one: &'static str,
+        /// The field of the other.
+        other: &'static str,
     },
     /// A field holds another type of value than it must.
     #[error("`{field}` must be {expected}, found {found}")]
@@ -142,35 +179,42 @@ pub enum RecordErrorKind {
 }
 
 impl RecordErrorKind {
-    pub(super) fn wrong_type(field: &'static str, expected: &'static str, value: &Value) -> Self {
+    pub(super) fn wrong_type(field: &'static str, expected: &'static str, value: &Json) -> Self {
         Self::WrongType {
             field,
             expected,
-            found: kind(value),
+            found: value.kind(),
         }
     }
 
-    /// From the parser's error over `json`, which stands at `start` in the
-    /// input.
-    pub(super) fn from_json(error: &serde_json::Error, json: &[u8], start: Position) -> Self {
-        if let Err(wrong) = std::str::from_utf8(json) {
-            let before = &json[..wrong.valid_up_to()];
-            let Position { line, column } = start.after(before);
-            return Self::NotUtf8 { line, column };
+    pub(super) fn format(format: Format) -> Self {
+        Self::Format {
+            found: format.name(),
+            remedy: format.remedy(),
         }
-        let place = format!(" at line {} column {}", error.line(), error.column());
-        let message = error.to_string();
-        let message = message.strip_suffix(&place).unwrap_or(&message).to_owned();
-        let column = if error.line() <= 1 {
-            start.column + error.column().saturating_sub(1)
-        } else {
-            error.column()
+    }
+
+    /// Of text that stands at `start` in the input.
+    pub(super) fn from_json(error: JsonError, start: Position) -> Self {
+        let column = match error.line {
+            1 => start.column + error.column - 1,
+            _ => error.column,
         };
-        Self::Syntax {
-            line: start.line + error.line().saturating_sub(1),
-            column,
-            message,
+        let line = start.line + error.line - 1;
+        match error.kind {
+            JsonErrorKind::RepeatedKey(key) => Self::RepeatedKey { key, line, column },
+            kind => Self::Syntax {
+                line,
+                column,
+                message: kind.to_string(),
+            },
         }
+    }
+
+    /// Of bytes that stand at `start` in the input and are not UTF-8 from `valid` on.
+    pub(super) fn not_utf8(bytes: &[u8], valid: usize, start: Position) -> Self {
+        let Position { line, column } = start.after(&bytes[..valid]);
+        Self::NotUtf8 { line, column }
     }
 
     pub(super) fn syntax(at: Position, message: &str) -> Self {

@@ -1,29 +1,56 @@
 //! The outermost layer of a record: which fields it has.
 
-use std::fmt;
-
-use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
-use serde_json::Value;
-
 use super::error::RecordErrorKind;
+use crate::json::{Json, JsonError, Object, Parser};
 
 /// The fields that say what is scored, in the order in which forms name them.
 const BODY: [&str; 5] = ["messages", "prompt", "response", "chosen", "rejected"];
-const OTHERS: [&str; 2] = ["id", "tools"];
+const OTHERS: [&str; 4] = ["id", "tools", "system", "system_prompt"];
 
-/// How many other fields an error lists.
+/// How many other fields are remembered by name.
 const MAX_OTHERS: usize = 20;
 
 /// A JSON value, before it is known to be a record.
 #[derive(Debug)]
 pub(super) enum Raw {
     Object(Fields),
-    Array(Vec<Value>),
+    Array(Vec<Json>),
     /// Neither; what it is instead.
     Scalar(&'static str),
 }
 
 impl Raw {
+    /// Reads the text of one JSON value.
+    pub(super) fn parse(text: &str) -> Result<Self, JsonError> {
+        let mut parser = Parser::new(text);
+        let raw = match parser.peek() {
+            Some(b'{') => {
+                let mut fields = Fields::default();
+                parser.object(|parser, name, _| {
+                    let Some(known) = known(&name) else {
+                        fields.add_other(name);
+                        return parser.skip();
+                    };
+                    let value = parser.value()?;
+                    fields.add(known, value);
+                    Ok(())
+                })?;
+                Self::Object(fields)
+            }
+            Some(b'[') => {
+                let mut items = Vec::new();
+                parser.array(|parser| {
+                    items.push(parser.value()?);
+                    Ok(())
+                })?;
+                Self::Array(items)
+            }
+            _ => Self::Scalar(parser.value()?.kind()),
+        };
+        parser.end()?;
+        Ok(raw)
+    }
+
     /// Whether this is a message of a conversation, well-formed or not, rather
     /// than a record.
     pub(super) fn is_message(&self) -> bool {
@@ -34,11 +61,27 @@ impl Raw {
     }
 }
 
+impl From<Json> for Raw {
+    fn from(value: Json) -> Self {
+        match value {
+            Json::Object(object) => Self::Object(object.into()),
+            Json::Array(items) => Self::Array(items),
+            other => Self::Scalar(other.kind()),
+        }
+    }
+}
+
+fn known(name: &str) -> Option<&'static str> {
+    BODY.into_iter().chain(OTHERS).find(|known| *known == name)
+}
+
 /// The fields of an object. Those that records do not have are skipped without
 /// being kept: data sets carry columns larger than the conversation.
 #[derive(Debug, Default)]
 pub(super) struct Fields {
-    known: Vec<(&'static str, Value)>,
+    known: Vec<(&'static str, Json)>,
+    /// Known fields that are null.
+    null: Vec<&'static str>,
     others: Vec<String>,
     is_message: bool,
     /// A known field that is there twice: JSON readers differ in which of the
@@ -46,15 +89,45 @@ pub(super) struct Fields {
     pub(super) repeated: Option<&'static str>,
 }
 
+impl From<Object> for Fields {
+    fn from(object: Object) -> Self {
+        let mut fields = Self::default();
+        for (name, value) in object {
+            match known(&name) {
+                Some(known) => fields.add(known, value),
+                None => fields.add_other(name),
+            }
+        }
+        fields
+    }
+}
+
 /// What stands for one side of a conversation.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) enum Content {
     Text(String),
-    Messages(Vec<Value>),
+    Messages(Vec<Json>),
 }
 
 impl Fields {
-    pub(super) fn take(&mut self, name: &str) -> Option<Value> {
+    fn add(&mut self, name: &'static str, value: Json) {
+        if self.get(name).is_some() || self.null.contains(&name) {
+            self.repeated = Some(name);
+        }
+        match value {
+            Json::Null => self.null.push(name),
+            value => self.known.push((name, value)),
+        }
+    }
+
+    fn add_other(&mut self, name: String) {
+        self.is_message |= name == "role" || name == "content";
+        if self.others.len() < MAX_OTHERS {
+            self.others.push(name);
+        }
+    }
+
+    pub(super) fn take(&mut self, name: &str) -> Option<Json> {
         let position = self.known.iter().position(|(known, _)| *known == name)?;
         Some(self.known.swap_remove(position).1)
     }
@@ -62,8 +135,8 @@ impl Fields {
     /// Takes a field that is a string or a list of messages.
     pub(super) fn content(&mut self, name: &'static str) -> Result<Content, RecordErrorKind> {
         match self.take(name).unwrap_or_default() {
-            Value::String(text) => Ok(Content::Text(text)),
-            Value::Array(messages) => Ok(Content::Messages(messages)),
+            Json::String(text) => Ok(Content::Text(text)),
+            Json::Array(messages) => Ok(Content::Messages(messages)),
             other => Err(RecordErrorKind::wrong_type(
                 name,
                 "a string or a list of messages",
@@ -77,14 +150,36 @@ impl Fields {
         &mut self,
         name: &'static str,
         expected: &'static str,
-    ) -> Result<Vec<Value>, RecordErrorKind> {
+    ) -> Result<Vec<Json>, RecordErrorKind> {
         match self.take(name).unwrap_or_default() {
-            Value::Array(list) => Ok(list),
+            Json::Array(list) => Ok(list),
             other => Err(RecordErrorKind::wrong_type(name, expected, &other)),
         }
     }
 
-    pub(super) fn get(&self, name: &str) -> Option<&Value> {
+    /// Takes the system prompt, which has two names.
+    pub(super) fn system(&mut self) -> Result<Option<String>, RecordErrorKind> {
+        let mut found = None;
+        for name in ["system", "system_prompt"] {
+            let text = match self.take(name) {
+                None => continue,
+                Some(Json::String(text)) => text,
+                Some(other) => {
+                    return Err(RecordErrorKind::wrong_type(name, "a string", &other));
+                }
+            };
+            if found.as_ref().is_some_and(|found| *found != text) {
+                return Err(RecordErrorKind::SystemDiffers {
+                    one: "system",
+                    other: "system_prompt",
+                });
+            }
+            found = Some(text);
+        }
+        Ok(found)
+    }
+
+    pub(super) fn get(&self, name: &str) -> Option<&Json> {
         let known = self.known.iter().find(|(known, _)| *known == name)?;
         Some(&known.1)
     }
@@ -100,76 +195,15 @@ impl Fields {
         let present = self.present().into_iter().map(String::from);
         present.chain(self.others.iter().cloned()).collect()
     }
-}
 
-impl<'de> Deserialize<'de> for Raw {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(RawVisitor)
-    }
-}
-
-struct RawVisitor;
-
-impl<'de> Visitor<'de> for RawVisitor {
-    type Value = Raw;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a record")
+    /// The fields that say what is scored and are null.
+    pub(super) fn null(&self) -> Vec<String> {
+        let is_null = |name: &&str| self.null.contains(name);
+        BODY.into_iter().filter(is_null).map(String::from).collect()
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Raw, A::Error> {
-        let mut fields = Fields::default();
-        let mut seen = Vec::new();
-        while let Some(name) = map.next_key::<String>()? {
-            let Some(known) = BODY.into_iter().chain(OTHERS).find(|known| *known == name) else {
-                map.next_value::<IgnoredAny>()?;
-                fields.is_message |= name == "role" || name == "content";
-                if fields.others.len() < MAX_OTHERS {
-                    fields.others.push(name);
-                }
-                continue;
-            };
-            if seen.contains(&known) {
-                fields.repeated = Some(known);
-            }
-            seen.push(known);
-            let value: Value = map.next_value()?;
-            if !value.is_null() {
-                fields.known.push((known, value));
-            }
-        }
-        Ok(Raw::Object(fields))
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut sequence: A) -> Result<Raw, A::Error> {
-        let mut messages = Vec::new();
-        while let Some(message) = sequence.next_element()? {
-            messages.push(message);
-        }
-        Ok(Raw::Array(messages))
-    }
-
-    fn visit_str<E>(self, _: &str) -> Result<Raw, E> {
-        Ok(Raw::Scalar("a string"))
-    }
-
-    fn visit_bool<E>(self, _: bool) -> Result<Raw, E> {
-        Ok(Raw::Scalar("a boolean"))
-    }
-
-    fn visit_i64<E>(self, _: i64) -> Result<Raw, E> {
-        Ok(Raw::Scalar("a number"))
-    }
-
-    fn visit_u64<E>(self, _: u64) -> Result<Raw, E> {
-        Ok(Raw::Scalar("a number"))
-    }
-
-    fn visit_f64<E>(self, _: f64) -> Result<Raw, E> {
-        Ok(Raw::Scalar("a number"))
-    }
-
-    fn visit_unit<E>(self) -> Result<Raw, E> {
-        Ok(Raw::Scalar("null"))
+    /// Takes the names of the fields that have no meaning here, the first of them.
+    pub(super) fn take_others(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.others)
     }
 }

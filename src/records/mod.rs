@@ -18,9 +18,12 @@
 //! another is no matter: a string `prompt` beside lists that open with it, and
 //! `messages` that are `chosen` again, as in UltraFeedback.
 //!
-//! Any record may have an `id` (string or number), which is handed back, and
-//! any object form may have `tools`. Other fields are ignored, since data sets
-//! carry more columns than are scored, and a field that is `null` counts as
+//! Any record may have an `id` (string or number), which is handed back as it
+//! was given, and any object form may have `tools`, and a `system` prompt (also
+//! called `system_prompt`): a string, which becomes a system message in front.
+//! A conversation that has one there must have the same. Other fields are not
+//! used, since data sets carry more columns than are scored
+//! ([`Record::unused`] names them), and a field that is `null` counts as
 //! absent. What could be read in two ways is an error, never a guess.
 //!
 //! [`RecordReader`] reads streams of records, [`Record::from_slice`] and
@@ -28,14 +31,17 @@
 
 mod error;
 mod fields;
+mod format;
 mod reader;
 mod source;
 
 pub use error::{RecordError, RecordErrorKind};
 pub use reader::{DEFAULT_MAX_RECORD_BYTES, RecordReader};
 
-use serde::Deserialize;
-use serde_json::{Value, json};
+use crate::{
+    json::{Json, Object},
+    text::{Conversation, ConversationError},
+};
 
 use fields::{Content, Fields, Raw};
 use source::Position;
@@ -45,9 +51,11 @@ use source::Position;
 #[non_exhaustive]
 pub struct Record {
     /// The record's `id`, a string or a number, as given.
-    pub id: Option<Value>,
+    pub id: Option<Json>,
     /// What is scored.
     pub body: Body,
+    /// Names of fields that have no meaning here and were left alone, at most twenty.
+    pub unused: Vec<String>,
 }
 
 /// What a record asks to have scored.
@@ -69,9 +77,20 @@ pub enum Body {
 #[derive(Debug, Clone, PartialEq)]
 pub struct RawConversation {
     /// The messages, oldest first.
-    pub messages: Vec<Value>,
+    pub messages: Vec<Json>,
     /// The tools the assistant may call, for chat templates that list them.
-    pub tools: Option<Vec<Value>>,
+    pub tools: Option<Vec<Json>>,
+}
+
+impl RawConversation {
+    /// The conversation, which is checked for being one.
+    ///
+    /// # Errors
+    ///
+    /// As [`Conversation::from_value`].
+    pub fn into_conversation(self) -> Result<Conversation, ConversationError> {
+        Conversation::from_parts(self.messages, self.tools)
+    }
 }
 
 impl Record {
@@ -81,8 +100,7 @@ impl Record {
     ///
     /// Text that is not JSON, or not one of the four forms.
     pub fn from_slice(json: &[u8]) -> Result<Self, RecordErrorKind> {
-        let raw = serde_json::from_slice(json)
-            .map_err(|error| RecordErrorKind::from_json(&error, json, Position::START))?;
+        let raw = parse(json, Position::START)?;
         Self::from_raw(raw).map_err(|(_, kind)| *kind)
     }
 
@@ -91,14 +109,12 @@ impl Record {
     /// # Errors
     ///
     /// A value that is not one of the four forms.
-    pub fn from_value(value: Value) -> Result<Self, RecordErrorKind> {
-        let raw = Raw::deserialize(value)
-            .map_err(|error| RecordErrorKind::from_json(&error, &[], Position::START))?;
-        Self::from_raw(raw).map_err(|(_, kind)| *kind)
+    pub fn from_value(value: impl Into<Json>) -> Result<Self, RecordErrorKind> {
+        Self::from_raw(value.into().into()).map_err(|(_, kind)| *kind)
     }
 
     /// On failure also gives the record's id, if that could be read.
-    fn from_raw(raw: Raw) -> Result<Self, (Option<Value>, Box<RecordErrorKind>)> {
+    fn from_raw(raw: Raw) -> Result<Self, (Option<Json>, Box<RecordErrorKind>)> {
         match raw {
             Raw::Scalar(found) => Err((None, RecordErrorKind::NotARecord { found }.into())),
             Raw::Array(messages) => Ok(Self {
@@ -107,11 +123,12 @@ impl Record {
                     messages,
                     tools: None,
                 }),
+                unused: Vec::new(),
             }),
             Raw::Object(mut fields) => {
                 let id = match fields.take("id") {
                     None => None,
-                    Some(id @ (Value::String(_) | Value::Number(_))) => Some(id),
+                    Some(id @ (Json::String(_) | Json::Number(_))) => Some(id),
                     Some(other) => {
                         let kind =
                             RecordErrorKind::wrong_type("id", "a string or a number", &other);
@@ -121,8 +138,12 @@ impl Record {
                 if let Some(field) = fields.repeated {
                     return Err((id, RecordErrorKind::RepeatedField { field }.into()));
                 }
-                match body(fields) {
-                    Ok(body) => Ok(Self { id, body }),
+                match body(&mut fields) {
+                    Ok(body) => Ok(Self {
+                        id,
+                        body,
+                        unused: fields.take_others(),
+                    }),
                     Err(kind) => Err((id, kind.into())),
                 }
             }
@@ -130,18 +151,31 @@ impl Record {
     }
 }
 
-fn body(mut fields: Fields) -> Result<Body, RecordErrorKind> {
+/// Reads JSON that stands at `start` in the input.
+fn parse(json: &[u8], start: Position) -> Result<Raw, RecordErrorKind> {
+    let text = std::str::from_utf8(json)
+        .map_err(|error| RecordErrorKind::not_utf8(json, error.valid_up_to(), start))?;
+    Raw::parse(text).map_err(|error| RecordErrorKind::from_json(error, start))
+}
+
+fn body(fields: &mut Fields) -> Result<Body, RecordErrorKind> {
     let present = fields.present();
+    let system = fields.system()?;
     let tools = match fields.take("tools") {
         None => None,
-        Some(Value::Array(tools)) => Some(tools),
+        Some(Json::Array(tools)) => Some(tools),
         Some(other) => {
             return Err(RecordErrorKind::wrong_type("tools", "a list", &other));
         }
     };
-    let conversation = |messages| RawConversation {
-        messages,
-        tools: tools.clone(),
+    let conversation = |field, mut messages: Vec<Json>| {
+        if let Some(system) = &system {
+            put_in_front(system, field, &mut messages)?;
+        }
+        Ok(RawConversation {
+            messages,
+            tools: tools.clone(),
+        })
     };
     match present.as_slice() {
         // Data sets repeat themselves: UltraFeedback's `messages` are its `chosen` again, and a `prompt`
@@ -150,74 +184,105 @@ fn body(mut fields: Fields) -> Result<Body, RecordErrorKind> {
             if fields.get("messages") == fields.get("chosen") =>
         {
             fields.take("messages");
-            pair(&mut fields, &conversation)
+            pair(fields, &conversation)
         }
-        ["messages", "prompt"] if prompt_opens(&fields, "messages") => {
+        ["messages", "prompt"] if prompt_opens(fields, "messages") => {
             fields.take("prompt");
-            Ok(Body::Single(conversation(
-                fields.list("messages", "a list of messages")?,
-            )))
+            let messages = fields.list("messages", "a list of messages")?;
+            conversation("messages", messages).map(Body::Single)
         }
-        ["messages"] => Ok(Body::Single(conversation(
-            fields.list("messages", "a list of messages")?,
-        ))),
+        ["messages"] => {
+            let messages = fields.list("messages", "a list of messages")?;
+            conversation("messages", messages).map(Body::Single)
+        }
         ["prompt", "response"] => {
             let prompt = fields.content("prompt")?;
             let response = fields.content("response")?;
-            let messages = join(&prompt, "response", response)?;
-            Ok(Body::Single(conversation(messages)))
+            let messages = join(prompt, "response", response)?;
+            conversation("prompt", messages).map(Body::Single)
         }
-        ["prompt", "chosen", "rejected"] | ["chosen", "rejected"] => {
-            pair(&mut fields, &conversation)
-        }
+        ["prompt", "chosen", "rejected"] | ["chosen", "rejected"] => pair(fields, &conversation),
         _ => Err(RecordErrorKind::NoSingleForm {
             present: fields.names(),
+            null: fields.null(),
         }),
     }
 }
 
+/// Puts a system message in front of messages of the field `field`, unless the same is there.
+fn put_in_front(
+    system: &str,
+    field: &'static str,
+    messages: &mut Vec<Json>,
+) -> Result<(), RecordErrorKind> {
+    let is = |message: &Json, field: &str, text: &str| {
+        message.get(field).and_then(Json::as_str) == Some(text)
+    };
+    match messages.first() {
+        Some(first) if is(first, "role", "system") => match is(first, "content", system) {
+            true => Ok(()),
+            false => Err(RecordErrorKind::SystemDiffers {
+                one: "system",
+                other: field,
+            }),
+        },
+        _ => {
+            messages.insert(0, message("system", system.to_owned()));
+            Ok(())
+        }
+    }
+}
+
+fn message(role: &str, content: String) -> Json {
+    let mut fields = Object::new();
+    fields.insert("role", role);
+    fields.insert("content", content);
+    fields.into()
+}
+
 fn pair(
     fields: &mut Fields,
-    conversation: &impl Fn(Vec<Value>) -> RawConversation,
+    conversation: &impl Fn(&'static str, Vec<Json>) -> Result<RawConversation, RecordErrorKind>,
 ) -> Result<Body, RecordErrorKind> {
     let prompt = match fields.get("prompt") {
         Some(_) => Some(fields.content("prompt")?),
         None => None,
     };
-    let mut side = |field| {
+    let mut side = |field, prompt| {
         let completion = fields.content(field)?;
-        let messages = match &prompt {
+        let messages = match prompt {
             Some(prompt) => join(prompt, field, completion)?,
             None => whole(field, completion)?,
         };
-        Ok(conversation(messages))
+        conversation(field, messages)
     };
     Ok(Body::Pair {
-        chosen: side("chosen")?,
-        rejected: side("rejected")?,
+        chosen: side("chosen", prompt.clone())?,
+        rejected: side("rejected", prompt)?,
     })
 }
 
 /// A prompt followed by a completion.
 fn join(
-    prompt: &Content,
+    prompt: Content,
     field: &'static str,
     completion: Content,
-) -> Result<Vec<Value>, RecordErrorKind> {
+) -> Result<Vec<Json>, RecordErrorKind> {
     match (prompt, completion) {
         (Content::Text(prompt), Content::Text(completion)) => Ok(vec![
-            json!({"role": "user", "content": prompt}),
-            json!({"role": "assistant", "content": completion}),
+            message("user", prompt),
+            message("assistant", completion),
         ]),
-        (Content::Messages(prompt), Content::Messages(completion)) => {
+        (Content::Messages(mut prompt), Content::Messages(completion)) => {
             // Scored as given, the prompt would stand there twice.
-            if !prompt.is_empty() && completion.starts_with(prompt) {
+            if !prompt.is_empty() && completion.starts_with(&prompt) {
                 return Err(RecordErrorKind::PromptRepeated { field });
             }
-            Ok(prompt.iter().cloned().chain(completion).collect())
+            prompt.extend(completion);
+            Ok(prompt)
         }
         // The completion is a whole conversation, and the prompt says again how it begins.
-        (Content::Text(prompt), Content::Messages(messages)) if opens(&messages, prompt) => {
+        (Content::Text(prompt), Content::Messages(messages)) if opens(&messages, &prompt) => {
             Ok(messages)
         }
         (Content::Text(_), Content::Messages(_)) | (Content::Messages(_), Content::Text(_)) => {
@@ -228,14 +293,16 @@ fn join(
 
 /// Whether the record's string `prompt` opens its list `field`.
 fn prompt_opens(fields: &Fields, field: &str) -> bool {
-    let list = fields.get(field).and_then(Value::as_array);
-    let prompt = fields.get("prompt").and_then(Value::as_str);
+    let list = fields.get(field).and_then(Json::as_array);
+    let prompt = fields.get("prompt").and_then(Json::as_str);
     matches!((list, prompt), (Some(list), Some(prompt)) if opens(list, prompt))
 }
 
 /// Whether `prompt` is the text of the first message that is not the system's.
-fn opens(messages: &[Value], prompt: &str) -> bool {
-    let is = |message: &&Value, field: &str, text: &str| message[field].as_str() == Some(text);
+fn opens(messages: &[Json], prompt: &str) -> bool {
+    let is = |message: &&Json, field: &str, text: &str| {
+        message.get(field).and_then(Json::as_str) == Some(text)
+    };
     let first = messages
         .iter()
         .find(|message| !is(message, "role", "system"));
@@ -243,7 +310,7 @@ fn opens(messages: &[Value], prompt: &str) -> bool {
 }
 
 /// A completion that is a conversation by itself.
-fn whole(field: &'static str, content: Content) -> Result<Vec<Value>, RecordErrorKind> {
+fn whole(field: &'static str, content: Content) -> Result<Vec<Json>, RecordErrorKind> {
     match content {
         Content::Messages(messages) => Ok(messages),
         Content::Text(_) => Err(RecordErrorKind::NoPrompt { field }),

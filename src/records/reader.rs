@@ -3,14 +3,17 @@
 
 use std::io::{self, BufRead};
 
-use super::Record;
 use super::error::{RecordError, RecordErrorKind};
-use super::fields::Raw;
+use super::format::Format;
 use super::source::{Position, Scanner, Source, Step, Taken, is_whitespace};
+use super::{Record, parse};
 
 /// The longest record that is read by default: 64 MiB, far past any context
 /// window, so that a file that is not what it seems does not fill memory.
 pub const DEFAULT_MAX_RECORD_BYTES: usize = 64 << 20;
+
+/// The largest buffer that is kept between records.
+const KEPT_BYTES: usize = 1 << 20;
 
 /// Reads records one after another; holds one at a time.
 ///
@@ -23,8 +26,10 @@ pub const DEFAULT_MAX_RECORD_BYTES: usize = 64 << 20;
 /// - **Values that span lines,** such as a single pretty-printed record, or
 ///   many, one after another.
 ///
-/// In the last two a syntax error or an overlong record ends reading, since
-/// where the next record starts is unsure. A record of the wrong form does not.
+/// In the last two a syntax error ends reading, since where the next record
+/// starts is unsure. A record of the wrong form or an overlong one does not. An
+/// input that begins as another format does (Parquet, gzip, CSV, …) is not read
+/// either, and the error names the format.
 ///
 /// A byte order mark at the start is skipped. Items carry the line where the
 /// record starts, from 1.
@@ -68,23 +73,17 @@ enum Layout {
 /// taken off it.
 enum Beginning {
     /// One line. The buffer holds all of it if `is_whole`.
-    Line {
-        is_whole: bool,
-    },
+    Line { is_whole: bool },
     /// A value that spans lines; the buffer holds it.
     Value,
     /// A list without elements.
-    EmptyList {
-        spans: bool,
-    },
+    EmptyList { spans: bool },
     /// A list of records. The buffer holds the first, and it starts at `first`;
     /// or nothing was taken off but the bracket.
-    List {
-        first: Option<Position>,
-    },
-    TooLong {
-        spans: bool,
-    },
+    List { first: Option<Position> },
+    /// A first record that is longer than the limit; it is taken off, but for the
+    /// rest of a line.
+    TooLong(Layout),
 }
 
 type Item = (usize, Record);
@@ -126,6 +125,20 @@ impl<R: BufRead> RecordReader<R> {
     }
 
     fn read_first(&mut self) -> Result<Option<Item>, RecordError> {
+        self.read_first_as_json().map_err(|error| {
+            let format = Format::of(&self.buffer);
+            match (&*error.kind, format) {
+                (RecordErrorKind::Io(_), _) | (_, None) => error,
+                (_, Some(format)) => RecordError {
+                    kind: RecordErrorKind::format(format).into(),
+                    is_fatal: true,
+                    ..error
+                },
+            }
+        })
+    }
+
+    fn read_first_as_json(&mut self) -> Result<Option<Item>, RecordError> {
         if !self.skip_byte_order_mark()? {
             // Half a mark is not UTF-8, which the line's error will say.
             self.layout = Layout::Lines;
@@ -167,8 +180,8 @@ impl<R: BufRead> RecordReader<R> {
                 self.layout = Layout::List(1);
                 self.parse(start).map(Some)
             }
-            Beginning::TooLong { spans } => {
-                self.layout = if spans { Layout::Values } else { Layout::Lines };
+            Beginning::TooLong(layout) => {
+                self.layout = layout;
                 Err(self.too_long(start))
             }
         }
@@ -193,7 +206,15 @@ impl<R: BufRead> RecordReader<R> {
                 _ => 0,
             };
             if self.buffer.len() - record >= self.max_record_bytes {
-                return Ok(Beginning::TooLong { spans });
+                if !spans {
+                    return Ok(Beginning::TooLong(Layout::Lines));
+                }
+                let (depth, layout) = match element {
+                    Some(_) if !is_conversation => (1, Layout::List(1)),
+                    _ => (0, Layout::Values),
+                };
+                self.source.skip_to_depth(&mut scanner, depth)?;
+                return Ok(Beginning::TooLong(layout));
             }
             if byte == b'\n' && scanner.in_string {
                 self.source.bump(byte);
@@ -234,8 +255,8 @@ impl<R: BufRead> RecordReader<R> {
             if let (Some((offset, start)), 1, false) = (element, scanner.depth, is_conversation) {
                 // What a malformed element of a line is meant to be matters
                 // little: the line is wrong.
-                is_conversation = serde_json::from_slice(&self.buffer[offset..])
-                    .map_or(!spans, |raw: Raw| raw.is_message());
+                is_conversation = parse(&self.buffer[offset..], Position::START)
+                    .map_or(!spans, |raw| raw.is_message());
                 if !is_conversation {
                     self.buffer.drain(..offset);
                     return Ok(Beginning::List { first: Some(start) });
@@ -308,13 +329,13 @@ impl<R: BufRead> RecordReader<R> {
     }
 
     /// Reads the record in the buffer, which starts at `start`.
-    fn parse(&self, start: Position) -> Result<Item, RecordError> {
-        let raw = serde_json::from_slice(&self.buffer).map_err(|error| {
-            self.fail(
-                start,
-                RecordErrorKind::from_json(&error, &self.buffer, start),
-            )
-        })?;
+    fn parse(&mut self, start: Position) -> Result<Item, RecordError> {
+        let parsed = parse(&self.buffer, start);
+        if self.buffer.capacity() > KEPT_BYTES && parsed.is_ok() {
+            // What is done with a large record needs the memory.
+            self.buffer = Vec::new();
+        }
+        let raw = parsed.map_err(|kind| self.fail(start, kind))?;
         let record = Record::from_raw(raw).map_err(|(id, kind)| RecordError {
             id,
             ..self.fail(start, *kind)
@@ -338,10 +359,7 @@ impl<R: BufRead> RecordReader<R> {
             Layout::List(taken) => Some(taken),
             _ => None,
         };
-        let is_unsure = matches!(
-            kind,
-            RecordErrorKind::Syntax { .. } | RecordErrorKind::TooLong { .. }
-        );
+        let is_unsure = matches!(kind, RecordErrorKind::Syntax { .. });
         let by_lines = matches!(self.layout, Layout::Lines);
         RecordError {
             line: start.line,

@@ -34,7 +34,8 @@ pub(super) enum Taken {
     Complete,
     /// The input ended first.
     Cut,
-    /// It exceeds the limit; the rest is still in the input.
+    /// It exceeds the limit. The rest of a line is still in the input, that of
+    /// a value is taken off.
     TooLong,
 }
 
@@ -140,9 +141,14 @@ impl<R: BufRead> Source<R> {
         buffer: &mut Vec<u8>,
         limit: usize,
     ) -> io::Result<Taken> {
+        let mut is_too_long = false;
         loop {
             if self.is_at_end()? {
-                return Ok(Taken::Cut);
+                return Ok(if is_too_long {
+                    Taken::TooLong
+                } else {
+                    Taken::Cut
+                });
             }
             let chunk = self.input.fill_buf()?;
             let mut used = 0;
@@ -156,16 +162,30 @@ impl<R: BufRead> Source<R> {
                     break;
                 }
             }
-            if used > limit.saturating_sub(buffer.len()) {
-                return Ok(Taken::TooLong);
+            is_too_long |= used > limit.saturating_sub(buffer.len());
+            if !is_too_long {
+                buffer.extend_from_slice(&chunk[..used]);
             }
-            buffer.extend_from_slice(&chunk[..used]);
             self.position = self.position.after(&chunk[..used]);
             self.input.consume(used);
             if step != Step::Inside {
-                return Ok(Taken::Complete);
+                return Ok(match is_too_long {
+                    true => Taken::TooLong,
+                    false => Taken::Complete,
+                });
             }
         }
+    }
+
+    /// Takes bytes off until `scanner` is no deeper than `depth`.
+    pub(super) fn skip_to_depth(&mut self, scanner: &mut Scanner, depth: usize) -> io::Result<()> {
+        while scanner.depth > depth
+            && let Some(byte) = self.peek()?
+        {
+            scanner.step(byte);
+            self.bump(byte);
+        }
+        Ok(())
     }
 }
 

@@ -1,8 +1,6 @@
 //! How much of a stream is taken at a time.
 
-use serde_json::Value;
-
-use crate::text::Conversation;
+use crate::{json::Json, text::Conversation};
 
 /// Conversations in a window: enough for the planner to find shared beginnings and like lengths.
 const CONVERSATIONS: usize = 512;
@@ -107,13 +105,13 @@ fn size(conversation: &Conversation) -> usize {
 }
 
 /// Bytes of a value as text, about.
-fn text_bytes(value: &Value) -> usize {
+fn text_bytes(value: &Json) -> usize {
     match value {
-        Value::Null | Value::Bool(_) | Value::Number(_) => 4,
-        Value::String(text) => text.len(),
-        Value::Array(values) => values.iter().map(text_bytes).sum(),
-        Value::Object(fields) => {
-            let field = |(name, value): (&String, &Value)| name.len() + text_bytes(value);
+        Json::Null | Json::Bool(_) | Json::Number(_) => 4,
+        Json::String(text) => text.len(),
+        Json::Array(values) => values.iter().map(text_bytes).sum(),
+        Json::Object(fields) => {
+            let field = |(name, value): (&String, &Json)| name.len() + text_bytes(value);
             fields.iter().map(field).sum()
         }
     }
@@ -122,7 +120,7 @@ fn text_bytes(value: &Value) -> usize {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
     use crate::text::Message;

@@ -1,9 +1,7 @@
 use std::borrow::Cow;
 
-use serde_json::{Map, Value};
-use worldpm_ort_export::json::kind;
-
 use super::error::ConversationError;
+use crate::json::{Json, Object};
 
 /// The roles a message may have. Others are refused, since most templates drop a role they do not know without a word.
 pub const ROLES: [&str; 4] = ["system", "user", "assistant", "tool"];
@@ -11,68 +9,69 @@ pub const ROLES: [&str; 4] = ["system", "user", "assistant", "tool"];
 /// One message: `role`, `content` and whatever else the chat template reads (`tool_calls`, `name`, …), in given order.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Message {
-    fields: Map<String, Value>,
+    fields: Object,
 }
 
 impl Message {
     /// A message with a role and a text, and nothing else.
     pub fn new(role: impl Into<String>, content: impl Into<String>) -> Self {
-        let mut fields = Map::new();
-        fields.insert("role".to_owned(), Value::String(role.into()));
-        fields.insert("content".to_owned(), Value::String(content.into()));
+        let mut fields = Object::new();
+        fields.insert("role", role.into());
+        fields.insert("content", content.into());
         Self { fields }
     }
 
     /// An assistant message that is given step by step, for a model that scores every step.
     pub fn from_steps<S: Into<String>>(steps: impl IntoIterator<Item = S>) -> Self {
-        let steps = steps.into_iter().map(|step| Value::String(step.into()));
-        let mut fields = Map::new();
-        fields.insert("role".to_owned(), Value::String("assistant".to_owned()));
-        fields.insert("content".to_owned(), Value::Array(steps.collect()));
+        let steps = steps.into_iter().map(|step| Json::String(step.into()));
+        let mut fields = Object::new();
+        fields.insert("role", "assistant");
+        fields.insert("content", steps.collect::<Vec<_>>());
         Self { fields }
     }
 
     /// A message with any fields. [`Conversation::validate`] says whether they make a message.
-    pub fn from_fields(fields: Map<String, Value>) -> Self {
-        Self { fields }
+    pub fn from_fields(fields: impl Into<Object>) -> Self {
+        Self {
+            fields: fields.into(),
+        }
     }
 
     /// All fields, in the order given.
-    pub fn fields(&self) -> &Map<String, Value> {
+    pub fn fields(&self) -> &Object {
         &self.fields
     }
 
     /// The role; empty when it is missing or not a string, which [`Conversation::validate`] refuses.
     pub fn role(&self) -> &str {
-        self.fields
-            .get("role")
-            .and_then(Value::as_str)
-            .unwrap_or("")
+        self.fields.get("role").and_then(Json::as_str).unwrap_or("")
     }
 
     /// The text, where there is one.
     pub fn content(&self) -> Option<&str> {
-        self.fields.get("content").and_then(Value::as_str)
+        self.fields.get("content").and_then(Json::as_str)
     }
 
     /// The steps, where the content is a list of them.
     pub fn steps(&self) -> Option<impl Iterator<Item = &str>> {
         let steps = self.fields.get("content")?.as_array()?;
-        Some(steps.iter().filter_map(Value::as_str))
+        Some(steps.iter().filter_map(Json::as_str))
     }
 
     /// Replaces the text, keeping the other fields and their order.
     pub fn set_content(&mut self, content: impl Into<String>) {
-        self.fields
-            .insert("content".to_owned(), Value::String(content.into()));
+        self.fields.insert("content", content.into());
     }
 
     fn validate(&self, index: usize) -> Result<(), ConversationError> {
         let role = match self.fields.get("role") {
-            None | Some(Value::Null) => return Err(ConversationError::RoleMissing { index }),
-            Some(Value::String(role)) => role.as_str(),
+            role @ (None | Some(Json::Null)) => {
+                let found = absent(role);
+                return Err(ConversationError::RoleMissing { index, found });
+            }
+            Some(Json::String(role)) => role.as_str(),
             Some(other) => {
-                let found = kind(other);
+                let found = other.kind();
                 return Err(ConversationError::RoleNotAString { index, found });
             }
         };
@@ -81,34 +80,42 @@ impl Message {
             return Err(ConversationError::RoleUnknown { index, role });
         }
         let calls = match self.fields.get("tool_calls") {
-            None | Some(Value::Null) => false,
-            Some(Value::Array(calls)) => !calls.is_empty(),
+            None | Some(Json::Null) => false,
+            Some(Json::Array(calls)) => !calls.is_empty(),
             Some(other) => {
-                let found = kind(other);
+                let found = other.kind();
                 return Err(ConversationError::ToolCallsNotAList { index, found });
             }
         };
         match self.fields.get("content") {
-            Some(Value::String(_)) => Ok(()),
-            None | Some(Value::Null) if role == "assistant" && calls => Ok(()),
-            None | Some(Value::Null) => Err(ConversationError::ContentMissing { index }),
-            Some(Value::Array(steps)) if role == "assistant" => validate_steps(index, steps),
+            Some(Json::String(_)) => Ok(()),
+            None | Some(Json::Null) if role == "assistant" && calls => Ok(()),
+            content @ (None | Some(Json::Null)) => {
+                let found = absent(content);
+                Err(ConversationError::ContentMissing { index, found })
+            }
+            Some(Json::Array(steps)) if role == "assistant" => validate_steps(index, steps),
             Some(other) => {
-                let found = kind(other);
+                let found = other.kind();
                 Err(ConversationError::ContentNotText { index, found })
             }
         }
     }
 }
 
+/// What an absent field is called.
+fn absent(field: Option<&Json>) -> &'static str {
+    field.map_or("missing", Json::kind)
+}
+
 /// A list stands for the steps of an answer, which are texts.
-fn validate_steps(index: usize, steps: &[Value]) -> Result<(), ConversationError> {
+fn validate_steps(index: usize, steps: &[Json]) -> Result<(), ConversationError> {
     if steps.is_empty() {
         return Err(ConversationError::NoSteps { index });
     }
-    match steps.iter().position(|step| !step.is_string()) {
+    match steps.iter().position(|step| step.as_str().is_none()) {
         Some(step) => {
-            let found = kind(&steps[step]);
+            let found = steps[step].kind();
             Err(ConversationError::StepNotText { index, step, found })
         }
         None => Ok(()),
@@ -121,7 +128,7 @@ pub struct Conversation {
     /// The messages, oldest first.
     pub messages: Vec<Message>,
     /// JSON schemas of the tools the assistant could call. Default: none.
-    pub tools: Option<Vec<Value>>,
+    pub tools: Option<Vec<Json>>,
 }
 
 impl Conversation {
@@ -146,33 +153,40 @@ impl Conversation {
     /// # Errors
     ///
     /// [`ConversationError`], naming the message and the field, for whatever [`Conversation::validate`] refuses.
-    pub fn from_value(value: Value) -> Result<Self, ConversationError> {
-        let (messages, tools) = match value {
-            Value::Object(mut object) => {
-                let messages = object.remove("messages").unwrap_or(Value::Null);
-                (messages, object.remove("tools").unwrap_or(Value::Null))
+    pub fn from_value(value: impl Into<Json>) -> Result<Self, ConversationError> {
+        let (messages, tools) = match value.into() {
+            Json::Object(mut object) => {
+                let messages = object.remove("messages").unwrap_or(Json::Null);
+                (messages, object.remove("tools").unwrap_or(Json::Null))
             }
-            other => (other, Value::Null),
+            other => (other, Json::Null),
         };
-        let Value::Array(messages) = messages else {
-            let found = kind(&messages);
+        let Json::Array(messages) = messages else {
+            let found = messages.kind();
             return Err(ConversationError::NotAConversation { found });
         };
         let tools = match tools {
-            Value::Null => None,
-            Value::Array(tools) => Some(tools),
+            Json::Null => None,
+            Json::Array(tools) => Some(tools),
             other => {
-                let found = kind(&other);
+                let found = other.kind();
                 return Err(ConversationError::ToolsNotAList { found });
             }
         };
+        Self::from_parts(messages, tools)
+    }
+
+    pub(crate) fn from_parts(
+        messages: Vec<Json>,
+        tools: Option<Vec<Json>>,
+    ) -> Result<Self, ConversationError> {
         let messages = messages
             .into_iter()
             .enumerate()
             .map(|(index, message)| match message {
-                Value::Object(fields) => Ok(Message { fields }),
+                Json::Object(fields) => Ok(Message { fields }),
                 other => {
-                    let found = kind(&other);
+                    let found = other.kind();
                     Err(ConversationError::NotAnObject { index, found })
                 }
             })
@@ -197,24 +211,64 @@ impl Conversation {
             message.validate(index)?;
         }
         for (index, tool) in self.tools.iter().flatten().enumerate() {
-            if !tool.is_object() {
-                let found = kind(tool);
+            if tool.as_object().is_none() {
+                let found = tool.kind();
                 return Err(ConversationError::ToolNotAnObject { index, found });
             }
         }
         Ok(())
     }
 
+    /// Whether the last message is an assistant's, be it a text or calls of tools. A model that has learned to judge
+    /// answers gives a number for a conversation without one too, which says nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`ConversationError::NoAnswer`] names the last message.
+    pub fn check_answer(&self) -> Result<(), ConversationError> {
+        match self.messages.last() {
+            Some(last) if last.role() != "assistant" => Err(ConversationError::NoAnswer {
+                index: self.messages.len() - 1,
+                role: last.role().to_owned(),
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    /// Refuses the step token wherever it would be scored without being behind a step of an answer.
+    fn check_no_other_steps(&self, token: &str) -> Result<(), ConversationError> {
+        let refuse = |place| {
+            let token = token.to_owned();
+            Err(ConversationError::TokenOutsideAnswer { place, token })
+        };
+        for (index, message) in self.messages.iter().enumerate() {
+            for (name, value) in message.fields.iter() {
+                let has_steps = name == "content" && message.role() == "assistant";
+                if !has_steps && (name.contains(token) || holds(value, token)) {
+                    return refuse(format!("messages[{index}].{name}"));
+                }
+            }
+        }
+        let mut tools = self.tools.iter().flatten();
+        match tools.position(|tool| holds(tool, token)) {
+            Some(index) => refuse(format!("tools[{index}]")),
+            None => Ok(()),
+        }
+    }
+
     /// The conversation with a step token behind every step of the answers that are lists of steps.
     ///
     /// # Errors
     ///
-    /// [`ConversationError`] where there are steps and no token for them, and for a step that holds the token: there
-    /// would be more scores than steps.
+    /// [`ConversationError`] where there are steps and no token for them, and for a step that holds the token, or
+    /// anything else that is not an answer: there would be more scores than steps.
     pub(super) fn join_steps(
         &self,
         token: Option<&str>,
     ) -> Result<Cow<'_, Self>, ConversationError> {
+        if let Some(token) = token {
+            self.check_no_other_steps(token)?;
+        }
         let mut joined = Cow::Borrowed(self);
         for (index, message) in self.messages.iter().enumerate() {
             let Some(mut steps) = message.steps() else {
@@ -232,6 +286,18 @@ impl Conversation {
             joined.to_mut().messages[index].set_content(text);
         }
         Ok(joined)
+    }
+}
+
+/// Whether a value has a string or a key with `text` in it.
+fn holds(value: &Json, text: &str) -> bool {
+    match value {
+        Json::String(string) => string.contains(text),
+        Json::Array(items) => items.iter().any(|item| holds(item, text)),
+        Json::Object(fields) => fields
+            .iter()
+            .any(|(name, value)| name.contains(text) || holds(value, text)),
+        Json::Null | Json::Bool(_) | Json::Number(_) => false,
     }
 }
 
@@ -267,6 +333,10 @@ mod tests {
                 "messages[1].role is missing: it must be one of system, user, assistant, tool",
             ),
             (
+                json!([{"role": null, "content": "x"}]),
+                "messages[0].role is null: it must be one of system, user, assistant, tool",
+            ),
+            (
                 json!([{"role": 1, "content": "x"}]),
                 "messages[0].role is a number: it must be one of system, user, assistant, tool",
             ),
@@ -280,11 +350,11 @@ mod tests {
             ),
             (
                 json!([user, {"role": "assistant", "content": null, "tool_calls": []}]),
-                "messages[1].content is missing: only an assistant message with tool_calls may leave it out",
+                "messages[1].content is null: only an assistant message with tool_calls may leave it out",
             ),
             (
                 json!([{"role": "user", "content": null, "tool_calls": [{}]}]),
-                "messages[0].content is missing: only an assistant message with tool_calls may leave it out",
+                "messages[0].content is null: only an assistant message with tool_calls may leave it out",
             ),
             (
                 json!([{"role": "user", "content": [{"type": "text", "text": "x"}]}]),
@@ -337,7 +407,7 @@ mod tests {
     fn steps_are_joined_with_their_token() {
         let answer = Message::from_steps(["a", "", "b c"]);
         let json = json!({"role": "assistant", "content": ["a", "", "b c"]});
-        assert_eq!(Value::Object(answer.fields().clone()), json);
+        assert_eq!(Json::from(answer.fields().clone()), json.into());
         let conversation = Conversation::new(vec![Message::new("user", "q"), answer]);
         conversation.validate().unwrap();
         let joined = conversation.join_steps(Some("<s>")).unwrap();
@@ -353,12 +423,80 @@ mod tests {
             error.to_string(),
             "messages[1].content is a list of steps, and the model does not score steps: give the whole answer as one string"
         );
+        // A token that the roles and the names of fields do not have.
         let error = conversation.join_steps(Some(" ")).unwrap_err();
         assert_eq!(
             error.to_string(),
             "messages[1].content[2] holds the step token \" \", which is put behind every step of a list: \
              take it out of the step"
         );
+    }
+
+    #[test]
+    fn only_answers_have_steps() {
+        let token = "<s>";
+        let answer = json!({"role": "assistant", "content": ["one", "two"]});
+        for (value, place) in [
+            (
+                json!([{"role": "user", "content": "put <s> there"}, answer]),
+                "messages[0].content",
+            ),
+            (
+                json!([{"role": "system", "content": "<s>"}, {"role": "user", "content": "q"}, answer]),
+                "messages[0].content",
+            ),
+            (
+                json!([{"role": "tool", "content": "", "name": "a<s>"}, answer]),
+                "messages[0].name",
+            ),
+            (
+                json!([{"role": "assistant", "content": "a<s>", "tool_calls": [{"f": [{"<s>": 1}]}]}]),
+                "messages[0].tool_calls",
+            ),
+            (
+                json!([{"role": "assistant", "content": "a<s>", "reasoning_content": "b<s>"}]),
+                "messages[0].reasoning_content",
+            ),
+            (
+                json!({"messages": [answer], "tools": [{}, {"d": "<s>"}]}),
+                "tools[1]",
+            ),
+        ] {
+            let conversation = Conversation::from_value(value).unwrap();
+            let error = conversation.join_steps(Some(token)).unwrap_err();
+            let expected = format!("{place} holds the step token \"<s>\", behind which");
+            assert!(error.to_string().starts_with(&expected), "{error}");
+            assert!(conversation.join_steps(Some("<t>")).is_ok());
+        }
+        let several = json!([{"role": "assistant", "content": "a<s>b<s>"}, {"role": "user", "content": "q"}, answer]);
+        let several = Conversation::from_value(several).unwrap();
+        assert!(several.join_steps(Some(token)).is_ok());
+    }
+
+    #[test]
+    fn an_answer_comes_last() {
+        let user = json!({"role": "user", "content": "q"});
+        for answer in [
+            json!({"role": "assistant", "content": ""}),
+            json!({"role": "assistant", "content": null, "tool_calls": [{"name": "f"}]}),
+            json!({"role": "assistant", "content": ["step"]}),
+        ] {
+            let conversation = Conversation::from_value(json!([user, answer])).unwrap();
+            assert_eq!(conversation.check_answer(), Ok(()));
+        }
+        let answer = json!({"role": "assistant", "content": "a"});
+        for (last, role) in [
+            (user.clone(), "user"),
+            (json!({"role": "tool", "content": "4"}), "tool"),
+            (json!({"role": "system", "content": "s"}), "system"),
+        ] {
+            let conversation = Conversation::from_value(json!([user, answer, last])).unwrap();
+            let error = conversation.check_answer().unwrap_err().to_string();
+            let expected = format!(
+                "but with messages[2], whose role is {role:?}: a model scores the last answer"
+            );
+            assert!(error.contains(&expected), "{error}");
+        }
     }
 
     #[test]

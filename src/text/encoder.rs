@@ -4,8 +4,8 @@ use std::fmt;
 use std::num::NonZero;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::thread;
 
 use tokenizers::{Encoding, ModelWrapper, Tokenizer};
@@ -14,6 +14,7 @@ use worldpm_ort_export::text_files::{TOKENIZER, TextFiles};
 use super::config::{self, TokenizerConfig};
 use super::conversation::Conversation;
 use super::error::TextError;
+use super::long::{LongTexts, PIECE_BYTES, Settings};
 use super::pipeline;
 use super::special::{Addition, Given};
 use super::template::ChatTemplates;
@@ -81,6 +82,8 @@ struct Parts {
     templates: ChatTemplates,
     options: TextOptions,
     notes: Vec<String>,
+    settings: Settings,
+    long: OnceLock<LongTexts>,
 }
 
 impl fmt::Debug for ChatEncoder {
@@ -150,6 +153,9 @@ impl ChatEncoder {
                 templates,
                 options,
                 notes,
+                // Settings of another form are those of a tokenizer of which nothing is known.
+                settings: serde_json::from_slice(bytes).unwrap_or_default(),
+                long: OnceLock::new(),
             }),
             step_token: None,
         })
@@ -204,18 +210,59 @@ impl ChatEncoder {
     ///
     /// # Errors
     ///
-    /// [`TextError::Encode`] when the tokenizer fails, as it does on ten million spaces in a row.
+    /// [`TextError::Encode`] when the tokenizer fails, as it does on ten million spaces in a row, and
+    /// [`TextError::TextTooLarge`].
     pub fn encode(&self, text: &str) -> Result<Vec<u32>, TextError> {
+        let mut ids = Vec::new();
+        self.encode_while(text, |piece| {
+            ids.extend_from_slice(piece);
+            true
+        })?;
+        Ok(ids)
+    }
+
+    /// [`encode`](Self::encode) in bounded memory: `take` is given the ids as they come, and says whether to go on.
+    pub(super) fn encode_while(
+        &self,
+        text: &str,
+        mut take: impl FnMut(&[u32]) -> bool,
+    ) -> Result<(), TextError> {
         let tokenizer = &self.parts.tokenizer;
-        let encoding = guarded(text, || tokenizer.encode_fast(text, false))?;
-        Ok(encoding.get_ids().to_vec())
+        if text.len() <= PIECE_BYTES {
+            let encoding = guarded(text, || tokenizer.encode_fast(text, false))?;
+            take(encoding.get_ids());
+            return Ok(());
+        }
+        let encode = |piece: &str| guarded(text, || tokenizer.encode(piece, false));
+        self.long().encode(text, encode, |piece| take(piece.ids))
+    }
+
+    /// What is known of the tokenizer's way with long texts.
+    pub(super) fn long(&self) -> &LongTexts {
+        let parts = &self.parts;
+        let of = || LongTexts::of(&parts.settings, &parts.tokenizer);
+        parts.long.get_or_init(of)
     }
 
     /// The byte range of each token of a text.
     pub(super) fn token_ranges(&self, text: &str) -> Result<Vec<(usize, usize)>, TextError> {
         let tokenizer = &self.parts.tokenizer;
-        let encoding = guarded(text, || tokenizer.encode(text, false))?;
-        Ok(encoding.get_offsets().to_vec())
+        let encode = |piece: &str| guarded(text, || tokenizer.encode(piece, false));
+        if text.len() <= PIECE_BYTES {
+            return Ok(encode(text)?.get_offsets().to_vec());
+        }
+        let mut ranges = Vec::new();
+        self.long().encode(text, encode, |piece| {
+            let start = piece.start;
+            ranges.extend(
+                piece
+                    .ranges
+                    .iter()
+                    .map(|range| (start + range.0, start + range.1)),
+            );
+            true
+        })?;
+        Ok(ranges)
     }
 
     /// The token ids of a conversation: [`render`](Self::render), then [`encode`](Self::encode).
@@ -516,7 +563,7 @@ mod tests {
         assert_eq!(render(&exchange).unwrap(), "file");
 
         let mut with_tools = exchange.clone();
-        with_tools.tools = Some(vec![json!({})]);
+        with_tools.tools = Some(vec![json!({}).into()]);
         assert_eq!(render(&with_tools).unwrap(), "file");
         let more = dir.path().join("additional_chat_templates");
         fs::create_dir(&more).unwrap();

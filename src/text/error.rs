@@ -107,9 +107,21 @@ pub enum TextError {
         /// The tokenizer library's reason.
         message: String,
     },
+    /// A text is too long to be encoded at once, and the tokenizer does not allow anything else.
+    #[error(
+        "the text of {bytes} bytes is too long for this tokenizer, which takes all of a text at once: \
+         the most is {limit} bytes"
+    )]
+    TextTooLarge {
+        /// Length of the text.
+        bytes: usize,
+        /// The most that is encoded at once.
+        limit: usize,
+    },
     /// A conversation has more tokens than the limit in force.
     #[error(
-        "the conversation has {tokens} tokens and the limit is {limit}: {}",
+        "the conversation has {}{tokens} tokens and the limit is {limit}: {}",
+        if *at_least { "at least " } else { "" },
         match truncation {
             Truncation::Refuse => "shorten it, raise the limit (not past the model's own), or allow truncation",
             Truncation::OldestTurns => "even with only its system message and last turn it does not fit",
@@ -119,6 +131,8 @@ pub enum TextError {
     TooLong {
         /// Tokens of the whole conversation.
         tokens: usize,
+        /// Whether it may have more: a long text is not encoded whole to find out.
+        at_least: bool,
         /// The limit in force.
         limit: usize,
         /// The truncation that was allowed, and did not suffice.
@@ -178,10 +192,12 @@ pub enum ConversationError {
         found: &'static str,
     },
     /// A message has no role.
-    #[error("messages[{index}].role is missing: it must be one of {}", ROLES.join(", "))]
+    #[error("messages[{index}].role is {found}: it must be one of {}", ROLES.join(", "))]
     RoleMissing {
         /// Which message, from 0.
         index: usize,
+        /// `missing` or `null`.
+        found: &'static str,
     },
     /// A role is not a string.
     #[error("messages[{index}].role is {found}: it must be one of {}", ROLES.join(", "))]
@@ -201,11 +217,13 @@ pub enum ConversationError {
     },
     /// A message has no content.
     #[error(
-        "messages[{index}].content is missing: only an assistant message with tool_calls may leave it out"
+        "messages[{index}].content is {found}: only an assistant message with tool_calls may leave it out"
     )]
     ContentMissing {
         /// Which message, from 0.
         index: usize,
+        /// `missing` or `null`.
+        found: &'static str,
     },
     /// A message's content is not text.
     #[error("messages[{index}].content is {found}: it must be a string (only text is scored)")]
@@ -256,6 +274,29 @@ pub enum ConversationError {
         step: usize,
         /// The token.
         token: String,
+    },
+    /// The step token stands where there are no steps.
+    #[error(
+        "{place} holds the step token {token:?}, behind which the model scores a step, and only an assistant's content has \
+         steps: take it out"
+    )]
+    TokenOutsideAnswer {
+        /// The message and the field, or the tool.
+        place: String,
+        /// The token.
+        token: String,
+    },
+    /// The last message is not an assistant's.
+    #[error(
+        "the conversation does not end with an assistant's answer, but with messages[{index}], whose role is {role:?}: a \
+         model scores the last answer; to have it scored all the same, allow conversations without an answer \
+         (--allow-no-answer)"
+    )]
+    NoAnswer {
+        /// The last message, from 0.
+        index: usize,
+        /// Its role.
+        role: String,
     },
     /// A message's `tool_calls` is not a list.
     #[error("messages[{index}].tool_calls is {found}: it must be a list")]

@@ -3,6 +3,7 @@ use std::borrow::Cow;
 use super::conversation::{Conversation, Message};
 use super::encoder::{ChatEncoder, in_parallel};
 use super::error::TextError;
+use super::long;
 
 /// What happens to a conversation with more tokens than the limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -70,7 +71,8 @@ pub struct Encoded {
     pub ids: Vec<u32>,
     /// Whether something was left out.
     pub truncated: bool,
-    /// Tokens of the whole conversation; more than `ids` when it was truncated.
+    /// Tokens of the whole conversation; more than `ids` when it was truncated. Of a long text that is far past the limit,
+    /// so many at least: it is not encoded whole.
     pub full_tokens: usize,
 }
 
@@ -89,30 +91,31 @@ impl ChatEncoder {
         conversation: &Conversation,
         rule: &LengthRule,
     ) -> Result<Encoded, TextError> {
-        let ids = self.conversation_ids(conversation)?;
-        let full_tokens = ids.len();
-        if full_tokens <= rule.max_tokens {
-            return Ok(Encoded {
-                ids,
-                truncated: false,
-                full_tokens,
-            });
-        }
         let conversation = self.prepare(conversation)?;
+        let text = self.render(&conversation)?;
+        let full = match self.ids_up_to(&text, rule)? {
+            UpTo::Ids(ids) => {
+                let full_tokens = ids.len();
+                return Ok(Encoded {
+                    ids,
+                    truncated: false,
+                    full_tokens,
+                });
+            }
+            UpTo::More(full) => full,
+        };
+        drop(text);
         let shorter = match rule.truncation {
             Truncation::Refuse => None,
-            Truncation::OldestTurns => self.without_oldest_turns(&conversation, rule.max_tokens)?,
-            Truncation::LongestMessageMiddle => {
-                self.without_middle(&conversation, rule.max_tokens, full_tokens)?
-            }
+            Truncation::OldestTurns => self.without_oldest_turns(&conversation, rule)?,
+            Truncation::LongestMessageMiddle => self.without_middle(&conversation, rule, full)?,
         };
-        let steps = rule.scored_tokens(&ids);
         let kept = shorter.as_deref().map(|ids| rule.scored_tokens(ids));
-        if let Some(kept) = kept.filter(|&kept| kept != steps) {
+        if let Some(kept) = kept.filter(|&kept| kept != full.scored) {
             return Err(TextError::StepsCut {
-                tokens: full_tokens,
+                tokens: full.tokens,
                 limit: rule.max_tokens,
-                steps,
+                steps: full.scored,
                 kept,
             });
         }
@@ -120,13 +123,54 @@ impl ChatEncoder {
             Some(ids) => Ok(Encoded {
                 ids,
                 truncated: true,
-                full_tokens,
+                full_tokens: full.tokens,
             }),
             None => Err(TextError::TooLong {
-                tokens: full_tokens,
+                tokens: full.tokens,
+                at_least: full.at_least,
                 limit: rule.max_tokens,
                 truncation: rule.truncation,
             }),
+        }
+    }
+
+    /// The ids of a text that has at most as many as the rule allows. Of a long text, no more is encoded than it takes to
+    /// know.
+    fn ids_up_to(&self, text: &str, rule: &LengthRule) -> Result<UpTo, TextError> {
+        let most = rule.max_tokens;
+        if text.len() > long::PIECE_BYTES {
+            let tokens = self.long().least_tokens(text);
+            if tokens > most {
+                return Ok(UpTo::More(self.at_least(tokens, text, rule)));
+            }
+        }
+        let mut ids = Vec::new();
+        self.encode_while(text, |piece| {
+            ids.extend_from_slice(piece);
+            ids.len() <= most
+        })?;
+        let tokens = ids.len();
+        if tokens <= most {
+            return Ok(UpTo::Ids(ids));
+        }
+        if text.len() > long::PIECE_BYTES {
+            return Ok(UpTo::More(self.at_least(tokens, text, rule)));
+        }
+        Ok(UpTo::More(Full {
+            tokens,
+            at_least: false,
+            scored: rule.scored_tokens(&ids),
+        }))
+    }
+
+    /// What is known of a text that is not encoded whole.
+    fn at_least(&self, tokens: usize, text: &str, rule: &LengthRule) -> Full {
+        let scored = rule.scored_token.and_then(|id| self.token_text(id));
+        Full {
+            tokens,
+            at_least: true,
+            // The text of a special token becomes that token wherever it stands.
+            scored: scored.map_or(0, |token| text.matches(&token).count()),
         }
     }
 
@@ -145,7 +189,7 @@ impl ChatEncoder {
     fn without_oldest_turns(
         &self,
         conversation: &Conversation,
-        limit: usize,
+        rule: &LengthRule,
     ) -> Result<Option<Vec<u32>>, TextError> {
         let starts = turn_starts(&conversation.messages);
         let Some(last) = starts.len().checked_sub(1) else {
@@ -169,11 +213,11 @@ impl ChatEncoder {
                 .filter(|(i, message)| *i >= start || message.role() == "system")
                 .map(|(_, message)| message.clone())
                 .collect();
-            let ids = self.conversation_ids(&Conversation {
+            let shorter = Conversation {
                 messages,
                 tools: conversation.tools.clone(),
-            })?;
-            if ids.len() <= limit {
+            };
+            if let UpTo::Ids(ids) = self.ids_up_to(&self.render(&shorter)?, rule)? {
                 enough = dropped;
                 found = Some(ids);
             } else if dropped == last {
@@ -189,9 +233,10 @@ impl ChatEncoder {
     fn without_middle(
         &self,
         conversation: &Conversation,
-        limit: usize,
-        full_tokens: usize,
+        rule: &LengthRule,
+        full: Full,
     ) -> Result<Option<Vec<u32>>, TextError> {
+        let limit = rule.max_tokens;
         let longest = conversation
             .messages
             .iter()
@@ -202,16 +247,30 @@ impl ChatEncoder {
         else {
             return Ok(None);
         };
-        let ranges = self.token_ranges(content)?;
         let mut shorter = conversation.clone();
-        let mut cut = full_tokens.saturating_sub(limit);
+        let mut set = |content: Cow<'_, str>| {
+            if let Some(message) = shorter.messages.get_mut(index) {
+                message.set_content(content);
+            }
+            self.render(&shorter)
+        };
+        let (content, mut cut) = if full.at_least {
+            // No more of it can be left than the limit has tokens, so what is in between need not be encoded.
+            let without = set(Cow::Borrowed(""))?;
+            if let UpTo::More(_) = self.ids_up_to(&without, rule)? {
+                return Ok(None);
+            }
+            let content = self.long().two_ends(content, limit);
+            let tokens = self.count(&set(Cow::Borrowed(&content))?)?;
+            (content, tokens.saturating_sub(limit))
+        } else {
+            (Cow::Borrowed(content), full.tokens.saturating_sub(limit))
+        };
+        let ranges = self.token_ranges(&content)?;
         // A cut joins two texts that may not encode as they did apart, so a second round may be needed; each cuts more.
         while let Some(kept) = ranges.len().checked_sub(cut).filter(|kept| *kept >= 2) {
-            let text = two_ends(content, &ranges, kept);
-            if let Some(message) = shorter.messages.get_mut(index) {
-                message.set_content(text);
-            }
-            let ids = self.conversation_ids(&shorter)?;
+            let text = set(two_ends(&content, &ranges, kept))?;
+            let ids = self.encode(&text)?;
             match ids.len().checked_sub(limit) {
                 None | Some(0) => return Ok(Some(ids)),
                 Some(excess) => cut += excess,
@@ -219,6 +278,32 @@ impl ChatEncoder {
         }
         Ok(None)
     }
+
+    /// How many tokens a text has.
+    fn count(&self, text: &str) -> Result<usize, TextError> {
+        let mut tokens = 0;
+        self.encode_while(text, |piece| {
+            tokens += piece.len();
+            true
+        })?;
+        Ok(tokens)
+    }
+}
+
+/// The ids of a text, or how many it has at least where those are too many.
+enum UpTo {
+    Ids(Vec<u32>),
+    More(Full),
+}
+
+/// Tokens of a whole text.
+#[derive(Clone, Copy)]
+struct Full {
+    tokens: usize,
+    /// Whether it may have more.
+    at_least: bool,
+    /// How many of them are scored.
+    scored: usize,
 }
 
 /// Where each turn starts: at each user message, the first turn at the first message that is not a system message.
@@ -495,6 +580,63 @@ mod tests {
         // Several tokens that share one character, as bytes of it do.
         let shared = [(0, 4), (0, 4), (0, 4), (4, 5)];
         assert_eq!(two_ends("😀b", &shared, 3), "😀b");
+    }
+
+    /// The count that a long text is refused with is not that of the whole.
+    #[test]
+    fn long_texts_are_refused_unread_and_cut_as_short_ones_are() {
+        let conversation = |words: usize| {
+            let text: String = (0..words).map(|i| format!("word {} ", i % 977)).collect();
+            Conversation::exchange("q", text)
+        };
+        let refuse = |words, limit| {
+            let found = encoder().ids_within(&conversation(words), &LengthRule::refuse(limit));
+            match found.unwrap_err() {
+                TextError::TooLong {
+                    tokens, at_least, ..
+                } => (tokens, at_least),
+                other => panic!("{other}"),
+            }
+        };
+        // Refused by its bytes, and refused when the limit is passed.
+        for words in [400_000, 60_000] {
+            let (tokens, at_least) = refuse(words, 1000);
+            assert!(at_least && tokens > 1000, "{words}: {tokens}");
+        }
+        let (tokens, at_least) = refuse(10_000, 1000);
+        let full = ids(&conversation(10_000).messages).len();
+        assert_eq!((tokens, at_least), (full, false));
+        // One that fits is as it is whatever its length.
+        let long = conversation(60_000);
+        let full = ids(&long.messages);
+        let fits = encoder()
+            .ids_within(&long, &LengthRule::refuse(full.len()))
+            .unwrap();
+        assert_eq!(fits.ids, full);
+        assert!(
+            encoder()
+                .ids_within(&long, &LengthRule::refuse(full.len() - 1))
+                .is_err()
+        );
+
+        // The same beginning and end whether the middle was looked at or not.
+        let rule = rule(500, Truncation::LongestMessageMiddle);
+        let cut = encoder().ids_within(&conversation(400_000), &rule).unwrap();
+        assert!(cut.truncated && cut.ids.len() <= 500 && cut.ids.len() > 490);
+        assert_eq!(cut.ids[..200], full[..200]);
+        let mut dialogue = dialogue();
+        dialogue
+            .messages
+            .insert(1, Message::new("user", "long ".repeat(1_000_000)));
+        let kept = encoder().ids_within(
+            &dialogue,
+            &super::LengthRule {
+                truncation: Truncation::OldestTurns,
+                ..rule
+            },
+        );
+        dialogue.messages.remove(1);
+        assert_eq!(kept.unwrap().ids, ids(&dialogue.messages));
     }
 
     #[test]

@@ -9,6 +9,7 @@ mod encoder;
 mod error;
 mod json;
 mod length;
+mod long;
 mod pipeline;
 mod pystr;
 mod special;

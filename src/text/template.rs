@@ -11,12 +11,12 @@ use std::fmt;
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::{Kwargs, Rest, Value, ValueKind};
 use minijinja::{Environment, Error, ErrorKind, Output, State};
-use serde_json::{Map, Value as Json};
 
 use super::conversation::{Conversation, Message};
 use super::error::TextError;
 use super::json::{JsonStyle, dumps, python_str};
 use super::pystr;
+use crate::json::{Json, Object};
 
 /// The template used unless another applies.
 const DEFAULT: &str = "default";
@@ -153,7 +153,7 @@ impl ChatTemplates {
 }
 
 /// A message as a template sees it: without its null fields, and with its reasoning under each usual name.
-fn message_value(fields: &Map<String, Json>) -> Value {
+fn message_value(fields: &Object) -> Value {
     let reasoning = REASONING_FIELDS
         .iter()
         .find_map(|name| fields.get(*name).filter(|value| !value.is_null()));
@@ -161,12 +161,12 @@ fn message_value(fields: &Map<String, Json>) -> Value {
         let present = fields.iter().filter(|(_, value)| !value.is_null());
         return Value::from_pairs(present.map(|(name, value)| (name.as_str(), json_value(value))));
     };
-    let mut aliased = Map::new();
-    aliased.insert("thinking".to_owned(), reasoning.clone());
+    let mut aliased = Object::new();
+    aliased.insert("thinking", reasoning.clone());
     for (name, value) in fields.iter().filter(|(_, value)| !value.is_null()) {
         aliased.insert(name.clone(), value.clone());
     }
-    aliased.insert("reasoning_content".to_owned(), reasoning.clone());
+    aliased.insert("reasoning_content", reasoning.clone());
     json_value(&Json::Object(aliased))
 }
 
@@ -174,10 +174,12 @@ fn json_value(json: &Json) -> Value {
     match json {
         Json::Null => Value::from(()),
         Json::Bool(value) => Value::from(*value),
-        Json::Number(number) => match (number.as_i64(), number.as_u64()) {
-            (Some(integer), _) => Value::from(integer),
-            (None, Some(integer)) => Value::from(integer),
-            (None, None) => Value::from(number.as_f64()),
+        Json::Number(number) => match number.as_i128() {
+            Some(integer) => match i64::try_from(integer) {
+                Ok(small) => Value::from(small),
+                Err(_) => Value::from(integer),
+            },
+            None => Value::from(number.as_f64()),
         },
         Json::String(text) => Value::from(text.as_str()),
         Json::Array(items) => items.iter().map(json_value).collect(),

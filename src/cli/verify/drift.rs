@@ -15,11 +15,11 @@ use crate::{
     cli::{
         Status,
         args::VerifyArgs,
-        records::{Answer, Entry, open_input, prepare},
+        describe,
+        records::{Answer, Entries, Entry, RecordArgs, open_input},
         score::placement,
     },
     ep::Devices,
-    records::{RecordError, RecordReader},
     verify::drift::{Comparison, FirstPass, Numbers, Outcome, PromptKey, RecordName},
 };
 
@@ -30,6 +30,9 @@ const TOLD: usize = 10;
 struct Party {
     directory: PathBuf,
     options: ScorerOptions,
+    reading: RecordArgs,
+    /// Whether the records have been read before, with another bundle.
+    is_second: bool,
 }
 
 pub(super) fn run(args: &VerifyArgs, against: &Path, data: &Path) -> Result<Status> {
@@ -55,10 +58,10 @@ pub(super) fn run(args: &VerifyArgs, against: &Path, data: &Path) -> Result<Stat
     }
     let text_differences = text_differences(manifests);
     for difference in &text_differences {
-        eprintln!("warning: the bundles read conversations in different ways: {difference}");
+        tell!("warning: the bundles read conversations in different ways: {difference}");
     }
     if manifests[0].model != manifests[1].model {
-        eprintln!("warning: the bundles are of different models (architecture or dimensions)");
+        tell!("warning: the bundles are of different models (architecture or dimensions)");
     }
     let [first, second] = parties(args, against, manifests);
 
@@ -101,6 +104,7 @@ fn parties(args: &VerifyArgs, against: &Path, manifests: [&Manifest; 2]) -> [Par
         options.truncation = way.into();
     }
     options.reduce = args.reduce.map(Into::into);
+    options.allow_no_answer = args.records.allow_no_answer;
     let mut other = options.clone();
     other.weights_dir.clone_from(&args.against_weights_dir);
     if manifests[0].device != manifests[1].device {
@@ -110,10 +114,14 @@ fn parties(args: &VerifyArgs, against: &Path, manifests: [&Manifest; 2]) -> [Par
         Party {
             directory: args.model.clone(),
             options,
+            reading: args.records.clone(),
+            is_second: false,
         },
         Party {
             directory: against.to_owned(),
             options: other,
+            reading: args.records.clone(),
+            is_second: true,
         },
     ]
 }
@@ -177,19 +185,24 @@ fn score(
 ) -> Result<usize> {
     let loading = Instant::now();
     let model = party.directory.display();
+    let (input, progress) = open_input(data)?;
+    let mut entries = Entries::new(progress.wrap_read(input), &party.reading, &progress);
+    if party.is_second {
+        entries = entries.quiet();
+    } else {
+        entries.look_at_first(data, keep_going)?;
+    }
     let scorer = Scorer::open(&party.directory, &party.options)?;
-    eprintln!(
+    tell!(
         "{model}: {} {}, loaded in {:.1} s",
         scorer.manifest().model.architecture,
         placement(&scorer),
         loading.elapsed().as_secs_f64()
     );
     let scoring = Instant::now();
-    let (input, progress) = open_input(data)?;
-    let records = RecordReader::new(progress.wrap_read(input));
     let mut conversations = 0_usize;
     let mut failures = 0_usize;
-    for ((entry, prompt), evaluations) in scorer.stream(records.map(prepare_with_prompt)) {
+    for ((entry, prompt), evaluations) in scorer.stream(entries.map(with_prompt)) {
         conversations += evaluations.len();
         let outcome = entry
             .answer(evaluations)
@@ -199,10 +212,10 @@ fn score(
             let place = entry.place(data);
             if !keep_going {
                 progress.abandon();
-                bail!("{model}: {place}: {problem:#}");
+                bail!("{model}: {place}: {}", describe(&problem));
             }
             if failures <= TOLD {
-                eprintln!("{model}: {place}: {problem:#}");
+                tell!("{model}: {place}: {}", describe(&problem));
             }
             Ok(Outcome::Failed)
         })?;
@@ -210,9 +223,9 @@ fn score(
     }
     progress.finish_and_clear();
     if failures > TOLD {
-        eprintln!("{model}: {failures} records could not be scored; the first {TOLD} are above");
+        tell!("{model}: {failures} records could not be scored; the first {TOLD} are above");
     }
-    eprintln!(
+    tell!(
         "{model}: {conversations} conversations in {:.1} s",
         scoring.elapsed().as_secs_f64()
     );
@@ -221,8 +234,7 @@ fn score(
 
 type Prepared = ((Entry, Option<PromptKey>), Vec<Conversation>);
 
-fn prepare_with_prompt(read: Result<(usize, crate::records::Record), RecordError>) -> Prepared {
-    let (entry, conversations) = prepare(read);
+fn with_prompt((entry, conversations): (Entry, Vec<Conversation>)) -> Prepared {
     let prompt = match conversations.as_slice() {
         [single] => PromptKey::of(single),
         _ => None,

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use crate::{
     cli::table::{self, Table},
+    json::Json,
     verify::drift::{
         DriftReport, GroupDrift, LabelDrift, PairDrift, RecordName, ScoreDrift, Side,
         stats::Differences,
@@ -226,9 +227,18 @@ fn both<T: Into<Value>>([model, against]: [T; 2]) -> Value {
 fn record_json(name: &RecordName) -> Value {
     let mut record = json!({"line": name.line});
     if let Some(id) = &name.id {
-        record["id"] = id.clone();
+        record["id"] = id_json(id);
     }
     record
+}
+
+/// An id as it was given; a number that would come out as another one becomes a string.
+fn id_json(id: &Json) -> Value {
+    let text = id.to_string();
+    match serde_json::from_str::<Value>(&text) {
+        Ok(value) if value.to_string() == text => value,
+        _ => Value::from(text),
+    }
 }
 
 fn differences_json(d: &Differences) -> Value {

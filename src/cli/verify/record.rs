@@ -40,7 +40,7 @@ pub(super) fn run(args: &VerifyArgs) -> Result<Status> {
     };
     report_skipped(&skipped);
     reference.write(&args.model)?;
-    eprintln!(
+    tell!(
         "{}: reference scores of {} probes, made in {:.1} s with ONNX Runtime {}",
         args.model.join(reference::FILE_NAME).display(),
         reference.probes.len(),

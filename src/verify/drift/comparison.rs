@@ -310,7 +310,7 @@ mod tests {
     fn name(line: usize) -> RecordName {
         RecordName {
             line,
-            id: Some(json!(format!("r{line}"))),
+            id: Some(json!(format!("r{line}")).into()),
         }
     }
 

@@ -2,10 +2,9 @@
 
 use std::fmt;
 
-use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use crate::{Conversation, Evaluation, Output, Result};
+use crate::{Conversation, Evaluation, Output, Result, json::Json};
 
 /// How a record is called.
 #[derive(Clone, Debug, PartialEq)]
@@ -13,13 +12,13 @@ pub struct RecordName {
     /// Its line in the data, from 1.
     pub line: usize,
     /// Its `id`, a string or a number, if it has one.
-    pub id: Option<Value>,
+    pub id: Option<Json>,
 }
 
 impl fmt::Display for RecordName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.id {
-            Some(Value::String(id)) => f.write_str(id),
+            Some(Json::String(id)) => f.write_str(id),
             Some(id) => write!(f, "{id}"),
             None => write!(f, "line {}", self.line),
         }
@@ -127,7 +126,10 @@ mod tests {
 
     #[test]
     fn names() {
-        let name = |id| RecordName { line: 7, id }.to_string();
+        let name = |id: Option<serde_json::Value>| {
+            let id = id.map(Json::from);
+            RecordName { line: 7, id }.to_string()
+        };
         assert_eq!(name(None), "line 7");
         assert_eq!(name(Some(json!("a b"))), "a b");
         assert_eq!(name(Some(json!(12))), "12");
