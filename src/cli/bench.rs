@@ -13,6 +13,7 @@ use worldpm_ort_export::plan::Bytes;
 use super::{
     Status,
     bench_args::BenchArgs,
+    model,
     output::check_output,
     records::{open_input, prepare},
     score::loaded,
@@ -25,6 +26,7 @@ use crate::{
 
 pub(super) fn run(args: &BenchArgs) -> Result<Status> {
     // What cannot be read or written should be known before a model is loaded.
+    model::check(&args.model)?;
     let data = args.data.as_deref().map(read).transpose()?;
     args.timeline.as_deref().map(check_output).transpose()?;
     let profile = match args.profile {

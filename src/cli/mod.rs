@@ -8,6 +8,7 @@ mod doctor;
 mod export;
 mod inspect;
 mod interrupt;
+mod model;
 mod notices;
 mod output;
 mod plan;

@@ -16,12 +16,14 @@ use super::{
     Status,
     args::ScoreArgs,
     interrupt::Interrupt,
+    model,
     output::check_output,
     records::{Answer, Entry, input_metadata, open_input, prepare},
 };
 use crate::{Evaluation, Output, Scorer, ScorerOptions, ep::Provider, records::RecordReader};
 
 pub(super) fn run(args: &ScoreArgs) -> Result<Status> {
+    model::check(&args.model)?;
     let (input, progress) = open_input(&args.input)?;
     check_output(&args.output)?;
     check_apart(&args.input, &args.output)?;
