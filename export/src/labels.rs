@@ -9,9 +9,10 @@ use crate::{
 /// How many scores the reward head gives: the rows of its last weight.
 ///
 /// # Errors
-/// [`Error::Tensor`] when that weight is missing or is not of the model's shape.
+/// [`Error::Tensor`] when a weight of the head is missing or that one is not of the model's shape.
 pub(crate) fn count(checkpoint: &Checkpoint) -> Result<u64> {
     let config = checkpoint.config();
+    arch::check_head(checkpoint)?;
     let name = arch::head(config.architecture).last_weight();
     let rows = arch::fixed_labels(config.architecture).unwrap_or_else(|| {
         let entry = checkpoint.tensors().get(name);

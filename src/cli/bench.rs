@@ -13,6 +13,7 @@ use worldpm_ort_export::plan::Bytes;
 use super::{
     Status,
     bench_args::BenchArgs,
+    model,
     output::check_output,
     records::{Entries, RecordArgs, open_input},
     score::loaded,
@@ -22,6 +23,7 @@ use crate::bench::{Bench, Report, Workload, statistics::Summary};
 
 pub(super) fn run(args: &BenchArgs) -> Result<Status> {
     // What cannot be read or written should be known before a model is loaded.
+    model::check(&args.model)?;
     let data = args.data.as_deref();
     let data = data.map(|path| read(path, &args.reading)).transpose()?;
     args.timeline.as_deref().map(check_output).transpose()?;

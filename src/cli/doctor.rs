@@ -8,7 +8,7 @@ use std::{
 use anyhow::Result;
 
 use super::{
-    Status,
+    Status, model,
     table::{Side, Table},
 };
 use crate::doctor::{DoctorOptions, Level, examine};
@@ -30,7 +30,15 @@ pub(super) fn run(args: &DoctorArgs) -> Result<Status> {
     let options = DoctorOptions::default()
         .with_model(args.model.clone())
         .with_ort_library(args.ort_lib.clone());
-    let findings = examine(&options);
+    let mut findings = examine(&options);
+    let problem = args.model.as_deref();
+    let problem = problem.and_then(|model| model::problem(model, &model::replaced));
+    let bundle = findings
+        .iter_mut()
+        .find(|finding| finding.check == "bundle");
+    if let (Some(problem), Some(bundle)) = (problem, bundle) {
+        bundle.found = problem;
+    }
     let mut output = io::stdout().lock();
     if args.json {
         serde_json::to_writer_pretty(&mut output, &findings)?;

@@ -17,11 +17,13 @@ use worldpm_ort_export::{
 use super::{
     Status,
     args::InspectArgs,
+    model,
     plan::layers,
     table::{Side, Table},
 };
 
 pub(super) fn run(args: &InspectArgs) -> Result<Status> {
+    model::check_either(&args.directory)?;
     let inspection = inspect(&args.directory, args.weights_dir.as_deref())?;
     let mut output = io::stdout().lock();
     if args.json {

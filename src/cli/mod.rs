@@ -13,6 +13,7 @@ mod doctor;
 mod export;
 mod inspect;
 mod interrupt;
+mod model;
 mod output;
 mod plan;
 mod recipes;

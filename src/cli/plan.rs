@@ -13,7 +13,7 @@ use super::{
     Status,
     args::PlanArgs,
     export::{budget, devices},
-    recipes, simulate,
+    model, recipes, simulate,
     synth::preset,
     table::{Side, Table},
 };
@@ -71,6 +71,7 @@ fn options(args: &PlanArgs) -> Result<PlanOptions> {
 
 fn prepare(args: &PlanArgs, options: &PlanOptions) -> Result<Prepared> {
     if let Some(directory) = &args.model {
+        model::check(directory)?;
         return Ok(Prepared::bundle(directory, options)?);
     }
     let recipe = args.recipe.as_deref().map(recipes::find).transpose()?;

@@ -17,12 +17,14 @@ use super::{
     args::ScoreArgs,
     describe,
     interrupt::Interrupt,
+    model,
     output::Results,
     records::{Answer, Entries, Entry, input_metadata, open_input},
 };
 use crate::{Evaluation, Output, Scorer, ScorerOptions, ep::Provider, json::Json};
 
 pub(super) fn run(args: &ScoreArgs) -> Result<Status> {
+    model::check(&args.model)?;
     let (input, progress) = open_input(&args.input)?;
     check_apart(&args.input, &args.output)?;
     let mut output = Results::prepare(&args.output, args.append)?;

@@ -27,7 +27,8 @@ pub(super) fn examine(
     let runtime = match OnnxRuntime::load(explicit, None) {
         Ok(runtime) => runtime,
         Err(error) => {
-            let advice = "name the library with --ort-lib or ORT_DYLIB_PATH, or run `make library` in the project";
+            let advice = "name a library with --ort-lib or ORT_DYLIB_PATH, or install the Python package onnxruntime in the active \
+                          environment";
             return vec![Finding::bad(
                 Level::Error,
                 "ONNX Runtime",
@@ -72,8 +73,8 @@ pub(super) fn examine(
     let cuda = providers.iter().any(|name| name == SEPARATE[0].0);
     if needed && !cuda {
         let found = "the library has no CUDA provider, so no GPU is used".to_owned();
-        let advice =
-            "fetch the CUDA build with scripts/fetch-onnxruntime --gpu, and name it with --ort-lib";
+        let advice = "get the CUDA build (the Python package onnxruntime-gpu; in the project scripts/fetch-onnxruntime --gpu), and \
+             name its library with --ort-lib";
         findings.push(Finding::bad(Level::Error, "CUDA provider", found, advice));
     }
     for (name, file) in SEPARATE {

@@ -13,32 +13,14 @@ use std::{
 use libloading::Library;
 use ort::environment::{Environment, GlobalThreadPoolOptions};
 
-use super::EngineError;
-use crate::dl;
-
-/// File name of the library.
-const FILE_NAME: &str = if cfg!(target_os = "macos") {
-    "libonnxruntime.dylib"
-} else if cfg!(windows) {
-    "onnxruntime.dll"
-} else {
-    "libonnxruntime.so"
+use super::{
+    EngineError,
+    library_search::{FILE_NAME, Place, Search, VARIABLE, library_in},
 };
+use crate::dl;
 
 /// Oldest version that has the operators and session options in use.
 const MIN_VERSION: &str = "1.23";
-
-/// Folder that `make library` fills.
-const PROJECT_FOLDER: &str = ".onnxruntime";
-
-/// Where Linux packages and NVIDIA's containers keep the library.
-const SYSTEM_FOLDERS: [&str; 5] = [
-    "/opt/tritonserver/backends/onnxruntime",
-    "/opt/onnxruntime/lib",
-    "/usr/local/lib",
-    "/usr/lib/x86_64-linux-gnu",
-    "/usr/lib",
-];
 
 /// ONNX Runtime, loaded.
 #[derive(Clone)]
@@ -64,14 +46,13 @@ static LOADED: Mutex<Option<OnnxRuntime>> = Mutex::new(None);
 impl OnnxRuntime {
     /// Loads the library, or returns the one that is loaded already.
     ///
-    /// `explicit` names the file; without it the first of [`library_candidates`] that exists is taken.
+    /// `explicit` names the file; without it the first of [`library_candidates`] is taken.
     /// `threads` is how many threads compute on the CPU for all sessions together; default: as many as the process may
     /// use. Whoever loads the library first decides.
     /// The library's usage events to its vendor are switched off before it is loaded.
     ///
     /// # Errors
-    /// [`EngineError::Library`] when no file is found (with the places looked at and the command that
-    /// fetches it), when the file is no ONNX Runtime or too old, or when another file was loaded before.
+    /// [`EngineError::Library`] when no file is found (with the places looked at and how to get one), when the file is no ONNX Runtime or too old, or when another file was loaded before.
     pub fn load(
         explicit: Option<&Path>,
         threads: Option<NonZeroUsize>,
@@ -165,30 +146,19 @@ impl OnnxRuntime {
     }
 }
 
-/// The files that are tried, in order: `ORT_DYLIB_PATH`, beside the executable, the project's set-up
-/// folder, then where systems and containers keep the library.
+/// The libraries that are found, the one that is taken first: the file that `ORT_DYLIB_PATH` names, and no other; or
+/// else those beside the executable, of the project that a program in its `target` folder belongs to, of the active
+/// Python environment, of the folders in `LD_LIBRARY_PATH`, and of the system. Files that other users can change are
+/// left out, unless they are named.
 #[must_use]
 pub fn library_candidates() -> Vec<PathBuf> {
-    let mut candidates = Vec::new();
-    if let Some(path) = env::var_os("ORT_DYLIB_PATH").filter(|path| !path.is_empty()) {
-        candidates.push(PathBuf::from(path));
-        // Whoever sets the variable means that file and no other.
-        return candidates;
+    let search = Search::here();
+    if let Some(path) = search.named() {
+        return vec![path];
     }
-    if let Ok(executable) = env::current_exe() {
-        let folder = executable.parent().unwrap_or(Path::new("/"));
-        candidates.push(folder.join(FILE_NAME));
-        // `target/release/` and `target/debug/deps/` are two and three levels below the project.
-        for ancestor in folder.ancestors().skip(1).take(3) {
-            candidates.push(ancestor.join(PROJECT_FOLDER).join(FILE_NAME));
-        }
-    }
-    candidates.extend(
-        SYSTEM_FOLDERS
-            .iter()
-            .map(|folder| Path::new(folder).join(FILE_NAME)),
-    );
-    candidates
+    let places = search.places();
+    let libraries = places.iter().filter_map(Place::library);
+    libraries.map(Path::to_owned).collect()
 }
 
 /// A name without a folder, or a path from the current one, would be looked for elsewhere too when it is loaded.
@@ -199,29 +169,50 @@ fn absolute(path: &Path) -> Result<PathBuf, EngineError> {
 
 fn find(explicit: Option<&Path>) -> Result<PathBuf, EngineError> {
     if let Some(path) = explicit {
-        return if path.is_file() {
-            Ok(path.to_owned())
-        } else {
-            Err(EngineError::Library(format!(
-                "{} is not a file; name ONNX Runtime's library ({FILE_NAME})",
-                path.display()
-            )))
+        return named(path, "");
+    }
+    let search = Search::here();
+    if let Some(path) = search.named() {
+        return named(&path, &format!("{VARIABLE} names "));
+    }
+    let places = search.places();
+    let Some(found) = places.iter().position(|place| place.library().is_some()) else {
+        return Err(EngineError::Library(search.nothing_found(&places)));
+    };
+    for place in places.iter().take(found) {
+        if let Some(refusal) = place.refusal() {
+            tracing::warn!("{refusal}");
+        }
+    }
+    let library = places.get(found).and_then(Place::library);
+    Ok(library.unwrap_or(Path::new(FILE_NAME)).to_owned())
+}
+
+/// The file that the user named, whoever can write to it; `how` goes before it in an error.
+fn named(path: &Path, how: &str) -> Result<PathBuf, EngineError> {
+    if path.is_file() {
+        return Ok(path.to_owned());
+    }
+    let shown = path.display();
+    Err(EngineError::Library(if !path.is_dir() {
+        let what = match path.exists() {
+            true => "is not a file",
+            false => "is not a file: there is nothing of that name",
         };
-    }
-    let candidates = library_candidates();
-    if let Some(path) = candidates.iter().find(|path| path.is_file()) {
-        return Ok(path.clone());
-    }
-    let places: Vec<String> = candidates
-        .iter()
-        .map(|path| format!("  {}", path.display()))
-        .collect();
-    Err(EngineError::Library(format!(
-        "no ONNX Runtime library found. Looked for:\n{}\n\
-         Run `make library` in the project to fetch it, or name the file with --ort-lib or \
-         ORT_DYLIB_PATH",
-        places.join("\n")
-    )))
+        format!(
+            "{how}{shown}, which {what}; name ONNX Runtime's library ({FILE_NAME}), which the Python package onnxruntime \
+             has in its folder capi"
+        )
+    } else if let Some(library) = library_in(path) {
+        format!(
+            "{how}{shown}, which is not a file but a folder; name the library in it, {}",
+            library.display()
+        )
+    } else {
+        format!(
+            "{how}{shown}, which is not a file but a folder, and holds no {FILE_NAME}; name the file of ONNX Runtime's library"
+        )
+    }))
 }
 
 /// Whether `version` is `needed` or newer, by major and minor number.

@@ -4,6 +4,7 @@
 mod activity;
 mod job;
 mod library;
+mod library_search;
 mod matrix;
 mod memory;
 #[cfg(test)]
@@ -20,6 +21,7 @@ pub mod testing;
 #[allow(clippy::unwrap_used, clippy::cast_precision_loss)]
 mod tests;
 mod ticket;
+mod trust;
 
 use std::{sync::Arc, time::Duration};
 

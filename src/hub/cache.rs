@@ -5,6 +5,7 @@
 //!   refs/REVISION                  the commit that a branch or tag meant
 //!   blobs/ETAG                     the bytes: SHA-256 of large files, Git's hash of small ones
 //!   blobs/ETAG.incomplete          what has arrived so far
+//!   blobs/ETAG.aside.incomplete    what arrived before and may be wrong, until the file is whole
 //!   snapshots/COMMIT/FILE          a link to ../../blobs/ETAG
 //! .locks/models--OWNER--NAME/ETAG.lock
 //! ```
@@ -12,6 +13,7 @@
 use std::{
     fs::{self, File, TryLockError},
     io::{self, ErrorKind},
+    os::unix::fs::symlink,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -48,6 +50,11 @@ impl Cache {
         self.folder.join("blobs").join(format!("{etag}.incomplete"))
     }
 
+    pub(super) fn aside(&self, etag: &str) -> PathBuf {
+        let name = format!("{etag}.aside.incomplete");
+        self.folder.join("blobs").join(name)
+    }
+
     /// The commit that a revision meant when it was last downloaded, by whichever tool.
     pub(super) fn commit_of(&self, revision: &str) -> Result<Option<String>, HubError> {
         if is_commit(revision) {
@@ -61,11 +68,14 @@ impl Cache {
         }
     }
 
-    /// Notes that `revision` means `commit`.
+    /// Notes that `revision` means `commit`, unless that is known.
     pub(super) fn set_commit(&self, revision: &str, commit: &str) -> Result<(), HubError> {
         let path = self.folder.join("refs").join(revision);
+        if fs::read_to_string(&path).is_ok_and(|known| known == commit) {
+            return Ok(());
+        }
         make_parent(&path)?;
-        fs::write(&path, commit).map_err(|e| fault(&path, "write it", e))
+        replace(&path, |path| fs::write(path, commit)).map_err(|e| fault(&path, "write it", e))
     }
 
     /// Puts a downloaded file into a snapshot, as a link that stays right when the cache moves.
@@ -73,15 +83,11 @@ impl Cache {
         let path = self.snapshot(commit).join(file);
         make_parent(&path)?;
         let target = Path::new("../../blobs").join(etag);
-        match std::os::unix::fs::symlink(&target, &path) {
-            Err(error) if error.kind() == ErrorKind::AlreadyExists => {
-                // A link to nothing, or to what the file was before.
-                fs::remove_file(&path).map_err(|e| fault(&path, "replace it", e))?;
-                std::os::unix::fs::symlink(&target, &path)
-            }
-            made => made,
+        // There may be a link to nothing, or to what the file was before.
+        if fs::read_link(&path).is_ok_and(|there| there == target) {
+            return Ok(());
         }
-        .map_err(|e| fault(&path, "make this link", e))
+        replace(&path, |path| symlink(&target, path)).map_err(|e| fault(&path, "make this link", e))
     }
 
     /// Waits until no other process, Python's tools among them, downloads this blob.
@@ -101,6 +107,19 @@ impl Cache {
             }
         }
     }
+}
+
+/// Makes something in one step, whatever is there and whoever else makes it.
+fn replace(path: &Path, make: impl FnOnce(&Path) -> io::Result<()>) -> io::Result<()> {
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(format!(".{:08x}.tmp", fastrand::u32(..)));
+    let new = path.with_file_name(name);
+    let made = make(&new).and_then(|()| fs::rename(&new, path));
+    if made.is_err() {
+        // What could not be made is not there.
+        let _ = fs::remove_file(&new);
+    }
+    made
 }
 
 pub(super) fn make_parent(path: &Path) -> Result<(), HubError> {

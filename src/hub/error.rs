@@ -78,9 +78,9 @@ pub enum HubError {
         /// What is wrong with the answer.
         problem: String,
     },
-    /// A file is not what the hub says it is. It was removed.
+    /// A file is not what the hub says it is. It was removed where its hash is wrong.
     #[error(
-        "{file} of {repository}: {problem}; it was removed. Try again; if that does not help, the hub is at fault"
+        "{file} of {repository}: {problem}. Try again; if that does not help, the hub is at fault"
     )]
     Mismatch {
         /// The file.
@@ -113,8 +113,8 @@ pub enum HubError {
     },
     /// Offline, and the cache does not have it.
     #[error(
-        "{repository}: {problem} in the cache, {}, and HF_HUB_OFFLINE is set; download it on a machine with a \
-         connection, or unset HF_HUB_OFFLINE", cache.display()
+        "{repository}: {problem} in the cache, {}, and HF_HUB_OFFLINE is set (or TRANSFORMERS_OFFLINE); download it on a \
+         machine with a connection, or unset them", cache.display()
     )]
     Offline {
         /// The repository and its revision.
@@ -125,7 +125,7 @@ pub enum HubError {
         cache: PathBuf,
     },
     /// A file of the cache cannot be read or written.
-    #[error("{}: cannot {action}: {source}", path.display())]
+    #[error("{}: cannot {action}: {source}{}", path.display(), if is_unwritable(source) { ". HF_HUB_CACHE names another cache" } else { "" })]
     Cache {
         /// The file or directory.
         path: PathBuf,
@@ -137,4 +137,12 @@ pub enum HubError {
     /// Another file failed first; never returned by [`download`](super::download).
     #[error("the download was stopped")]
     Stopped,
+}
+
+/// Whether a file cannot be written because of where it is.
+pub(super) fn is_unwritable(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem
+    )
 }

@@ -1,25 +1,33 @@
 //! Requests to a hub: redirects, the token, waits and repeats.
 
 use std::{
+    io::Read,
     sync::{
         Arc, Condvar, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use jiff::Timestamp;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use ureq::{
-    Agent, Body,
-    http::{HeaderMap, Method, Request, Uri},
+    Agent, Body, Timeout,
+    http::{HeaderMap, HeaderValue, Method, Request, Uri},
     tls::{RootCerts, TlsConfig},
 };
 
-use super::{HubError, HubOptions, Repository};
+use super::{
+    HubError, HubOptions, Repository,
+    address::{resolve, same_origin, shown, split_login},
+    options::LONGEST_TIMEOUT,
+    pace::Pace,
+};
 
 /// A hub redirects to the new name of a repository, and from there to where the bytes are.
 const MAX_REDIRECTS: usize = 10;
+/// Bytes read at a time.
+pub(super) const BLOCK: usize = 256 << 10;
 /// All but the characters that RFC 3986 leaves free.
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'-')
@@ -76,6 +84,12 @@ impl Response {
     pub(super) fn header(&self, name: &str) -> Option<&str> {
         header(&self.headers, name)
     }
+
+    /// How the body is packed, when it is.
+    pub(super) fn packed(&self) -> Option<&str> {
+        self.header("content-encoding")
+            .filter(|packed| !packed.trim().eq_ignore_ascii_case("identity"))
+    }
 }
 
 fn header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
@@ -119,7 +133,11 @@ pub(super) struct Client<'a> {
     pub(super) options: &'a HubOptions,
     pub(super) repository: &'a Repository,
     pub(super) stop: Stop,
+    /// The hub's address as it is asked and shown.
+    endpoint: String,
     origin: Uri,
+    /// What proves to the hub who asks.
+    authorization: Option<HeaderValue>,
     /// Whether the hub ever answered. Until it did, no name or connection is tried twice.
     reached: AtomicBool,
 }
@@ -137,25 +155,36 @@ impl<'a> Client<'a> {
         let agent = Agent::config_builder()
             .http_status_as_error(false)
             .max_redirects(0)
-            .timeout_connect(Some(options.timeout))
-            .timeout_per_read(Some(options.timeout))
-            .timeout_per_write(Some(options.timeout))
             .user_agent(concat!("worldpm-ort/", env!("CARGO_PKG_VERSION")))
             .accept_encoding("identity")
             .max_idle_connections_per_host(options.workers)
             .tls_config(tls)
             .build()
             .new_agent();
-        let origin = options.endpoint.parse().map_err(|_| HubError::Setting {
+        let setting = |problem| HubError::Setting {
             setting: "HF_ENDPOINT".to_owned(),
-            problem: format!("`{}` is not an address", options.endpoint),
-        })?;
+            problem,
+        };
+        let (endpoint, login) = split_login(&options.endpoint);
+        let origin: Option<Uri> = endpoint.parse().ok();
+        let origin = origin
+            .filter(|uri| uri.host().is_some_and(|host| !host.is_empty()))
+            .ok_or_else(|| setting(format!("`{}` is not an address", shown(&options.endpoint))))?;
+        let authorization = login.or_else(|| Some(options.token.as_ref()?.authorization()));
+        let secret = |text: String| {
+            let mut value = HeaderValue::try_from(text)
+                .map_err(|_| setting("its name and password cannot be sent".to_owned()))?;
+            value.set_sensitive(true);
+            Ok(value)
+        };
         Ok(Self {
             agent,
             options,
             repository,
             stop: Stop::default(),
+            endpoint,
             origin,
+            authorization: authorization.map(secret).transpose()?,
             reached: AtomicBool::new(false),
         })
     }
@@ -164,9 +193,18 @@ impl<'a> Client<'a> {
     pub(super) fn description_url(&self) -> String {
         format!(
             "{}/api/models/{}/revision/{}",
-            self.options.endpoint,
+            self.endpoint,
             self.repository.id(),
             encode(self.repository.revision())
+        )
+    }
+
+    /// Address of the list of a commit's files.
+    pub(super) fn tree_url(&self, commit: &str) -> String {
+        format!(
+            "{}/api/models/{}/tree/{commit}?recursive=true",
+            self.endpoint,
+            self.repository.id()
         )
     }
 
@@ -174,7 +212,7 @@ impl<'a> Client<'a> {
     pub(super) fn file_url(&self, commit: &str, file: &str) -> String {
         format!(
             "{}/{}/resolve/{commit}/{}",
-            self.options.endpoint,
+            self.endpoint,
             self.repository.id(),
             encode(file)
         )
@@ -211,24 +249,73 @@ impl<'a> Client<'a> {
                     },
                 });
             }
-            let grown = self.options.backoff * 2_u32.saturating_pow(failed - 1);
+            let factor = 2_u32.saturating_pow(failed - 1);
+            let grown = self.options.backoff.saturating_mul(factor);
             self.stop
                 .wait(passing.wait.unwrap_or(grown).min(self.options.longest_wait))?;
         }
     }
 
-    /// One request, with its redirects. `what` says in an error what is missing.
+    /// How long bytes of a file may be waited for.
+    pub(super) fn timeout(&self) -> Duration {
+        self.options.timeout.min(LONGEST_TIMEOUT)
+    }
+
+    fn etag_timeout(&self) -> Duration {
+        self.options.etag_timeout.min(LONGEST_TIMEOUT)
+    }
+
+    /// One request for a file's bytes, with its redirects. `what` says in an error what is missing.
     pub(super) fn get(&self, url: &str, from: u64, what: &str) -> Result<Response, Fault> {
         let range = (from > 0).then(|| format!("bytes={from}-"));
-        self.follow(&Method::GET, url, range.as_deref(), what, |_| false)
+        self.follow(
+            &Method::GET,
+            url,
+            range.as_deref(),
+            self.timeout(),
+            what,
+            |_| false,
+        )
+    }
+
+    /// The whole of a small answer, at most `limit` bytes.
+    pub(super) fn get_small(&self, url: &str, limit: u64, what: &str) -> Result<Vec<u8>, Fault> {
+        let timeout = self.etag_timeout();
+        let response = self.follow(&Method::GET, url, None, timeout, what, |_| false)?;
+        let mut body = response.body.into_reader();
+        let mut pace = Pace::small(timeout);
+        let (mut whole, mut block) = (Vec::new(), vec![0; BLOCK]);
+        loop {
+            self.stop.check()?;
+            let start = Instant::now();
+            let read = body
+                .read(&mut block)
+                .map_err(|error| Fault::passing(describe(&error, timeout)))?;
+            let Some(bytes) = block.get(..read).filter(|bytes| !bytes.is_empty()) else {
+                return Ok(whole);
+            };
+            whole.extend_from_slice(bytes);
+            if whole.len() as u64 > limit {
+                let problem = format!("the answer has more than {limit} bytes");
+                let url = url.to_owned();
+                return Err(HubError::Answer { url, problem }.into());
+            }
+            pace.took(start, read).map_err(Fault::passing)?;
+        }
     }
 
     /// A file's description. It ends at the redirect that leads to the bytes, where the description is.
     pub(super) fn head(&self, url: &str, what: &str) -> Result<Response, Fault> {
-        let described = |headers: &HeaderMap| {
-            headers.contains_key("x-linked-etag") && headers.contains_key("x-linked-size")
-        };
-        self.follow(&Method::HEAD, url, None, what, described)
+        // The storage behind a hub may allow GET and nothing else.
+        let described = |headers: &HeaderMap| headers.contains_key("x-linked-etag");
+        self.follow(
+            &Method::HEAD,
+            url,
+            None,
+            self.etag_timeout(),
+            what,
+            described,
+        )
     }
 
     fn follow(
@@ -236,6 +323,7 @@ impl<'a> Client<'a> {
         method: &Method,
         url: &str,
         range: Option<&str>,
+        timeout: Duration,
         what: &str,
         is_enough: impl Fn(&HeaderMap) -> bool,
     ) -> Result<Response, Fault> {
@@ -247,7 +335,7 @@ impl<'a> Client<'a> {
             .parse()
             .map_err(|_| answer("is not an address".to_owned()))?;
         for _ in 0..=MAX_REDIRECTS {
-            let (parts, body) = self.send(method, &at, range, url)?.into_parts();
+            let (parts, body) = self.send(method, &at, range, timeout, url)?.into_parts();
             self.reached.store(true, Ordering::Relaxed);
             let status = parts.status.as_u16();
             let next = header(&parts.headers, "location")
@@ -255,6 +343,7 @@ impl<'a> Client<'a> {
             match next {
                 Some(next) if !is_enough(&parts.headers) => {
                     at = resolve(&at, next).ok_or_else(|| {
+                        let next = shown(next);
                         answer(format!("redirects to `{next}`, which is not an address"))
                     })?;
                 }
@@ -284,36 +373,56 @@ impl<'a> Client<'a> {
         method: &Method,
         at: &Uri,
         range: Option<&str>,
+        timeout: Duration,
         url: &str,
     ) -> Result<ureq::http::Response<Body>, Fault> {
         let mut request = Request::builder().method(method).uri(at);
         if let Some(range) = range {
             request = request.header("range", range);
         }
-        if let Some(token) = &self.options.token
+        if let Some(authorization) = &self.authorization
             && same_origin(at, &self.origin)
         {
-            request = request.header("authorization", token.authorization());
+            request = request.header("authorization", authorization);
         }
         let answer = |problem: String| HubError::Answer {
             url: url.to_owned(),
             problem,
         };
         let request = request.body(()).map_err(|e| answer(e.to_string()))?;
+        let limit = Some(timeout);
+        let request = self.agent.configure_request(request);
+        let request = request
+            .timeout_resolve(limit)
+            .timeout_connect(limit)
+            .timeout_per_read(limit)
+            .timeout_per_write(limit)
+            // Or a head that comes byte by byte would never end.
+            .timeout_recv_response(Some(timeout.saturating_mul(2)))
+            .build();
         self.agent
             .run(request)
-            .map_err(|error| self.no_answer(error, url))
+            .map_err(|error| self.no_answer(error, url, timeout))
     }
 
     /// A connection that does not come about, or is lost before an answer. Until the hub has answered once, the
     /// reason is likely to stay.
-    fn no_answer(&self, error: ureq::Error, url: &str) -> Fault {
+    fn no_answer(&self, error: ureq::Error, url: &str, timeout: Duration) -> Fault {
         let (problem, may_pass) = match error {
             ureq::Error::Io(e) => (
-                self.describe(&e),
+                describe(&e, timeout),
                 e.kind() != std::io::ErrorKind::InvalidData,
             ),
-            ureq::Error::Timeout(_) => (self.silence(), true),
+            ureq::Error::Timeout(Timeout::RecvResponse) => (
+                format!(
+                    "the head of the answer was not whole after {} seconds",
+                    timeout.saturating_mul(2).as_secs_f32()
+                ),
+                true,
+            ),
+            ureq::Error::Timeout(_) => (silence(timeout), true),
+            // Its text would show the address.
+            ureq::Error::BadUri(_) => ("the address cannot be asked".to_owned(), false),
             ureq::Error::HostNotFound | ureq::Error::ConnectionFailed => (error.to_string(), true),
             other => (other.to_string(), false),
         };
@@ -325,33 +434,6 @@ impl<'a> Client<'a> {
             attempts: 1,
             problem,
         })
-    }
-
-    /// An input or output error without the layers around it.
-    pub(super) fn describe(&self, error: &std::io::Error) -> String {
-        let inner = error.get_ref();
-        if let Some(ureq::Error::Timeout(_)) = inner.and_then(|e| e.downcast_ref()) {
-            return self.silence();
-        }
-        if let Some(tls @ rustls::Error::InvalidCertificate(_)) =
-            inner.and_then(|e| e.downcast_ref())
-        {
-            return format!(
-                "{tls} (add the certificate of its authority to the system's, or name its file in SSL_CERT_FILE)"
-            );
-        }
-        match error.kind() {
-            std::io::ErrorKind::UnexpectedEof => "the connection was cut".to_owned(),
-            _ => error.to_string(),
-        }
-    }
-
-    /// Says that nothing came for as long as is allowed.
-    fn silence(&self) -> String {
-        format!(
-            "nothing came for {} seconds",
-            self.options.timeout.as_secs_f32()
-        )
     }
 
     /// What a status other than success means.
@@ -367,7 +449,7 @@ impl<'a> Client<'a> {
                 advice: self.advice(code == Some("GatedRepo")),
             }),
             404 => Fault::Final(HubError::NotFound {
-                endpoint: self.options.endpoint.clone(),
+                endpoint: self.endpoint.clone(),
                 what: match code {
                     Some("RepoNotFound") => format!("repository {}", self.repository.id()),
                     Some("RevisionNotFound") => format!(
@@ -399,7 +481,7 @@ impl<'a> Client<'a> {
     }
 
     fn advice(&self, gated: bool) -> String {
-        let page = format!("{}/{}", self.options.endpoint, self.repository.id());
+        let page = format!("{}/{}", self.endpoint, self.repository.id());
         let terms = match gated {
             true => format!("It is gated: accept its terms at {page}, then"),
             false => "It is private or gated, or there is no such repository:".to_owned(),
@@ -416,46 +498,31 @@ impl<'a> Client<'a> {
     }
 }
 
+/// An input or output error without the layers around it.
+pub(super) fn describe(error: &std::io::Error, timeout: Duration) -> String {
+    let inner = error.get_ref();
+    if let Some(ureq::Error::Timeout(_)) = inner.and_then(|e| e.downcast_ref()) {
+        return silence(timeout);
+    }
+    if let Some(tls @ rustls::Error::InvalidCertificate(_)) = inner.and_then(|e| e.downcast_ref()) {
+        return format!(
+            "{tls} (add the certificate of its authority to the system's, or name its file in SSL_CERT_FILE)"
+        );
+    }
+    match error.kind() {
+        std::io::ErrorKind::UnexpectedEof => "the connection was cut".to_owned(),
+        _ => error.to_string(),
+    }
+}
+
+/// Says that nothing came for as long as is allowed.
+fn silence(timeout: Duration) -> String {
+    format!("nothing came for {} seconds", timeout.as_secs_f32())
+}
+
 /// Percent-encodes a revision or a file name as one part of a path.
 fn encode(text: &str) -> String {
     utf8_percent_encode(text, ENCODED).to_string()
-}
-
-fn same_origin(a: &Uri, b: &Uri) -> bool {
-    let port = |uri: &Uri| {
-        uri.port_u16().or(match uri.scheme_str() {
-            Some("https") => Some(443),
-            Some("http") => Some(80),
-            _ => None,
-        })
-    };
-    let host = |uri: &Uri| uri.host().map(str::to_ascii_lowercase);
-    a.scheme() == b.scheme() && host(a) == host(b) && port(a) == port(b)
-}
-
-/// The address that a `Location` header means, seen from `base` (RFC 3986, section 5).
-fn resolve(base: &Uri, location: &str) -> Option<Uri> {
-    let scheme = base.scheme_str()?;
-    let authority = base.authority()?.as_str();
-    let has_scheme = ["http://", "https://"].iter().any(|prefix| {
-        location
-            .get(..prefix.len())
-            .is_some_and(|l| l.eq_ignore_ascii_case(prefix))
-    });
-    let text = if has_scheme {
-        location.to_owned()
-    } else if location.starts_with("//") {
-        format!("{scheme}:{location}")
-    } else if location.starts_with('/') {
-        format!("{scheme}://{authority}{location}")
-    } else {
-        let folder = base
-            .path()
-            .rsplit_once('/')
-            .map_or("", |(folder, _)| folder);
-        format!("{scheme}://{authority}{folder}/{location}")
-    };
-    text.parse().ok()
 }
 
 /// How long the hub asks to wait: `Retry-After` in seconds or as a date, or the reset in `RateLimit`
@@ -480,39 +547,6 @@ fn asked_wait(headers: &HeaderMap) -> Option<Duration> {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn locations() {
-        let base: Uri = "https://hub/a/resolve/main/f?x=1".parse().unwrap();
-        let cases = [
-            ("https://cdn/b?s=%2F", "https://cdn/b?s=%2F"),
-            ("HTTP://cdn/b", "http://cdn/b"),
-            ("//cdn/b", "https://cdn/b"),
-            ("/b/f", "https://hub/b/f"),
-            ("g", "https://hub/a/resolve/main/g"),
-        ];
-        for (location, expected) in cases {
-            assert_eq!(resolve(&base, location).unwrap(), expected);
-        }
-        assert!(resolve(&base, "/a b").is_none());
-    }
-
-    #[test]
-    fn origins() {
-        let uri = |text: &str| text.parse::<Uri>().unwrap();
-        assert!(same_origin(
-            &uri("https://hub/a"),
-            &uri("https://HUB:443/b")
-        ));
-        for other in [
-            "http://hub",
-            "https://hub:8443",
-            "https://hub.cdn",
-            "https://cdn",
-        ] {
-            assert!(!same_origin(&uri("https://hub"), &uri(other)), "{other}");
-        }
-    }
 
     #[test]
     fn waits() {

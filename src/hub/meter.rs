@@ -21,7 +21,7 @@ pub struct Progress {
 /// Counts what all threads of a download bring.
 pub(super) struct Meter<'a> {
     files: usize,
-    bytes: u64,
+    bytes: AtomicU64,
     files_done: AtomicUsize,
     bytes_done: AtomicU64,
     /// One report at a time, so that none overtakes another.
@@ -32,7 +32,7 @@ impl<'a> Meter<'a> {
     pub(super) fn new(files: usize, bytes: u64, report: &'a (dyn Fn(Progress) + Sync)) -> Self {
         let meter = Self {
             files,
-            bytes,
+            bytes: AtomicU64::new(bytes),
             files_done: AtomicUsize::new(0),
             bytes_done: AtomicU64::new(0),
             report: Mutex::new(report),
@@ -54,6 +54,12 @@ impl<'a> Meter<'a> {
         self.report();
     }
 
+    /// A file turned out to have other than the `planned` bytes.
+    pub(super) fn resize(&self, planned: u64, bytes: u64) {
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+        self.bytes.fetch_sub(planned, Ordering::Relaxed);
+    }
+
     pub(super) fn file_done(&self) {
         self.files_done.fetch_add(1, Ordering::Relaxed);
         self.report();
@@ -63,11 +69,13 @@ impl<'a> Meter<'a> {
         let Ok(report) = self.report.lock() else {
             return;
         };
+        let bytes_done = self.bytes_done.load(Ordering::Relaxed);
         report(Progress {
             files: self.files,
             files_done: self.files_done.load(Ordering::Relaxed),
-            bytes: self.bytes,
-            bytes_done: self.bytes_done.load(Ordering::Relaxed),
+            // Of some files the size is known at their end only.
+            bytes: self.bytes.load(Ordering::Relaxed).max(bytes_done),
+            bytes_done,
         });
     }
 }

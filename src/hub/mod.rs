@@ -23,14 +23,21 @@
 //! # Ok::<(), hub::HubError>(())
 //! ```
 
+mod address;
+mod answer;
 mod cache;
 mod error;
+mod expand;
 mod fetch;
 mod files;
+mod hash;
 mod http;
 mod meter;
 mod options;
+mod pace;
+mod partial;
 mod repository;
+mod tree;
 
 use std::{
     collections::BTreeSet,
@@ -46,9 +53,11 @@ use serde::Deserialize;
 use worldpm_ort_export::checkpoint::{INDEX_FILE, WeightsChoice};
 
 use cache::{Cache, free_bytes};
+use error::is_unwritable;
 use fetch::{Remote, describe_file, fetch};
 use http::Client;
 use meter::Meter;
+use tree::Tree;
 
 pub use error::HubError;
 pub use meter::Progress;
@@ -73,8 +82,9 @@ pub struct Snapshot {
 /// `progress` is called often, from several threads but never from two at once; not at all when nothing is missing.
 ///
 /// # Errors
-/// Any [`HubError`]. What has arrived stays in the cache, and the next call goes on from there; a file that differs
-/// from the hub's description of it is removed. A revision in the cache is only replaced when its files are complete.
+/// Any [`HubError`]. What has arrived stays in the cache, and the next call goes on from there; a file whose hash differs
+/// from the hub's is removed. A revision in the cache is only replaced when its files are complete. A cache that has all
+/// files need not be writable.
 pub fn download(
     repository: &Repository,
     options: &HubOptions,
@@ -92,13 +102,16 @@ pub fn download(
         problem,
     };
 
+    let tree = Tree::default();
+    let mut was_complete = true;
     let mut wanted = files::text_files(&listed);
     match files::weights(&listed).map_err(content)? {
         one @ (WeightsChoice::Single | WeightsChoice::Adapter) => {
             wanted.push(one.file().to_owned());
         }
         WeightsChoice::Sharded => {
-            bring(&client, &cache, &sha, &[INDEX_FILE.to_owned()], &|_| {})?;
+            let index = [INDEX_FILE.to_owned()];
+            was_complete &= bring(&client, &cache, &tree, &sha, &index, &|_| {})?;
             let indexed = files::indexed(&cache.snapshot(&sha)).map_err(content)?;
             if let Some(lost) = indexed.iter().find(|name| !listed.contains(*name)) {
                 return Err(content(format!(
@@ -108,9 +121,13 @@ pub fn download(
             wanted.extend(indexed);
         }
     }
-    bring(&client, &cache, &sha, &wanted, progress)?;
+    was_complete &= bring(&client, &cache, &tree, &sha, &wanted, progress)?;
     if !repository.is_pinned() {
-        cache.set_commit(repository.revision(), &sha)?;
+        match cache.set_commit(repository.revision(), &sha) {
+            // Nothing is missing but the note of which commit is meant, which the hub has just said.
+            Err(HubError::Cache { source, .. }) if was_complete && is_unwritable(&source) => {}
+            noted => noted?,
+        }
     }
     Ok(Snapshot {
         path: cache.snapshot(&sha),
@@ -134,13 +151,7 @@ fn describe_repository(client: &Client<'_>) -> Result<Description, HubError> {
     let url = client.description_url();
     let text = client.repeat(&url, || {
         let repository = format!("repository {}, or no such revision", client.repository);
-        let mut response = client.get(&url, 0, &repository)?;
-        let body = response
-            .body
-            .with_config()
-            .limit(MAX_DESCRIPTION)
-            .read_to_vec();
-        body.map_err(|error| http::Fault::passing(error.to_string()))
+        client.get_small(&url, MAX_DESCRIPTION, &repository)
     })?;
     let answer = |problem| HubError::Answer {
         url: url.clone(),
@@ -155,25 +166,32 @@ fn describe_repository(client: &Client<'_>) -> Result<Description, HubError> {
     Ok(description)
 }
 
-/// Brings files into the snapshot of `commit`, unless they are there.
+/// Brings files into the snapshot of `commit`, unless they are there. Returns whether they all were.
 fn bring(
     client: &Client<'_>,
     cache: &Cache,
+    tree: &Tree,
     commit: &str,
     wanted: &[String],
     progress: &(dyn Fn(Progress) + Sync),
-) -> Result<(), HubError> {
+) -> Result<bool, HubError> {
     let snapshot = cache.snapshot(commit);
     let absent: Vec<&String> = wanted
         .iter()
         .filter(|file| !snapshot.join(file).exists())
         .collect();
-    let remotes = in_parallel(client, &absent, |file| describe_file(client, commit, file))?;
+    if absent.is_empty() {
+        return Ok(true);
+    }
+    let remotes = in_parallel(client, &absent, |file| {
+        describe_file(client, tree, commit, file)
+    })?;
+    let size = |remote: &Remote| remote.size.known().unwrap_or(0);
 
     let missing = |remote: &Remote| {
         let here = |path: PathBuf| path.metadata().map_or(0, |m| m.len());
         let arrived = here(cache.blob(&remote.etag)).max(here(cache.incomplete(&remote.etag)));
-        remote.size.saturating_sub(arrived)
+        size(remote).saturating_sub(arrived)
     };
     let needed = remotes.iter().map(missing).fold(0, u64::saturating_add);
     let free = free_bytes(&client.options.cache)?;
@@ -185,12 +203,12 @@ fn bring(
         });
     }
 
-    let bytes = remotes.iter().map(|r| r.size).fold(0, u64::saturating_add);
+    let bytes = remotes.iter().map(size).fold(0, u64::saturating_add);
     let meter = Meter::new(remotes.len(), bytes, progress);
     in_parallel(client, &remotes, |remote| {
         fetch(client, cache, commit, remote, &meter)
     })?;
-    Ok(())
+    Ok(false)
 }
 
 /// Works on several items at a time. After the first error no other item is begun, and those under way stop.

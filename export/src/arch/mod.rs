@@ -39,6 +39,10 @@ use crate::{
 // Every decoder here calls them so.
 pub(crate) const EMBED_TOKENS: &str = "model.embed_tokens.weight";
 const NORM: &str = "model.norm";
+/// What tells the names of a decoder's tensors from those of a head.
+const DECODER_PARTS: [&str; 4] = ["layers.", "embed_tokens", "model.norm.", "rotary_emb"];
+/// Tensors that an error names; the others are counted.
+const MAX_NAMED: usize = 8;
 
 /// What one stage of the model computes.
 #[derive(Clone, Debug)]
@@ -101,6 +105,53 @@ pub(crate) fn head(architecture: Architecture) -> Head {
         | Architecture::MistralForSequenceClassification
         | Architecture::Gemma2ForSequenceClassification => Head::OneLayer,
     }
+}
+
+/// Checks that the tensors of the reward head are there.
+///
+/// # Errors
+/// [`Error::Tensor`], which names those that may be a head of another name.
+pub(crate) fn check_head(checkpoint: &Checkpoint) -> Result<()> {
+    let config = checkpoint.config();
+    let tensors = checkpoint.tensors();
+    let wanted = head(config.architecture).tensors();
+    let Some(missing) = wanted.iter().find(|name| !tensors.contains_key(**name)) else {
+        return Ok(());
+    };
+    let part = |name: &str| DECODER_PARTS.iter().any(|part| name.contains(part));
+    let other = tensors
+        .iter()
+        .filter(|(name, _)| !part(name) && !wanted.contains(&name.as_str()));
+    let other = other.filter(|(name, _)| !is_harmless(name));
+    let mut other: Vec<String> = other
+        .map(|(name, entry)| format!("`{name}` {:?}", entry.shape))
+        .collect();
+    let more = other.len().saturating_sub(MAX_NAMED);
+    other.truncate(MAX_NAMED);
+    if more > 0 {
+        other.push(format!("{more} more"));
+    }
+    let wanted = wanted.join("`, `");
+    let found = match (other.is_empty(), tensors.keys().any(|name| is_harmless(name))) {
+        (false, _) => format!(
+            "beside the decoder the checkpoint has {}. If the head is among them and computes the same, save it under the \
+             model's names; a head of another form is not supported",
+            other.join(", ")
+        ),
+        (true, true) => "the checkpoint has a language-model head (`lm_head.weight`) and no other: it is a language model, \
+                         or what a reward model was trained from. Take the trained reward model"
+            .to_owned(),
+        (true, false) => "the checkpoint has no head of any name: take the whole one, or the adapter that was trained with it"
+            .to_owned(),
+    };
+    Err(Error::Tensor {
+        tensor: (*missing).to_owned(),
+        file: checkpoint.dir().display().to_string(),
+        problem: format!(
+            "is missing; the reward head of {} is `{wanted}`, and {found}",
+            config.architecture
+        ),
+    })
 }
 
 /// Whether the model was trained with an empty system message in front of conversations without one.

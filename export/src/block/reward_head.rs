@@ -26,6 +26,19 @@ impl Head {
         }
     }
 
+    /// The tensors that the head cannot do without.
+    pub(crate) fn tensors(self) -> &'static [&'static str] {
+        match self {
+            Self::TwoLayer => &[
+                "score.0.weight",
+                "score.0.bias",
+                "score.2.weight",
+                "score.2.bias",
+            ],
+            Self::OneLayer => &["score.weight"],
+        }
+    }
+
     /// Scores `[n, labels]` of normalised hidden states `[n, hidden]`.
     ///
     /// The head is computed in 32-bit floats whatever the type of the layers: it is small, and in

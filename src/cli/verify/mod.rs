@@ -8,9 +8,13 @@ mod record;
 
 use anyhow::Result;
 
-use super::{Status, args::VerifyArgs};
+use super::{Status, args::VerifyArgs, model};
 
 pub(super) fn run(args: &VerifyArgs) -> Result<Status> {
+    let against = args.against.as_deref();
+    for bundle in [Some(args.model.as_path()), against].into_iter().flatten() {
+        model::check(bundle)?;
+    }
     match (&args.against, &args.data) {
         (Some(against), Some(data)) => drift::run(args, against, data),
         _ if args.record => record::run(args),

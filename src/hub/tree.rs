@@ -1,0 +1,83 @@
+//! A hub's list of a commit's files, for what its answer about a single file does not say.
+
+use std::{collections::BTreeMap, sync::OnceLock};
+
+use serde::Deserialize;
+
+use super::{MAX_DESCRIPTION, http::Client};
+
+/// What the list says of a file.
+#[derive(Clone, Debug)]
+pub(super) struct Entry {
+    /// Bytes.
+    pub(super) size: u64,
+    /// Its SHA-256 for a large file, Git's hash for a small one.
+    pub(super) etag: String,
+}
+
+/// The list, asked for when it is first needed. A server may have none.
+#[derive(Default)]
+pub(super) struct Tree(OnceLock<BTreeMap<String, Entry>>);
+
+#[derive(Deserialize)]
+struct Listed {
+    path: String,
+    #[serde(default)]
+    size: u64,
+    oid: Option<String>,
+    lfs: Option<Large>,
+}
+
+#[derive(Deserialize)]
+struct Large {
+    oid: String,
+    size: u64,
+}
+
+impl Tree {
+    pub(super) fn find(&self, client: &Client<'_>, commit: &str, file: &str) -> Option<Entry> {
+        let files = self.0.get_or_init(|| {
+            let url = client.tree_url(commit);
+            let what = format!("list of files of {}", client.repository);
+            let list = client.repeat(&url, || client.get_small(&url, MAX_DESCRIPTION, &what));
+            list.map(|text| read(&text)).unwrap_or_default()
+        });
+        files.get(file).cloned()
+    }
+}
+
+/// The files in a list; none where it makes no sense.
+fn read(text: &[u8]) -> BTreeMap<String, Entry> {
+    let listed: Vec<Listed> = serde_json::from_slice(text).unwrap_or_default();
+    let entry = |listed: Listed| {
+        let (etag, size) = match listed.lfs {
+            Some(large) => (large.oid, large.size),
+            None => (listed.oid?, listed.size),
+        };
+        Some((listed.path, Entry { size, etag }))
+    };
+    listed.into_iter().filter_map(entry).collect()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn large_and_small_files() {
+        let text = br#"[
+            {"type": "directory", "path": "onnx", "oid": "a", "size": 0},
+            {"type": "file", "path": "config.json", "oid": "b", "size": 7},
+            {"type": "file", "path": "model.safetensors", "oid": "c", "size": 130,
+             "lfs": {"oid": "d", "size": 5000, "pointerSize": 130}}
+        ]"#;
+        let files = read(text);
+        let entry = |name: &str| files.get(name).map(|e| (e.size, e.etag.as_str())).unwrap();
+        assert_eq!(entry("config.json"), (7, "b"));
+        assert_eq!(entry("model.safetensors"), (5000, "d"));
+        for nonsense in [&b"{}"[..], b"", b"<html>", b"[1]"] {
+            assert!(read(nonsense).is_empty());
+        }
+    }
+}
