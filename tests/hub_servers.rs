@@ -209,6 +209,21 @@ fn complete() -> Vec<Odd> {
             ],
         ),
         ("no answer to HEAD", vec![(HEAD, |a, _| a.status = 405)]),
+        (
+            "HEAD not implemented by the hub",
+            vec![(HEAD, |a, _| a.status = 501)],
+        ),
+        (
+            "storage that answers GET alone",
+            vec![
+                (HEAD, |a, _| a.without("X-Linked-Etag")),
+                (LARGE, |a, r| {
+                    if r.method == "HEAD" {
+                        a.status = 403;
+                    }
+                }),
+            ],
+        ),
         ("HEAD not implemented", vec![(HEAD, |a, _| a.status = 400)]),
         (
             "no ETag of small files",

@@ -145,13 +145,20 @@ fn header(dir: &Path, change: impl FnOnce(&mut serde_json::Map<String, Value>)) 
     fs::write(path, file).unwrap();
 }
 
+/// Flags of a checkpoint, tensors with the names that they get, and what is said then.
+type Renamed = (
+    &'static [&'static str],
+    &'static [(&'static str, &'static str)],
+    &'static [&'static str],
+);
+
 #[test]
 fn a_head_of_another_name() {
-    let two: &[(&str, &str)] = &[
+    const TWO: &[(&str, &str)] = &[
         ("score.2.weight", "v_head.weight"),
         ("score.2.bias", "v_head.bias"),
     ];
-    let cases: &[(&[&str], &[(&str, &str)], &[&str])] = &[
+    let cases: &[Renamed] = &[
         (
             ONE_LAYER,
             &[("score.weight", "value_head.weight")],
@@ -169,7 +176,7 @@ fn a_head_of_another_name() {
         ),
         (
             &[],
-            two,
+            TWO,
             &[
                 "`score.2.weight`",
                 "`v_head.bias` [1]",
