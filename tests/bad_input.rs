@@ -586,7 +586,11 @@ fn libraries() {
         .env("ORT_DYLIB_PATH", "elsewhere.so")
         .output()
         .unwrap();
-    expect_failure("none found", &output, &["elsewhere.so", "make library"]);
+    expect_failure(
+        "none found",
+        &output,
+        &["ORT_DYLIB_PATH names elsewhere.so", "nothing of that name"],
+    );
 }
 
 /// A library with the entry point of ONNX Runtime 1.16: what is read of one before it is used.

@@ -8,6 +8,7 @@ mod support;
 
 use std::{
     fs,
+    os::unix::{fs::PermissionsExt, process::CommandExt},
     path::Path,
     process::{Command, Output, Stdio},
     time::Duration,
@@ -222,6 +223,82 @@ fn killed_while_it_downloads() {
         assert!(log.iter().any(asked), "{range}");
     }
     assert!(arrived().is_empty());
+}
+
+/// A copy of the program that any user may run, and that cannot write to what is here when that is locked.
+fn as_a_reader(place: &Place, args: &[&str]) -> Output {
+    let program = place.dir.path().join("worldpm-ort");
+    fs::copy(env!("CARGO_BIN_EXE_worldpm-ort"), &program).unwrap();
+    let mut command = Command::new(&program);
+    if rustix::process::geteuid().is_root() {
+        // Modes do not hold root.
+        command.uid(65534).gid(65534);
+    }
+    command
+        .current_dir(place.dir.path())
+        .env("HF_ENDPOINT", place.server.endpoint())
+        .env("HF_HOME", place.dir.path().join("hf"))
+        .args([
+            "export",
+            "--probes",
+            "off",
+            "--checkpoint",
+            "Owner/Tiny-RM",
+            "--out",
+        ])
+        .args(args)
+        .output()
+        .unwrap()
+}
+
+/// Sets what everybody, the owner included, may do with all folders below.
+fn set_folders(folder: &Path, mode: u32) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() && !path.is_symlink() {
+            set_folders(&path, mode);
+        }
+    }
+    fs::set_permissions(folder, fs::Permissions::from_mode(mode)).unwrap();
+}
+
+#[test]
+fn a_complete_cache_need_not_be_writable() {
+    let place = Place::new(|repository| repository);
+    let output = place.export(&["--checkpoint", "Owner/Tiny-RM"], &[]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    let out = place.dir.path().join("out");
+    fs::create_dir(&out).unwrap();
+    set_folders(&out, 0o777);
+    fs::set_permissions(place.dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    let cache = place.dir.path().join("hf");
+    let repository = cache.join("hub/models--Owner--Tiny-RM");
+    let reference = repository.join("refs/main");
+
+    set_folders(&cache, 0o555);
+    let output = as_a_reader(&place, &["out/1"]);
+    assert!(output.status.success(), "{}", stderr(&output));
+
+    // The note of what the branch means is of another day.
+    set_folders(&cache, 0o755);
+    fs::write(&reference, "0".repeat(40)).unwrap();
+    set_folders(&cache, 0o555);
+    let output = as_a_reader(&place, &["out/2"]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert_eq!(fs::read_to_string(&reference).unwrap(), "0".repeat(40));
+
+    // Where something is missing, it says where it would go.
+    set_folders(&cache, 0o755);
+    fs::remove_dir_all(repository.join("snapshots")).unwrap();
+    set_folders(&cache, 0o555);
+    let output = as_a_reader(&place, &["out/3"]);
+    let text = stderr(&output);
+    set_folders(&cache, 0o755);
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    assert!(
+        text.contains("HF_HUB_CACHE") && text.contains("snapshots"),
+        "{text}"
+    );
 }
 
 #[test]

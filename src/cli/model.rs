@@ -238,8 +238,9 @@ mod tests {
         for file in files {
             let path = dir.path().join(file);
             fs::create_dir_all(path.parent().unwrap()).unwrap();
-            if !file.ends_with('/') {
-                fs::write(path, "").unwrap();
+            match file.ends_with('/') {
+                true => fs::create_dir_all(path).unwrap(),
+                false => fs::write(path, "").unwrap(),
             }
         }
         let again = |_: &Path, bundle: &str| format!("again with {bundle}");

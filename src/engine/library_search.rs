@@ -295,7 +295,7 @@ mod tests {
 
         /// The first library in this machine's own folder, from there.
         fn first(&self) -> Option<String> {
-            let places = self.with(Search::places);
+            let places = self.with(|search| search.places());
             let mut libraries = places.iter().filter_map(Place::library);
             let first = libraries.find_map(|path| path.strip_prefix(self.dir.path()).ok())?;
             Some(first.to_str().unwrap().to_owned())

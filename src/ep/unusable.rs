@@ -171,8 +171,8 @@ fn reason(
         return Some((
             what,
             format!(
-                "Fetch a build with {kind} with scripts/fetch-onnxruntime --gpu, and name its library with --ort-lib or \
-                 ORT_DYLIB_PATH"
+                "Get a build with {kind} (the Python package onnxruntime-gpu; in the project scripts/fetch-onnxruntime \
+                 --gpu), and name its library with --ort-lib or ORT_DYLIB_PATH"
             ),
         ));
     }

@@ -64,15 +64,8 @@ pub(super) fn describe_file(
     file: &str,
 ) -> Result<Remote, HubError> {
     let url = client.file_url(commit, file);
-    let head = match client.repeat(&url, || client.head(&url, &named(client, file))) {
-        // Some servers answer no such question; the list of files says the same.
-        Err(error) if !matches!(error, HubError::Answer { .. }) => return Err(error),
-        head => head,
-    };
-    let (etag, mut size) = match &head {
-        Ok(response) => announced(response),
-        Err(_) => (None, Size::Unknown),
-    };
+    let response = client.repeat(&url, || client.head(&url, &named(client, file)))?;
+    let (etag, mut size) = announced(&response);
     let answer = |problem| HubError::Answer {
         url: url.clone(),
         problem,
@@ -84,11 +77,8 @@ pub(super) fn describe_file(
     if let (Some(entry), Size::Unknown) = (&listed, size) {
         size = Size::Promised(entry.size);
     }
-    let etag = match (etag.or_else(|| listed.map(|entry| entry.etag)), head) {
-        (Some(etag), _) => etag,
-        (None, Err(error)) => return Err(error),
-        (None, Ok(_)) => return Err(answer("the answer has no ETag".to_owned())),
-    };
+    let etag = etag.or_else(|| listed.map(|entry| entry.etag));
+    let etag = etag.ok_or_else(|| answer("the answer has no ETag".to_owned()))?;
     let etag = etag.trim_start_matches("W/").trim_matches('"');
     let is_name = etag.len() <= MAX_ETAG
         && etag.starts_with(|c: char| c.is_ascii_alphanumeric())

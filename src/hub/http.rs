@@ -304,9 +304,9 @@ impl<'a> Client<'a> {
         }
     }
 
-    /// A file's description. It ends at the redirect that leads to the bytes, where the description is.
+    /// A file's description. It ends at the redirect that leads to the bytes, where the description is. A server that
+    /// does not describe files gives an error's status and no headers.
     pub(super) fn head(&self, url: &str, what: &str) -> Result<Response, Fault> {
-        // The storage behind a hub may allow GET and nothing else.
         let described = |headers: &HeaderMap| headers.contains_key("x-linked-etag");
         self.follow(
             &Method::HEAD,
@@ -352,6 +352,17 @@ impl<'a> Client<'a> {
                     return Ok(Response {
                         status,
                         headers: parts.headers,
+                        body,
+                    });
+                }
+                // The storage behind a hub may allow GET and nothing else, and so may a simple hub.
+                _ if *method == Method::HEAD
+                    && (matches!(status, 400 | 405 | 501)
+                        || (matches!(status, 401..=404) && !same_origin(&at, &self.origin))) =>
+                {
+                    return Ok(Response {
+                        status,
+                        headers: HeaderMap::new(),
                         body,
                     });
                 }

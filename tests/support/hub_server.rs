@@ -43,6 +43,20 @@ pub enum Fault {
     NoRange,
     /// The tag that the file is announced with.
     Etag(String),
+    /// The answer is changed before it is sent.
+    Odd(fn(&mut Answer, &Request)),
+}
+
+/// How the end of a body is told.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Framing {
+    /// By its length.
+    #[default]
+    Length,
+    /// By the end of the connection.
+    Close,
+    /// In chunks of a few thousand bytes.
+    Chunked,
 }
 
 /// A fault for the requests whose `METHOD /path` contains a text.
@@ -202,19 +216,36 @@ impl HubServer {
 }
 
 /// An answer before faults.
-#[derive(Default)]
-struct Answer {
-    status: u16,
-    headers: Vec<(&'static str, String)>,
-    body: Vec<u8>,
+#[derive(Debug, Default)]
+pub struct Answer {
+    pub status: u16,
+    pub headers: Vec<(&'static str, String)>,
+    pub body: Vec<u8>,
+    pub framing: Framing,
+    /// Bytes of the body after which the connection ends.
+    pub cut: Option<usize>,
+    /// A pause after every byte of the head, or of the body.
+    pub drip_head: Option<Duration>,
+    pub drip_body: Option<Duration>,
 }
 
 impl Answer {
+    /// Leaves a header out.
+    pub fn without(&mut self, name: &str) {
+        self.headers.retain(|(n, _)| !n.eq_ignore_ascii_case(name));
+    }
+
+    /// Sets a header, in place of the one that is there.
+    pub fn with(&mut self, name: &'static str, value: impl ToString) {
+        self.without(name);
+        self.headers.push((name, value.to_string()));
+    }
+
     fn new(status: u16, headers: Vec<(&'static str, String)>) -> Self {
         Self {
             status,
             headers,
-            body: Vec::new(),
+            ..Self::default()
         }
     }
 
@@ -231,6 +262,7 @@ impl Answer {
             status: 200,
             headers: vec![("Content-Type", "application/json".to_owned())],
             body: serde_json::to_vec(value).unwrap(),
+            ..Self::default()
         }
     }
 }
@@ -289,6 +321,9 @@ impl State {
                 }
             }
         }
+        if let Some(Fault::Odd(change)) = &fault {
+            change(&mut answer, request);
+        }
         let length = match fault {
             Some(Fault::Announce(size)) if answer.status == 200 => size as usize,
             _ => answer.body.len(),
@@ -297,20 +332,42 @@ impl State {
         for (name, value) in &answer.headers {
             head += &format!("{name}: {value}\r\n");
         }
-        let without_length = matches!(fault, Some(Fault::NoLength));
-        head += &match without_length {
-            true => "Connection: close\r\n\r\n".to_owned(),
-            false => format!("Content-Length: {length}\r\n\r\n"),
+        if matches!(fault, Some(Fault::NoLength)) {
+            answer.framing = Framing::Close;
+        }
+        let has_own = answer
+            .headers
+            .iter()
+            .any(|(name, _)| *name == "Content-Length");
+        let without_length = answer.framing == Framing::Close;
+        head += &match answer.framing {
+            Framing::Close => "Connection: close\r\n\r\n".to_owned(),
+            Framing::Chunked => "Transfer-Encoding: chunked\r\n\r\n".to_owned(),
+            Framing::Length if has_own => "\r\n".to_owned(),
+            Framing::Length => format!("Content-Length: {length}\r\n\r\n"),
         };
-        stream.write_all(head.as_bytes())?;
+        drip(stream, head.as_bytes(), answer.drip_head)?;
         if request.method == "HEAD" {
-            return Ok(true);
+            return Ok(!without_length);
+        }
+        if answer.framing == Framing::Chunked {
+            let sent = answer.cut.unwrap_or(answer.body.len());
+            for chunk in answer.body[..sent].chunks(5000) {
+                stream.write_all(format!("{:x}\r\n", chunk.len()).as_bytes())?;
+                drip(stream, chunk, answer.drip_body)?;
+                stream.write_all(b"\r\n")?;
+            }
+            if answer.cut.is_none() {
+                stream.write_all(b"0\r\n\r\n")?;
+            }
+            return Ok(answer.cut.is_none());
         }
         let sent = match fault {
+            _ if answer.cut.is_some() => answer.cut.unwrap().min(answer.body.len()),
             Some(Fault::Cut(bytes) | Fault::Stall(bytes)) => bytes.min(answer.body.len()),
             _ => answer.body.len(),
         };
-        stream.write_all(&answer.body[..sent])?;
+        drip(stream, &answer.body[..sent], answer.drip_body)?;
         stream.flush()?;
         if matches!(fault, Some(Fault::Stall(_))) {
             thread::sleep(Duration::from_secs(600));
@@ -456,7 +513,20 @@ fn body(stored: &Stored, request: &Request, fault: &Option<Fault>) -> Answer {
         status,
         headers,
         body,
+        ..Answer::default()
     }
+}
+
+/// Writes all at once, or a byte at a time.
+fn drip(mut stream: &TcpStream, bytes: &[u8], pause: Option<Duration>) -> std::io::Result<()> {
+    let Some(pause) = pause else {
+        return stream.write_all(bytes);
+    };
+    for byte in bytes {
+        stream.write_all(std::slice::from_ref(byte))?;
+        thread::sleep(pause);
+    }
+    Ok(())
 }
 
 fn read_request(
