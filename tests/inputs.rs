@@ -52,7 +52,7 @@ fn ids_are_given_back_byte_for_byte() {
 #[test]
 fn numbers_reach_the_template_as_they_are() {
     let checkpoint = support::copy_of(&support::checkpoint(&["--shape", "tiny"]));
-    let template = "{{ raise_exception('args ' ~ (messages[1].tool_calls[0].lat | tojson)) }}";
+    let template = "{{ raise_exception('args ' ~ (messages[-1].tool_calls[0].lat | tojson)) }}";
     fs::write(checkpoint.path().join("chat_template.jinja"), template).unwrap();
     let encoder = worldpm_ort::text::ChatEncoder::open(checkpoint.path()).unwrap();
     for (given, expected) in [

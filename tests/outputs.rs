@@ -231,7 +231,7 @@ const READ_AHEAD: usize = 4 * 512;
 fn a_killed_run_leaves_what_it_finished() {
     for signal in ["-KILL", "-INT"] {
         let place = Place::new(&[]);
-        let (mut child, stdin) = waiting(&place, &[], READ_AHEAD);
+        let (mut child, mut stdin) = waiting(&place, &[], READ_AHEAD);
         let partial = place.at("out.jsonl.partial");
         wait_for("results", || {
             fs::metadata(&partial).is_ok_and(|found| found.len() > 0)
@@ -255,6 +255,15 @@ fn a_killed_run_leaves_what_it_finished() {
         );
         let mut said = String::new();
         if signal == "-INT" {
+            // It looks at the signal when it has read what it waits for.
+            stdin
+                .write_all(
+                    (READ_AHEAD..READ_AHEAD + 10)
+                        .map(good)
+                        .collect::<String>()
+                        .as_bytes(),
+                )
+                .unwrap();
             drop(stdin);
         }
         let status = child.wait().unwrap();

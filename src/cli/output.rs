@@ -16,12 +16,12 @@ pub(super) fn check_output(path: &Path) -> Result<()> {
     let parent = path
         .parent()
         .filter(|parent| !parent.as_os_str().is_empty());
-    let opened = if path == Path::new("-") {
-        Ok(())
-    } else if path.exists() {
-        OpenOptions::new().append(true).open(path).map(drop)
-    } else {
-        fs::read_dir(parent.unwrap_or(Path::new("."))).map(drop)
+    let opened = match fs::metadata(path) {
+        _ if path == Path::new("-") => Ok(()),
+        // To open a pipe would wait for its reader, who would see it end.
+        Ok(found) if !found.is_file() && !found.is_dir() => Ok(()),
+        Ok(_) => OpenOptions::new().append(true).open(path).map(drop),
+        Err(_) => fs::read_dir(parent.unwrap_or(Path::new("."))).map(drop),
     };
     opened.with_context(|| format!("cannot write {}", path.display()))
 }

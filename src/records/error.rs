@@ -44,20 +44,16 @@ impl fmt::Display for RecordError {
     }
 }
 
-impl std::error::Error for RecordError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        // The kind is part of the message above; what caused it comes next.
-        self.kind.source()
-    }
-}
+// The kind, with what caused it, is part of the message above.
+impl std::error::Error for RecordError {}
 
 /// What is wrong with a record.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum RecordErrorKind {
     /// The input could not be read.
-    #[error("the input could not be read")]
-    Io(#[source] io::Error),
+    #[error("the input could not be read: {0}")]
+    Io(io::Error),
     /// The text is not JSON.
     #[error("not valid JSON: {message} (line {line}, column {column})")]
     Syntax {

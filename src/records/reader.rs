@@ -83,7 +83,11 @@ enum Beginning {
     List { first: Option<Position> },
     /// A first record that is longer than the limit; it is taken off, but for the
     /// rest of a line.
-    TooLong(Layout),
+    TooLong {
+        layout: Layout,
+        /// Where it starts in a list.
+        element: Option<Position>,
+    },
 }
 
 type Item = (usize, Record);
@@ -180,9 +184,9 @@ impl<R: BufRead> RecordReader<R> {
                 self.layout = Layout::List(1);
                 self.parse(start).map(Some)
             }
-            Beginning::TooLong(layout) => {
+            Beginning::TooLong { layout, element } => {
                 self.layout = layout;
-                Err(self.too_long(start))
+                Err(self.too_long(element.unwrap_or(start)))
             }
         }
     }
@@ -207,14 +211,18 @@ impl<R: BufRead> RecordReader<R> {
             };
             if self.buffer.len() - record >= self.max_record_bytes {
                 if !spans {
-                    return Ok(Beginning::TooLong(Layout::Lines));
+                    let layout = Layout::Lines;
+                    return Ok(Beginning::TooLong {
+                        layout,
+                        element: None,
+                    });
                 }
-                let (depth, layout) = match element {
-                    Some(_) if !is_conversation => (1, Layout::List(1)),
-                    _ => (0, Layout::Values),
+                let (depth, layout, element) = match element {
+                    Some((_, start)) if !is_conversation => (1, Layout::List(1), Some(start)),
+                    _ => (0, Layout::Values, None),
                 };
                 self.source.skip_to_depth(&mut scanner, depth)?;
-                return Ok(Beginning::TooLong(layout));
+                return Ok(Beginning::TooLong { layout, element });
             }
             if byte == b'\n' && scanner.in_string {
                 self.source.bump(byte);

@@ -317,7 +317,7 @@ impl LongTexts {
             let encoding = encode(piece)?;
             let Some((tokens, at)) = self.last_beginning(piece, &encoding) else {
                 // A word that is longer than the piece.
-                bytes = bytes.saturating_mul(2);
+                bytes = bytes.saturating_mul(4);
                 continue;
             };
             if !take(Piece::new(&encoding, tokens, text.len() - rest.len())) {
@@ -346,8 +346,10 @@ impl LongTexts {
     fn starts_apart(&self, text: &str) -> bool {
         !self.composes
             || text.chars().next().is_some_and(|c| {
+                // Neither marks nor parts of syllables are among these.
                 c.is_ascii()
                     || matches!(c, 'À'..='ÿ' | 'А'..='я' | 'ぁ'..='ん' | 'ァ'..='ン')
+                    || matches!(c, '\u{2010}'..='\u{2026}' | '\u{3001}'..='\u{3020}' | '！'..='～')
                     || matches!(c, '\u{3400}'..='\u{9fff}' | '가'..='힣')
             })
     }
