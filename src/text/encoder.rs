@@ -73,13 +73,13 @@ impl TextOptions {
 #[derive(Clone)]
 pub struct ChatEncoder {
     parts: Arc<Parts>,
+    options: TextOptions,
     step_token: Option<String>,
 }
 
 struct Parts {
     tokenizer: Tokenizer,
     templates: ChatTemplates,
-    options: TextOptions,
     notes: Vec<String>,
 }
 
@@ -87,7 +87,7 @@ impl fmt::Debug for ChatEncoder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ChatEncoder")
             .field("vocabulary", &self.parts.tokenizer.get_vocab_size(true))
-            .field("options", &self.parts.options)
+            .field("options", &self.options)
             .finish_non_exhaustive()
     }
 }
@@ -132,11 +132,10 @@ impl ChatEncoder {
         let (mut tokenizer, mut notes) = load_tokenizer(&path, bytes)?;
         notes.splice(0..0, files.notes().iter().cloned());
         let given = Given {
-            added: tokenizer
-                .get_added_tokens_decoder()
-                .into_iter()
-                .collect(),
-            padding: tokenizer.get_padding().map(|padding| padding.pad_token.clone()),
+            added: tokenizer.get_added_tokens_decoder().into_iter().collect(),
+            padding: tokenizer
+                .get_padding()
+                .map(|padding| padding.pad_token.clone()),
         };
         tokenizer.with_padding(None);
         let config = TokenizerConfig::read(files, &given)?;
@@ -148,9 +147,9 @@ impl ChatEncoder {
             parts: Arc::new(Parts {
                 tokenizer,
                 templates,
-                options,
                 notes,
             }),
+            options,
             step_token: None,
         })
     }
@@ -175,9 +174,17 @@ impl ChatEncoder {
         self
     }
 
+    /// Sets whether a conversation without a system message gets an empty one in front, see
+    /// [`TextOptions::system_marker`].
+    #[must_use]
+    pub fn with_system_marker(mut self, system_marker: bool) -> Self {
+        self.options.system_marker = system_marker;
+        self
+    }
+
     /// The options in force.
     pub fn options(&self) -> &TextOptions {
-        &self.parts.options
+        &self.options
     }
 
     /// The text that the chat template makes of a conversation, without a prompt for a further reply.
@@ -186,7 +193,7 @@ impl ChatEncoder {
     ///
     /// A conversation that does not [validate](Conversation::validate), or that the template refuses or fails on.
     pub fn render(&self, conversation: &Conversation) -> Result<String, TextError> {
-        let marker = self.parts.options.system_marker;
+        let marker = self.options.system_marker;
         let conversation = self.prepare(conversation)?;
         self.parts.templates.render(&conversation, marker)
     }
