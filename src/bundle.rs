@@ -6,9 +6,7 @@ use std::{
 };
 
 use sha2::{Digest, Sha256};
-use worldpm_ort_export::{
-    Manifest, files, header_sha256, manifest::Stage, text_files::TextFiles,
-};
+use worldpm_ort_export::{Manifest, files, header_sha256, manifest::Stage, text_files::TextFiles};
 
 use crate::error::{Error, Result};
 

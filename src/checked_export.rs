@@ -54,8 +54,7 @@ pub fn export_checked<E: From<ExportError> + From<Error>>(
     notes.extend(encoder.notes().iter().cloned());
     let vocab_size = checkpoint.config().vocab_size;
     notes.extend(beyond_embedding(&encoder, vocab_size));
-    drop(encoder);
-    check(&plan, vocab_size)?;
+    check(&plan, encoder, vocab_size)?;
 
     let manifest = export_then(checkpoint, out, &options, progress, |bundle, manifest| {
         let hashes = |files: &[worldpm_ort_export::manifest::TextFile]| -> Vec<String> {
@@ -75,9 +74,8 @@ pub fn export_checked<E: From<ExportError> + From<Error>>(
 
 /// Takes the plan's probes through template and tokenizer, as the scorer would. One of them must pass: a template may
 /// refuse a conversation of many turns, but not every one.
-fn check(plan: &TextPlan, vocab_size: usize) -> Result<()> {
-    let options = TextOptions::default().with_system_marker(plan.system_marker);
-    let encoder = ChatEncoder::from_files(&plan.files, options)?;
+fn check(plan: &TextPlan, encoder: ChatEncoder, vocab_size: usize) -> Result<()> {
+    let encoder = encoder.with_system_marker(plan.system_marker);
     let mut first = None;
     for probe in &plan.probes {
         let ProbeInput::Messages(messages) = &probe.input else {

@@ -95,6 +95,28 @@ impl Place {
     }
 }
 
+/// A template in a folder is a file of the model as any other.
+#[test]
+fn templates_in_a_folder() {
+    let checkpoint = support::copy_of(&support::checkpoint(SHAPE));
+    let folder = checkpoint.path().join("additional_chat_templates");
+    fs::create_dir(&folder).unwrap();
+    fs::write(folder.join("tool_use.jinja"), "TOOLS<|endoftext|>").unwrap();
+    let place = Place::new(|_| Repository::of("Owner/Tiny-RM", checkpoint.path()));
+    let output = place.export(&["--checkpoint", "Owner/Tiny-RM", "--probes", "off"], &[]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    let bundle = place
+        .dir
+        .path()
+        .join("bundle/additional_chat_templates/tool_use.jinja");
+    assert_eq!(fs::read_to_string(bundle).unwrap(), "TOOLS<|endoftext|>");
+    // What is in the cache is a link to the blob, as other tools make it.
+    let snapshots = "hf/hub/models--Owner--Tiny-RM/snapshots";
+    let snapshot = place.dir.path().join(snapshots).join(&place.commit);
+    let link = snapshot.join("additional_chat_templates/tool_use.jinja");
+    assert!(link.read_link().unwrap().starts_with("../../../blobs"));
+}
+
 #[test]
 fn by_name() {
     let place = Place::new(|repository| repository);

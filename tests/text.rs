@@ -4,11 +4,15 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use worldpm_ort::export::checkpoint::Backbone;
+use worldpm_ort::export::synth::{Head, Preset, SynthOptions, synth};
+use worldpm_ort::export::{Checkpoint, ExportOptions};
 use worldpm_ort::text::{ChatEncoder, Conversation, LengthRule, TextError, TextOptions};
+use worldpm_ort::{Bundle, Error, export_checked};
 
 fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
@@ -26,11 +30,12 @@ fn golden(name: &str) -> (Value, Vec<Value>) {
     (made, rows)
 }
 
-/// A checkpoint directory with the Qwen2.5 tokenizer, another template and other named tokens.
+/// A checkpoint directory with the Qwen2.5 tokenizer, another template and other named tokens; its weights are holes.
 fn checkpoint(template: &str, tokens: &Value) -> TempDir {
-    let dir = TempDir::new().unwrap();
+    let dir = weights();
     let source = root().join("models/tokenizers/qwen2.5");
     let tokenizer = dir.path().join("tokenizer.json");
+    fs::remove_file(&tokenizer).unwrap();
     if fs::hard_link(source.join("tokenizer.json"), &tokenizer).is_err() {
         fs::copy(source.join("tokenizer.json"), &tokenizer).unwrap();
     }
@@ -39,17 +44,63 @@ fn checkpoint(template: &str, tokens: &Value) -> TempDir {
     dir
 }
 
+/// A small checkpoint without values.
+fn weights() -> TempDir {
+    let place = TempDir::new().unwrap();
+    let mut shape = Preset::Tiny.shape();
+    shape.hidden_size = 64;
+    shape.intermediate_size = 96;
+    shape.num_attention_heads = 2;
+    shape.num_key_value_heads = 1;
+    shape.num_hidden_layers = 1;
+    let mut options = SynthOptions::new(shape);
+    options.sparse = true;
+    options.single_file = true;
+    options.backbone = Backbone::Llama;
+    options.head = Head::OneLayer { bias: false };
+    let made = place.path().join("made");
+    synth(&made, &options).unwrap();
+    for entry in fs::read_dir(&made).unwrap() {
+        let entry = entry.unwrap();
+        fs::rename(entry.path(), place.path().join(entry.file_name())).unwrap();
+    }
+    place
+}
+
+/// The encoder of the bundle that an export makes of a checkpoint.
+fn exported(dir: &Path, options: TextOptions) -> ChatEncoder {
+    let bundle = dir.join("bundle");
+    let options_of_export = ExportOptions {
+        system_marker: Some(options.system_marker),
+        ..ExportOptions::default()
+    };
+    let checkpoint = Checkpoint::open(dir).unwrap();
+    export_checked(
+        &checkpoint,
+        &bundle,
+        &options_of_export,
+        &|_| {},
+        |_, _, _| Ok::<(), Error>(()),
+    )
+    .unwrap();
+    let files = Bundle::open(&bundle, None).unwrap().text_files().unwrap();
+    ChatEncoder::from_files(&files, options).unwrap()
+}
+
 fn template_text(name: &str) -> String {
     let path = match name {
         "worldpm" => root().join("models/templates/worldpm.jinja"),
         "qwen2.5" => {
-            let config = root().join("models/tokenizers/qwen2.5/tokenizer_config.json");
-            let config: Value = serde_json::from_slice(&fs::read(config).unwrap()).unwrap();
-            return config["chat_template"].as_str().unwrap().to_owned();
+            return qwen_config()["chat_template"].as_str().unwrap().to_owned();
         }
         other => root().join(format!("tests/fixtures/text/templates/{other}.jinja")),
     };
     fs::read_to_string(path).unwrap()
+}
+
+fn qwen_config() -> Value {
+    let config = root().join("models/tokenizers/qwen2.5/tokenizer_config.json");
+    serde_json::from_slice(&fs::read(config).unwrap()).unwrap()
 }
 
 fn plain(now: Option<i64>) -> TextOptions {
@@ -63,12 +114,10 @@ fn token_ids_equal_those_of_transformers() {
     let (_, rows) = golden("token_ids.jsonl");
     assert!(rows.len() >= 300, "{} conversations", rows.len());
     let worldpm = checkpoint(&template_text("worldpm"), &json!({}));
+    let qwen = checkpoint(&template_text("qwen2.5"), &qwen_config());
     let encoders = BTreeMap::from([
-        ("worldpm", ChatEncoder::open(worldpm.path()).unwrap()),
-        (
-            "qwen2.5",
-            ChatEncoder::open(root().join("models/tokenizers/qwen2.5")).unwrap(),
-        ),
+        ("worldpm", exported(worldpm.path(), TextOptions::default())),
+        ("qwen2.5", exported(qwen.path(), TextOptions::default())),
     ]);
     let end = encoders["worldpm"].token_id("<|endoftext|>").unwrap();
     for row in &rows {
@@ -87,7 +136,7 @@ fn token_ids_equal_those_of_transformers() {
 fn batches_encode_to_the_same_ids() {
     let (_, rows) = golden("token_ids.jsonl");
     let worldpm = checkpoint(&template_text("worldpm"), &json!({}));
-    let encoder = ChatEncoder::open(worldpm.path()).unwrap();
+    let encoder = exported(worldpm.path(), TextOptions::default());
     let rows: Vec<_> = rows
         .iter()
         .filter(|row| row["template"] == "worldpm")
@@ -135,7 +184,7 @@ fn templates_render_as_in_transformers() {
         let template = row["template"].as_str().unwrap();
         let encoder = encoders.entry(template).or_insert_with(|| {
             let dir = checkpoint(&template_text(template), &row["tokens"]);
-            ChatEncoder::open_with(dir.path(), plain(made["now"].as_i64())).unwrap()
+            exported(dir.path(), plain(made["now"].as_i64()))
         });
         let conversation = Conversation::from_value(row.clone()).unwrap();
         let difference = difference(row, encoder.render(&conversation));

@@ -9,13 +9,18 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use worldpm_ort::export::synth::{Backbone, Head, Preset, SynthOptions, synth};
+use worldpm_ort::export::checkpoint::Backbone;
+use worldpm_ort::export::synth::{Head, Preset, SynthOptions, synth};
 use worldpm_ort::export::{Checkpoint, ExportOptions, Layout, TextFrom, WeightsMode};
 use worldpm_ort::text::{ChatEncoder, TextOptions};
 use worldpm_ort::{Bundle, Conversation, Error, Exported, Message, export_checked};
 
 /// Every text file that a checkpoint of `synth` may have.
-const TEXT: [&str; 3] = ["tokenizer.json", "tokenizer_config.json", "chat_template.jinja"];
+const TEXT: [&str; 3] = [
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "chat_template.jinja",
+];
 const TEMPLATE: &str =
     "{{ bos_token }}{% for m in messages %} {{ m.content }}{% endfor %}{{ eos_token }}";
 
@@ -115,15 +120,15 @@ impl Made {
 fn put(dir: &Path, name: &str, value: &Value) {
     let path = dir.join(name);
     fs::create_dir_all(path.parent().unwrap()).unwrap();
-    let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    let text = value
+        .as_str()
+        .map_or_else(|| value.to_string(), str::to_owned);
     fs::write(path, text).unwrap();
 }
 
 /// A tokenizer of a few words.
 fn words() -> Value {
-    let special = |id: u32, content: &str| {
-        json!({"id": id, "content": content, "single_word": false, "lstrip": false, "rstrip": false, "normalized": false, "special": true})
-    };
+    let special = |id: u32, content: &str| json!({"id": id, "content": content, "single_word": false, "lstrip": false, "rstrip": false, "normalized": false, "special": true});
     json!({
         "version": "1.0", "truncation": null, "padding": null,
         "added_tokens": [special(1, "<s>"), special(2, "</s>")],
@@ -134,7 +139,10 @@ fn words() -> Value {
 
 fn fast(more: Value) -> Value {
     let mut config = json!({"tokenizer_class": "PreTrainedTokenizerFast", "bos_token": "<s>", "eos_token": "</s>", "chat_template": TEMPLATE});
-    config.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    config
+        .as_object_mut()
+        .unwrap()
+        .extend(more.as_object().unwrap().clone());
     config
 }
 
@@ -144,9 +152,12 @@ fn exchange(prompt: &str) -> Conversation {
 
 #[test]
 fn settings_of_tokenizers_are_those_of_transformers() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/text/tokenizer_settings.jsonl");
+    let path =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/text/tokenizer_settings.jsonl");
     let text = fs::read_to_string(path).unwrap();
-    let mut lines = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let mut lines = text
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap());
     let head = lines.next().unwrap();
     let made: BTreeMap<&str, Made> = [
         ("llama", Backbone::Llama),
@@ -168,7 +179,10 @@ fn settings_of_tokenizers_are_those_of_transformers() {
         }
         let mut config = row["config"].clone();
         config["chat_template"] = head["template"].clone();
-        let mut files = vec![("tokenizer.json", tokenizer), ("tokenizer_config.json", config)];
+        let mut files = vec![
+            ("tokenizer.json", tokenizer),
+            ("tokenizer_config.json", config),
+        ];
         for (name, value) in row["files"].as_object().unwrap() {
             files.push((name, value.clone()));
         }
@@ -182,12 +196,26 @@ fn settings_of_tokenizers_are_those_of_transformers() {
         });
         match (row.get("fails"), outcome) {
             (Some(_), Err(_)) => refused += 1,
-            (None, Ok(found)) if found["rendered"] == row["rendered"] && found["ids"] == row["ids"] => equal += 1,
-            (_, outcome) => differences.push(format!("{}: {outcome:?}\nexpected {row}", row["name"])),
+            (None, Ok(found))
+                if found["rendered"] == row["rendered"] && found["ids"] == row["ids"] =>
+            {
+                equal += 1
+            }
+            (_, outcome) => {
+                differences.push(format!("{}: {outcome:?}\nexpected {row}", row["name"]))
+            }
         }
     }
-    assert!(differences.is_empty(), "{} differ:\n{}", differences.len(), differences.join("\n"));
-    assert!(equal > 250 && refused == 2, "{equal} equal, {refused} refused");
+    assert!(
+        differences.is_empty(),
+        "{} differ:\n{}",
+        differences.len(),
+        differences.join("\n")
+    );
+    assert!(
+        equal > 250 && refused == 2,
+        "{equal} equal, {refused} refused"
+    );
 }
 
 #[test]
@@ -199,10 +227,16 @@ fn tokens_that_only_a_map_names() {
     let made = Made::with(&[
         ("tokenizer.json", words()),
         ("tokenizer_config.json", config),
-        ("special_tokens_map.json", json!({"bos_token": "<s>", "eos_token": "</s>"})),
+        (
+            "special_tokens_map.json",
+            json!({"bos_token": "<s>", "eos_token": "</s>"}),
+        ),
     ]);
     made.export().unwrap();
-    assert_eq!(made.encoder().conversation_ids(&exchange("hi")).unwrap(), [1, 3, 4, 2]);
+    assert_eq!(
+        made.encoder().conversation_ids(&exchange("hi")).unwrap(),
+        [1, 3, 4, 2]
+    );
 }
 
 #[test]
@@ -210,9 +244,15 @@ fn the_template_for_tools_is_in_a_folder() {
     for layout in [Layout::Plain, Layout::Triton, Layout::Kserve] {
         let made = Made::with(&[
             ("tokenizer.json", words()),
-            ("tokenizer_config.json", fast(json!({"chat_template": null}))),
+            (
+                "tokenizer_config.json",
+                fast(json!({"chat_template": null})),
+            ),
             ("chat_template.jinja", json!(TEMPLATE)),
-            ("additional_chat_templates/tool_use.jinja", json!(format!("TOOLS {TEMPLATE}"))),
+            (
+                "additional_chat_templates/tool_use.jinja",
+                json!(format!("TOOLS {TEMPLATE}")),
+            ),
         ]);
         let mut options = ExportOptions {
             layout,
@@ -226,9 +266,17 @@ fn the_template_for_tools_is_in_a_folder() {
         made.export_with(&options).unwrap();
         let encoder = made.encoder();
         let mut conversation = exchange("hi");
-        assert_eq!(encoder.conversation_ids(&conversation).unwrap(), [1, 3, 4, 2]);
-        conversation.tools = Some(vec![json!({"type": "function", "function": {"name": "f", "parameters": {}}})]);
-        assert_eq!(encoder.conversation_ids(&conversation).unwrap(), [5, 1, 3, 4, 2]);
+        assert_eq!(
+            encoder.conversation_ids(&conversation).unwrap(),
+            [1, 3, 4, 2]
+        );
+        conversation.tools = Some(vec![
+            json!({"type": "function", "function": {"name": "f", "parameters": {}}}),
+        ]);
+        assert_eq!(
+            encoder.conversation_ids(&conversation).unwrap(),
+            [5, 1, 3, 4, 2]
+        );
         // To Triton every folder of its repository is a model.
         let folder = made.bundle().join("additional_chat_templates");
         assert_eq!(folder.exists(), layout != Layout::Triton);
@@ -240,10 +288,16 @@ fn special_tokens_that_are_split() {
     let template = "{{ bos_token }}{% for m in messages %}{{ m.content }} {% endfor %}";
     let made = Made::with(&[
         ("tokenizer.json", words()),
-        ("tokenizer_config.json", fast(json!({"split_special_tokens": true, "chat_template": template}))),
+        (
+            "tokenizer_config.json",
+            fast(json!({"split_special_tokens": true, "chat_template": template})),
+        ),
     ]);
     made.export().unwrap();
-    assert_eq!(made.encoder().conversation_ids(&exchange("hi")).unwrap(), [0, 4]);
+    assert_eq!(
+        made.encoder().conversation_ids(&exchange("hi")).unwrap(),
+        [0, 4]
+    );
 }
 
 #[test]
@@ -253,12 +307,20 @@ fn a_padding_token_that_is_only_named() {
         ("tokenizer_config.json", fast(json!({"pad_token": "[PAD]"}))),
     ]);
     made.export().unwrap();
-    assert_eq!(made.encoder().conversation_ids(&exchange("hi[PAD]")).unwrap(), [1, 3, 8, 4, 2]);
+    assert_eq!(
+        made.encoder()
+            .conversation_ids(&exchange("hi[PAD]"))
+            .unwrap(),
+        [1, 3, 8, 4, 2]
+    );
     // The id that it gets there is also known to the option that names it.
     let template = format!("{TEMPLATE}{{{{ pad_token }}}}");
     made.set(&[
         ("tokenizer.json", words()),
-        ("tokenizer_config.json", fast(json!({"pad_token": "[PAD]", "chat_template": template}))),
+        (
+            "tokenizer_config.json",
+            fast(json!({"pad_token": "[PAD]", "chat_template": template})),
+        ),
     ]);
     let options = ExportOptions {
         end_token: Some("[PAD]".to_owned()),
@@ -273,19 +335,33 @@ fn tokens_beyond_the_embedding_are_named_and_refused() {
     let named: Vec<String> = (0..600).map(|i| format!("<t{i}>")).collect();
     let made = Made::with(&[
         ("tokenizer.json", words()),
-        ("tokenizer_config.json", fast(json!({"extra_special_tokens": named}))),
+        (
+            "tokenizer_config.json",
+            fast(json!({"extra_special_tokens": named})),
+        ),
     ]);
     let notes = made.export().unwrap().notes;
-    assert!(notes.iter().any(|note| note.contains("<t504> (512)")), "{notes:?}");
-    let every = fast(json!({"extra_special_tokens": named, "chat_template": "{{ messages[0].content }}<t504>"}));
-    let made = Made::with(&[("tokenizer.json", words()), ("tokenizer_config.json", every)]);
+    assert!(
+        notes.iter().any(|note| note.contains("<t504> (512)")),
+        "{notes:?}"
+    );
+    let every = fast(
+        json!({"extra_special_tokens": named, "chat_template": "{{ messages[0].content }}<t504>"}),
+    );
+    let made = Made::with(&[
+        ("tokenizer.json", words()),
+        ("tokenizer_config.json", every),
+    ]);
     made.refused(&["token id 512", "vocabulary of 512"]);
 }
 
 #[test]
 fn dropout_is_off_and_said() {
     let mut tokenizer: Value = serde_json::from_slice(
-        &fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("models/tokenizers/qwen2.5/tokenizer.json")).unwrap(),
+        &fs::read(
+            Path::new(env!("CARGO_MANIFEST_DIR")).join("models/tokenizers/qwen2.5/tokenizer.json"),
+        )
+        .unwrap(),
     )
     .unwrap();
     let text = "Tips for better sleep? Keep a regular bedtime.";
@@ -314,7 +390,10 @@ fn pointers_of_git_lfs_are_refused_by_name() {
         "chat_template.jinja",
         "additional_chat_templates/rag.jinja",
     ] {
-        let made = Made::with(&[("tokenizer.json", words()), ("tokenizer_config.json", fast(json!({})))]);
+        let made = Made::with(&[
+            ("tokenizer.json", words()),
+            ("tokenizer_config.json", fast(json!({}))),
+        ]);
         put(&made.dir(), name, &pointer);
         made.refused(&[name, "git lfs pull"]);
     }
@@ -326,8 +405,15 @@ fn links_stay_within_the_checkpoint_or_a_cache() {
     use std::os::unix::fs::symlink;
     let secret = TempDir::new().unwrap();
     fs::write(secret.path().join("secret"), "a secret").unwrap();
-    for name in ["chat_template.jinja", "tokenizer_config.json", "additional_chat_templates/x.jinja"] {
-        let made = Made::with(&[("tokenizer.json", words()), ("tokenizer_config.json", fast(json!({})))]);
+    for name in [
+        "chat_template.jinja",
+        "tokenizer_config.json",
+        "additional_chat_templates/x.jinja",
+    ] {
+        let made = Made::with(&[
+            ("tokenizer.json", words()),
+            ("tokenizer_config.json", fast(json!({}))),
+        ]);
         put(&made.dir(), name, &json!(""));
         fs::remove_file(made.dir().join(name)).unwrap();
         symlink(secret.path().join("secret"), made.dir().join(name)).unwrap();
@@ -361,18 +447,38 @@ fn links_stay_within_the_checkpoint_or_a_cache() {
 
 #[test]
 fn a_bundle_reads_what_its_manifest_lists() {
-    let made = Made::with(&[("tokenizer.json", words()), ("tokenizer_config.json", fast(json!({})))]);
+    let made = Made::with(&[
+        ("tokenizer.json", words()),
+        ("tokenizer_config.json", fast(json!({}))),
+    ]);
     made.export().unwrap();
     let ids = made.encoder().conversation_ids(&exchange("hi")).unwrap();
-    for name in ["chat_template.jinja", "additional_chat_templates/tool_use.jinja"] {
+    for name in [
+        "chat_template.jinja",
+        "additional_chat_templates/tool_use.jinja",
+    ] {
         put(&made.bundle(), name, &json!("{{ messages[-1].content }}"));
     }
-    put(&made.bundle(), "special_tokens_map.json", &json!({"bos_token": "hi"}));
-    assert_eq!(made.encoder().conversation_ids(&exchange("hi")).unwrap(), ids);
+    put(
+        &made.bundle(),
+        "special_tokens_map.json",
+        &json!({"bos_token": "hi"}),
+    );
+    assert_eq!(
+        made.encoder().conversation_ids(&exchange("hi")).unwrap(),
+        ids
+    );
 
-    put(&made.bundle(), "tokenizer_config.json", &fast(json!({"a": 1})));
+    put(
+        &made.bundle(),
+        "tokenizer_config.json",
+        &fast(json!({"a": 1})),
+    );
     let error = Bundle::open(&made.bundle(), None).unwrap_err().to_string();
-    assert!(error.contains("tokenizer_config.json") && error.contains("SHA-256"), "{error}");
+    assert!(
+        error.contains("tokenizer_config.json") && error.contains("SHA-256"),
+        "{error}"
+    );
     fs::remove_file(made.bundle().join("tokenizer_config.json")).unwrap();
     let error = Bundle::open(&made.bundle(), None).unwrap_err().to_string();
     assert!(error.contains("tokenizer_config.json"), "{error}");
@@ -386,13 +492,25 @@ fn a_bundle_reads_what_its_manifest_lists() {
 #[test]
 fn what_cannot_be_scored_is_found_at_export() {
     let refused = |config: Value, parts: &[&str]| {
-        let made = Made::with(&[("tokenizer.json", words()), ("tokenizer_config.json", config)]);
+        let made = Made::with(&[
+            ("tokenizer.json", words()),
+            ("tokenizer_config.json", config),
+        ]);
         made.refused(parts);
     };
-    refused(fast(json!({"chat_template": "{% if %}"})), &["chat_template", "does not compile"]);
-    refused(fast(json!({"chat_template": "{{ raise_exception('no') }}"})), &["does not accept", "no"]);
+    refused(
+        fast(json!({"chat_template": "{% if %}"})),
+        &["chat_template", "does not compile"],
+    );
+    refused(
+        fast(json!({"chat_template": "{{ raise_exception('no') }}"})),
+        &["does not accept", "no"],
+    );
     refused(fast(json!({"chat_template": ""})), &["no tokens"]);
-    refused(fast(json!({"split_special_tokens": "yes"})), &["split_special_tokens", "true or false"]);
+    refused(
+        fast(json!({"split_special_tokens": "yes"})),
+        &["split_special_tokens", "true or false"],
+    );
     let made = Made::with(&[
         ("tokenizer.json", words()),
         ("tokenizer_config.json", fast(json!({}))),
@@ -404,28 +522,67 @@ fn what_cannot_be_scored_is_found_at_export() {
 #[test]
 fn tokenizers_that_would_abort_are_refused() {
     for (field, value, parts) in [
-        ("normalizer", json!({"type": "Precompiled"}), ["tokenizer.json", "precompiled_charsmap"]),
-        ("normalizer", json!({"type": "Precompiled", "precompiled_charsmap": "AAAA"}), ["tokenizer.json", "precompiled_charsmap"]),
-        ("normalizer", json!({"type": "Precompiled", "precompiled_charsmap": "/////////////////////w=="}), ["tokenizer.json", "precompiled_charsmap"]),
-        ("normalizer", json!({"type": "Replace", "pattern": {"String": ""}, "content": "xx"}), ["tokenizer.json", "empty pattern"]),
-        ("pre_tokenizer", json!({"type": "Split", "pattern": {"String": ""}, "behavior": "Isolated", "invert": false}), ["tokenizer.json", "empty pattern"]),
-        ("decoder", json!("text"), ["tokenizer.json", "is not a tokenizer"]),
-        ("model", json!({"type": "Unigram", "unk_id": 9, "vocab": [["a", 0.0]]}), ["tokenizer.json", ""]),
+        (
+            "normalizer",
+            json!({"type": "Precompiled"}),
+            ["tokenizer.json", "precompiled_charsmap"],
+        ),
+        (
+            "normalizer",
+            json!({"type": "Precompiled", "precompiled_charsmap": "AAAA"}),
+            ["tokenizer.json", "precompiled_charsmap"],
+        ),
+        (
+            "normalizer",
+            json!({"type": "Precompiled", "precompiled_charsmap": "/////////////////////w=="}),
+            ["tokenizer.json", "precompiled_charsmap"],
+        ),
+        (
+            "normalizer",
+            json!({"type": "Replace", "pattern": {"String": ""}, "content": "xx"}),
+            ["tokenizer.json", "empty pattern"],
+        ),
+        (
+            "pre_tokenizer",
+            json!({"type": "Split", "pattern": {"String": ""}, "behavior": "Isolated", "invert": false}),
+            ["tokenizer.json", "empty pattern"],
+        ),
+        (
+            "decoder",
+            json!("text"),
+            ["tokenizer.json", "is not a tokenizer"],
+        ),
+        (
+            "model",
+            json!({"type": "Unigram", "unk_id": 9, "vocab": [["a", 0.0]]}),
+            ["tokenizer.json", ""],
+        ),
     ] {
         let mut tokenizer = words();
         tokenizer[field] = value;
-        let made = Made::with(&[("tokenizer.json", tokenizer), ("tokenizer_config.json", fast(json!({})))]);
+        let made = Made::with(&[
+            ("tokenizer.json", tokenizer),
+            ("tokenizer_config.json", fast(json!({}))),
+        ]);
         made.refused(&parts);
     }
     // A lone surrogate is no text; here JSON itself says so.
-    let text = words().to_string().replace("\"decoder\":null", "\"decoder\":\"\\ud800\"");
-    let made = Made::with(&[("tokenizer.json", json!(text)), ("tokenizer_config.json", fast(json!({})))]);
+    let text = words()
+        .to_string()
+        .replace("\"decoder\":null", "\"decoder\":\"\\ud800\"");
+    let made = Made::with(&[
+        ("tokenizer.json", json!(text)),
+        ("tokenizer_config.json", fast(json!({}))),
+    ]);
     made.refused(&["tokenizer.json"]);
 }
 
 #[test]
 fn an_adapter_may_have_text_files_of_its_own() {
-    let made = Made::with(&[("tokenizer.json", words()), ("tokenizer_config.json", fast(json!({})))]);
+    let made = Made::with(&[
+        ("tokenizer.json", words()),
+        ("tokenizer_config.json", fast(json!({}))),
+    ]);
     let checkpoint = Checkpoint::open(&made.dir()).unwrap();
     let adapter = made.place.path().join("adapter");
     let chosen = |from: Option<TextFrom>| {
@@ -440,19 +597,36 @@ fn an_adapter_may_have_text_files_of_its_own() {
     };
     fs::create_dir(&adapter).unwrap();
     assert_eq!(chosen(None).unwrap().0, made.dir());
-    assert!(chosen(Some(TextFrom::Adapter)).unwrap_err().contains("has no tokenizer.json"));
+    assert!(
+        chosen(Some(TextFrom::Adapter))
+            .unwrap_err()
+            .contains("has no tokenizer.json")
+    );
     // The same as the checkpoint's.
     put(&adapter, "tokenizer.json", &words());
     assert_eq!(chosen(None).unwrap(), (made.dir(), String::new()));
     // Others are used, and named.
-    put(&adapter, "tokenizer_config.json", &fast(json!({"pad_token": "[PAD]"})));
+    put(
+        &adapter,
+        "tokenizer_config.json",
+        &fast(json!({"pad_token": "[PAD]"})),
+    );
     let (dir, note) = chosen(None).unwrap();
-    assert!(dir == adapter && note.contains("unlike the checkpoint's: tokenizer_config.json"), "{note}");
-    assert_eq!(chosen(Some(TextFrom::Base)).unwrap(), (made.dir(), String::new()));
+    assert!(
+        dir == adapter && note.contains("unlike the checkpoint's: tokenizer_config.json"),
+        "{note}"
+    );
+    assert_eq!(
+        chosen(Some(TextFrom::Base)).unwrap(),
+        (made.dir(), String::new())
+    );
     // Only some of them are no tokenizer.
     fs::remove_file(adapter.join("tokenizer.json")).unwrap();
     let error = chosen(None).unwrap_err();
-    assert!(error.contains("tokenizer_config.json of its own") && error.contains("--text-from base"), "{error}");
+    assert!(
+        error.contains("tokenizer_config.json of its own") && error.contains("--text-from base"),
+        "{error}"
+    );
     assert_eq!(chosen(Some(TextFrom::Base)).unwrap().0, made.dir());
     let options = ExportOptions {
         text_from: Some(TextFrom::Adapter),

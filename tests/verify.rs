@@ -463,11 +463,12 @@ fn export_without_the_library() {
     assert!(!out.join("probes.json").exists());
 }
 
-/// A template that takes no conversation leaves the sequences of token ids to compare.
+/// A template that takes one conversation only leaves it and the sequences of token ids to compare.
 #[test]
 fn a_template_that_refuses() {
     let checkpoint = copy_of(&support::checkpoint(SHAPE));
-    let template = "{{ raise_exception('not today') }}";
+    let template = "{% if 'sleep earlier' not in messages[-1].content %}{{ raise_exception('not today') }}{% endif %}\
+                    {{ messages[-1].content }}<|endoftext|>";
     fs::write(checkpoint.path().join("chat_template.jinja"), template).unwrap();
     let place = tempfile::tempdir().unwrap();
     let out = place.path().join("bundle");
@@ -480,8 +481,8 @@ fn a_template_that_refuses() {
     );
     let report = report(&out, &[]);
     assert_eq!(report["passed"], true);
-    assert_eq!(report["probes"].as_array().unwrap().len(), 5);
-    assert_eq!(report["not_compared"].as_array().unwrap().len(), 4);
+    assert_eq!(report["probes"].as_array().unwrap().len(), 6);
+    assert_eq!(report["not_compared"].as_array().unwrap().len(), 3);
 }
 
 /// A template that writes the date, as Llama's do: probes see a fixed one.

@@ -4,8 +4,8 @@ use std::{collections::BTreeMap, fmt, num::NonZeroUsize, path::PathBuf, str::Fro
 
 use serde::{Deserialize, Serialize};
 
-pub use crate::{layout::ServingOptions, text_files::TextFrom};
 use crate::plan::{DeviceMemory, Stages, TokenBudget};
+pub use crate::{layout::ServingOptions, text_files::TextFrom};
 
 /// Which operators the graph is written in.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

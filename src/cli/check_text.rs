@@ -29,7 +29,10 @@ pub(super) fn run(args: &CheckTextArgs) -> Result<Status> {
     if let Ok(encoder) = ChatEncoder::open_with(&args.directory, options) {
         let texts = [
             ("Tips for better sleep?", "Keep a regular bedtime."),
-            ("aA1 !  \n\u{e9}e\u{301}\u{6f22}\u{1f319}\u{627}", "\u{2581}\u{ac}\u{fb01}\t``''"),
+            (
+                "aA1 !  \n\u{e9}e\u{301}\u{6f22}\u{1f319}\u{627}",
+                "\u{2581}\u{ac}\u{fb01}\t``''",
+            ),
         ];
         for (prompt, response) in texts {
             let _ = encoder.conversation_ids(&Conversation::exchange(prompt, response));
@@ -42,7 +45,11 @@ pub(super) fn run(args: &CheckTextArgs) -> Result<Status> {
 #[cfg(unix)]
 fn limit() {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-    for (resource, wanted) in [(Resource::As, MEMORY), (Resource::Cpu, SECONDS), (Resource::Core, 0)] {
+    for (resource, wanted) in [
+        (Resource::As, MEMORY),
+        (Resource::Cpu, SECONDS),
+        (Resource::Core, 0),
+    ] {
         let Rlimit { current, maximum } = getrlimit(resource);
         let current = Some(current.map_or(wanted, |current| current.min(wanted)));
         // A system that refuses a lower limit has none to give.

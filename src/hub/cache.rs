@@ -82,7 +82,9 @@ impl Cache {
     pub(super) fn link(&self, commit: &str, file: &str, etag: &str) -> Result<(), HubError> {
         let path = self.snapshot(commit).join(file);
         make_parent(&path)?;
-        let target = Path::new("../../blobs").join(etag);
+        // A file in a folder of the repository is that much further from the blobs.
+        let folders = Path::new(file).components().skip(1).map(|_| "..");
+        let target: PathBuf = folders.chain(["..", "..", "blobs", etag]).collect();
         // There may be a link to nothing, or to what the file was before.
         if fs::read_link(&path).is_ok_and(|there| there == target) {
             return Ok(());

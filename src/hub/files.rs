@@ -14,9 +14,7 @@ const CONFIGS: [&str; 2] = [CONFIG_FILE, "adapter_config.json"];
 pub(super) fn text_files(listed: &BTreeSet<String>) -> Vec<String> {
     let configs = CONFIGS.iter().filter(|name| listed.contains(**name));
     let configs = configs.map(|name| (*name).to_owned());
-    configs
-        .chain(text_files::listed(listed).cloned())
-        .collect()
+    configs.chain(text_files::listed(listed).cloned()).collect()
 }
 
 /// Where the weights are in a repository with these files, or why there are none to use.
@@ -129,10 +127,7 @@ mod tests {
         let index = listed(&["config.json", "model.safetensors.index.json"]);
         assert_eq!(weights(&index), Ok(WeightsChoice::Sharded));
         let adapter = listed(&["adapter_config.json", "adapter_model.safetensors"]);
-        assert_eq!(
-            weights(&adapter),
-            Ok(WeightsChoice::Adapter)
-        );
+        assert_eq!(weights(&adapter), Ok(WeightsChoice::Adapter));
         let cases: &[(&[&str], &str)] = &[
             (&["config.json", "pytorch_model.bin"], "pytorch_model.bin"),
             (&["config.json", "README.md"], "holds no weights"),

@@ -214,7 +214,8 @@ impl<'a> Client<'a> {
             "{}/{}/resolve/{commit}/{}",
             self.endpoint,
             self.repository.id(),
-            encode(file)
+            // Folders stay folders, as in `huggingface_hub`.
+            file.split('/').map(encode).collect::<Vec<_>>().join("/")
         )
     }
 

@@ -31,7 +31,10 @@ pub(super) fn required<'a>(files: &'a TextFiles, name: &str) -> Result<&'a [u8],
 }
 
 /// A JSON object that may be there.
-pub(super) fn object(files: &TextFiles, name: &str) -> Result<Option<Map<String, Value>>, TextError> {
+pub(super) fn object(
+    files: &TextFiles,
+    name: &str,
+) -> Result<Option<Map<String, Value>>, TextError> {
     let Some(bytes) = files.get(name) else {
         return Ok(None);
     };
@@ -92,7 +95,9 @@ impl TokenizerConfig {
 /// The templates that are files. Where there are any, the field of the configuration does not count.
 fn template_files(files: &TextFiles) -> Result<Vec<TemplateSource>, TextError> {
     let mut templates: Vec<TemplateSource> = Vec::new();
-    let default = files.get(CHAT_TEMPLATE).map(|bytes| ("default", CHAT_TEMPLATE, bytes));
+    let default = files
+        .get(CHAT_TEMPLATE)
+        .map(|bytes| ("default", CHAT_TEMPLATE, bytes));
     for (name, file, bytes) in default.into_iter().chain(files.named_templates()) {
         let path = files.dir().join(file);
         let text = std::str::from_utf8(bytes).map_err(|error| TextError::FileUnreadable {
@@ -110,7 +115,10 @@ fn template_files(files: &TextFiles) -> Result<Vec<TemplateSource>, TextError> {
 }
 
 /// The templates of the configuration: one text, or a list of named ones.
-fn template_field(path: &std::path::Path, field: Option<&Value>) -> Result<Vec<TemplateSource>, TextError> {
+fn template_field(
+    path: &std::path::Path,
+    field: Option<&Value>,
+) -> Result<Vec<TemplateSource>, TextError> {
     let source = |name: &str, field: &str, text: &str| TemplateSource {
         name: name.to_owned(),
         origin: format!("{}, field `{field}`", path.display()),

@@ -74,13 +74,13 @@ impl TextOptions {
 #[derive(Clone)]
 pub struct ChatEncoder {
     parts: Arc<Parts>,
+    options: TextOptions,
     step_token: Option<String>,
 }
 
 struct Parts {
     tokenizer: Tokenizer,
     templates: ChatTemplates,
-    options: TextOptions,
     notes: Vec<String>,
     settings: Settings,
     long: OnceLock<LongTexts>,
@@ -90,7 +90,7 @@ impl fmt::Debug for ChatEncoder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ChatEncoder")
             .field("vocabulary", &self.parts.tokenizer.get_vocab_size(true))
-            .field("options", &self.parts.options)
+            .field("options", &self.options)
             .finish_non_exhaustive()
     }
 }
@@ -135,11 +135,10 @@ impl ChatEncoder {
         let (mut tokenizer, mut notes) = load_tokenizer(&path, bytes)?;
         notes.splice(0..0, files.notes().iter().cloned());
         let given = Given {
-            added: tokenizer
-                .get_added_tokens_decoder()
-                .into_iter()
-                .collect(),
-            padding: tokenizer.get_padding().map(|padding| padding.pad_token.clone()),
+            added: tokenizer.get_added_tokens_decoder().into_iter().collect(),
+            padding: tokenizer
+                .get_padding()
+                .map(|padding| padding.pad_token.clone()),
         };
         tokenizer.with_padding(None);
         let config = TokenizerConfig::read(files, &given)?;
@@ -151,12 +150,12 @@ impl ChatEncoder {
             parts: Arc::new(Parts {
                 tokenizer,
                 templates,
-                options,
                 notes,
                 // Settings of another form are those of a tokenizer of which nothing is known.
                 settings: serde_json::from_slice(bytes).unwrap_or_default(),
                 long: OnceLock::new(),
             }),
+            options,
             step_token: None,
         })
     }
@@ -181,9 +180,17 @@ impl ChatEncoder {
         self
     }
 
+    /// Sets whether a conversation without a system message gets an empty one in front, see
+    /// [`TextOptions::system_marker`].
+    #[must_use]
+    pub fn with_system_marker(mut self, system_marker: bool) -> Self {
+        self.options.system_marker = system_marker;
+        self
+    }
+
     /// The options in force.
     pub fn options(&self) -> &TextOptions {
-        &self.parts.options
+        &self.options
     }
 
     /// The text that the chat template makes of a conversation, without a prompt for a further reply.
@@ -192,7 +199,7 @@ impl ChatEncoder {
     ///
     /// A conversation that does not [validate](Conversation::validate), or that the template refuses or fails on.
     pub fn render(&self, conversation: &Conversation) -> Result<String, TextError> {
-        let marker = self.parts.options.system_marker;
+        let marker = self.options.system_marker;
         let conversation = self.prepare(conversation)?;
         self.parts.templates.render(&conversation, marker)
     }

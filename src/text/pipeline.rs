@@ -24,11 +24,10 @@ struct Outline {
 ///
 /// [`TextError::Json`] for a file that is not JSON, [`TextError::Config`] for a step that cannot be run.
 pub(super) fn check(path: &Path, tokenizer: &[u8]) -> Result<(), TextError> {
-    let outline: Outline =
-        serde_json::from_slice(tokenizer).map_err(|source| TextError::Json {
-            path: path.to_owned(),
-            source,
-        })?;
+    let outline: Outline = serde_json::from_slice(tokenizer).map_err(|source| TextError::Json {
+        path: path.to_owned(),
+        source,
+    })?;
     let mut growth = 1_usize;
     let parts = [
         ("normalizer", outline.normalizer),
@@ -77,7 +76,9 @@ fn check_step(step: &Value, growth: &mut usize) -> Result<(), String> {
     let literal = text(pattern.get("String")).or_else(|| text(Some(pattern)));
     let expression = text(pattern.get("Regex"));
     if literal.as_deref() == Some("") || expression.as_deref() == Some("") {
-        return Err("has an empty pattern, which is found everywhere: give one that is not".to_owned());
+        return Err(
+            "has an empty pattern, which is found everywhere: give one that is not".to_owned(),
+        );
     }
     if let Some(content) = text(step.get("content")) {
         let length = literal.map_or(1, |literal| literal.len());
@@ -93,7 +94,11 @@ fn check_step(step: &Value, growth: &mut usize) -> Result<(), String> {
 
 /// A table of SentencePiece: the length of a tree in 4 bytes, the tree, texts.
 fn check_charsmap(base64: &str) -> Result<(), String> {
-    let bad = |what: &str| Err(format!("its `precompiled_charsmap` {what}: fetch the file again"));
+    let bad = |what: &str| {
+        Err(format!(
+            "its `precompiled_charsmap` {what}: fetch the file again"
+        ))
+    };
     let digits = base64.trim_end_matches('=');
     let bytes = digits.len() * 3 / 4;
     let mut head = Vec::new();
@@ -137,16 +142,49 @@ mod tests {
         let sequence = |steps: Vec<Value>| json!({"type": "Sequence", "normalizers": steps});
         let double = replace(json!({"String": "a"}), "aa");
         for (normalizer, parts) in [
-            (json!({"type": "Precompiled"}), ["normalizer", "missing or too short"]),
-            (json!({"precompiled_charsmap": 7}), ["normalizer", "missing or too short"]),
-            (json!({"type": "Precompiled", "precompiled_charsmap": "AAAA"}), ["normalizer", "too short"]),
-            (json!({"type": "Precompiled", "precompiled_charsmap": "/////////////////////w=="}), ["charsmap", "a length"]),
-            (json!({"type": "Precompiled", "precompiled_charsmap": "!!!!!!!!"}), ["charsmap", "not base64"]),
-            (replace(json!({"String": ""}), "xx"), ["normalizer", "empty pattern"]),
-            (replace(json!({"Regex": ""}), "x"), ["normalizer", "empty pattern"]),
-            (sequence(vec![json!({"type": "NFC"}), replace(json!({"String": ""}), "")]), ["normalizers[1]", "empty pattern"]),
-            (replace(json!({"String": "a"}), &"b".repeat(65)), ["normalizer", "64 times"]),
-            (replace(json!({"Regex": "."}), &"b".repeat(65)), ["normalizer", "64 times"]),
+            (
+                json!({"type": "Precompiled"}),
+                ["normalizer", "missing or too short"],
+            ),
+            (
+                json!({"precompiled_charsmap": 7}),
+                ["normalizer", "missing or too short"],
+            ),
+            (
+                json!({"type": "Precompiled", "precompiled_charsmap": "AAAA"}),
+                ["normalizer", "too short"],
+            ),
+            (
+                json!({"type": "Precompiled", "precompiled_charsmap": "/////////////////////w=="}),
+                ["charsmap", "a length"],
+            ),
+            (
+                json!({"type": "Precompiled", "precompiled_charsmap": "!!!!!!!!"}),
+                ["charsmap", "not base64"],
+            ),
+            (
+                replace(json!({"String": ""}), "xx"),
+                ["normalizer", "empty pattern"],
+            ),
+            (
+                replace(json!({"Regex": ""}), "x"),
+                ["normalizer", "empty pattern"],
+            ),
+            (
+                sequence(vec![
+                    json!({"type": "NFC"}),
+                    replace(json!({"String": ""}), ""),
+                ]),
+                ["normalizers[1]", "empty pattern"],
+            ),
+            (
+                replace(json!({"String": "a"}), &"b".repeat(65)),
+                ["normalizer", "64 times"],
+            ),
+            (
+                replace(json!({"Regex": "."}), &"b".repeat(65)),
+                ["normalizer", "64 times"],
+            ),
             (sequence(vec![double; 7]), ["normalizers[6]", "64 times"]),
         ] {
             let error = checked(&normalizer).unwrap_err();

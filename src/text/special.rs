@@ -138,7 +138,10 @@ impl SpecialTokens {
         let mut listed = listed_tokens(&path, config.get("added_tokens_decoder"))?;
         if !config.contains_key("added_tokens_decoder") {
             // Checkpoints older than that field keep their special tokens in files of their own.
-            merge_map(&mut config, object(files, SPECIAL_TOKENS_MAP)?.unwrap_or_default());
+            merge_map(
+                &mut config,
+                object(files, SPECIAL_TOKENS_MAP)?.unwrap_or_default(),
+            );
         }
         let class = files.class();
         for (name, text) in class.defaults() {
@@ -153,7 +156,9 @@ impl SpecialTokens {
         let extra = extra_tokens(&path, &config)?;
         if !config.contains_key("added_tokens_decoder") {
             let is_special = |text: &str| {
-                let standard = named.iter().filter(|(name, _)| NAMED.contains(&name.as_str()));
+                let standard = named
+                    .iter()
+                    .filter(|(name, _)| NAMED.contains(&name.as_str()));
                 let mut all = standard.map(|(_, token)| token).chain(&extra);
                 all.any(|token| token.text() == text)
             };
@@ -161,7 +166,9 @@ impl SpecialTokens {
         }
         // A token of these lists that is also a named one is special.
         for entry in &mut listed {
-            let is_named = named.iter().any(|(_, token)| token.text() == entry.token.content);
+            let is_named = named
+                .iter()
+                .any(|(_, token)| token.text() == entry.token.content);
             let is_known = given.added.values().any(|token| *token == entry.token);
             if is_named && !is_known && !entry.token.special {
                 entry.token = Token::Object(entry.token.clone(), entry.normalized).special();
@@ -258,8 +265,12 @@ fn named_tokens(
     }
     let own = |name: &str| name.ends_with("_token") && !NAMED.contains(&name);
     // Objects count only where they say that they are tokens, and then come first.
-    let objects = config.iter().filter(|(name, value)| own(name) && is_token_object(value));
-    let texts = config.iter().filter(|(name, value)| own(name) && value.is_string());
+    let objects = config
+        .iter()
+        .filter(|(name, value)| own(name) && is_token_object(value));
+    let texts = config
+        .iter()
+        .filter(|(name, value)| own(name) && value.is_string());
     for (name, value) in objects.chain(texts) {
         if let Some(token) = Token::read(value) {
             named.set(name, token);

@@ -100,11 +100,23 @@ impl Repository {
     pub fn of(id: &str, folder: &Path) -> Self {
         let mut files = BTreeMap::new();
         let mut all = Sha1::new();
-        let mut entries: Vec<_> = fs::read_dir(folder).unwrap().map(Result::unwrap).collect();
-        entries.sort_by_key(fs::DirEntry::file_name);
-        for entry in entries {
-            let name = entry.file_name().into_string().unwrap();
-            let bytes = fs::read(entry.path()).unwrap();
+        let inside = |folder: &Path| {
+            fs::read_dir(folder)
+                .unwrap()
+                .map(|entry| entry.unwrap().path())
+        };
+        let mut entries: Vec<_> = inside(folder).collect();
+        let folders: Vec<_> = entries.extract_if(.., |path| path.is_dir()).collect();
+        entries.extend(folders.iter().flat_map(|folder| inside(folder)));
+        entries.sort();
+        for path in entries {
+            let name = path
+                .strip_prefix(folder)
+                .unwrap()
+                .to_str()
+                .unwrap()
+                .to_owned();
+            let bytes = fs::read(&path).unwrap();
             let large = bytes.len() >= LARGE || name.ends_with(".safetensors");
             let etag = match large {
                 true => hex(&Sha256::digest(&bytes)),
@@ -115,7 +127,7 @@ impl Repository {
             };
             all.update(format!("{name} {etag}\n"));
             let stored = Stored {
-                path: entry.path(),
+                path,
                 size: bytes.len(),
                 large,
                 etag,
@@ -394,8 +406,8 @@ impl State {
         let no_repository = || Answer::error(404, "RepoNotFound", "Repository not found");
         let (id, rest) = match parts.as_slice() {
             ["api", "models", owner, name, rest @ ..] => ((owner, name), [&["api"], rest].concat()),
-            ["api", "resolve-cache", "models", owner, name, commit, file] => {
-                ((owner, name), vec!["cached", *commit, *file])
+            ["api", "resolve-cache", "models", owner, name, rest @ ..] => {
+                ((owner, name), [&["cached"], rest].concat())
             }
             [owner, name, rest @ ..] => ((owner, name), rest.to_vec()),
             _ => return no_repository(),
@@ -434,14 +446,14 @@ impl Repository {
             ["api", "tree", revision] if known(revision) => Answer::json(&self.tree()),
             ["api", ..] => no_revision(),
             ["resolve", revision, ..] if !known(revision) => no_revision(),
-            ["resolve" | "cached", _, file] => match self.files.get(*file) {
+            ["resolve" | "cached", _, file @ ..] => match self.files.get(&file.join("/")) {
                 None => Answer::error(404, "EntryNotFound", "Entry not found"),
                 Some(stored) if parts[0] == "cached" => {
                     let mut answer = body(stored, request, fault);
                     answer.headers.push(("X-Repo-Commit", self.commit.clone()));
                     answer
                 }
-                Some(stored) => self.redirect(file, stored, large),
+                Some(stored) => self.redirect(&file.join("/"), stored, large),
             },
             _ => Answer::error(404, "EntryNotFound", "Entry not found"),
         }

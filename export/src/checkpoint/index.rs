@@ -83,7 +83,13 @@ fn names_in(dir: &Path) -> Result<BTreeSet<String>> {
     let fault = |source| Error::io("read the directory", dir, source);
     let mut names = BTreeSet::new();
     for entry in std::fs::read_dir(dir).map_err(fault)? {
-        names.insert(entry.map_err(fault)?.file_name().to_string_lossy().into_owned());
+        names.insert(
+            entry
+                .map_err(fault)?
+                .file_name()
+                .to_string_lossy()
+                .into_owned(),
+        );
     }
     Ok(names)
 }

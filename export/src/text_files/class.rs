@@ -151,7 +151,10 @@ pub(super) fn resolve(
     };
     let mut notes = Vec::new();
     let own_code = tokenizer_config.get("auto_map").is_some_and(|map| {
-        map.is_array() || map.as_object().is_some_and(|map: &Map<_, _>| map.contains_key("AutoTokenizer"))
+        map.is_array()
+            || map
+                .as_object()
+                .is_some_and(|map: &Map<_, _>| map.contains_key("AutoTokenizer"))
     });
     if own_code {
         notes.push(
@@ -186,7 +189,10 @@ pub(super) fn resolve(
             }
         },
     };
-    if class.pipeline().is_some_and(|pipeline| !outline.is(&pipeline)) {
+    if class
+        .pipeline()
+        .is_some_and(|pipeline| !outline.is(&pipeline))
+    {
         notes.push(format!(
             "ids are those of tokenizer.json, as with transformers 4; transformers 5 builds {class:?} without its \
              normalizer and pre_tokenizer, and may give other ids"

@@ -51,7 +51,8 @@ const NAMES: [&str; 5] = [
 ];
 
 /// What is wrong with a Git LFS pointer.
-pub(crate) const LFS_PROBLEM: &str = "is a Git LFS pointer, not the file itself: run `git lfs pull` in the checkpoint";
+pub(crate) const LFS_PROBLEM: &str =
+    "is a Git LFS pointer, not the file itself: run `git lfs pull` in the checkpoint";
 
 /// Whether this is what a clone without Git LFS has in place of a file.
 pub(crate) fn is_lfs_pointer(bytes: &[u8]) -> bool {
@@ -59,7 +60,9 @@ pub(crate) fn is_lfs_pointer(bytes: &[u8]) -> bool {
         "version https://git-lfs.github.com/spec/",
         "version https://hawser.github.com/spec/",
     ];
-    starts.iter().any(|start| bytes.starts_with(start.as_bytes()))
+    starts
+        .iter()
+        .any(|start| bytes.starts_with(start.as_bytes()))
 }
 
 /// The name of the template in a file of this name, for a template with a name.
@@ -237,7 +240,9 @@ impl TextFiles {
                 Err(error) => return fault(TOKENIZER_CONFIG, format!("is not JSON: {error}")),
             },
         };
-        let field = config.as_ref().and_then(|config| config.get("chat_template"));
+        let field = config
+            .as_ref()
+            .and_then(|config| config.get("chat_template"));
         if field.is_none_or(Value::is_null) && self.get(CHAT_TEMPLATE).is_none() {
             return fault(
                 CHAT_TEMPLATE,
@@ -331,13 +336,16 @@ fn may_hold(dir: &Path, real: &Path) -> bool {
     let named = |path: &Path, name: &str| path.file_name().is_some_and(|n| n == name);
     let snapshots = dir.parent().filter(|parent| named(parent, "snapshots"));
     let repository = snapshots.and_then(Path::parent);
-    let shared = repository.and_then(Path::parent).map(|cache| cache.join("blobs"));
+    let shared = repository
+        .and_then(Path::parent)
+        .map(|cache| cache.join("blobs"));
     let own = [Some(dir), repository, shared.as_deref()];
     let cached = || {
         real.ancestors().any(|place| {
-            let of_model = place.parent().and_then(Path::file_name).is_some_and(|name| {
-                name.to_string_lossy().starts_with("models--")
-            });
+            let of_model = place
+                .parent()
+                .and_then(Path::file_name)
+                .is_some_and(|name| name.to_string_lossy().starts_with("models--"));
             of_model && (named(place, "blobs") || named(place, "snapshots"))
         })
     };
