@@ -10,7 +10,7 @@ export PYTHON ?= python3
 PROFILE ?= release
 
 .PHONY: help demo test test-gpu check ep-check plugin-check bench bench-pipeline compare measure measure-precision measure-pipeline \
-	measure-streamed soak onnx-check hub-check goldens library
+	measure-streamed soak fuzz onnx-check hub-check goldens library
 
 help:
 	@sed -n 's/^## //p' Makefile
@@ -99,6 +99,12 @@ measure-pipeline: library
 ## make soak        whether memory grows in an hour of mixed load; SOAK_SECONDS=180 for less
 soak: library
 	@scripts/soak
+
+## make fuzz        inputs spoiled at random, for every parser, and kills at random moments; FUZZ_SECONDS=3600 FUZZ_SEED=1
+fuzz: export FUZZ_SECONDS := $(or $(FUZZ_SECONDS),600)
+fuzz: export FUZZ_SEED := $(or $(FUZZ_SEED),1000)
+fuzz: library
+	cargo test --locked --test fuzz -- --nocapture
 
 ## make measure-streamed  all layers of the 72B shape, one in memory at a time
 measure-streamed: library

@@ -222,10 +222,7 @@ impl<'a> Room<'a> {
             None => max_length,
         };
         if longest < max_length {
-            choice.reason = format!(
-                "{}; conversations of up to {longest} tokens",
-                choice.reason
-            );
+            choice.reason = format!("{}; conversations of up to {longest} tokens", choice.reason);
         }
         Ok((choice, longest))
     }
@@ -294,7 +291,10 @@ impl<'a> Room<'a> {
         let stages = self.with_text(&costs(self.bundle, whole)?.stage_memory());
         let streamed = self.streamed(&stages);
         let most = self.needs(&streamed, self.resident(&stages), whole);
-        let (least, most) = (self.taken(needs, is_streamed), self.taken(&most, is_streamed));
+        let (least, most) = (
+            self.taken(needs, is_streamed),
+            self.taken(&most, is_streamed),
+        );
         if most <= memory {
             return Ok(max_length);
         }

@@ -31,8 +31,10 @@ pub struct ScorerOptions {
     pub replicas: Option<NonZeroUsize>,
     /// How much of the model is in memory. Default [`Residency::Auto`].
     pub residency: Residency,
-    /// Bytes of memory that the model may take: of the host on the CPU, else of each GPU. Decides about
-    /// [`Residency::Auto`] and about how much is streamed at once. Default: what the machine has free; on GPUs, enough.
+    /// Bytes of memory that scoring may take: of the host on the CPU, with the program and the tokenizer, else of each GPU.
+    /// Decides about [`Residency::Auto`] and about how much is streamed at once; on the CPU it bounds the length of
+    /// conversations. A model that it does not hold by the estimate is refused. Default: what the machine has free; on
+    /// GPUs, enough.
     pub memory: Option<u64>,
     /// Who is told of every load and run of a stage. Default: nobody.
     pub observer: Option<Arc<dyn Observer>>,

@@ -204,14 +204,16 @@ mod tests {
 
     #[test]
     fn what_streaming_takes_at_least() {
-        let needs = |waiting| Needs {
-            stages: &stages(),
-            resident: 17 * GIB,
-            hidden: 16 << 10,
-            least: 100,
-            waiting,
-        }
-        .least_streamed();
+        let needs = |waiting| {
+            Needs {
+                stages: &stages(),
+                resident: 17 * GIB,
+                hidden: 16 << 10,
+                least: 100,
+                waiting,
+            }
+            .least_streamed()
+        };
         assert_eq!(needs(None), 5 * GIB + 2 * 100 * (16 << 10));
         assert_eq!(needs(Some(GIB)), 5 * GIB);
     }

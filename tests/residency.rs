@@ -224,6 +224,51 @@ fn what_does_not_fit_is_streamed() {
     );
 }
 
+/// What was asked for is kept or refused, with what would do.
+#[test]
+fn memory_that_cannot_be_kept_is_refused() {
+    let synth = [SHAPE, &["--max-position-embeddings", "32768"]].concat();
+    let of_stages =
+        |stages: &str| support::bundle(&synth, &["--stages", stages, "--end-token", ""]);
+    let (one, five) = (of_stages("1"), of_stages("5"));
+    for (bundle, residency, memory, says) in [
+        (&one, Residency::Auto, 100, "with more stages than 1"),
+        (&one, Residency::Resident, 200, "the model takes 27"),
+        (&one, Residency::Streamed, 200, "streaming takes"),
+        (
+            &five,
+            Residency::Resident,
+            200,
+            "let it be streamed, which takes 2",
+        ),
+        (&five, Residency::Auto, 200, "streaming takes"),
+    ] {
+        let options = small().with_residency(residency).with_memory(memory << 20);
+        let error = Scorer::open(bundle, &options).err().unwrap().to_string();
+        assert!(
+            error.contains("option `memory`")
+                && error.contains(says)
+                && error.contains(&format!("there are {memory}.00 MiB")),
+            "{residency}, {memory}: {error}"
+        );
+    }
+    // Nothing was asked for.
+    assert!(!Scorer::open(&one, &small()).unwrap().is_streamed());
+    // A conversation longer than the budget goes alone: memory bounds it.
+    let text: Vec<u32> = (0..20_000).map(|i| i * 7 % 150_000).collect();
+    let scorer = Scorer::open(&five, &small().with_memory(320 << 20)).unwrap();
+    let reason = scorer.residency_reason();
+    let most: usize = reason
+        .split_once("conversations of up to ")
+        .and_then(|(_, rest)| rest.split(' ').next()?.parse().ok())
+        .unwrap_or_else(|| panic!("{reason}"));
+    assert!((100..20_000).contains(&most), "{reason}");
+    let scores = scorer.score_ids(&[text[..most].to_vec(), text[..=most].to_vec()]);
+    assert!(scores[0].is_ok());
+    let refused = scores[1].as_ref().err().unwrap().to_string();
+    assert!(refused.contains(&most.to_string()), "{refused}");
+}
+
 #[test]
 fn weights_that_are_gone_fail_their_wave_and_no_other() {
     let bundle = bundle(&["--weights", "copy"]);

@@ -368,7 +368,10 @@ impl Manifest {
         let manifest: Self = serde_path_to_error::deserialize(&value).map_err(|error| {
             let field = error.path().to_string();
             let field = if field == "." { "" } else { &field };
-            fault(field, format!("{}; export the checkpoint again", error.inner()))
+            fault(
+                field,
+                format!("{}; export the checkpoint again", error.inner()),
+            )
         })?;
         validate::validate(&manifest).map_err(|(field, problem)| fault(&field, problem))?;
         Ok(manifest)

@@ -39,7 +39,8 @@ pub(super) struct ScorerArgs {
     /// memory) or auto (all where memory holds it)
     #[arg(long, value_name = "WAY", value_enum, default_value_t)]
     pub(super) residency: ResidencyWay,
-    /// Memory that the model may take, as in 8GiB: of the host on the CPU, else of each GPU [default: what is free]
+    /// Memory that scoring may take, as in 8GiB: of the host on the CPU, else of each GPU. Too little is an error that says
+    /// what would do [default: what is free]
     #[arg(long, value_name = "SIZE")]
     pub(super) memory: Option<Bytes>,
     /// Most unique tokens in one run of the model, with eight times as many attention cells (16384 at least). With 2048,

@@ -143,7 +143,9 @@ fn stages(manifest: &Manifest) -> Checked {
         if first != next || end <= first {
             return fault(
                 field("layers"),
-                format!("is [{first}, {end}], and has to begin with layer {next} and end behind it"),
+                format!(
+                    "is [{first}, {end}], and has to begin with layer {next} and end behind it"
+                ),
             );
         }
         next = end;
@@ -340,9 +342,7 @@ fn scoring(manifest: &Manifest) -> Checked {
             "is missing for a model that is scored at each step".to_owned()
         }
         (_, Activation::None) => return Ok(()),
-        (_, Activation::Softmax { .. }) => {
-            "is for models that are scored at each step".to_owned()
-        }
+        (_, Activation::Softmax { .. }) => "is for models that are scored at each step".to_owned(),
     };
     fault("activation", format!("{problem}; {AGAIN}"))
 }
@@ -377,7 +377,10 @@ fn within(field: &str, size: usize, least: usize, most: usize) -> Checked {
 fn listed(field: &str, count: usize) -> Checked {
     match count <= MOST_LISTED {
         true => Ok(()),
-        false => fault(field, format!("has {count} entries, more than {MOST_LISTED}")),
+        false => fault(
+            field,
+            format!("has {count} entries, more than {MOST_LISTED}"),
+        ),
     }
 }
 
@@ -395,7 +398,10 @@ fn sha256(field: &str, hash: &str) -> Checked {
 /// Text that is shown to people: there, and without control characters.
 fn printable(field: &str, text: &str) -> Checked {
     match text.is_empty() || text.chars().any(char::is_control) {
-        true => fault(field, format!("is {text:?}, empty or with control characters")),
+        true => fault(
+            field,
+            format!("is {text:?}, empty or with control characters"),
+        ),
         false => Ok(()),
     }
 }
@@ -414,7 +420,9 @@ fn no_nul(field: &str, text: &str) -> Checked {
 fn path(field: &str, path: &str) -> Checked {
     no_nul(field, path)?;
     let parts = Path::new(path).components();
-    let mut parts = parts.map(|part| matches!(part, Component::Normal(_))).peekable();
+    let mut parts = parts
+        .map(|part| matches!(part, Component::Normal(_)))
+        .peekable();
     match parts.peek().is_some() && parts.all(|normal| normal) && !path.ends_with('/') {
         true => Ok(()),
         false => fault(
