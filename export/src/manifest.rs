@@ -387,14 +387,6 @@ impl Manifest {
         Ok(manifest)
     }
 
-    /// Whether the directory holds a manifest of ours, of whatever version.
-    pub(crate) fn is_in(dir: &Path) -> bool {
-        files::read_limited(&dir.join(FILE_NAME), files::MAX_CONFIG_BYTES)
-            .ok()
-            .and_then(|text| serde_json::from_slice::<serde_json::Value>(&text).ok())
-            .is_some_and(|value| value.get("format").and_then(|f| f.as_str()) == Some(FORMAT))
-    }
-
     /// The text of the file: the same bytes for the same manifest.
     ///
     /// # Errors

@@ -68,12 +68,14 @@ pub(super) fn fill(
     check_space(output.path(), files.iter().map(NewFile::bytes).sum())?;
     let sinks: Vec<Sink<'_>> = files
         .iter()
-        .map(|file| Sink {
-            path: output.path().join(file.path()),
-            data_start: file.data_start(),
-            jobs: file.file.jobs(),
+        .map(|file| {
+            Ok(Sink {
+                path: output.file(&file.path())?,
+                data_start: file.data_start(),
+                jobs: file.file.jobs(),
+            })
         })
-        .collect();
+        .collect::<Result<_>>()?;
     for (file, sink) in files.iter().zip(&sinks) {
         file.lay_out(&sink.path)?;
     }

@@ -2,6 +2,7 @@
 
 mod converted;
 mod format;
+mod owned;
 mod stages;
 mod text;
 mod weight_files;
@@ -28,7 +29,7 @@ use crate::{
     layout::Places,
     manifest::{self, FORMAT, FORMAT_VERSION, Manifest, Model, Source, Stage, TensorInfo},
     options::{ExportOptions, Precision, Target},
-    output::{StagedDir, write_file},
+    output::StagedDir,
     pooling, probes, readiness,
 };
 
@@ -87,6 +88,7 @@ pub fn export_then<E: From<Error>>(
     finish: impl FnOnce(&Path, &Manifest) -> Result<(), E>,
 ) -> Result<Manifest, E> {
     let (output, manifest) = fill(checkpoint, out, options, progress)?;
+    output.file(probes::FILE_NAME)?;
     finish(output.path(), &manifest)?;
     output.commit()?;
     Ok(manifest)
@@ -121,11 +123,8 @@ fn fill(
     let scoring = pooling::resolve(checkpoint, options)?;
     let text_files = text::collect(checkpoint.dir())?;
 
-    let output = StagedDir::new_or_replacing(
-        out,
-        Manifest::is_in,
-        "it is not a bundle of ours; remove it, or choose another directory",
-    )?;
+    owned::require_apart(checkpoint, options, out)?;
+    let output = StagedDir::new(out, owned::BUNDLE)?;
     let in_place = match format.conversion {
         None if !places.by_stage() => Some(weight_files::place(checkpoint, options, &output)?),
         _ => None,
@@ -230,10 +229,7 @@ fn fill(
         end_token: scoring.end_token,
         max_length: config.max_position_embeddings,
     };
-    write_file(
-        &output.path().join(manifest::FILE_NAME),
-        manifest.to_json()?,
-    )?;
+    output.write(manifest::FILE_NAME, manifest.to_json()?)?;
     places.finish(&output, &manifest)?;
     Ok((output, manifest))
 }
@@ -273,7 +269,7 @@ fn write_stage(
     let model = graph.to_model();
     readiness::check(&model, options.device, options.target)?.require(&name)?;
     let bytes = model.to_bytes();
-    write_file(&output.path().join(&name), &bytes)?;
+    output.write(&name, &bytes)?;
     Ok(Stage {
         graph: name,
         bytes: bytes.len() as u64,

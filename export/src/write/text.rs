@@ -6,7 +6,7 @@ use super::{read, sha256_hex};
 use crate::{
     error::{Error, Result},
     manifest::{Text, TextFile},
-    output::{StagedDir, write_file},
+    output::StagedDir,
 };
 
 const TOKENIZER: &str = "tokenizer.json";
@@ -60,7 +60,7 @@ pub(super) fn write(
     let files = files
         .iter()
         .map(|(name, bytes)| {
-            write_file(&output.path().join(name), bytes)?;
+            output.write(name, bytes)?;
             Ok(TextFile {
                 name: (*name).into(),
                 sha256: sha256_hex(bytes),

@@ -37,7 +37,7 @@ pub(super) fn place(
                 // In a Hugging Face cache the real file has another name than its link.
                 WeightsMode::Reference => file_name(&file.path)?,
                 WeightsMode::Hardlink => {
-                    link(file, &output.path().join(&file.name))?;
+                    link(file, &output.file(&file.name)?)?;
                     file.name.clone()
                 }
                 WeightsMode::Copy => copy(file, output)?,
@@ -68,7 +68,7 @@ pub(super) fn link_used(
         .filter(|file| used.contains(file.name.as_str()))
         .map(|file| {
             let name = format!("{folder}{}", file.name);
-            link(file, &output.path().join(&name))?;
+            link(file, &output.file(&name)?)?;
             describe(file, name, options)
         })
         .collect()
@@ -149,13 +149,12 @@ fn link(file: &DataFile, to: &Path) -> Result<()> {
 }
 
 fn copy(file: &DataFile, output: &StagedDir) -> Result<String> {
+    let path = output.file(&file.name)?;
     let fill = || -> io::Result<()> {
         let mut from = open_regular(&file.path)?;
-        let mut to = File::create(output.path().join(&file.name))?;
-        io::copy(&mut from, &mut to)?;
-        to.sync_all()
+        io::copy(&mut from, &mut File::create(&path)?).map(drop)
     };
-    fill().map_err(|error| output_error(&output.path().join(&file.name), "copy to it", &error))?;
+    fill().map_err(|error| output_error(&path, "copy to it", &error))?;
     Ok(file.name.clone())
 }
 
