@@ -54,6 +54,7 @@ mod stream;
 mod submitted;
 pub mod text;
 pub mod verify;
+mod weights;
 
 pub use bundle::Bundle;
 pub use counters::Counters;

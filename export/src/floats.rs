@@ -22,6 +22,7 @@ use crate::{
     convert::float::{FloatType, decode},
     error::{Error, Result},
     files::open_regular,
+    output::inside,
     proto::{ElementType, ModelProto, StringStringEntryProto, TensorProto, view},
 };
 
@@ -56,7 +57,7 @@ pub struct FloatWeight {
     pub name: String,
     /// Shape.
     pub shape: Vec<usize>,
-    /// File name, in the folder of the weights.
+    /// Path in the folder of the weights.
     file: String,
     /// Where its bytes begin.
     offset: u64,
@@ -79,7 +80,18 @@ impl FloatGraph {
     /// [`Error::Io`] when a file cannot be read, [`Error::Model`] when it holds no ONNX model or one whose weights
     /// have no place in a file.
     pub fn read(path: &Path, folder: &Path) -> Result<Self> {
-        let mut model = ModelProto::read(path)?;
+        Self::of(ModelProto::read(path)?, path, folder)
+    }
+
+    /// As [`read`](Self::read), for the bytes of the file.
+    ///
+    /// # Errors
+    /// As for [`read`](Self::read).
+    pub fn from_bytes(bytes: &[u8], path: &Path, folder: &Path) -> Result<Self> {
+        Self::of(ModelProto::from_bytes(bytes, path)?, path, folder)
+    }
+
+    fn of(mut model: ModelProto, path: &Path, folder: &Path) -> Result<Self> {
         let fault = |problem: String| Error::Model {
             path: path.to_owned(),
             problem,
@@ -265,7 +277,7 @@ fn weight(
         .parse()
         .map_err(|_| format!("has the offset `{offset}`"))?;
     let file = entry("location")?;
-    if Path::new(file).file_name() != Some(file.as_ref()) {
+    if inside(file).is_none() {
         return Err(format!(
             "is in `{file}`, which is not in the folder of the weights"
         ));

@@ -267,6 +267,10 @@ pub struct WeightFile {
     pub bytes: u64,
     /// SHA-256 of its header (the 8 bytes of length and the JSON after them).
     pub header_sha256: String,
+    /// SHA-256 of samples of it, see [`sampled_sha256`](crate::fingerprint::sampled_sha256); none in bundles of older
+    /// exporters.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sampled_sha256: Option<String>,
     /// SHA-256 of the whole file, when it was asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sha256: Option<String>,

@@ -16,6 +16,7 @@ mod records;
 mod score;
 mod scorer_args;
 mod serving_args;
+mod sigbus;
 mod simulate;
 mod synth;
 mod table;
@@ -46,6 +47,7 @@ enum Status {
 pub fn main() -> ExitCode {
     let args = Args::parse();
     crate::engine::return_large_blocks();
+    sigbus::install();
     notices::show();
     let outcome = match &args.command {
         Command::Synth(args) => synth::run(args),

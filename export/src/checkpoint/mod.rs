@@ -15,6 +15,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
+use crate::fingerprint::FileIdentity;
 
 pub use config::{Activation, Architecture, Backbone, ModelConfig, Rope, RopeScaling};
 pub use dtype::Dtype;
@@ -29,6 +30,8 @@ pub struct Checkpoint {
     dir: PathBuf,
     config: ModelConfig,
     files: Vec<DataFile>,
+    /// Those of the files, as they were when their headers had been read.
+    identities: Vec<FileIdentity>,
     tensors: BTreeMap<String, TensorEntry>,
 }
 
@@ -80,7 +83,9 @@ impl Checkpoint {
         })?;
         let config = ModelConfig::read(&dir.join(CONFIG_FILE))?;
         let weights = index::read_weights(dir)?;
+        let identities = weights.files.iter().map(identity).collect::<Result<_>>()?;
         Ok(Self {
+            identities,
             dir: dir.to_owned(),
             config,
             files: weights.files,
@@ -112,6 +117,7 @@ impl Checkpoint {
         Self {
             dir: PathBuf::from(&name),
             config,
+            identities: Vec::new(),
             files: vec![DataFile {
                 path: PathBuf::from(&name),
                 name,
@@ -134,6 +140,24 @@ impl Checkpoint {
     /// The weight files, sorted by name.
     pub fn files(&self) -> &[DataFile] {
         &self.files
+    }
+
+    /// Refuses weights that were written to since the checkpoint was opened.
+    ///
+    /// # Errors
+    /// [`Error::Safetensors`], naming the file.
+    pub(crate) fn require_unwritten(&self) -> Result<()> {
+        for (file, before) in self.files.iter().zip(&self.identities) {
+            if !identity(file)?.is_unwritten(before) {
+                return Err(Error::Safetensors {
+                    path: file.path.clone(),
+                    problem:
+                        "was written to while it was read; export again when nothing writes to it"
+                            .to_owned(),
+                });
+            }
+        }
+        Ok(())
     }
 
     /// Every tensor of the checkpoint, by name.
@@ -184,6 +208,10 @@ impl Checkpoint {
         }
         Ok(entry)
     }
+}
+
+fn identity(file: &DataFile) -> Result<FileIdentity> {
+    FileIdentity::of(&file.path).map_err(|source| Error::io("open", &file.path, source))
 }
 
 /// Reads a text file of at most `limit` bytes.

@@ -47,7 +47,10 @@ fn an_empty_directory_may_be_filled() {
     let root = tempfile::tempdir().unwrap();
     let out = root.path().join("out");
     fs::create_dir(&out).unwrap();
-    StagedDir::new(&out.join("."), KIND).unwrap().commit().unwrap();
+    StagedDir::new(&out.join("."), KIND)
+        .unwrap()
+        .commit()
+        .unwrap();
     assert_eq!(names(root.path()), ["out"]);
 }
 
@@ -249,7 +252,11 @@ fn what_only_looks_like_ours_is_kept() {
         "{{\"format\":{{\"name\":\"other\",\"id\":\"{}\"}}}}\n{{\"new\":\"file\"}}\n",
         "f".repeat(32)
     );
-    fs::write(root.path().join(format!(".out.{}.lock", "f".repeat(32))), foreign).unwrap();
+    fs::write(
+        root.path().join(format!(".out.{}.lock", "f".repeat(32))),
+        foreign,
+    )
+    .unwrap();
     fs::create_dir(root.path().join(format!(".out.{}", "f".repeat(32)))).unwrap();
     let before = names(root.path());
 

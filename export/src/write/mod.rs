@@ -90,6 +90,7 @@ pub fn export_then<E: From<Error>>(
     let (output, manifest) = fill(checkpoint, out, options, progress)?;
     output.file(probes::FILE_NAME)?;
     finish(output.path(), &manifest)?;
+    checkpoint.require_unwritten()?;
     output.commit()?;
     Ok(manifest)
 }

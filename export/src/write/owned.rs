@@ -28,8 +28,7 @@ pub(super) const BUNDLE: Kind = Kind {
 /// The files of the bundle in `dir`, of whatever version; `None` when its manifest is not one of ours. What they hold by
 /// now does not matter.
 fn owned(dir: &Path) -> Option<BTreeSet<PathBuf>> {
-    let text =
-        files::read_limited(&dir.join(manifest::FILE_NAME), files::MAX_CONFIG_BYTES).ok()?;
+    let text = files::read_limited(&dir.join(manifest::FILE_NAME), files::MAX_CONFIG_BYTES).ok()?;
     let manifest: Value = serde_json::from_slice(&text).ok()?;
     if manifest.get("format").and_then(Value::as_str) != Some(FORMAT) {
         return None;
@@ -42,10 +41,7 @@ fn owned(dir: &Path) -> Option<BTreeSet<PathBuf>> {
     };
     let weights = manifest.get("weights");
     let graphs = names(manifest.get("stages"), "graph");
-    let mut all = vec![
-        manifest::FILE_NAME.to_owned(),
-        probes::FILE_NAME.to_owned(),
-    ];
+    let mut all = vec![manifest::FILE_NAME.to_owned(), probes::FILE_NAME.to_owned()];
     all.extend(names(
         manifest.get("text").and_then(|text| text.get("files")),
         "name",
