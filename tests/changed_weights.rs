@@ -38,7 +38,9 @@ fn bundle(place: &Path, flags: &[&str]) -> (PathBuf, PathBuf) {
 fn weights(checkpoint: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(checkpoint).unwrap();
     let paths = entries.map(|entry| entry.unwrap().path());
-    paths.filter(|path| path.extension().is_some_and(|e| e == "safetensors")).collect()
+    paths
+        .filter(|path| path.extension().is_some_and(|e| e == "safetensors"))
+        .collect()
 }
 
 /// Makes zeros of all weights, in place.
@@ -52,7 +54,12 @@ fn overwrite(path: &Path) {
 }
 
 fn truncate(path: &Path) {
-    File::options().write(true).open(path).unwrap().set_len(5000).unwrap();
+    File::options()
+        .write(true)
+        .open(path)
+        .unwrap()
+        .set_len(5000)
+        .unwrap();
 }
 
 /// Scores, with `change` done to the weights when the first scores are there. Returns the lines and the messages.
@@ -89,7 +96,10 @@ fn score_while(flags: &[&str], change: fn(&Path)) -> (Vec<Value>, String, Vec<Va
     assert!(message.contains(".safetensors"), "{message}");
     // What was cut off when the process ended is no line.
     let complete = lines.rsplit_once('\n').map_or("", |(complete, _)| complete);
-    let lines = complete.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let lines = complete
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
     (lines, message, expected)
 }
 
@@ -114,7 +124,12 @@ fn changed_while_it_scores() {
 fn changed_between_export_and_scoring() {
     let place = tempfile::tempdir().unwrap();
     let (checkpoint, out) = bundle(place.path(), &[]);
-    let score = || run_with_input(&["score", "--model", out.to_str().unwrap()], record(0).as_bytes());
+    let score = || {
+        run_with_input(
+            &["score", "--model", out.to_str().unwrap()],
+            record(0).as_bytes(),
+        )
+    };
     let before = score();
     assert!(before.status.success(), "{}", stderr(&before));
     // Copies of the same bytes are the same weights.
@@ -144,7 +159,10 @@ fn bundles_without_samples_open() {
             file.as_object_mut().unwrap().remove("sampled_sha256");
         }
     });
-    let scored = run_with_input(&["score", "--model", out.to_str().unwrap()], record(0).as_bytes());
+    let scored = run_with_input(
+        &["score", "--model", out.to_str().unwrap()],
+        record(0).as_bytes(),
+    );
     assert!(scored.status.success(), "{}", stderr(&scored));
     let inspected = run_ok(&["inspect", out.to_str().unwrap()]);
     let told = String::from_utf8(inspected.stdout).unwrap();
@@ -166,8 +184,17 @@ fn moved_and_linked_back() {
     let output = run_with_input(&["score", "--model", model], record(0).as_bytes());
     assert_eq!(output.status.code(), Some(1));
     let message = stderr(&output);
-    assert!(message.contains("--weights-dir") && message.contains("is a link to"), "{message}");
-    let arguments = ["score", "--model", model, "--weights-dir", elsewhere.to_str().unwrap()];
+    assert!(
+        message.contains("--weights-dir") && message.contains("is a link to"),
+        "{message}"
+    );
+    let arguments = [
+        "score",
+        "--model",
+        model,
+        "--weights-dir",
+        elsewhere.to_str().unwrap(),
+    ];
     let output = run_with_input(&arguments, record(0).as_bytes());
     assert!(output.status.success(), "{}", stderr(&output));
 }

@@ -62,7 +62,10 @@ fn neighbours_are_kept() {
     for (folder, lock) in [
         (".b.backup", ".b.lock"),
         (".b.thesis", ".b.thesis.lock"),
-        (".b.0123456789abcdef0123456789abcdef", ".b.0123456789abcdef0123456789abcdef.lock"),
+        (
+            ".b.0123456789abcdef0123456789abcdef",
+            ".b.0123456789abcdef0123456789abcdef.lock",
+        ),
         (".replaced-abc", ".replaced-abc.lock"),
     ] {
         fs::create_dir(place.path().join(folder)).unwrap();
@@ -70,7 +73,13 @@ fn neighbours_are_kept() {
         fs::write(place.path().join(lock), "").unwrap();
     }
     let pipe = place.path().join(".b.x.lock");
-    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    assert!(
+        Command::new("mkfifo")
+            .arg(&pipe)
+            .status()
+            .unwrap()
+            .success()
+    );
     let before = names(place.path());
     let out = place.path().join("b");
     for _ in 0..2 {
@@ -80,7 +89,10 @@ fn neighbours_are_kept() {
         assert_eq!(after.len(), before.len() + 1);
     }
     assert_eq!(
-        tree(&place.path().join(".b.backup")).into_values().next().unwrap(),
+        tree(&place.path().join(".b.backup"))
+            .into_values()
+            .next()
+            .unwrap(),
         b"precious"
     );
 }
@@ -103,7 +115,11 @@ fn a_bundle_with_more_in_it_than_a_bundle_is_refused() {
     for name in ["notes.txt", "folder/notes.txt", ".hidden"] {
         fs::create_dir_all(out.join("folder")).unwrap();
         fs::write(out.join(name), "mine").unwrap();
-        let first = if name.starts_with('.') { ".hidden" } else { name.split('/').next().unwrap() };
+        let first = if name.starts_with('.') {
+            ".hidden"
+        } else {
+            name.split('/').next().unwrap()
+        };
         refused(&checkpoint, &[], &format!("`{first}"));
         fs::remove_file(out.join(name)).unwrap();
         fs::remove_dir(out.join("folder")).unwrap();
@@ -115,8 +131,14 @@ fn a_bundle_with_more_in_it_than_a_bundle_is_refused() {
         refused(&inside, flags, "hf");
     }
     fs::rename(&inside, &checkpoint).unwrap();
-    run_ok(&export_arguments(&checkpoint, &out, &["--weights", "hardlink"]));
-    let weights = names(&checkpoint).into_iter().filter(|name| name.ends_with(".safetensors"));
+    run_ok(&export_arguments(
+        &checkpoint,
+        &out,
+        &["--weights", "hardlink"],
+    ));
+    let weights = names(&checkpoint)
+        .into_iter()
+        .filter(|name| name.ends_with(".safetensors"));
     for name in weights {
         fs::remove_file(checkpoint.join(&name)).unwrap();
         std::os::unix::fs::symlink(out.join(&name), checkpoint.join(&name)).unwrap();
@@ -132,8 +154,22 @@ fn every_layout_is_replaced() {
     let out = place.path().join("b");
     for flags in [
         &["--stages", "2", "--weights", "hardlink"][..],
-        &["--layout", "triton", "--weights", "hardlink", "--stages", "2"],
-        &["--layout", "kserve", "--weights", "hardlink", "--model-name", "a-stage-01"],
+        &[
+            "--layout",
+            "triton",
+            "--weights",
+            "hardlink",
+            "--stages",
+            "2",
+        ],
+        &[
+            "--layout",
+            "kserve",
+            "--weights",
+            "hardlink",
+            "--model-name",
+            "a-stage-01",
+        ],
         &["--layout", "triton", "--weights", "hardlink"],
         &["--weights", "reference"],
     ] {
@@ -170,7 +206,11 @@ fn a_bundle_stands_there_at_every_moment() {
             opened
         });
         for round in 0..60 {
-            let weights = if round % 3 == 0 { "hardlink" } else { "reference" };
+            let weights = if round % 3 == 0 {
+                "hardlink"
+            } else {
+                "reference"
+            };
             let stages = if round % 2 == 0 { "2" } else { "1" };
             let mut child = command()
                 .args(export_arguments(
@@ -234,7 +274,10 @@ fn a_mounted_volume_is_filled() {
     assert!(output.status.success(), "{message}");
     assert!(message.contains("root of a volume"), "{message}");
     let listed = String::from_utf8(output.stdout).unwrap();
-    assert!(listed.contains("manifest.json") && !listed.contains(".lock"), "{listed}");
+    assert!(
+        listed.contains("manifest.json") && !listed.contains(".lock"),
+        "{listed}"
+    );
     assert_eq!(names(place.path()), ["vol"]);
 }
 
@@ -249,7 +292,11 @@ fn two_exports_at_once() {
         .into_iter()
         .map(|stages| {
             let arguments = export_arguments(&checkpoint, &out, &["--stages", stages]);
-            command().args(arguments).stderr(Stdio::null()).spawn().unwrap()
+            command()
+                .args(arguments)
+                .stderr(Stdio::null())
+                .spawn()
+                .unwrap()
         })
         .collect();
     for mut child in children {

@@ -109,7 +109,7 @@ impl Search {
             }
             (0, digit) => {
                 let digit = (digit as char).to_digit(16).unwrap_or(0) as usize;
-                self.number = self.number << 4 | digit;
+                self.number = (self.number << 4) | digit;
             }
             (1..=4, b' ') => self.fields += 1,
             (1..=4, _) => {}

@@ -72,6 +72,8 @@ impl StagedDir {
         let target = Target::find(out)?;
         let parents = CreatedParents::make(&target.parent)?;
         target.clean_up(kind);
+        // An output that had been set aside is back.
+        let target = Target::find(out)?;
         let way = target.way(out, kind)?;
         let begin = |parent: &Path| {
             let journal = Journal::create(parent, &target.name)?;

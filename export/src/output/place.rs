@@ -60,8 +60,8 @@ pub(super) fn is_mount_point(path: &Path) -> bool {
     let by_attribute = statx(CWD, path, flags, StatxFlags::BASIC_STATS)
         .is_ok_and(|found| found.stx_attributes.contains(StatxAttributes::MOUNT_ROOT));
     let device = |path: &Path| fs::metadata(path).map(|found| found.dev()).ok();
-    let parent = path.parent().unwrap_or(path);
-    by_attribute || device(path) != device(parent)
+    // Before Linux 5.8 there is no such attribute.
+    by_attribute || device(path) != device(&path.join(".."))
 }
 
 /// The entries of `dir`, without what a file system puts into the root of a volume.

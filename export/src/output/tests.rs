@@ -393,6 +393,7 @@ fn the_root_of_a_volume() {
     assert!(place::is_mount_point(Path::new("/proc")));
     let root = tempfile::tempdir().unwrap();
     assert!(!place::is_mount_point(root.path()));
+    assert!(!place::is_mount_point(Path::new("src")));
     let found = root.path().join("lost+found");
     fs::create_dir(&found).unwrap();
     assert_eq!(place::entries(root.path(), false).unwrap(), ["lost+found"]);
