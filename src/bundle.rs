@@ -3,26 +3,38 @@
 use std::{
     fs,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use sha2::{Digest, Sha256};
-use worldpm_ort_export::{Manifest, files, header_sha256, manifest::Stage, text_files::TextFiles};
+use worldpm_ort_export::{Manifest, files, manifest::Stage, text_files::TextFiles};
 
-use crate::error::{Error, Result};
+use crate::{
+    error::{Error, Result},
+    weights::WeightFiles,
+};
 
 /// A bundle whose files are all present and as large as they should be.
 #[derive(Clone, Debug)]
 pub struct Bundle {
     directory: PathBuf,
     weights: PathBuf,
+    weight_files: Arc<WeightFiles>,
     manifest: Manifest,
 }
+
+/// How often another bundle may take the place of the one that is being opened.
+const TRIES: usize = 8;
 
 impl Bundle {
     /// Opens the bundle in `directory`.
     ///
-    /// Graphs and tokenizer files are compared with their SHA-256, weight files with their size and the
-    /// SHA-256 of their headers, which takes milliseconds for any size of model.
+    /// Graphs and tokenizer files are compared with their SHA-256, weight files with their size and the SHA-256 of their
+    /// headers and of samples, which are a few megabytes of each. From then on the weight files are watched: see
+    /// [`Error::WeightsChanged`].
+    ///
+    /// A weight file that is truncated while ONNX Runtime has it mapped makes the system end the process with `SIGBUS`,
+    /// unless the program handles that, as the `worldpm-ort` command does.
     ///
     /// `weights` overrides where the weight files are looked for, for a checkpoint that has moved.
     ///
@@ -37,7 +49,23 @@ impl Bundle {
         directory: &Path,
         weights: Option<&Path>,
     ) -> Result<(Self, TextFiles)> {
-        let manifest = Manifest::read(directory)?;
+        let mut manifest = Manifest::read(directory)?;
+        for _ in 1..TRIES {
+            let error = match Self::of(directory, weights, manifest.clone()) {
+                Ok(bundle) => return Ok(bundle),
+                Err(error) => error,
+            };
+            // Another bundle may have taken its place since its manifest was read.
+            let now = Manifest::read(directory)?;
+            if now == manifest {
+                return Err(error);
+            }
+            manifest = now;
+        }
+        Self::of(directory, weights, manifest)
+    }
+
+    fn of(directory: &Path, weights: Option<&Path>, manifest: Manifest) -> Result<(Self, TextFiles)> {
         let weights = match (weights, &manifest.weights.directory) {
             (Some(folder), _) => folder.to_owned(),
             (None, Some(folder)) => PathBuf::from(folder),
@@ -51,12 +79,15 @@ impl Bundle {
                  if the checkpoint has moved, name its folder with --weights-dir"
             ),
         })?;
+        for stage in &manifest.stages {
+            read_graph(directory, stage)?;
+        }
         let bundle = Self {
+            weight_files: WeightFiles::check(&weights, &manifest.weights.files)?.into(),
             directory: directory.to_owned(),
             weights,
             manifest,
         };
-        bundle.check()?;
         let text = bundle.text_files()?;
         Ok((bundle, text))
     }
@@ -104,29 +135,29 @@ impl Bundle {
         }
     }
 
-    fn check(&self) -> Result<()> {
-        for stage in &self.manifest.stages {
-            let path = self.directory.join(&stage.graph);
-            check_size(&path, stage.bytes)?;
-            check_hash(&path, &stage.sha256)?;
-        }
-        for file in &self.manifest.weights.files {
-            let path = self.weights.join(&file.name);
-            check_size(&path, file.bytes)?;
-            if header_sha256(&path)? != file.header_sha256 {
-                return Err(Error::Bundle {
-                    path,
-                    problem: "holds other tensors than when the bundle was exported; \
-                              export the checkpoint again"
-                        .into(),
-                });
-            }
-        }
-        Ok(())
+    /// The weight files, as they were checked.
+    pub(crate) fn weight_files(&self) -> &Arc<WeightFiles> {
+        &self.weight_files
     }
 }
 
-fn check_size(path: &Path, bytes: u64) -> Result<()> {
+/// The bytes of a stage's graph, which are those of the manifest.
+pub(crate) fn read_graph(directory: &Path, stage: &Stage) -> Result<Vec<u8>> {
+    let path = directory.join(&stage.graph);
+    check_size(&path, stage.bytes)?;
+    let bytes = read(&path)?;
+    check_hash(&path, &bytes, &stage.sha256)?;
+    Ok(bytes)
+}
+
+fn read(path: &Path) -> Result<Vec<u8>> {
+    files::read_limited(path, files::MAX_GRAPH_BYTES).map_err(|error| Error::Bundle {
+        path: path.to_owned(),
+        problem: format!("a file of the bundle cannot be read: {error}"),
+    })
+}
+
+pub(crate) fn check_size(path: &Path, bytes: u64) -> Result<()> {
     let found = fs::metadata(path)
         .map_err(|error| Error::Bundle {
             path: path.to_owned(),
@@ -145,13 +176,8 @@ fn check_size(path: &Path, bytes: u64) -> Result<()> {
     })
 }
 
-fn check_hash(path: &Path, sha256: &str) -> Result<()> {
-    let bytes =
-        files::read_limited(path, files::MAX_GRAPH_BYTES).map_err(|error| Error::Bundle {
-            path: path.to_owned(),
-            problem: format!("a file of the bundle cannot be read: {error}"),
-        })?;
-    let found: String = Sha256::digest(&bytes)
+fn check_hash(path: &Path, bytes: &[u8], sha256: &str) -> Result<()> {
+    let found: String = Sha256::digest(bytes)
         .iter()
         .map(|byte| format!("{byte:02x}"))
         .collect();

@@ -18,6 +18,18 @@ pub enum Error {
         /// What is wrong with it, and what to do.
         problem: String,
     },
+    /// A weight file changed while the bundle was open. No score that is computed after it is handed out.
+    #[error(
+        "{}: {problem}, so no score counts that was not given before; put the file back or export the checkpoint again, \
+         and open the bundle anew",
+        path.display()
+    )]
+    WeightsChanged {
+        /// The file.
+        path: PathBuf,
+        /// How that is known.
+        problem: String,
+    },
     /// The bundle's manifest cannot be read.
     #[error(transparent)]
     Manifest(Arc<worldpm_ort_export::Error>),

@@ -58,6 +58,7 @@ mod stream;
 mod submitted;
 pub mod text;
 pub mod verify;
+mod weights;
 
 pub use bundle::Bundle;
 pub use checked_export::{Exported, export_checked};

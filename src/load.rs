@@ -90,6 +90,7 @@ pub(crate) fn load(bundle: &Bundle, options: &ScorerOptions, max_length: usize) 
             .map(|(stage, slot)| StageSetup {
                 graph: bundle.directory().join(&stage.graph),
                 weights: bundle.stage_weights(stage),
+                weight_files: Arc::clone(bundle.weight_files()),
                 stage: stage.clone(),
                 manifest: Arc::clone(&shared_manifest),
                 bundle: bundle.directory().to_owned(),

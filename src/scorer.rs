@@ -83,6 +83,7 @@ impl Scorer {
         let limit = manifest.max_length;
         let max_tokens = options.max_length.map_or(limit, |wanted| wanted.min(limit));
         let loaded = load(&bundle, options, max_tokens)?;
+        bundle.weight_files().require_unchanged()?;
         Ok(Self {
             encoder,
             budget: loaded.budget,
@@ -264,7 +265,12 @@ impl Scorer {
                 Err(error) => Outcome::Failed(error),
             });
         }
-        let mut batch = Batch::new(outcomes, self.reading.clone(), Arc::clone(&self.tally));
+        let mut batch = Batch::new(
+            outcomes,
+            self.reading.clone(),
+            Arc::clone(&self.tally),
+            Arc::clone(self.bundle.weight_files()),
+        );
         let span = tracing::debug_span!("plan", conversations = sequences.len());
         let begun = Instant::now();
         let planned = span.in_scope(|| plan(&sequences, &self.budget));

@@ -11,6 +11,7 @@ use crate::{
     engine::{EngineError, Pending},
     error::{Error, Result},
     evaluation::{Evaluation, Reading},
+    weights::WeightFiles,
 };
 
 /// Conversations whose scores are being computed. Dropping it cancels those that are not.
@@ -21,6 +22,7 @@ pub struct Batch {
     stats: PlanStats,
     reading: Reading,
     tally: Arc<Tally>,
+    weights: Arc<WeightFiles>,
 }
 
 /// A pack that is being computed.
@@ -55,13 +57,19 @@ pub(crate) enum Outcome {
 }
 
 impl Batch {
-    pub(crate) fn new(outcomes: Vec<Outcome>, reading: Reading, tally: Arc<Tally>) -> Self {
+    pub(crate) fn new(
+        outcomes: Vec<Outcome>,
+        reading: Reading,
+        tally: Arc<Tally>,
+        weights: Arc<WeightFiles>,
+    ) -> Self {
         Self {
             outcomes,
             packs: Vec::new(),
             stats: PlanStats::default(),
             reading,
             tally,
+            weights,
         }
     }
 
@@ -114,7 +122,9 @@ impl Batch {
         mut self,
         wait: impl Fn(Pending) -> Result<Vec<f32>, EngineError>,
     ) -> Vec<Result<Evaluation>> {
+        let mut computed = Vec::new();
         for pack in std::mem::take(&mut self.packs) {
+            computed.extend(&pack.members);
             let expected = pack.scored_tokens * self.reading.width();
             match wait(pack.pending) {
                 Ok(scores) if scores.len() == expected => {
@@ -127,6 +137,10 @@ impl Batch {
                 }
                 Err(error) => self.fail(&pack.members, &error.into()),
             }
+        }
+        // A run that failed may have failed for this.
+        if let Err(error) = self.weights.require_unchanged() {
+            self.fail(&computed, &error);
         }
         let results: Vec<_> = self
             .outcomes

@@ -175,6 +175,28 @@ fn hub_cache_snapshot() {
         assert_eq!(manifest["source"]["repository"], "Qwen/WorldPM-72B");
         assert_eq!(manifest["source"]["revision"], "0123abc");
     }
+    // Newer caches share blobs: a chain of links leads to a folder for each.
+    let shards: Vec<_> = fs::read_dir(&snapshot)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|e| e == "safetensors"))
+        .collect();
+    assert!(shards.len() > 1);
+    for (i, shard) in shards.iter().enumerate() {
+        let blob = shard.canonicalize().unwrap();
+        let folder = cache.path().join(format!("blobs/{i:02}"));
+        fs::create_dir_all(&folder).unwrap();
+        fs::rename(&blob, folder.join("blob")).unwrap();
+        symlink(format!("../../blobs/{i:02}/blob"), &blob).unwrap();
+    }
+    for weights in ["reference", "hardlink", "copy"] {
+        let out = cache.path().join(format!("shared-{weights}"));
+        export(&snapshot, &out, &["--weights", weights, "--stages", "2"]);
+        assert_eq!(scores(&out), expected, "{weights}");
+        let streamed = ["score", "--residency", "streamed", "--model"];
+        let output = run_with_input(&[&streamed[..], &[out.to_str().unwrap()]].concat(), INPUT);
+        assert!(output.status.success(), "{}", support::stderr(&output));
+    }
     // A checkpoint whose directory is itself a link.
     let link = cache.path().join("link");
     symlink(&snapshot, &link).unwrap();

@@ -31,6 +31,7 @@ use crate::{
         DimensionProto, ElementType, GraphProto, ModelProto, StringStringEntryProto, TensorProto,
         TensorShapeProto, TensorTypeProto, TypeProto, ValueInfoProto, view,
     },
+    output::inside,
 };
 
 /// Elements that a core reads and converts at a time.
@@ -63,7 +64,7 @@ pub struct FloatWeight {
     pub shape: Vec<usize>,
     /// Whether ONNX Runtime makes a packed copy of it.
     pub packed: bool,
-    /// File name, in the folder of the weights.
+    /// Path in the folder of the weights.
     file: String,
     /// Where its bytes begin.
     offset: u64,
@@ -101,7 +102,23 @@ impl FloatGraph {
     /// [`Error::Io`] when a file cannot be read, [`Error::Model`] when it holds no ONNX model or one whose weights
     /// have no place in a file.
     pub fn read(path: &Path, folder: &Path, threads: NonZeroUsize) -> Result<Self> {
-        let mut model = ModelProto::read(path)?;
+        Self::of(ModelProto::read(path)?, path, folder, threads)
+    }
+
+    /// As [`read`](Self::read), for the bytes of the file.
+    ///
+    /// # Errors
+    /// As for [`read`](Self::read).
+    pub fn from_bytes(
+        bytes: &[u8],
+        path: &Path,
+        folder: &Path,
+        threads: NonZeroUsize,
+    ) -> Result<Self> {
+        Self::of(ModelProto::from_bytes(bytes, path)?, path, folder, threads)
+    }
+
+    fn of(mut model: ModelProto, path: &Path, folder: &Path, threads: NonZeroUsize) -> Result<Self> {
         let fault = |problem: String| Error::Model {
             path: path.to_owned(),
             problem,
@@ -349,7 +366,7 @@ fn weight(
         .parse()
         .map_err(|_| format!("has the offset `{offset}`"))?;
     let file = entry("location")?;
-    if Path::new(file).file_name() != Some(file.as_ref()) {
+    if inside(file).is_none() {
         return Err(format!(
             "is in `{file}`, which is not in the folder of the weights"
         ));

@@ -20,6 +20,7 @@ pub mod checkpoint;
 mod convert;
 mod error;
 pub mod files;
+pub mod fingerprint;
 pub mod floats;
 pub mod graph;
 pub mod inspect;

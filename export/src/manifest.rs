@@ -276,6 +276,10 @@ pub struct WeightFile {
     pub bytes: u64,
     /// SHA-256 of its header (the 8 bytes of length and the JSON after them).
     pub header_sha256: String,
+    /// SHA-256 of samples of it, see [`sampled_sha256`](crate::fingerprint::sampled_sha256); none in bundles of older
+    /// exporters.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sampled_sha256: Option<String>,
     /// SHA-256 of the whole file, when it was asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sha256: Option<String>,
@@ -375,14 +379,6 @@ impl Manifest {
         })?;
         validate::validate(&manifest).map_err(|(field, problem)| fault(&field, problem))?;
         Ok(manifest)
-    }
-
-    /// Whether the directory holds a manifest of ours, of whatever version.
-    pub(crate) fn is_in(dir: &Path) -> bool {
-        files::read_limited(&dir.join(FILE_NAME), files::MAX_CONFIG_BYTES)
-            .ok()
-            .and_then(|text| serde_json::from_slice::<serde_json::Value>(&text).ok())
-            .is_some_and(|value| value.get("format").and_then(|f| f.as_str()) == Some(FORMAT))
     }
 
     /// The text of the file: the same bytes for the same manifest.

@@ -11,6 +11,9 @@ use serde_json::Value;
 
 use crate::{manifest::Token, options::Pooling};
 
+/// The file in a bundle that has the reference scores of its probes.
+pub const FILE_NAME: &str = "probes.json";
+
 /// Lengths of the sequences of token ids.
 const LENGTHS: [usize; 5] = [2, 17, 128, 257, 300];
 

@@ -237,6 +237,14 @@ fn print_files(output: &mut impl Write, info: &BundleInfo) -> Result<()> {
         ]);
     }
     write!(output, "{table}")?;
+    let weights = &info.manifest.weights.files;
+    if weights.iter().any(|file| file.sampled_sha256.is_none()) {
+        writeln!(
+            output,
+            "(an older exporter recorded no samples of the weights: other values in files of the same size are not noticed; \
+             export the checkpoint again)"
+        )?;
+    }
     Ok(())
 }
 

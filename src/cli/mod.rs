@@ -21,6 +21,7 @@ mod records;
 mod score;
 mod scorer_args;
 mod serving_args;
+mod sigbus;
 mod simulate;
 mod synth;
 mod table;
@@ -59,6 +60,7 @@ const BROKEN_PIPE: u8 = 141;
 pub fn main() -> ExitCode {
     let args = Args::parse();
     crate::engine::return_large_blocks();
+    sigbus::install();
     notices::show();
     let outcome = run(&args.command).and_then(|status| {
         io::stdout().flush().map_err(output::to_stdout)?;

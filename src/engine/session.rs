@@ -15,13 +15,15 @@ use ort::{
     session::{RunOptions, Session, builder::SessionBuilder},
     value::{DynValue, Outlet, PrimitiveTensorElementType, Tensor, TensorElementType},
 };
-use worldpm_ort_export::{Manifest, files, floats::FloatGraph, manifest, names};
+use worldpm_ort_export::{Manifest, floats::FloatGraph, manifest, names};
 
 use super::{EngineError, Failure, Flow, OnnxRuntime, Stage, Watch};
 use crate::{
     batch::{Budget, PackInputs},
+    bundle::read_graph,
     ep::{Provider, StageContext, bind_to_host},
     memory,
+    weights::WeightFiles,
 };
 
 /// Where ONNX Runtime looks for the files that hold a graph's weights.
@@ -62,6 +64,8 @@ pub(crate) struct StageSetup {
     pub(crate) graph: PathBuf,
     /// Folder of the weight files.
     pub(crate) weights: PathBuf,
+    /// The weight files, as they were checked.
+    pub(crate) weight_files: Arc<WeightFiles>,
     /// Device of the stage.
     pub(crate) provider: Provider,
     /// The threads that compute on the CPU.
@@ -109,12 +113,15 @@ impl SessionStage {
             device: setup.provider.to_string(),
             problem,
         };
+        let checked = |error: crate::Error| fault(error.to_string());
+        setup.weight_files.require_unchanged().map_err(checked)?;
+        let graph = read_graph(&setup.bundle, &setup.stage).map_err(checked)?;
         let weights = setup
             .weights
             .to_str()
             .ok_or_else(|| fault(format!("{} is not UTF-8", setup.weights.display())))?;
         let floats = match setup.provider {
-            Provider::Cpu if setup.streamed => Some(Floats::read(&setup).map_err(&fault)?),
+            Provider::Cpu if setup.streamed => Some(Floats::read(&setup, &graph).map_err(&fault)?),
             _ => None,
         };
         let context = StageContext {
@@ -157,14 +164,10 @@ impl SessionStage {
             Some(floats) if !floats.values.is_empty() => floats
                 .commit(builder)
                 .map_err(|error| fault(error.to_string()))?,
-            _ => {
-                let graph = files::read_limited(&setup.graph, files::MAX_GRAPH_BYTES)
-                    .map_err(|error| fault(format!("{}: {error}", setup.graph.display())))?;
-                setup
-                    .provider
-                    .commit(builder, &context, &graph)
-                    .map_err(|error| fault(error.to_string()))?
-            }
+            _ => setup
+                .provider
+                .commit(builder, &context, &graph)
+                .map_err(|error| fault(error.to_string()))?,
         };
         for (session, listed) in [
             (session.inputs(), &setup.stage.inputs),
@@ -360,9 +363,9 @@ struct Floats {
 }
 
 impl Floats {
-    fn read(setup: &StageSetup) -> Result<Self, String> {
+    fn read(setup: &StageSetup, graph: &[u8]) -> Result<Self, String> {
         let threads = setup.threads.count();
-        let graph = FloatGraph::read(&setup.graph, &setup.weights, threads)
+        let graph = FloatGraph::from_bytes(graph, &setup.graph, &setup.weights, threads)
             .map_err(|error| error_chain(&error))?;
         let values = graph
             .read_weights(threads)

@@ -31,7 +31,7 @@ use crate::{
 };
 
 /// Name of the file in a bundle.
-pub const FILE_NAME: &str = "probes.json";
+pub const FILE_NAME: &str = worldpm_ort_export::probes::FILE_NAME;
 
 /// What the field `format` of the file says.
 const FORMAT: &str = "worldpm-ort-probes";

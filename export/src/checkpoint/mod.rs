@@ -19,6 +19,7 @@ use std::path::{Path, PathBuf};
 
 use crate::arch;
 use crate::error::{Error, Result};
+use crate::fingerprint::FileIdentity;
 
 pub use choice::{NoWeights, WeightsChoice, choose_weights};
 pub use config::{Activation, Architecture, Backbone, ModelConfig, Rope, RopeScaling};
@@ -34,6 +35,8 @@ pub struct Checkpoint {
     dir: PathBuf,
     config: ModelConfig,
     files: Vec<DataFile>,
+    /// Those of the files, as they were when their headers had been read.
+    identities: Vec<FileIdentity>,
     tensors: BTreeMap<String, TensorEntry>,
     unknown_fields: Vec<String>,
     head_from: Option<PathBuf>,
@@ -106,7 +109,9 @@ impl Checkpoint {
         let config::Found { config, unknown } =
             config::read(&dir.join(CONFIG_FILE), adapter.is_some())?;
         let weights = index::read_weights(dir)?;
+        let identities = weights.files.iter().map(identity).collect::<Result<_>>()?;
         let mut checkpoint = Self {
+            identities,
             dir: dir.to_owned(),
             config,
             tensors: names::unify(weights.tensors, &weights.files, dir)?,
@@ -177,6 +182,7 @@ impl Checkpoint {
         Self {
             dir: PathBuf::from(&name),
             config,
+            identities: Vec::new(),
             files: vec![DataFile {
                 path: PathBuf::from(&name),
                 name,
@@ -219,6 +225,24 @@ impl Checkpoint {
     /// The weight files, sorted by name.
     pub fn files(&self) -> &[DataFile] {
         &self.files
+    }
+
+    /// Refuses weights that were written to since the checkpoint was opened.
+    ///
+    /// # Errors
+    /// [`Error::Safetensors`], naming the file.
+    pub(crate) fn require_unwritten(&self) -> Result<()> {
+        for (file, before) in self.files.iter().zip(&self.identities) {
+            if !identity(file)?.is_unwritten(before) {
+                return Err(Error::Safetensors {
+                    path: file.path.clone(),
+                    problem:
+                        "was written to while it was read; export again when nothing writes to it"
+                            .to_owned(),
+                });
+            }
+        }
+        Ok(())
     }
 
     /// Every tensor of the checkpoint, by name.
@@ -272,6 +296,10 @@ impl Checkpoint {
         }
         Ok(entry)
     }
+}
+
+fn identity(file: &DataFile) -> Result<FileIdentity> {
+    FileIdentity::of(&file.path).map_err(|source| Error::io("open", &file.path, source))
 }
 
 /// Reads a text file of at most `limit` bytes.

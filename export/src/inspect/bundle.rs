@@ -12,7 +12,8 @@ use super::tensors::{LayerInfo, Tensor, TensorGroup, group, runs};
 use crate::{
     error::{Error, Result},
     files,
-    manifest::Manifest,
+    fingerprint::sampled_sha256,
+    manifest::{Manifest, WeightFile},
     plan::{Costs, StageMemory, TokenBudget},
     proto::{ModelProto, view::element_name},
     readiness::{self, Origin, Place, Placement, Report, Violation},
@@ -56,7 +57,7 @@ pub enum FileKind {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum FileState {
-    /// It has the size and the hash: of the header, for weights.
+    /// It has the size and the hash: of the header and of samples, for weights.
     Good,
     /// It has not.
     Changed,
@@ -171,7 +172,7 @@ impl BundleInfo {
                 kind: FileKind::Weights,
                 bytes: Some(file.bytes),
                 sha256: file.header_sha256.clone(),
-                state: weight_file(&folder.join(&file.name), file.bytes, &file.header_sha256)?,
+                state: weight_file(&folder.join(&file.name), file),
             });
         }
         Ok(Self {
@@ -285,14 +286,19 @@ fn whole_file(path: &Path, bytes: Option<u64>, sha256: &str) -> Result<FileState
     })
 }
 
-fn weight_file(path: &Path, bytes: u64, header: &str) -> Result<FileState> {
+fn weight_file(path: &Path, file: &WeightFile) -> FileState {
     let Ok(metadata) = fs::metadata(path) else {
-        return Ok(FileState::Missing);
+        return FileState::Missing;
     };
-    let same = metadata.len() == bytes && header_sha256(path).is_ok_and(|found| found == header);
-    Ok(if same {
+    let same = metadata.len() == file.bytes
+        && header_sha256(path).is_ok_and(|found| found == file.header_sha256)
+        && file
+            .sampled_sha256
+            .as_ref()
+            .is_none_or(|samples| sampled_sha256(path).is_ok_and(|found| found == *samples));
+    if same {
         FileState::Good
     } else {
         FileState::Changed
-    })
+    }
 }

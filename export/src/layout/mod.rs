@@ -19,10 +19,14 @@ use crate::{
     error::Result,
     manifest::Manifest,
     options::{Device, ExportOptions, Interface, Layout, Target, WeightsMode},
-    output::{StagedDir, output_error, write_file},
+    output::{StagedDir, output_error},
 };
 use limits::Limits;
 use options::fault;
+
+const README: &str = "README.md";
+const SERVING_RUNTIME: &str = "serving-runtime.yaml";
+const INFERENCE_SERVICE: &str = "inference-service.yaml";
 
 /// Where the graphs and weights of a bundle go.
 #[derive(Clone, Debug)]
@@ -136,7 +140,7 @@ impl Places {
             return Ok(());
         }
         let limits = Limits::new(&self.serving, manifest.max_length);
-        let write = |name: &str, text: String| write_file(&output.path().join(name), text);
+        let write = |name: &str, text: String| output.write(name, text);
 
         let root = format!("{}{}", self.repository(), self.name());
         make(output, &format!("{root}/1"))?;
@@ -154,19 +158,37 @@ impl Places {
             let folder = format!("{}{}", self.repository(), self.stage_name(index));
             write(&format!("{folder}/config.pbtxt"), config)?;
         }
-        write("README.md", readme::text(self, manifest, limits))?;
+        write(README, readme::text(self, manifest, limits))?;
         if self.layout == Layout::Kserve {
             write(
-                "serving-runtime.yaml",
+                SERVING_RUNTIME,
                 kserve::serving_runtime(self, manifest, limits),
             )?;
             write(
-                "inference-service.yaml",
+                INFERENCE_SERVICE,
                 kserve::inference_service(self, manifest, limits),
             )?;
         }
         Ok(())
     }
+}
+
+/// The files that the layouts have besides those of the manifest, for a bundle with these graphs.
+pub(crate) fn extra_files(graphs: &[String]) -> Vec<String> {
+    let mut files = Vec::new();
+    for graph in graphs {
+        // In the plain layout graphs have no folder.
+        let Some((folder, _)) = graph.split_once("/1/model.onnx/") else {
+            continue;
+        };
+        files.push(format!("{folder}/config.pbtxt"));
+        if let Some((model, _)) = folder.rsplit_once("-stage-") {
+            files.push(format!("{model}/config.pbtxt"));
+            files.push(format!("{model}/1/README.txt"));
+        }
+        files.extend([README, SERVING_RUNTIME, INFERENCE_SERVICE].map(str::to_owned));
+    }
+    files
 }
 
 fn make(output: &StagedDir, folder: &str) -> Result<()> {

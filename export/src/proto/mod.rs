@@ -43,7 +43,15 @@ impl ModelProto {
     pub fn read(path: &Path) -> Result<Self> {
         let bytes = files::read_limited(path, files::MAX_GRAPH_BYTES)
             .map_err(|source| Error::io("read", path, source))?;
-        Self::decode(bytes.as_slice()).map_err(|error| Error::Model {
+        Self::from_bytes(&bytes, path)
+    }
+
+    /// The model in the bytes of the file `path`.
+    ///
+    /// # Errors
+    /// [`Error::Model`] when they are no ONNX model.
+    pub fn from_bytes(bytes: &[u8], path: &Path) -> Result<Self> {
+        Self::decode(bytes).map_err(|error| Error::Model {
             path: path.to_owned(),
             problem: format!("is not an ONNX model: {error}"),
         })

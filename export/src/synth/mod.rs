@@ -17,7 +17,7 @@ use serde_json::{Map, Value};
 use crate::checkpoint::index::INDEX_FILE;
 use crate::checkpoint::{Backbone, CONFIG_FILE, Checkpoint, ModelConfig};
 use crate::error::{Error, Result};
-use crate::output::{StagedDir, output_error, write_file};
+use crate::output::{Kind, StagedDir, output_error};
 use layout::{ELEMENT_BYTES, Shard};
 
 /// The real Qwen2.5 tokenizer. It is part of the program so that a checkpoint
@@ -303,18 +303,17 @@ pub fn synth(out: &Path, options: &SynthOptions) -> Result<SynthReport> {
     let tensors = layout::tensors(&config, options);
     let shards = layout::shards(tensors, options)?;
 
-    let staged = StagedDir::new(out)?;
-    let dir = staged.path();
-    write_json(&dir.join(CONFIG_FILE), &config_json)?;
-    write_tokenizer(dir, options)?;
+    let staged = StagedDir::new(out, KIND)?;
+    write_json(&staged, CONFIG_FILE, &config_json)?;
+    write_tokenizer(&staged, options)?;
     if shards.len() > 1 {
-        write_json(&dir.join(INDEX_FILE), &layout::index(&shards))?;
+        write_json(&staged, INDEX_FILE, &layout::index(&shards))?;
     }
     for shard in &shards {
-        lay_out(dir, shard)?;
+        lay_out(&staged, shard)?;
     }
     if !options.sparse {
-        values::fill(dir, &shards, options.seed)?;
+        values::fill(staged.path(), &shards, options.seed)?;
     }
     staged.commit()?;
 
@@ -379,9 +378,17 @@ fn check(options: &SynthOptions, config: &ModelConfig) -> Result<()> {
     Ok(())
 }
 
+/// A checkpoint that can be made again replaces nothing, and nobody waits for the disk.
+const KIND: Kind = Kind {
+    last: CONFIG_FILE,
+    durable: false,
+    owned: |_| None,
+    hint: "remove it, or choose another directory",
+};
+
 /// Writes the header of a weight file, and makes the rest of it a hole.
-fn lay_out(dir: &Path, shard: &Shard) -> Result<()> {
-    let path = dir.join(&shard.name);
+fn lay_out(staged: &StagedDir, shard: &Shard) -> Result<()> {
+    let path = staged.file(&shard.name)?;
     let write = || {
         let mut file = File::create_new(&path)?;
         file.write_all(&shard.head)?;
@@ -392,7 +399,7 @@ fn lay_out(dir: &Path, shard: &Shard) -> Result<()> {
 
 /// The tokenizer, with the step token in the place of another one for a head that scores steps: the id is
 /// that of Qwen2.5-Math-PRM.
-fn write_tokenizer(dir: &Path, options: &SynthOptions) -> Result<()> {
+fn write_tokenizer(staged: &StagedDir, options: &SynthOptions) -> Result<()> {
     let template = match options.backbone {
         Backbone::Qwen2 => WORLDPM_TEMPLATE,
         _ => CHATML_TEMPLATE,
@@ -401,20 +408,20 @@ fn write_tokenizer(dir: &Path, options: &SynthOptions) -> Result<()> {
         Head::Process => text.replace(UNUSED_TOKEN, STEP_TOKEN),
         Head::TwoLayer | Head::OneLayer { .. } => text.to_owned(),
     };
-    write_file(&dir.join("tokenizer.json"), named(TOKENIZER))?;
-    write_file(&dir.join("chat_template.jinja"), template)?;
+    staged.write("tokenizer.json", named(TOKENIZER))?;
+    staged.write("chat_template.jinja", template)?;
     let mut config: Value =
         serde_json::from_str(&named(TOKENIZER_CONFIG)).map_err(|e| Error::Tokenizer {
-            path: dir.join("tokenizer_config.json"),
+            path: staged.path().join("tokenizer_config.json"),
             problem: format!("the built-in file is not valid JSON: {e}"),
         })?;
     if let Value::Object(map) = &mut config {
         map.insert("chat_template".to_owned(), template.into());
     }
-    write_json(&dir.join("tokenizer_config.json"), &config)
+    write_json(staged, "tokenizer_config.json", &config)
 }
 
 /// Writes JSON as `transformers` does: two spaces, and a newline at the end.
-fn write_json(path: &Path, value: &Value) -> Result<()> {
-    write_file(path, format!("{value:#}\n"))
+fn write_json(staged: &StagedDir, name: &str, value: &Value) -> Result<()> {
+    staged.write(name, format!("{value:#}\n"))
 }

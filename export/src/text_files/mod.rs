@@ -25,7 +25,7 @@ use crate::{
     error::{Error, Result},
     files,
     manifest::{Text, TextFile},
-    output::{StagedDir, output_error, write_file},
+    output::{StagedDir, output_error},
     write::sha256_hex,
 };
 
@@ -267,7 +267,7 @@ impl TextFiles {
                 fs::create_dir_all(folder)
                     .map_err(|e| output_error(folder, "make this directory", &e))?;
             }
-            write_file(&path, bytes)?;
+            output.write(&name, bytes)?;
             let sha256 = sha256_hex(bytes);
             written.push(TextFile { name, sha256 });
         }

@@ -2,12 +2,12 @@
 
 use std::{fs::File, io::Write, path::Path};
 
-use super::weight_files::{file_sha256, header_sha256};
+use super::weight_files::describe;
 use crate::{
     checkpoint::{Checkpoint, adapter::Adapter},
     convert::{self, Progress, Rules, Sink, StageFile},
     error::{Error, Result},
-    manifest::{WeightFile, Weights, WeightsPlace},
+    manifest::{Weights, WeightsPlace},
     options::ExportOptions,
     output::{StagedDir, output_error},
 };
@@ -68,12 +68,14 @@ pub(super) fn fill(
     check_space(output.path(), files.iter().map(NewFile::bytes).sum())?;
     let sinks: Vec<Sink<'_>> = files
         .iter()
-        .map(|file| Sink {
-            path: output.path().join(file.path()),
-            data_start: file.data_start(),
-            jobs: file.file.jobs(),
+        .map(|file| {
+            Ok(Sink {
+                path: output.file(&file.path())?,
+                data_start: file.data_start(),
+                jobs: file.file.jobs(),
+            })
         })
-        .collect();
+        .collect::<Result<_>>()?;
     for (file, sink) in files.iter().zip(&sinks) {
         file.lay_out(&sink.path)?;
     }
@@ -91,25 +93,15 @@ pub(super) fn fill(
         progress,
     };
     let clamped = convert::run(&sources, &sinks, &rules)?;
-    let files = files
+    let made: Vec<_> = files
         .iter()
         .zip(&sinks)
-        .map(|(file, sink)| {
-            Ok(WeightFile {
-                name: file.path(),
-                bytes: file.bytes(),
-                header_sha256: header_sha256(&sink.path)?,
-                sha256: match options.checksum {
-                    true => Some(file_sha256(&sink.path)?),
-                    false => None,
-                },
-            })
-        })
-        .collect::<Result<_>>()?;
+        .map(|(file, sink)| (sink.path.clone(), file.path()))
+        .collect();
     Ok(Weights {
         mode: WeightsPlace::Converted,
         directory: None,
-        files,
+        files: describe(&made, options.checksum)?,
         clamped,
     })
 }

@@ -2,6 +2,7 @@
 
 mod converted;
 mod format;
+mod owned;
 mod stages;
 mod weight_files;
 
@@ -27,7 +28,7 @@ use crate::{
     layout::Places,
     manifest::{self, FORMAT, FORMAT_VERSION, Manifest, Model, Source, Stage, TensorInfo, Token},
     options::{ExportOptions, Layout, Pooling, Precision, Target},
-    output::{StagedDir, write_file},
+    output::StagedDir,
     pooling,
     probes::{self, Probe},
     readiness,
@@ -89,7 +90,9 @@ pub fn export_then<E: From<Error>>(
     finish: impl FnOnce(&Path, &Manifest) -> Result<(), E>,
 ) -> Result<Manifest, E> {
     let (output, manifest) = fill(checkpoint, out, options, progress)?;
+    output.file(probes::FILE_NAME)?;
     finish(output.path(), &manifest)?;
+    checkpoint.require_unwritten()?;
     output.commit()?;
     Ok(manifest)
 }
@@ -125,11 +128,8 @@ fn fill(
     text_files.require()?;
     let scoring = pooling::resolve(checkpoint, &text_files, options)?;
 
-    let output = StagedDir::new_or_replacing(
-        out,
-        Manifest::is_in,
-        "it is not a bundle of ours; remove it, or choose another directory",
-    )?;
+    owned::require_apart(checkpoint, options, out)?;
+    let output = StagedDir::new(out, owned::BUNDLE)?;
     let in_place = match format.conversion {
         None if !places.by_stage() => Some(weight_files::place(checkpoint, options, &output)?),
         _ => None,
@@ -231,10 +231,7 @@ fn fill(
         end_token: scoring.end_token,
         max_length: config.max_position_embeddings,
     };
-    write_file(
-        &output.path().join(manifest::FILE_NAME),
-        manifest.to_json()?,
-    )?;
+    output.write(manifest::FILE_NAME, manifest.to_json()?)?;
     places.finish(&output, &manifest)?;
     Ok((output, manifest))
 }
@@ -336,7 +333,7 @@ fn write_stage(
     let model = graph.to_model();
     readiness::check(&model, options.device, options.target)?.require(&name)?;
     let bytes = model.to_bytes();
-    write_file(&output.path().join(&name), &bytes)?;
+    output.write(&name, &bytes)?;
     Ok(Stage {
         graph: name,
         bytes: bytes.len() as u64,

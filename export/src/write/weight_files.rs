@@ -14,6 +14,7 @@ use crate::{
     checkpoint::{Checkpoint, DataFile},
     error::{Error, Result},
     files::open_regular,
+    fingerprint::{each, sampled_sha256},
     manifest::{WeightFile, Weights},
     options::{ExportOptions, WeightsMode},
     output::{StagedDir, output_error},
@@ -27,30 +28,25 @@ pub(super) fn place(
 ) -> Result<Weights> {
     let files = checkpoint.files();
     let directory = match options.weights {
-        WeightsMode::Reference => Some(common_directory(files)?),
+        WeightsMode::Reference => Some(common_directory(files)),
         WeightsMode::Hardlink | WeightsMode::Copy => None,
     };
-    let placed = files
-        .iter()
-        .map(|file| {
-            let name = match options.weights {
-                // In a Hugging Face cache the real file has another name than its link.
-                WeightsMode::Reference => file_name(&file.path)?,
-                WeightsMode::Hardlink => {
-                    link(file, &output.path().join(&file.name))?;
-                    file.name.clone()
-                }
-                WeightsMode::Copy => copy(file, output)?,
-            };
-            describe(file, name, options)
-        })
-        .collect::<Result<_>>()?;
+    let place = |file: &DataFile| match (&directory, options.weights) {
+        // In a Hugging Face cache the real file has another name than its link.
+        (Some(directory), _) => Ok((file.path.clone(), name_in(directory, &file.path)?)),
+        (None, WeightsMode::Copy) => Ok((copy(file, output)?, file.name.clone())),
+        (None, _) => {
+            link(file, &output.file(&file.name)?)?;
+            Ok((file.path.clone(), file.name.clone()))
+        }
+    };
+    let placed: Vec<_> = files.iter().map(place).collect::<Result<_>>()?;
     Ok(Weights {
         mode: options.weights.into(),
         directory: directory
             .map(|directory| utf8(&directory).map(str::to_owned))
             .transpose()?,
-        files: placed,
+        files: describe(&placed, options.checksum)?,
         clamped: Vec::new(),
     })
 }
@@ -64,27 +60,30 @@ pub(super) fn link_used(
     output: &StagedDir,
 ) -> Result<Vec<WeightFile>> {
     let files = checkpoint.files().iter();
-    files
+    let linked: Vec<_> = files
         .filter(|file| used.contains(file.name.as_str()))
         .map(|file| {
             let name = format!("{folder}{}", file.name);
-            link(file, &output.path().join(&name))?;
-            describe(file, name, options)
+            link(file, &output.file(&name)?)?;
+            Ok((file.path.clone(), name))
         })
-        .collect()
+        .collect::<Result<_>>()?;
+    describe(&linked, options.checksum)
 }
 
-fn describe(file: &DataFile, name: String, options: &ExportOptions) -> Result<WeightFile> {
-    Ok(WeightFile {
-        name,
-        bytes: file.bytes,
-        header_sha256: header_sha256(&file.path)?,
-        sha256: if options.checksum {
-            Some(file_sha256(&file.path)?)
-        } else {
-            None
-        },
-    })
+/// What the manifest says of files, each given with its name there.
+pub(super) fn describe(files: &[(PathBuf, String)], checksum: bool) -> Result<Vec<WeightFile>> {
+    let one = |(path, name): &(PathBuf, String)| {
+        let metadata = fs::metadata(path).map_err(|source| Error::io("open", path, source))?;
+        Ok(WeightFile {
+            name: name.clone(),
+            bytes: metadata.len(),
+            header_sha256: header_sha256(path)?,
+            sampled_sha256: Some(sampled_sha256(path)?),
+            sha256: checksum.then(|| file_sha256(path)).transpose()?,
+        })
+    };
+    each(files, one).into_iter().collect()
 }
 
 /// Repository and revision, when `dir` is a snapshot in a Hugging Face cache
@@ -104,36 +103,28 @@ pub(super) fn hub_origin(dir: &Path) -> (Option<String>, Option<String>) {
     }
 }
 
-/// ONNX Runtime reads all external data of a graph from one folder.
-fn common_directory(files: &[DataFile]) -> Result<PathBuf> {
-    let mut directories = files.iter().map(|file| file.path.parent());
-    let first = directories.next().flatten().unwrap_or(Path::new("/"));
-    if directories.any(|other| other != Some(first)) {
-        return Err(Error::Unsupported {
-            what: format!(
-                "weights in more than one folder (not all are in {})",
-                first.display()
-            ),
-            hint: "export with --weights copy or --weights hardlink".into(),
-        });
-    }
-    Ok(first.to_owned())
+/// The deepest folder that all files are in. ONNX Runtime reads all external data of a graph from one folder, and from
+/// folders in it, but follows no link that leads out.
+fn common_directory(files: &[DataFile]) -> PathBuf {
+    let mut folders = files.iter().filter_map(|file| file.path.parent());
+    let first = folders.next().unwrap_or(Path::new("/")).to_owned();
+    folders.fold(first, |common, folder| {
+        let mut ancestors = common.ancestors();
+        let found = ancestors.find(|ancestor| folder.starts_with(ancestor));
+        found.unwrap_or(Path::new("/")).to_owned()
+    })
 }
 
-fn file_name(path: &Path) -> Result<String> {
-    match path.file_name() {
-        Some(name) => Ok(utf8(Path::new(name))?.to_owned()),
-        None => Err(Error::Unsupported {
-            what: format!("{} as a weight file", path.display()),
-            hint: "name a checkpoint directory with regular files".into(),
-        }),
-    }
+/// The path of a file from a folder that it is in.
+fn name_in(directory: &Path, path: &Path) -> Result<String> {
+    let name = path.strip_prefix(directory).unwrap_or(path);
+    Ok(utf8(name)?.to_owned())
 }
 
 fn utf8(path: &Path) -> Result<&str> {
     path.to_str().ok_or_else(|| Error::Unsupported {
         what: format!("the path {}, which is not UTF-8", path.display()),
-        hint: "rename the directory".into(),
+        hint: "rename it".into(),
     })
 }
 
@@ -148,15 +139,14 @@ fn link(file: &DataFile, to: &Path) -> Result<()> {
     })
 }
 
-fn copy(file: &DataFile, output: &StagedDir) -> Result<String> {
+fn copy(file: &DataFile, output: &StagedDir) -> Result<PathBuf> {
+    let path = output.file(&file.name)?;
     let fill = || -> io::Result<()> {
         let mut from = open_regular(&file.path)?;
-        let mut to = File::create(output.path().join(&file.name))?;
-        io::copy(&mut from, &mut to)?;
-        to.sync_all()
+        io::copy(&mut from, &mut File::create(&path)?).map(drop)
     };
-    fill().map_err(|error| output_error(&output.path().join(&file.name), "copy to it", &error))?;
-    Ok(file.name.clone())
+    fill().map_err(|error| output_error(&path, "copy to it", &error))?;
+    Ok(path)
 }
 
 /// SHA-256 of the 8 bytes of length and the header after them, which say where every tensor is.

@@ -1,0 +1,436 @@
+//! An output directory that appears whole or not at all.
+//!
+//! It is filled under a temporary name beside its final one and takes its place in one step when it is complete. What
+//! is not ours is never touched: [`journal`] says how ownership is proved.
+
+mod journal;
+mod owned;
+mod place;
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io::ErrorKind;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use crate::error::{Error, Result};
+use journal::Journal;
+pub(crate) use owned::inside;
+use place::Exchanged;
+
+/// What the directories of a kind have in common.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Kind {
+    /// The file without which such a directory is not whole. It comes last where a directory cannot take its place in
+    /// one step.
+    pub(crate) last: &'static str,
+    /// Whether a loss of power must leave a whole one.
+    pub(crate) durable: bool,
+    /// The files in a directory that is such an output of ours, and may be replaced; `None` for any other.
+    pub(crate) owned: fn(&Path) -> Option<BTreeSet<PathBuf>>,
+    /// What to do about a directory that is none.
+    pub(crate) hint: &'static str,
+}
+
+/// A directory being filled under a temporary name.
+///
+/// Dropped before [`commit`](Self::commit), it leaves nothing behind. What a killed process left is removed
+/// when the same directory is made again.
+#[derive(Debug)]
+pub(crate) struct StagedDir {
+    /// Gone after the directory.
+    journal: Journal,
+    kind: Kind,
+    out: PathBuf,
+    parents: CreatedParents,
+    way: Way,
+    committed: bool,
+}
+
+/// How the directory gets its final name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    /// It is renamed: nothing is there, or an empty directory.
+    Rename,
+    /// It changes places with an output of ours.
+    Replace,
+    /// Its files are renamed into the output, which is empty and cannot be renamed: the root of a volume, or a directory
+    /// beside which nothing can be made.
+    Fill,
+}
+
+impl StagedDir {
+    /// Begins to fill `out`, which must not exist, be empty, or be an output of ours.
+    /// Missing parents are made.
+    ///
+    /// # Errors
+    /// [`Error::Output`] when `out` is taken, or its parent cannot be written.
+    pub(crate) fn new(out: &Path, kind: Kind) -> Result<Self> {
+        let target = Target::find(out)?;
+        let parents = CreatedParents::make(&target.parent)?;
+        target.clean_up(kind);
+        // An output that had been set aside is back.
+        let target = Target::find(out)?;
+        let way = target.way(out, kind)?;
+        let begin = |parent: &Path| {
+            let journal = Journal::create(parent, &target.name)?;
+            fs::create_dir(journal.directory())?;
+            Ok(journal)
+        };
+        let beside = match way {
+            Way::Fill => None,
+            Way::Rename | Way::Replace => Some(begin(&target.parent)),
+        };
+        let (journal, way) = match beside {
+            Some(Ok(journal)) => (journal, way),
+            Some(Err(error)) if way == Way::Replace || !target.may_be_filled(&error) => {
+                return Err(output_error(
+                    &target.parent,
+                    "make a directory in it",
+                    &error,
+                ));
+            }
+            _ => {
+                let fault = |e| output_error(&target.path, "make a directory in it", &e);
+                (begin(&target.path).map_err(fault)?, Way::Fill)
+            }
+        };
+        Ok(Self {
+            journal,
+            kind,
+            out: target.path,
+            parents,
+            way,
+            committed: false,
+        })
+    }
+
+    /// Where to write what was announced with [`file`](Self::file).
+    pub(crate) fn path(&self) -> &Path {
+        self.journal.directory()
+    }
+
+    /// The path of a file that is about to be made. `name` has slashes where it is in a folder.
+    ///
+    /// # Errors
+    /// [`Error::Output`] when that cannot be noted.
+    pub(crate) fn file(&self, name: &str) -> Result<PathBuf> {
+        let path = self.path().join(name);
+        self.journal
+            .note_new(name)
+            .map_err(|e| output_error(&path, "write it", &e))?;
+        Ok(path)
+    }
+
+    /// Writes a whole file.
+    ///
+    /// # Errors
+    /// [`Error::Output`], naming the file.
+    pub(crate) fn write(&self, name: &str, content: impl AsRef<[u8]>) -> Result<()> {
+        write_file(&self.file(name)?, content)
+    }
+
+    /// Gives the directory its final name.
+    ///
+    /// # Errors
+    /// [`Error::Output`] when that name was taken in the meantime, or there is by now something in it that is not ours.
+    pub(crate) fn commit(mut self) -> Result<()> {
+        let fault = |e| output_error(&self.out, "give the finished directory this name", &e);
+        let new = self.journal.new_files();
+        if self.kind.durable {
+            place::sync_files(self.path(), &new).map_err(fault)?;
+            self.journal.sync().map_err(fault)?;
+        }
+        match self.way {
+            Way::Fill => self.fill().map_err(fault)?,
+            Way::Replace => self.replace()?,
+            Way::Rename => {
+                if self.out.exists() {
+                    place::copy_permissions(&self.out, self.path()).map_err(fault)?;
+                }
+                fs::rename(self.path(), &self.out).map_err(fault)?;
+                // Its name may be lost with the power, and nothing stood there before.
+                let _ = self.sync_parent();
+            }
+        }
+        self.committed = true;
+        self.parents.keep();
+        Ok(())
+    }
+
+    /// Renames what is in the directory into the output, which is whole when the last file is there. When that fails,
+    /// all of it is back where it was.
+    fn fill(&self) -> std::io::Result<()> {
+        let mut names = place::entries(self.path(), false)?;
+        names.sort_by_key(|name| name == self.kind.last);
+        let mut moved = Vec::new();
+        let mut step = |name: &String| {
+            if name == self.kind.last && self.kind.durable {
+                place::sync_dir(&self.out)?;
+            }
+            let from = self.path().join(name);
+            self.journal
+                .note_moving(name, from.symlink_metadata()?.ino())?;
+            place::rename_new(&from, &self.out.join(name))?;
+            moved.push(name.clone());
+            Ok(())
+        };
+        if let Err(error) = names.iter().try_for_each(&mut step) {
+            for name in moved.iter().rev() {
+                fs::rename(self.out.join(name), self.path().join(name))?;
+            }
+            return Err(error);
+        }
+        if self.kind.durable {
+            place::sync_dir(&self.out)?;
+        }
+        fs::remove_dir(self.path())
+    }
+
+    /// Takes the place of an output of ours.
+    fn replace(&mut self) -> Result<()> {
+        let out = self.out.clone();
+        let fault = |e| output_error(&out, "give the finished directory this name", &e);
+        let old = match (self.kind.owned)(&self.out) {
+            Some(old) => old,
+            None => return Err(self.not_ours(None)),
+        };
+        if let Some(path) = owned::foreign(&self.out, &old).map_err(fault)? {
+            return Err(self.not_ours(Some(&path)));
+        }
+        self.journal.note_old(&old).map_err(fault)?;
+        place::copy_permissions(&self.out, self.path()).map_err(fault)?;
+        if self.kind.durable {
+            self.journal.sync().map_err(fault)?;
+        }
+        let aside = match place::exchange(self.path(), &self.out).map_err(fault)? {
+            Exchanged::Done => self.path().to_owned(),
+            Exchanged::Unable => {
+                let aside = self.journal.aside();
+                place::step_aside(self.path(), &self.out, aside).map_err(fault)?;
+                aside.to_owned()
+            }
+        };
+        // From here on the old one is at the name that the new one had.
+        self.committed = true;
+        let refused = match self.sync_parent() {
+            Err(error) => Some(fault(error)),
+            // Something may have come between the look and the step.
+            Ok(()) => match owned::foreign(&aside, &old) {
+                Ok(None) => None,
+                Ok(Some(path)) => Some(self.not_ours(Some(&path))),
+                Err(error) => Some(fault(error)),
+            },
+        };
+        if let Some(error) = refused {
+            self.undo(&aside).map_err(fault)?;
+            self.committed = false;
+            return Err(error);
+        }
+        owned::remove(&aside, &old);
+        match aside.symlink_metadata() {
+            Ok(_) => Err(Error::Output {
+                path: aside,
+                problem: format!(
+                    "is what stood at {}, and holds what came there while it was replaced; the new one is in its place",
+                    self.out.display()
+                ),
+            }),
+            Err(_) => Ok(()),
+        }
+    }
+
+    /// Puts the old output, which is at `aside`, back in its place.
+    fn undo(&self, aside: &Path) -> std::io::Result<()> {
+        if aside != self.path() {
+            fs::rename(&self.out, self.path())?;
+            return fs::rename(aside, &self.out);
+        }
+        place::exchange(aside, &self.out).map(drop)
+    }
+
+    fn not_ours(&self, path: Option<&Path>) -> Error {
+        not_ours(&self.out, path, self.kind)
+    }
+
+    fn sync_parent(&self) -> std::io::Result<()> {
+        match self.out.parent() {
+            Some(parent) if self.kind.durable && !parent.as_os_str().is_empty() => {
+                place::sync_dir(parent)
+            }
+            _ if self.kind.durable => place::sync_dir(Path::new(".")),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Drop for StagedDir {
+    fn drop(&mut self) {
+        if !self.committed {
+            owned::remove(self.journal.directory(), &self.journal.new_files());
+        }
+    }
+}
+
+fn not_ours(out: &Path, path: Option<&Path>, kind: Kind) -> Error {
+    let problem = match path {
+        Some(path) => format!(
+            "holds `{}`, which is not part of what stands there and would be lost; move it away, or choose another \
+             directory",
+            path.display()
+        ),
+        None => format!("exists and is not empty: {}", kind.hint),
+    };
+    Error::Output {
+        path: out.to_owned(),
+        problem,
+    }
+}
+
+/// Where an output goes.
+#[derive(Debug)]
+struct Target {
+    /// With an existing link resolved: renaming onto a link would fail, and `.` has no name to rename onto.
+    path: PathBuf,
+    parent: PathBuf,
+    name: String,
+}
+
+impl Target {
+    fn find(out: &Path) -> Result<Self> {
+        let fault = |e| output_error(out, "open it", &e);
+        let path = match fs::symlink_metadata(out) {
+            Err(e) if e.kind() == ErrorKind::NotFound => out.to_owned(),
+            Err(e) => return Err(fault(e)),
+            Ok(_) => out.canonicalize().map_err(fault)?,
+        };
+        let Some(name) = path.file_name() else {
+            let problem = match path.parent() {
+                None => "exists and is not empty: choose a directory in it",
+                Some(_) => "has no name that a directory could be made under",
+            };
+            return Err(Error::Output {
+                path,
+                problem: problem.to_owned(),
+            });
+        };
+        let parent = match path.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => parent,
+            _ => Path::new("."),
+        };
+        Ok(Self {
+            parent: parent.to_owned(),
+            name: name.to_string_lossy().into_owned(),
+            path,
+        })
+    }
+
+    /// Removes what killed processes have left.
+    fn clean_up(&self, kind: Kind) {
+        for parent in [&self.parent, &self.path] {
+            journal::clean_up(parent, &self.name, &self.path, kind.last);
+        }
+    }
+
+    /// How the output can be made, when nothing is lost by it.
+    fn way(&self, out: &Path, kind: Kind) -> Result<Way> {
+        let fault = |e| output_error(out, "open it", &e);
+        let taken = |problem: String| Error::Output {
+            path: out.to_owned(),
+            problem,
+        };
+        match fs::metadata(&self.path) {
+            Err(e) if e.kind() == ErrorKind::NotFound => return Ok(Way::Rename),
+            Err(e) => return Err(fault(e)),
+            Ok(found) if !found.is_dir() => {
+                return Err(taken("exists and is not a directory".to_owned()));
+            }
+            Ok(_) => {}
+        }
+        let is_volume = place::is_mount_point(&self.path);
+        let entries = place::entries(&self.path, is_volume).map_err(fault)?;
+        if entries.is_empty() {
+            return Ok(if is_volume { Way::Fill } else { Way::Rename });
+        }
+        let Some(files) = (kind.owned)(&self.path) else {
+            return Err(not_ours(out, None, kind));
+        };
+        if is_volume {
+            return Err(taken(format!(
+                "is the root of a volume, where nothing can take the place of what stands there in one step; remove that \
+                 first, or give a directory in it, such as {}",
+                out.join("bundle").display()
+            )));
+        }
+        match owned::foreign(&self.path, &files).map_err(fault)? {
+            Some(path) => Err(not_ours(out, Some(&path), kind)),
+            None => Ok(Way::Replace),
+        }
+    }
+
+    /// Whether the output is there, and the error is only that nothing may be made beside it.
+    fn may_be_filled(&self, error: &std::io::Error) -> bool {
+        use ErrorKind::{PermissionDenied, ReadOnlyFilesystem};
+        matches!(error.kind(), PermissionDenied | ReadOnlyFilesystem) && self.path.is_dir()
+    }
+}
+
+/// Writes a whole file of the output.
+///
+/// # Errors
+/// [`Error::Output`], naming the file.
+pub(crate) fn write_file(path: &Path, content: impl AsRef<[u8]>) -> Result<()> {
+    fs::write(path, content).map_err(|e| output_error(path, "write it", &e))
+}
+
+/// An [`Error::Output`] from the operating system's reason.
+pub(crate) fn output_error(path: &Path, action: &str, error: &std::io::Error) -> Error {
+    let hint = match error.kind() {
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
+            "; free some space, or choose a directory on another disk"
+        }
+        ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => {
+            "; choose a directory that you may write"
+        }
+        _ => "",
+    };
+    Error::Output {
+        path: path.to_owned(),
+        problem: format!("cannot {action}: {error}{hint}"),
+    }
+}
+
+/// The parent directories that were made for an output; removed again unless kept.
+#[derive(Debug, Default)]
+struct CreatedParents(Vec<PathBuf>);
+
+impl CreatedParents {
+    fn make(parent: &Path) -> Result<Self> {
+        let missing: Vec<&Path> = parent
+            .ancestors()
+            .take_while(|path| !path.as_os_str().is_empty() && !path.exists())
+            .collect();
+        let mut created = Self::default();
+        for path in missing.into_iter().rev() {
+            fs::create_dir(path).map_err(|e| output_error(path, "make this directory", &e))?;
+            created.0.push(path.to_owned());
+        }
+        Ok(created)
+    }
+
+    fn keep(&mut self) {
+        self.0.clear();
+    }
+}
+
+impl Drop for CreatedParents {
+    fn drop(&mut self) {
+        // Deepest first; one that someone else uses by now is not empty and stays.
+        for path in self.0.iter().rev() {
+            let _ = fs::remove_dir(path);
+        }
+    }
+}

@@ -1,0 +1,308 @@
+//! `export` over what stands there: a whole bundle is at the name at every moment, and what is not ours is never touched.
+
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
+    time::{Duration, Instant},
+};
+
+use support::{command, run, run_ok, stderr};
+use worldpm_ort::Bundle;
+
+const SHAPE: &[&str] = &["--shape", "tiny", "--seed", "5"];
+
+fn export_arguments<'a>(checkpoint: &'a Path, out: &'a Path, flags: &[&'a str]) -> Vec<&'a str> {
+    let [checkpoint, out] = [checkpoint, out].map(|path| path.to_str().unwrap());
+    let fixed = ["export", "--checkpoint", checkpoint, "--out", out];
+    [&fixed[..], &["--probes", "off"], flags].concat()
+}
+
+/// Every file below `dir`, by its path.
+fn tree(dir: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut files = BTreeMap::new();
+    let mut folders = vec![dir.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else {
+                files.insert(
+                    path.strip_prefix(dir).unwrap().to_owned(),
+                    fs::read(&path).unwrap(),
+                );
+            }
+        }
+    }
+    files
+}
+
+fn names(dir: &Path) -> Vec<String> {
+    let entries = fs::read_dir(dir).unwrap();
+    let mut names: Vec<String> = entries
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    names
+}
+
+/// What looks like what an export leaves, and is not.
+#[test]
+fn neighbours_are_kept() {
+    let checkpoint = support::checkpoint(SHAPE);
+    let place = tempfile::tempdir().unwrap();
+    for (folder, lock) in [
+        (".b.backup", ".b.lock"),
+        (".b.thesis", ".b.thesis.lock"),
+        (
+            ".b.0123456789abcdef0123456789abcdef",
+            ".b.0123456789abcdef0123456789abcdef.lock",
+        ),
+        (".replaced-abc", ".replaced-abc.lock"),
+    ] {
+        fs::create_dir(place.path().join(folder)).unwrap();
+        fs::write(place.path().join(folder).join("thesis.txt"), "precious").unwrap();
+        fs::write(place.path().join(lock), "").unwrap();
+    }
+    let pipe = place.path().join(".b.x.lock");
+    assert!(
+        Command::new("mkfifo")
+            .arg(&pipe)
+            .status()
+            .unwrap()
+            .success()
+    );
+    let before = names(place.path());
+    let out = place.path().join("b");
+    for _ in 0..2 {
+        run_ok(&export_arguments(&checkpoint, &out, &[]));
+        let after = names(place.path());
+        assert!(before.iter().all(|name| after.contains(name)), "{after:?}");
+        assert_eq!(after.len(), before.len() + 1);
+    }
+    assert_eq!(
+        tree(&place.path().join(".b.backup"))
+            .into_values()
+            .next()
+            .unwrap(),
+        b"precious"
+    );
+}
+
+#[test]
+fn a_bundle_with_more_in_it_than_a_bundle_is_refused() {
+    let place = tempfile::tempdir().unwrap();
+    let checkpoint = place.path().join("ck");
+    let out = place.path().join("b");
+    run_ok(&[&["synth", "--out", checkpoint.to_str().unwrap()], SHAPE].concat());
+    run_ok(&export_arguments(&checkpoint, &out, &[]));
+    let refused = |checkpoint: &Path, flags: &[&str], named: &str| {
+        let before = tree(place.path());
+        let output = run(&export_arguments(checkpoint, &out, flags));
+        assert_eq!(output.status.code(), Some(1));
+        let message = stderr(&output);
+        assert!(message.contains(named), "{message}");
+        assert!(tree(place.path()) == before, "{named}");
+    };
+    for name in ["notes.txt", "folder/notes.txt", ".hidden"] {
+        fs::create_dir_all(out.join("folder")).unwrap();
+        fs::write(out.join(name), "mine").unwrap();
+        let first = if name.starts_with('.') {
+            ".hidden"
+        } else {
+            name.split('/').next().unwrap()
+        };
+        refused(&checkpoint, &[], &format!("`{first}"));
+        fs::remove_file(out.join(name)).unwrap();
+        fs::remove_dir(out.join("folder")).unwrap();
+    }
+    // The checkpoint itself, as it is or as what links to it.
+    let inside = out.join("hf");
+    fs::rename(&checkpoint, &inside).unwrap();
+    for flags in [&[][..], &["--weights", "hardlink"], &["--weights", "copy"]] {
+        refused(&inside, flags, "hf");
+    }
+    fs::rename(&inside, &checkpoint).unwrap();
+    run_ok(&export_arguments(
+        &checkpoint,
+        &out,
+        &["--weights", "hardlink"],
+    ));
+    let weights = names(&checkpoint)
+        .into_iter()
+        .filter(|name| name.ends_with(".safetensors"));
+    for name in weights {
+        fs::remove_file(checkpoint.join(&name)).unwrap();
+        std::os::unix::fs::symlink(out.join(&name), checkpoint.join(&name)).unwrap();
+    }
+    refused(&checkpoint, &[], "of which the bundle is made");
+}
+
+/// All that an export writes is known as its own, in every layout.
+#[test]
+fn every_layout_is_replaced() {
+    let checkpoint = support::checkpoint(SHAPE);
+    let place = tempfile::tempdir_in(checkpoint.parent().unwrap()).unwrap();
+    let out = place.path().join("b");
+    for flags in [
+        &["--stages", "2", "--weights", "hardlink"][..],
+        &[
+            "--layout",
+            "triton",
+            "--weights",
+            "hardlink",
+            "--stages",
+            "2",
+        ],
+        &[
+            "--layout",
+            "kserve",
+            "--weights",
+            "hardlink",
+            "--model-name",
+            "a-stage-01",
+        ],
+        &["--layout", "triton", "--weights", "hardlink"],
+        &["--weights", "reference"],
+    ] {
+        run_ok(&export_arguments(&checkpoint, &out, flags));
+        Bundle::open(&out, None).unwrap();
+        assert_eq!(names(place.path()), ["b"], "{flags:?}");
+    }
+    // With the reference scores of its probes.
+    fs::write(out.join("probes.json"), "{}").unwrap();
+    run_ok(&export_arguments(&checkpoint, &out, &[]));
+    assert!(!out.join("probes.json").exists());
+}
+
+/// Whenever it is killed, and whoever looks meanwhile.
+#[test]
+fn a_bundle_stands_there_at_every_moment() {
+    let checkpoint = support::checkpoint(SHAPE);
+    let place = tempfile::tempdir_in(checkpoint.parent().unwrap()).unwrap();
+    let out = place.path().join("b");
+    let begun = Instant::now();
+    run_ok(&export_arguments(&checkpoint, &out, &["--stages", "1"]));
+    let whole = begun.elapsed();
+    fs::create_dir(place.path().join(".b.mine")).unwrap();
+    let mut random = fastrand::Rng::with_seed(7);
+    let stop = AtomicBool::new(false);
+    let mut killed = 0;
+    let opened = thread::scope(|scope| {
+        let reader = scope.spawn(|| {
+            let mut opened = 0;
+            while !stop.load(Ordering::Relaxed) {
+                Bundle::open(&out, None).unwrap();
+                opened += 1;
+            }
+            opened
+        });
+        for round in 0..60 {
+            let weights = if round % 3 == 0 {
+                "hardlink"
+            } else {
+                "reference"
+            };
+            let stages = if round % 2 == 0 { "2" } else { "1" };
+            let mut child = command()
+                .args(export_arguments(
+                    &checkpoint,
+                    &out,
+                    &["--stages", stages, "--weights", weights],
+                ))
+                .stderr(Stdio::null())
+                .spawn()
+                .unwrap();
+            thread::sleep(whole.mul_f64(random.f64() * 1.2));
+            let _ = child.kill();
+            killed += usize::from(!child.wait().unwrap().success());
+            if reader.is_finished() {
+                break;
+            }
+        }
+        stop.store(true, Ordering::Relaxed);
+        reader.join().unwrap()
+    });
+    assert!(opened > 0 && killed > 0, "{opened} opened, {killed} killed");
+    run_ok(&export_arguments(&checkpoint, &out, &[]));
+    assert_eq!(names(place.path()), [".b.mine", "b"]);
+}
+
+/// The root of a volume cannot be renamed. Mounting one needs a namespace of its own.
+#[test]
+fn a_mounted_volume_is_filled() {
+    let permitted = Command::new("unshare")
+        .args(["-rm", "true"])
+        .output()
+        .is_ok_and(|output| output.status.success());
+    if !permitted {
+        eprintln!("not tried: this system permits no mount");
+        return;
+    }
+    let checkpoint = support::checkpoint(SHAPE);
+    let place = tempfile::tempdir().unwrap();
+    let volume = place.path().join("vol");
+    fs::create_dir(&volume).unwrap();
+    let script = r#"
+        set -e
+        mount -t tmpfs none "$1"
+        mkdir "$1/lost+found"
+        "$2" export --checkpoint "$3" --out "$1" --weights copy --probes off
+        ls -A "$1"
+        "$2" inspect "$1" >/dev/null
+        if "$2" export --checkpoint "$3" --out "$1" --probes off; then exit 9; fi
+        "$2" inspect "$1" >/dev/null
+        "$2" export --checkpoint "$3" --out "$1/bundle" --probes off
+        "$2" export --checkpoint "$3" --out "$1/bundle" --probes off
+    "#;
+    let output = Command::new("unshare")
+        .args(["-rm", "sh", "-c", script, "sh"])
+        .arg(&volume)
+        .arg(env!("CARGO_BIN_EXE_worldpm-ort"))
+        .arg(&checkpoint)
+        .output()
+        .unwrap();
+    let message = stderr(&output);
+    assert!(output.status.success(), "{message}");
+    assert!(message.contains("root of a volume"), "{message}");
+    let listed = String::from_utf8(output.stdout).unwrap();
+    assert!(
+        listed.contains("manifest.json") && !listed.contains(".lock"),
+        "{listed}"
+    );
+    assert_eq!(names(place.path()), ["vol"]);
+}
+
+/// An export that waits for nothing that is ahead of it.
+#[test]
+fn two_exports_at_once() {
+    let checkpoint = support::checkpoint(SHAPE);
+    let place = tempfile::tempdir().unwrap();
+    let out = place.path().join("b");
+    run_ok(&export_arguments(&checkpoint, &out, &[]));
+    let children: Vec<_> = ["1", "2", "3", "4"]
+        .into_iter()
+        .map(|stages| {
+            let arguments = export_arguments(&checkpoint, &out, &["--stages", stages]);
+            command()
+                .args(arguments)
+                .stderr(Stdio::null())
+                .spawn()
+                .unwrap()
+        })
+        .collect();
+    for mut child in children {
+        child.wait().unwrap();
+        Bundle::open(&out, None).unwrap();
+    }
+    thread::sleep(Duration::from_millis(10));
+    assert_eq!(names(place.path()), ["b"]);
+}
