@@ -114,7 +114,8 @@ pub(super) struct ExportArgs {
     #[arg(long, value_name = "PATTERN")]
     pub(super) keep: Vec<String>,
     /// Directory of a LoRA adapter, as PEFT saves it, to merge into the weights: adapter_config.json and
-    /// adapter_model.safetensors. Makes new weight files in the bundle
+    /// adapter_model.safetensors. Makes new weight files in the bundle. A checkpoint without a reward head, such as a
+    /// language model, takes the adapter's
     #[arg(long, value_name = "DIR")]
     pub(super) adapter: Option<PathBuf>,
     /// Whose tokenizer and chat template the bundle gets: base or adapter [default: the adapter's, when its directory
