@@ -18,7 +18,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use support::{
     run, run_ok, stderr,
-    tensors::{self, Tensor, Tensors, pattern},
+    tensors::{self, Tensors, pattern},
 };
 use tempfile::TempDir;
 use worldpm_ort::{Scorer, ScorerOptions};
