@@ -13,6 +13,8 @@ use std::{
 };
 
 use serde_json::Value;
+use worldpm_ort::{Conversation, Error, Residency, Scorer, ScorerOptions};
+
 use support::{command, read_json, run, run_ok, run_with_input, stderr};
 
 const SHAPE: &[&str] = &["--shape", "tiny", "--seed", "5"];
@@ -107,15 +109,42 @@ fn score_while(flags: &[&str], change: fn(&Path)) -> (Vec<Value>, String, Vec<Va
 fn changed_while_it_scores() {
     for (flags, change) in [
         (&[][..], overwrite as fn(&Path)),
-        (&["--residency", "streamed"], overwrite),
-        (&[], truncate),
-        (&["--residency", "streamed"], truncate),
+        (&["--residency", "resident"], truncate),
         (&[], |path| fs::remove_file(path).unwrap()),
     ] {
         let (lines, message, expected) = score_while(flags, change);
         assert!(!lines.is_empty() && lines.len() < RECORDS, "{message}");
         for (line, expected) in lines.iter().zip(&expected) {
             assert_eq!(line, expected, "{flags:?}: {message}");
+        }
+    }
+}
+
+/// Loaded or streamed, whatever is asked after the change.
+#[test]
+fn changed_under_an_open_scorer() {
+    let conversation = Conversation::exchange("Tips for better sleep?", "Keep it dark.");
+    for residency in [Residency::Resident, Residency::Streamed] {
+        for change in [overwrite as fn(&Path), |path| {
+            fs::remove_file(path).unwrap()
+        }] {
+            let place = tempfile::tempdir().unwrap();
+            let (checkpoint, out) = bundle(place.path(), &["--stages", "2"]);
+            let options = ScorerOptions::default().with_residency(residency);
+            let scorer = Scorer::open(&out, &options).unwrap();
+            let score = || scorer.score(std::slice::from_ref(&conversation)).remove(0);
+            let before = score().unwrap();
+            assert_eq!(score().unwrap(), before);
+            // A link more is no change.
+            for path in weights(&checkpoint) {
+                fs::hard_link(&path, path.with_extension("link")).unwrap();
+            }
+            assert_eq!(score().unwrap(), before);
+            change(&weights(&checkpoint)[0]);
+            for _ in 0..2 {
+                let error = score().unwrap_err();
+                assert!(matches!(error, Error::WeightsChanged { .. }), "{error}");
+            }
         }
     }
 }

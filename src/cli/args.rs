@@ -70,7 +70,7 @@ pub(super) struct ExportArgs {
     /// Branch, tag or commit of a repository [default: the recipe's, or main]
     #[arg(long, value_name = "REVISION")]
     pub(super) revision: Option<String>,
-    /// Directory of the bundle to make; a bundle that stands there is replaced
+    /// Directory of the bundle to make; a bundle that stands there is replaced, unless there is more than the bundle in it
     #[arg(long, value_name = "DIR")]
     pub(super) out: PathBuf,
     /// Kind of device the bundle is for: cpu or cuda [default: the recipe's, or cpu]
