@@ -7,9 +7,7 @@ mod config;
 mod conversation;
 mod encoder;
 mod error;
-mod json;
 mod length;
-mod pystr;
 mod template;
 
 pub use conversation::{Conversation, Message, ROLES};
