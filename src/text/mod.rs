@@ -7,11 +7,9 @@ mod config;
 mod conversation;
 mod encoder;
 mod error;
-mod json;
 mod length;
 mod long;
 mod pipeline;
-mod pystr;
 mod special;
 mod template;
 

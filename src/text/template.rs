@@ -1,21 +1,9 @@
-//! Chat templates, run as `transformers` runs them.
-//!
-//! The engine is minijinja with the settings of `transformers`' Jinja environment; `pystr` and `json` put in what
-//! Python does otherwise. Not there, and an error in a template that uses it: the `%` operator on text, the filters
-//! `wordcount`, `wordwrap`, `filesizeformat`, `forceescape`, `pprint`, `random`, `striptags`, `urlize`, `xmlattr`, and
-//! the functions `cycler` and `lipsum`.
+//! Chat templates, run as `transformers` runs them: the language is the crate `worldpm-ort-template`.
 
-use std::error::Error as _;
-use std::fmt;
-
-use minijinja::syntax::SyntaxConfig;
-use minijinja::value::{Kwargs, Rest, Value, ValueKind};
-use minijinja::{Environment, Error, ErrorKind, Output, State};
+use worldpm_ort_template::{Error, ErrorKind, Limits, Template, Value};
 
 use super::conversation::{Conversation, Message};
 use super::error::TextError;
-use super::json::{JsonStyle, dumps, python_str};
-use super::pystr;
 use crate::json::{Json, Object};
 
 /// The template used unless another applies.
@@ -38,8 +26,11 @@ pub(super) struct TemplateSource {
 
 /// A checkpoint's chat templates, compiled once.
 pub(super) struct ChatTemplates {
-    environment: Environment<'static>,
+    /// By name.
+    templates: Vec<(String, Template)>,
     special_tokens: Vec<(String, String)>,
+    now: Option<i64>,
+    limits: Limits,
 }
 
 impl ChatTemplates {
@@ -53,42 +44,24 @@ impl ChatTemplates {
         special_tokens: Vec<(String, String)>,
         now: Option<i64>,
     ) -> Result<Self, TextError> {
-        let mut environment = Environment::new();
-        let syntax = SyntaxConfig::builder()
-            .trim_blocks(true)
-            .lstrip_blocks(true)
-            .build();
-        environment.set_syntax(syntax.map_err(|error| TextError::TemplateSyntax {
-            origin: "the engine's settings".to_owned(),
-            message: error.to_string(),
-        })?);
-        environment.set_debug(false);
-        environment.set_unknown_method_callback(pystr::call_method);
-        environment.set_formatter(write_value);
-        environment.add_filter("tojson", tojson);
-        environment.add_filter("string", |value: &Value| python_str(value));
-        environment.add_filter("trim", pystr::trim);
-        environment.add_filter("escape", escape);
-        environment.add_filter("e", escape);
-        environment.add_function("joiner", minijinja_contrib::globals::joiner);
-        environment.add_test("sequence", is_sequence);
-        environment.add_test("iterable", is_iterable);
-        environment.add_function("raise_exception", raise_exception);
-        environment.add_function("strftime_now", move |format: &str| {
-            strftime_now(format, now)
-        });
+        let mut templates = Vec::with_capacity(sources.len());
         for source in sources {
-            let text = generation_as_with(&source.text.replace("\r\n", "\n").replace('\r', "\n"));
-            environment
-                .add_template_owned(source.name, text)
-                .map_err(|error| TextError::TemplateSyntax {
+            let template = Template::compile(&source.origin, &source.text).map_err(|error| {
+                TextError::TemplateSyntax {
+                    message: match error.line() {
+                        0 => error.message().to_owned(),
+                        line => format!("line {line}: {}", error.message()),
+                    },
                     origin: source.origin,
-                    message: describe(&error),
-                })?;
+                }
+            })?;
+            templates.push((source.name, template));
         }
         Ok(Self {
-            environment,
+            templates,
             special_tokens,
+            now,
+            limits: Limits::default(),
         })
     }
 
@@ -113,271 +86,93 @@ impl ChatTemplates {
         } else {
             ""
         };
-        Err(match raised(&error) {
-            Some(message) => TextError::TemplateRaised { message, hint },
-            None => TextError::TemplateFailed {
-                message: describe(&error),
+        Err(match error.kind() {
+            ErrorKind::Raised => TextError::TemplateRaised {
+                message: error.message().to_owned(),
+                hint,
+            },
+            _ => TextError::TemplateFailed {
+                message: error.to_string(),
                 hint,
             },
         })
     }
 
+    fn template(&self, name: &str) -> Option<&Template> {
+        let mut all = self.templates.iter();
+        all.find(|(known, _)| known == name)
+            .map(|(_, template)| template)
+    }
+
     fn run(&self, conversation: &Conversation, marked: bool) -> Result<String, Error> {
-        let with_tools = conversation.tools.is_some();
-        let template = match self.environment.get_template(TOOL_USE) {
-            Ok(template) if with_tools => template,
-            _ => self.environment.get_template(DEFAULT)?,
+        let tool_use = conversation.tools.as_ref().and(self.template(TOOL_USE));
+        let Some(template) = tool_use.or_else(|| self.template(DEFAULT)) else {
+            return Ok(String::new());
         };
         let marker = marked.then(|| Message::new("system", ""));
-        let messages: Vec<Value> = marker
-            .iter()
-            .chain(&conversation.messages)
-            .map(|message| message_value(message.fields()))
-            .collect();
+        let messages = marker.iter().chain(&conversation.messages);
+        let messages = messages.map(|message| message_value(message.fields()));
         let special_tokens = self
             .special_tokens
             .iter()
             .map(|(name, token)| (name.as_str(), Value::from(token.as_str())));
         let tools = match &conversation.tools {
-            Some(tools) => tools.iter().map(json_value).collect(),
-            None => Value::from(()),
+            Some(tools) => Value::list(tools.iter().map(json_value).collect::<Result<_, _>>()?)?,
+            None => Value::None,
         };
         let given = [
-            ("messages", Value::from(messages)),
+            ("messages", Value::list(messages.collect::<Result<_, _>>()?)?),
             ("tools", tools),
-            ("documents", Value::from(())),
+            ("documents", Value::None),
             ("add_generation_prompt", Value::from(false)),
         ];
-        template.render(Value::from_pairs(special_tokens.chain(given)))
+        let context = Value::dict(special_tokens.chain(given))?;
+        template.render(&context, local_time(self.now), &self.limits)
+    }
+}
+
+/// The time now, in the machine's time zone, or the fixed time in UTC.
+fn local_time(now: Option<i64>) -> Option<jiff::civil::DateTime> {
+    match now {
+        Some(seconds) => jiff::Timestamp::from_second(seconds)
+            .ok()
+            .map(|time| jiff::tz::TimeZone::UTC.to_datetime(time)),
+        None => Some(jiff::ZonedDateTime::now().datetime()),
     }
 }
 
 /// A message as a template sees it: without its null fields, and with its reasoning under each usual name.
-fn message_value(fields: &Object) -> Value {
+fn message_value(fields: &Object) -> Result<Value, Error> {
+    let present = fields.iter().filter(|(_, value)| !value.is_null());
     let reasoning = REASONING_FIELDS
         .iter()
         .find_map(|name| fields.get(*name).filter(|value| !value.is_null()));
-    let Some(reasoning) = reasoning else {
-        let present = fields.iter().filter(|(_, value)| !value.is_null());
-        return Value::from_pairs(present.map(|(name, value)| (name.as_str(), json_value(value))));
-    };
-    let mut aliased = Object::new();
-    aliased.insert("thinking", reasoning.clone());
-    for (name, value) in fields.iter().filter(|(_, value)| !value.is_null()) {
-        aliased.insert(name.clone(), value.clone());
+    let mut pairs = Vec::with_capacity(fields.len() + 2);
+    if let Some(reasoning) = reasoning {
+        pairs.push(("thinking", json_value(reasoning)?));
     }
-    aliased.insert("reasoning_content", reasoning.clone());
-    json_value(&Json::Object(aliased))
+    for (name, value) in present {
+        pairs.push((name.as_str(), json_value(value)?));
+    }
+    if let Some(reasoning) = reasoning {
+        pairs.push(("reasoning_content", json_value(reasoning)?));
+    }
+    Value::dict(pairs)
 }
 
-fn json_value(json: &Json) -> Value {
+/// The one place where JSON becomes what templates see.
+fn json_value(json: &Json) -> Result<Value, Error> {
     match json {
-        Json::Null => Value::from(()),
-        Json::Bool(value) => Value::from(*value),
-        Json::Number(number) => match number.as_i128() {
-            Some(integer) => match i64::try_from(integer) {
-                Ok(small) => Value::from(small),
-                Err(_) => Value::from(integer),
-            },
-            None => Value::from(number.as_f64()),
-        },
-        Json::String(text) => Value::from(text.as_str()),
-        Json::Array(items) => items.iter().map(json_value).collect(),
-        Json::Object(fields) => Value::from_pairs(
-            fields
-                .iter()
-                .map(|(name, value)| (name.as_str(), json_value(value))),
-        ),
-    }
-}
-
-/// What a template passed to `raise_exception`.
-#[derive(Debug)]
-struct Raised(String);
-
-impl fmt::Display for Raised {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for Raised {}
-
-fn raise_exception(message: &Value) -> Result<Value, Error> {
-    let message = python_str(message);
-    let error = Error::new(ErrorKind::InvalidOperation, message.clone());
-    Err(error.with_source(Raised(message)))
-}
-
-fn raised(error: &Error) -> Option<String> {
-    let mut source = error.source();
-    while let Some(inner) = source {
-        if let Some(Raised(message)) = inner.downcast_ref() {
-            return Some(message.clone());
-        }
-        source = inner.source();
-    }
-    None
-}
-
-/// The engine's message with the line, without the engine's name for the template.
-fn describe(error: &Error) -> String {
-    let kind = error.kind();
-    let text = match error.detail() {
-        Some(detail) => format!("{kind}: {detail}"),
-        None => kind.to_string(),
-    };
-    match error.line() {
-        Some(line) => format!("line {line}: {text}"),
-        None => text,
-    }
-}
-
-fn write_value(out: &mut Output, _: &mut State, value: &Value) -> Result<(), Error> {
-    match value.as_str() {
-        Some(text) => out.write_str(text)?,
-        None => out.write_str(&python_str(value))?,
-    }
-    Ok(())
-}
-
-/// `tojson(value, ensure_ascii=False, indent=None, separators=None, sort_keys=False)`.
-fn tojson(value: &Value, positional: Rest<Value>, named: Kwargs) -> Result<String, Error> {
-    let argument = |position: usize, name: &str| -> Result<Option<Value>, Error> {
-        let value = match positional.get(position) {
-            Some(value) => Some(value.clone()),
-            None => named.get::<Option<Value>>(name)?,
-        };
-        Ok(value.filter(|value| !value.is_none() && !value.is_undefined()))
-    };
-    let bad = |name: &str| {
-        let detail = format!("tojson does not take this `{name}`");
-        Error::new(ErrorKind::InvalidOperation, detail)
-    };
-    let indent = match argument(1, "indent")? {
-        None => None,
-        Some(value) => match value.as_str() {
-            Some(text) => Some(text.to_owned()),
-            None => {
-                let width = i64::try_from(value).map_err(|_| bad("indent"))?;
-                Some(" ".repeat(usize::try_from(width.clamp(0, 64)).unwrap_or(0)))
-            }
-        },
-    };
-    let separators = match argument(2, "separators")? {
-        None => None,
-        Some(value) => {
-            let parts: Vec<String> = value.try_iter()?.map(|part| python_str(&part)).collect();
-            let [item, key] = <[String; 2]>::try_from(parts).map_err(|_| bad("separators"))?;
-            Some((item, key))
-        }
-    };
-    let style = JsonStyle {
-        ensure_ascii: argument(0, "ensure_ascii")?.is_some_and(|value| value.is_true()),
-        indent,
-        separators,
-        sort_keys: argument(3, "sort_keys")?.is_some_and(|value| value.is_true()),
-    };
-    named.assert_all_used()?;
-    dumps(value, &style)
-}
-
-/// The `escape` filter, with the same character references as Python's.
-fn escape(value: &Value) -> Value {
-    let mut out = String::new();
-    for c in python_str(value).chars() {
-        match c {
-            '&' => out.push_str("&amp;"),
-            '<' => out.push_str("&lt;"),
-            '>' => out.push_str("&gt;"),
-            '\'' => out.push_str("&#39;"),
-            '"' => out.push_str("&#34;"),
-            _ => out.push(c),
+        Json::Null => Ok(Value::None),
+        Json::Bool(value) => Ok(Value::from(*value)),
+        Json::Number(number) => Value::from_json_number(number.as_str()),
+        Json::String(text) => Ok(Value::from(text.as_str())),
+        Json::Array(items) => Value::list(items.iter().map(json_value).collect::<Result<_, _>>()?),
+        Json::Object(fields) => {
+            let pairs = fields.iter().map(|(name, value)| Ok((name, json_value(value)?)));
+            Value::dict(pairs.collect::<Result<Vec<_>, Error>>()?)
         }
     }
-    Value::from_safe_string(out)
-}
-
-/// Jinja's test: whatever has a length and items, so text and objects too.
-fn is_sequence(value: &Value) -> bool {
-    matches!(
-        value.kind(),
-        ValueKind::Seq | ValueKind::String | ValueKind::Map | ValueKind::Undefined
-    )
-}
-
-fn is_iterable(value: &Value) -> bool {
-    !value.is_none() && value.try_iter().is_ok()
-}
-
-/// The time now, in the machine's time zone, or the fixed time in UTC.
-fn strftime_now(format: &str, now: Option<i64>) -> Result<String, Error> {
-    let bad = |error: jiff::Error| {
-        Error::new(
-            ErrorKind::InvalidOperation,
-            format!("strftime_now({format:?}): {error}"),
-        )
-    };
-    let now = match now {
-        Some(seconds) => jiff::Timestamp::from_second(seconds)
-            .map_err(bad)?
-            .to_zoned_datetime(jiff::tz::TimeZone::UTC),
-        None => jiff::ZonedDateTime::now(),
-    };
-    jiff::fmt::strtime::format(format, &now).map_err(bad)
-}
-
-/// Rewrites `{% generation %}…{% endgeneration %}`, a tag of `transformers` that marks what the assistant wrote and
-/// prints its body, as `{% with %}…{% endwith %}`, which has the same scope.
-fn generation_as_with(source: &str) -> String {
-    let mut out = String::with_capacity(source.len());
-    let mut rest = source;
-    while let Some(at) = rest.find('{') {
-        let (before, tag) = rest.split_at(at);
-        out.push_str(before);
-        let length = tag_length(tag);
-        let (tag, tail) = tag.split_at(length);
-        let name = tag
-            .strip_prefix("{%")
-            .and_then(|tag| tag.strip_suffix("%}"))
-            .map(|tag| tag.trim_matches(|c: char| c.is_whitespace() || c == '-' || c == '+'));
-        match name {
-            Some(name @ ("generation" | "endgeneration")) => {
-                let replacement = name.replace("generation", "with");
-                out.push_str(&tag.replace(name, &replacement));
-            }
-            _ => out.push_str(tag),
-        }
-        rest = tail;
-    }
-    out.push_str(rest);
-    out
-}
-
-/// The length of the tag, expression or comment that `text` starts with; of its first byte when it is none.
-fn tag_length(text: &str) -> usize {
-    let end = match text.as_bytes().get(1) {
-        Some(b'#') => return text.find("#}").map_or(text.len(), |at| at + 2),
-        Some(b'%') => "%}",
-        Some(b'{') => "}}",
-        _ => return 1,
-    };
-    let mut quote = None;
-    let mut escaped = false;
-    for (at, c) in text.char_indices().skip(2) {
-        match quote {
-            Some(_) if escaped => escaped = false,
-            Some(_) if c == '\\' => escaped = true,
-            Some(open) if c == open => quote = None,
-            Some(_) => {}
-            None if c == '\'' || c == '"' => quote = Some(c),
-            None if text.get(at..).is_some_and(|rest| rest.starts_with(end)) => {
-                return at + end.len();
-            }
-            None => {}
-        }
-    }
-    text.len()
 }
 
 #[cfg(test)]
