@@ -410,11 +410,13 @@ fn heads_that_nobody_brings() {
     }
 }
 
+type Spoil = fn(&Path);
+
 /// An adapter that is looked at for its head has to be sound.
 #[test]
 fn a_bad_adapter_under_a_base_model_without_head() {
     let goldens = goldens();
-    let spoils: [(fn(&Path), &str); 4] = [
+    let spoils: [(Spoil, &str); 4] = [
         (|dir| fs::remove_dir_all(dir).unwrap(), "adapter directory"),
         (
             |dir| fs::write(dir.join("adapter_config.json"), "{").unwrap(),

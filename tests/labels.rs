@@ -121,7 +121,7 @@ fn config(dir: &std::path::Path, change: impl FnOnce(&mut Value)) {
 #[test]
 fn names_from_the_configuration() {
     type Expected = Result<[&'static str; 3], &'static [&'static str]>;
-    let cases: [(Value, Expected); 6] = [
+    let cases: [(Value, Expected); 7] = [
         (json!(null), Ok(["LABEL_0", "LABEL_1", "LABEL_2"])),
         (json!({"2": "c", "0": "a", "1": "b"}), Ok(["a", "b", "c"])),
         (
@@ -143,7 +143,11 @@ fn names_from_the_configuration() {
             Err(&["`id2label`", "\"0\" and \"2\"", "`a`"]),
         ),
         (
-            json!({"0": "a", "1": 1, "2": "c"}),
+            json!({"0": "a", "1": 1, "2": null}),
+            Ok(["a", "1", "LABEL_2"]),
+        ),
+        (
+            json!({"0": "a", "1": [1], "2": "c"}),
             Err(&["`id2label`", "\"1\"", "must be a name"]),
         ),
     ];
