@@ -22,13 +22,16 @@ use super::{
 };
 use crate::{Evaluation, Output, Scorer, ScorerOptions, ep::Provider, json::Json};
 
+/// Records of a file that are looked at before the model is loaded.
+const LOOKED_AT: usize = 256;
+
 pub(super) fn run(args: &ScoreArgs) -> Result<Status> {
     let (input, progress) = open_input(&args.input)?;
     check_apart(&args.input, &args.output)?;
     let mut output = Results::prepare(&args.output, args.append)?;
     let mut entries = Entries::new(progress.wrap_read(input), &args.records, &progress);
     if is_file(&args.input) {
-        entries.look_at_first(&args.input, args.keep_going)?;
+        entries.look_at_first(LOOKED_AT, &args.input, args.keep_going)?;
     }
 
     let loading = Instant::now();
