@@ -156,7 +156,7 @@ impl ChatTemplates {
 fn message_value(fields: &Object) -> Value {
     let reasoning = REASONING_FIELDS
         .iter()
-        .find_map(|name| fields.get(*name).filter(|value| !value.is_null()));
+        .find_map(|name| fields.get(name).filter(|value| !value.is_null()));
     let Some(reasoning) = reasoning else {
         let present = fields.iter().filter(|(_, value)| !value.is_null());
         return Value::from_pairs(present.map(|(name, value)| (name.as_str(), json_value(value))));
