@@ -20,10 +20,7 @@ use crate::{
     text::ConversationError,
 };
 
-/// Records that are looked at before the model is loaded.
-const LOOKED_AT: usize = 256;
-
-/// Bytes of text after which no more of them are.
+/// Bytes of text after which no more records are looked at before the model is loaded.
 const LOOKED_AT_BYTES: usize = 4 << 20;
 
 /// How records are read, by every command that reads them.
@@ -65,10 +62,15 @@ impl<R: BufRead> Entries<R> {
         self
     }
 
-    /// Reads the first records, to find out what is wrong with them before a model is loaded.
-    pub(super) fn look_at_first(&mut self, input: &Path, keep_going: bool) -> Result<()> {
+    /// Reads the first records, `most` of them, to find out what is wrong with them before a model is loaded.
+    pub(super) fn look_at_first(
+        &mut self,
+        most: usize,
+        input: &Path,
+        keep_going: bool,
+    ) -> Result<()> {
         let mut bytes = 0;
-        while self.ahead.len() < LOOKED_AT && bytes < LOOKED_AT_BYTES {
+        while self.ahead.len() < most && bytes < LOOKED_AT_BYTES {
             let Some((entry, conversations)) = self.read() else {
                 break;
             };

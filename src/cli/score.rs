@@ -23,6 +23,9 @@ use super::{
 };
 use crate::{Evaluation, Output, Scorer, ScorerOptions, ep::Provider, json::Json};
 
+/// Records of a file that are looked at before the model is loaded.
+const LOOKED_AT: usize = 256;
+
 pub(super) fn run(args: &ScoreArgs) -> Result<Status> {
     model::check(&args.model)?;
     let (input, progress) = open_input(&args.input)?;
@@ -30,7 +33,7 @@ pub(super) fn run(args: &ScoreArgs) -> Result<Status> {
     let mut output = Results::prepare(&args.output, args.append)?;
     let mut entries = Entries::new(progress.wrap_read(input), &args.records, &progress);
     if is_file(&args.input) {
-        entries.look_at_first(&args.input, args.keep_going)?;
+        entries.look_at_first(LOOKED_AT, &args.input, args.keep_going)?;
     }
 
     let loading = Instant::now();

@@ -146,7 +146,7 @@ fn message_value(fields: &Object) -> Result<Value, Error> {
     let present = fields.iter().filter(|(_, value)| !value.is_null());
     let reasoning = REASONING_FIELDS
         .iter()
-        .find_map(|name| fields.get(*name).filter(|value| !value.is_null()));
+        .find_map(|name| fields.get(name).filter(|value| !value.is_null()));
     let mut pairs = Vec::with_capacity(fields.len() + 2);
     if let Some(reasoning) = reasoning {
         pairs.push(("thinking", json_value(reasoning)?));

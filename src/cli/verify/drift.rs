@@ -190,7 +190,8 @@ fn score(
     if party.is_second {
         entries = entries.quiet();
     } else {
-        entries.look_at_first(data, keep_going)?;
+        // Whether there are records in it at all; the others have their turn.
+        entries.look_at_first(1, data, keep_going)?;
     }
     let scorer = Scorer::open(&party.directory, &party.options)?;
     tell!(

@@ -235,10 +235,12 @@ fn record_json(name: &RecordName) -> Value {
 /// An id as it was given; a number that would come out as another one becomes a string.
 fn id_json(id: &Json) -> Value {
     let text = id.to_string();
-    match serde_json::from_str::<Value>(&text) {
-        Ok(value) if value.to_string() == text => value,
-        _ => Value::from(text),
-    }
+    let read = serde_json::from_str::<Value>(&text);
+    let same = read.ok().filter(|value| {
+        let written = value.to_string();
+        written == text
+    });
+    same.unwrap_or_else(|| Value::from(text))
 }
 
 fn differences_json(d: &Differences) -> Value {
