@@ -33,7 +33,6 @@ fn checkpoint(backbone: Backbone) -> TempDir {
     shape.num_attention_heads = 2;
     shape.num_key_value_heads = 1;
     shape.num_hidden_layers = 1;
-    shape.vocab_size = 512;
     let mut options = SynthOptions::new(shape);
     options.backbone = backbone;
     options.head = Head::OneLayer { bias: false };
@@ -332,27 +331,27 @@ fn a_padding_token_that_is_only_named() {
 
 #[test]
 fn tokens_beyond_the_embedding_are_named_and_refused() {
-    let named: Vec<String> = (0..600).map(|i| format!("<t{i}>")).collect();
+    let mut tokenizer = words();
+    tokenizer["model"]["vocab"]["<big>"] = json!(151_936);
+    let named = json!({"extra_special_tokens": ["<big>"]});
     let made = Made::with(&[
-        ("tokenizer.json", words()),
-        (
-            "tokenizer_config.json",
-            fast(json!({"extra_special_tokens": named})),
-        ),
+        ("tokenizer.json", tokenizer.clone()),
+        ("tokenizer_config.json", fast(named)),
     ]);
     let notes = made.export().unwrap().notes;
     assert!(
-        notes.iter().any(|note| note.contains("<t504> (512)")),
+        notes.iter().any(|note| note.contains("<big> (151936)")),
         "{notes:?}"
     );
-    let every = fast(
-        json!({"extra_special_tokens": named, "chat_template": "{{ messages[0].content }}<t504>"}),
-    );
+    let every = fast(json!({
+        "extra_special_tokens": ["<big>"],
+        "chat_template": "{{ messages[0].content }}<big>",
+    }));
     let made = Made::with(&[
-        ("tokenizer.json", words()),
+        ("tokenizer.json", tokenizer),
         ("tokenizer_config.json", every),
     ]);
-    made.refused(&["token id 512", "vocabulary of 512"]);
+    made.refused(&["token id 151936", "vocabulary of 151936"]);
 }
 
 #[test]
@@ -514,6 +513,7 @@ fn what_cannot_be_scored_is_found_at_export() {
     let made = Made::with(&[
         ("tokenizer.json", words()),
         ("tokenizer_config.json", fast(json!({}))),
+        ("chat_template.jinja", json!(TEMPLATE)),
         ("additional_chat_templates/rag.jinja", json!("{% endfor %}")),
     ]);
     made.refused(&["rag.jinja", "does not compile"]);

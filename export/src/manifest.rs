@@ -296,7 +296,7 @@ pub struct Text {
     /// The class whose special tokens are added to those of the files.
     #[serde(default, skip_serializing_if = "is_default")]
     pub tokenizer_class: TokenizerClass,
-    /// Those of [`crate::text_files`] that the checkpoint has. No other is read.
+    /// Those of [`mod@crate::text_files`] that the checkpoint has. No other is read.
     pub files: Vec<TextFile>,
 }
 

@@ -118,7 +118,7 @@ fn check_charsmap(base64: &str) -> Result<(), String> {
     // The first 32 of 36 bits, of which the first byte is the lowest.
     let bits = head.iter().fold(0, |bits, digit| bits << 6 | digit);
     let tree = u32::try_from(bits >> 4).map_or(u32::MAX, u32::swap_bytes) as usize;
-    if tree == 0 || tree % 4 != 0 || tree > bytes - 4 {
+    if tree == 0 || !tree.is_multiple_of(4) || tree > bytes - 4 {
         return bad("says a length that it does not have");
     }
     Ok(())

@@ -63,8 +63,8 @@ pub(super) struct SpecialTokens {
     pub(super) additions: Vec<Addition>,
 }
 
-/// A token as a file gives it.
-#[derive(Clone)]
+/// A token as a file gives it. Two are the same when they are of one kind, and equal.
+#[derive(Clone, PartialEq)]
 enum Token {
     Text(String),
     /// With whether it is normalised, where that is said: else it is when it is not special.
@@ -136,6 +136,7 @@ impl SpecialTokens {
     ) -> Result<Self, TextError> {
         let path = files.dir().join(TOKENIZER_CONFIG);
         let mut listed = listed_tokens(&path, config.get("added_tokens_decoder"))?;
+        let early = early_tokens(&mut config);
         if !config.contains_key("added_tokens_decoder") {
             // Checkpoints older than that field keep their special tokens in files of their own.
             merge_map(
@@ -152,7 +153,7 @@ impl SpecialTokens {
             let token = || Value::String(padding.clone());
             config.entry("pad_token").or_insert_with(token);
         }
-        let named = named_tokens(&path, &config)?;
+        let named = named_tokens(&path, &config, early)?;
         let extra = extra_tokens(&path, &config)?;
         if !config.contains_key("added_tokens_decoder") {
             let is_special = |text: &str| {
@@ -164,42 +165,56 @@ impl SpecialTokens {
             };
             listed.extend(added_tokens_file(files, is_special)?);
         }
-        // A token of these lists that is also a named one is special.
+        if !config.contains_key("added_tokens_decoder") {
+            // Then those of `tokenizer.json` are part of the list.
+            let own = given.added.values().cloned().map(|token| Addition {
+                normalized: Some(token.normalized),
+                ..Addition::new(token)
+            });
+            listed.extend(own);
+        }
+        // A token of the list that is also a named one is special.
         for entry in &mut listed {
             let is_named = named
                 .iter()
                 .any(|(_, token)| token.text() == entry.token.content);
-            let is_known = given.added.values().any(|token| *token == entry.token);
-            if is_named && !is_known && !entry.token.special {
+            if is_named && !entry.token.special {
                 entry.token = Token::Object(entry.token.clone(), entry.normalized).special();
             }
         }
-        let flags = |text: &str| {
-            let own = given.added.values().find(|token| token.content == text);
-            own.or_else(|| {
-                let mut tokens = listed.iter().map(|addition| &addition.token);
-                tokens.find(|token| token.content == text)
-            })
-        };
 
         let variables = named
             .iter()
             .map(|(name, token)| (name.clone(), token.text().to_owned()))
             .collect();
+        let known: Vec<&str> = given
+            .added
+            .values()
+            .chain(listed.iter().map(|addition| &addition.token))
+            .map(|token| token.content.as_str())
+            .collect();
+        let mut seen: Vec<&Token> = Vec::new();
         let mut additions = Vec::new();
-        let mut known: Vec<String> = given.added.values().map(|t| t.content.clone()).collect();
-        known.extend(listed.iter().map(|addition| addition.token.content.clone()));
-        let mut add = |token: AddedToken| {
-            if !known.contains(&token.content) {
-                known.push(token.content.clone());
-                additions.push(Addition::new(token));
+        for (i, token) in named
+            .iter()
+            .map(|(_, token)| token)
+            .chain(&extra)
+            .enumerate()
+        {
+            // One text may come as two tokens, and the later one then counts.
+            if known.contains(&token.text()) || seen.contains(&token) {
+                continue;
             }
-        };
-        for (name, token) in &named {
-            let own = flags(token.text()).filter(|_| NAMED.contains(&name.as_str()));
-            add(own.map_or_else(|| token.special(), Clone::clone));
+            seen.push(token);
+            let is_named =
+                i < named.len() || named.iter().any(|(_, own)| own.text() == token.text());
+            let token = if is_named {
+                token.special()
+            } else {
+                token.listed()
+            };
+            additions.push(Addition::new(token));
         }
-        extra.iter().for_each(|token| add(token.listed()));
         let mut all = listed;
         all.append(&mut additions);
         if class == TokenizerClass::Qwen2Tokenizer {
@@ -211,6 +226,39 @@ impl SpecialTokens {
             variables,
             additions: all,
         })
+    }
+}
+
+/// Takes out of `config` what is settled before the other files are read: tokens with names of their own, and the older
+/// name of the list.
+fn early_tokens(config: &mut Map<String, Value>) -> Map<String, Value> {
+    let filled = |value: Option<&Value>| match value {
+        None | Some(Value::Null) => false,
+        Some(Value::Array(tokens)) => !tokens.is_empty(),
+        Some(Value::Object(tokens)) => !tokens.is_empty(),
+        Some(_) => true,
+    };
+    if !filled(config.get(EXTRA))
+        && let Some(additional) = config.remove(ADDITIONAL)
+    {
+        config.insert(EXTRA.to_owned(), additional);
+    }
+    let mut early = Map::new();
+    let is_own = |name: &str, value: &Value| {
+        name.ends_with("_token") && !NAMED.contains(&name) && value.is_string()
+    };
+    for (name, value) in config.iter().filter(|(name, value)| is_own(name, value)) {
+        early.insert(name.clone(), value.clone());
+    }
+    if config.get(EXTRA).is_some_and(Value::is_object)
+        && let Some(Value::Object(tokens)) = config.remove(EXTRA)
+    {
+        early.extend(tokens);
+    }
+    config.retain(|name, value| !is_own(name, value));
+    match config.remove(MODEL_SPECIFIC) {
+        Some(Value::Object(tokens)) if early.is_empty() => tokens,
+        _ => early,
     }
 }
 
@@ -250,40 +298,32 @@ fn special_object(mut value: Value) -> Value {
 fn named_tokens(
     path: &Path,
     config: &Map<String, Value>,
+    early: Map<String, Value>,
 ) -> Result<Vec<(String, Token)>, TextError> {
-    let bad = |field: &str| TextError::Config {
-        path: path.to_owned(),
-        field: field.to_owned(),
-        problem: "must be a token: its text, or an object with `content`".to_owned(),
+    let read = |name: &str, value: &Value| {
+        Token::read(value).ok_or_else(|| TextError::Config {
+            path: path.to_owned(),
+            field: name.to_owned(),
+            problem: "must be a token: its text, or an object with `content`".to_owned(),
+        })
     };
     let mut named = Named::default();
     for name in NAMED {
         match config.get(name) {
             None | Some(Value::Null) => {}
-            Some(value) => named.set(name, Token::read(value).ok_or_else(|| bad(name))?),
+            Some(value) => named.set(name, read(name, value)?),
         }
     }
-    let own = |name: &str| name.ends_with("_token") && !NAMED.contains(&name);
-    // Objects count only where they say that they are tokens, and then come first.
-    let objects = config
-        .iter()
-        .filter(|(name, value)| own(name) && is_token_object(value));
-    let texts = config
-        .iter()
-        .filter(|(name, value)| own(name) && value.is_string());
-    for (name, value) in objects.chain(texts) {
-        if let Some(token) = Token::read(value) {
-            named.set(name, token);
-        }
-    }
-    for field in [EXTRA, MODEL_SPECIFIC] {
-        let Some(Value::Object(tokens)) = config.get(field) else {
-            continue;
-        };
-        for (name, value) in tokens {
-            let token = Token::read(value).ok_or_else(|| bad(&format!("{field}.{name}")))?;
-            named.set(name, token);
-        }
+    // Objects count only where they say that they are tokens.
+    let is_own = |name: &str, value: &Value| {
+        let counts = value.is_string() || is_token_object(value);
+        name.ends_with("_token") && !NAMED.contains(&name) && counts
+    };
+    let late = config.iter().filter(|(name, value)| is_own(name, value));
+    let of_map = config.get(EXTRA).and_then(Value::as_object);
+    let all = late.chain(&early).chain(of_map.into_iter().flatten());
+    for (name, value) in all {
+        named.set(name, read(name, value)?);
     }
     Ok(named.0)
 }
@@ -294,14 +334,8 @@ fn is_token_object(value: &Value) -> bool {
 
 /// The tokens without names.
 fn extra_tokens(path: &Path, config: &Map<String, Value>) -> Result<Vec<Token>, TextError> {
-    let filled = |field: &&str| match config.get(*field) {
-        None | Some(Value::Null) => false,
-        Some(Value::Array(tokens)) => !tokens.is_empty(),
-        Some(Value::Object(tokens)) => *field == ADDITIONAL || !tokens.is_empty(),
-        Some(_) => true,
-    };
-    // The older field only counts where the newer one does not hold a list.
-    let newer = filled(&EXTRA) && !config.get(EXTRA).is_some_and(Value::is_object);
+    // The older name only counts where the newer one is not there as a list.
+    let newer = config.get(EXTRA).is_some_and(|value| !value.is_object());
     let field = if newer { EXTRA } else { ADDITIONAL };
     let bad = |field: String, problem: &str| TextError::Config {
         path: path.to_owned(),

@@ -263,7 +263,7 @@ pub fn text_files(checkpoint: &Checkpoint, options: &ExportOptions) -> Result<Te
     Ok(files)
 }
 
-/// What an export with these options makes of conversations. `files` are its [`text_files`].
+/// What an export with these options makes of conversations. `files` are its [`text_files()`].
 ///
 /// # Errors
 /// Those of [`export`] for the pooling rule and its tokens.
