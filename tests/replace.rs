@@ -112,18 +112,18 @@ fn a_bundle_with_more_in_it_than_a_bundle_is_refused() {
         assert!(message.contains(named), "{message}");
         assert!(tree(place.path()) == before, "{named}");
     };
-    for name in ["notes.txt", "folder/notes.txt", ".hidden"] {
-        fs::create_dir_all(out.join("folder")).unwrap();
-        fs::write(out.join(name), "mine").unwrap();
-        let first = if name.starts_with('.') {
-            ".hidden"
-        } else {
-            name.split('/').next().unwrap()
-        };
-        refused(&checkpoint, &[], &format!("`{first}"));
-        fs::remove_file(out.join(name)).unwrap();
-        fs::remove_dir(out.join("folder")).unwrap();
+    for (name, named) in [
+        ("notes.txt", "`notes.txt`"),
+        (".hidden", "`.hidden`"),
+        ("folder/notes.txt", "`folder`"),
+    ] {
+        let path = out.join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, "mine").unwrap();
+        refused(&checkpoint, &[], named);
+        fs::remove_file(&path).unwrap();
     }
+    fs::remove_dir(out.join("folder")).unwrap();
     // The checkpoint itself, as it is or as what links to it.
     let inside = out.join("hf");
     fs::rename(&checkpoint, &inside).unwrap();
