@@ -39,6 +39,9 @@ pub(crate) struct Loaded {
     pub(crate) max_length: usize,
 }
 
+/// Most that the allocators of a stage on the CPU keep when its run is over and other stages run: blocks too small to be
+/// given back at once. Measured with six stages: 26 MiB for each.
+const KEPT_BYTES: u64 = 32 << 20;
 /// A tokenizer takes about this many times the bytes of its file.
 const TOKENIZER_FACTOR: u64 = 10;
 /// Bytes of a tokenizer's file that the fixed part of a stage's memory has room for, with the library and the program.
@@ -245,7 +248,12 @@ impl<'a> Room<'a> {
     }
 
     fn resident(&self, stages: &[StageMemory]) -> u64 {
-        resident(self.bundle.manifest().device, stages, self.slots)
+        let device = self.bundle.manifest().device;
+        let kept = match device {
+            Device::Cpu => kept(stages, self.slots),
+            Device::Cuda => 0,
+        };
+        resident(device, stages, self.slots).saturating_add(kept)
     }
 
     fn needs<'s>(&self, stages: &'s [StageMemory], resident: u64, budget: Budget) -> Needs<'s> {
@@ -365,6 +373,19 @@ fn resident(device: Device, stages: &[StageMemory], slots: &[Vec<Slot>]) -> u64 
     }
 }
 
+/// Bytes that loaded stages on the CPU keep while another stage of their device runs.
+fn kept(stages: &[StageMemory], slots: &[Vec<Slot>]) -> u64 {
+    let mut devices: BTreeMap<usize, (u64, u64)> = BTreeMap::new();
+    for copy in slots {
+        for (slot, stage) in copy.iter().zip(stages) {
+            let kept = stage.activations.min(KEPT_BYTES);
+            let (all, most) = devices.entry(slot.device).or_default();
+            (*all, *most) = (*all + kept, kept.max(*most));
+        }
+    }
+    devices.values().map(|(all, most)| all - most).sum()
+}
+
 /// What the stages take and do for packs of the budget.
 fn costs(bundle: &Bundle, budget: Budget) -> Result<Prepared> {
     let mut plan = PlanOptions::new(Fleet::Memory(worldpm_ort_export::plan::DeviceMemory::List(
@@ -407,5 +428,12 @@ mod tests {
             80 + 5 + 6 + 6 + 4
         );
         assert_eq!(resident(Device::Cuda, &[]), 0);
+        let kept = |copies: &[[usize; 3]]| {
+            let slots: Vec<Vec<Slot>> = copies.iter().map(|copy| copy.map(on).to_vec()).collect();
+            kept(&stages, &slots)
+        };
+        assert_eq!(kept(&[[0, 0, 0]]), 4 + 3);
+        assert_eq!(kept(&[[0, 1, 2]]), 0);
+        assert_eq!(kept(&[[0, 0, 0], [1, 1, 0]]), 4 + 3 + 3 + 4);
     }
 }

@@ -219,7 +219,7 @@ fn what_does_not_fit_is_streamed() {
     }
     let error = open(200 << 20).err().unwrap().to_string();
     assert!(
-        error.contains("option `memory`") && error.contains("more stages than 5"),
+        error.contains("option `memory`") && error.contains("streaming takes 26"),
         "{error}"
     );
 }

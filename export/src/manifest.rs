@@ -372,10 +372,14 @@ impl Manifest {
         let manifest: Self = serde_path_to_error::deserialize(&value).map_err(|error| {
             let field = error.path().to_string();
             let field = if field == "." { "" } else { &field };
-            fault(
-                field,
-                format!("{}; export the checkpoint again", error.inner()),
-            )
+            // The message may repeat what stands there.
+            let problem: String = (error.inner().to_string().chars())
+                .flat_map(|c| match c.is_control() {
+                    true => c.escape_default().collect::<Vec<_>>(),
+                    false => vec![c],
+                })
+                .collect();
+            fault(field, format!("{problem}; export the checkpoint again"))
         })?;
         validate::validate(&manifest).map_err(|(field, problem)| fault(&field, problem))?;
         Ok(manifest)

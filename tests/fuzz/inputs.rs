@@ -15,7 +15,7 @@ use crate::{
 
 const RECORDS: &[u8] = br#"{"id": 1, "prompt": "Why?", "response": "Because."}
 {"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]}
-{"prompt": [{"role": "user", "content": "x"}], "chosen": "yes", "rejected": "no", "extra": {"n": [1.5, null]}}
+{"prompt": [{"role": "user", "content": "x"}], "chosen": [{"role": "assistant", "content": "y"}], "rejected": [{"role": "assistant", "content": "n"}], "extra": {"n": [1.5, null]}}
 "#;
 
 type Tried = Result<(), String>;
