@@ -289,7 +289,8 @@ fn spoiled_checkpoints() {
             "another class than the weights are of",
             |dir| {
                 config(dir, |c| {
-                    c["architectures"] = json!(["LlamaForSequenceClassification"])
+                    c["architectures"] = json!(["LlamaForSequenceClassification"]);
+                    c["model_type"] = json!("llama");
                 })
             },
             &["score.weight"],
