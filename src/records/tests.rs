@@ -555,7 +555,7 @@ fn long_records_are_refused() {
         ),
         (
             format!("{{\n\"x\":{long}}}\n{B}"),
-            "1!TooLong, 2:user=p assistant=b",
+            "1!TooLong, 3:user=p assistant=b",
         ),
         (
             format!("[{A},{long}"),
