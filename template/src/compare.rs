@@ -115,7 +115,9 @@ pub(crate) fn is_same(a: &Value, b: &Value) -> bool {
             a.is_safe() == b.is_safe() && (a.same(b) || a.as_str() == b.as_str())
         }
         (Value::List(a), Value::List(b)) => std::rc::Rc::ptr_eq(a, b),
-        (Value::Tuple(a), Value::Tuple(b)) => std::rc::Rc::ptr_eq(a, b) || (a.items.is_empty() && b.items.is_empty()),
+        (Value::Tuple(a), Value::Tuple(b)) => {
+            std::rc::Rc::ptr_eq(a, b) || (a.items.is_empty() && b.items.is_empty())
+        }
         (Value::Dict(a), Value::Dict(b)) => std::rc::Rc::ptr_eq(a, b),
         (Value::Undefined(Some(a)), Value::Undefined(Some(b))) => std::rc::Rc::ptr_eq(a, b),
         (Value::Object(a), Value::Object(b)) => a.address() == b.address(),

@@ -65,7 +65,11 @@ fn hash_value<H: Hasher>(value: &Value, state: &mut H) {
         Value::None => 2u8.hash(state),
         Value::Bool(value) => i64::from(*value).hash(state),
         Value::Int(value) => value.hash(state),
-        Value::Big(value) => value.to_f64().unwrap_or(f64::INFINITY).to_bits().hash(state),
+        Value::Big(value) => value
+            .to_f64()
+            .unwrap_or(f64::INFINITY)
+            .to_bits()
+            .hash(state),
         // Equal numbers must hash equally, whatever their type.
         Value::Float(value) => match crate::number::exact_i64(*value) {
             Some(integer) => integer.hash(state),

@@ -15,10 +15,30 @@ use crate::value::{Value, reserve_values};
 
 /// Attributes that all of Python's values have, and that no template gets.
 const INTERNAL: [&str; 24] = [
-    "__class__", "__delattr__", "__dir__", "__doc__", "__eq__", "__format__", "__ge__",
-    "__getattribute__", "__getstate__", "__gt__", "__hash__", "__init__", "__init_subclass__",
-    "__le__", "__lt__", "__ne__", "__new__", "__reduce__", "__reduce_ex__", "__repr__",
-    "__setattr__", "__sizeof__", "__str__", "__subclasshook__",
+    "__class__",
+    "__delattr__",
+    "__dir__",
+    "__doc__",
+    "__eq__",
+    "__format__",
+    "__ge__",
+    "__getattribute__",
+    "__getstate__",
+    "__gt__",
+    "__hash__",
+    "__init__",
+    "__init_subclass__",
+    "__le__",
+    "__lt__",
+    "__ne__",
+    "__new__",
+    "__reduce__",
+    "__reduce_ex__",
+    "__repr__",
+    "__setattr__",
+    "__sizeof__",
+    "__str__",
+    "__subclasshook__",
 ];
 
 /// What a value of this type has besides.
@@ -34,7 +54,10 @@ fn has_internal(value: &Value, name: &str) -> bool {
         "__len__" | "__contains__" | "__getitem__" | "__iter__" => container,
         "__add__" | "__mul__" | "__rmul__" => {
             container && !matches!(value, Value::Dict(_))
-                || matches!(value, Value::Int(_) | Value::Bool(_) | Value::Big(_) | Value::Float(_))
+                || matches!(
+                    value,
+                    Value::Int(_) | Value::Bool(_) | Value::Big(_) | Value::Float(_)
+                )
         }
         "__setitem__" | "__delitem__" | "__reversed__" => {
             matches!(value, Value::List(_) | Value::Dict(_))
@@ -61,14 +84,14 @@ pub(crate) fn attribute(
             None => None,
         });
     }
-    if name.starts_with('_') && has_internal(value, name) && !value.is_undefined() {
+    if name.starts_with('_') && has_internal(value, name) {
         return Ok(Some(Value::unsafe_attribute(value, name)));
     }
     if let Some(method) = methods::find(value, name) {
         return Ok(Some(if methods::changes(value, method) {
             Value::unsafe_attribute(value, name)
         } else {
-            Method::new(value.clone(), method)?
+            Method::bound(value.clone(), method)?
         }));
     }
     match value {
@@ -93,11 +116,7 @@ pub(crate) fn attribute(
     }
 }
 
-fn object_attribute(
-    interp: &mut Interp<'_>,
-    object: &Object,
-    name: &str,
-) -> Result<Option<Value>> {
+fn object_attribute(interp: &mut Interp<'_>, object: &Object, name: &str) -> Result<Option<Value>> {
     Ok(match (object, name) {
         (Object::Loop(state), _) => return state.attribute(interp, name),
         (Object::Range(range), "start") => Some(Value::Int(range.start())),
@@ -114,7 +133,7 @@ fn object_attribute(
                 "name" => Some(def.name.as_deref().map_or(Value::None, Value::from)),
                 "arguments" => {
                     let names = def.parameters.iter().map(|(name, _)| Value::from(&**name));
-                    Some(Value::list(names.collect())?)
+                    Some(Value::tuple(names.collect())?)
                 }
                 "catch_kwargs" => Some(Value::Bool(def.kwargs.is_some())),
                 "catch_varargs" => Some(Value::Bool(def.varargs.is_some())),
@@ -278,14 +297,19 @@ fn bounds(parts: &[Value; 3], length: usize) -> Result<Bounds> {
         Some(value) if value < 0 => value.saturating_add(length).max(lower),
         Some(value) => value.min(upper),
     };
-    let (first, last) = if step < 0 { (upper, lower) } else { (lower, upper) };
+    let (first, last) = if step < 0 {
+        (upper, lower)
+    } else {
+        (lower, upper)
+    };
     let start = place(part(start)?, first);
     let stop = place(part(stop)?, last);
     let distance = if step < 0 { start - stop } else { stop - start };
     let count = if distance <= 0 {
         0
     } else {
-        (i128::from(distance) + i128::from(step.unsigned_abs()) - 1) / i128::from(step.unsigned_abs())
+        (i128::from(distance) + i128::from(step.unsigned_abs()) - 1)
+            / i128::from(step.unsigned_abs())
     };
     Ok(Bounds {
         start,

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use num_bigint::BigInt;
 
 use crate::dict::Dict;
-use crate::error::{Error, Result, limit, undefined_error, security_error};
+use crate::error::{Error, Result, limit, security_error, undefined_error};
 use crate::limits::{MAX_VALUE_DEPTH, Tracked, reserve, reserve_items};
 use crate::object::Object;
 
@@ -149,12 +149,6 @@ pub struct Seq {
     pub(crate) group: bool,
     depth: u16,
     _tracked: Tracked,
-}
-
-impl Seq {
-    pub(crate) fn depth(&self) -> u16 {
-        self.depth
-    }
 }
 
 /// One more than the deepest of `values`.
