@@ -43,11 +43,13 @@ fn compare_float(float: f64, integer: &Number) -> Option<Ordering> {
 
 /// `a == b`.
 pub(crate) fn equals(a: &Value, b: &Value) -> Result<bool> {
+    if let (Value::Str(a), Value::Str(b)) = (a, b) {
+        return Ok(a.same(b) || a.as_str() == b.as_str());
+    }
     if let (Some(a), Some(b)) = (Number::of(a), Number::of(b)) {
         return Ok(compare_numbers(&a, &b) == Some(Ordering::Equal));
     }
     Ok(match (a, b) {
-        (Value::Str(a), Value::Str(b)) => a.same(b) || a.as_str() == b.as_str(),
         (Value::Undefined(_), Value::Undefined(_)) | (Value::None, Value::None) => true,
         (Value::List(a), Value::List(b)) | (Value::Tuple(a), Value::Tuple(b)) => {
             a.items.len() == b.items.len() && all_same(a.items.iter().zip(&b.items))?

@@ -82,7 +82,7 @@ fn limits_hold_on_a_small_stack() {
         "{{ 'a\nb'|indent(1000000000000) }}".to_owned(),
         "{{ 'a'|center(10**12) }}".to_owned(),
         "{{ [1] * 10**12 }}".to_owned(),
-        "{{ 2**10**12 }}".to_owned(),
+        "{{ 2**(10**12) }}".to_owned(),
         "{% set ns = namespace(s='aaaaaaaaaa') %}{% for i in range(60) %}{% set ns.s = ns.s ~ ns.s %}{% endfor %}"
             .to_owned(),
         "{% macro f(n) %}{{ f(n) }}{% endmacro %}{{ f(1) }}".to_owned(),
