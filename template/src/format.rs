@@ -220,7 +220,7 @@ impl Fields {
                 if name.is_empty() {
                     return Err(value_error("Empty attribute in format string"));
                 }
-                value = attribute_or_item(interp, &value, name)?;
+                value = attribute_or_item(interp, &value, &name.into())?;
                 rest = tail;
             } else if let Some(tail) = rest.strip_prefix('[') {
                 let Some((key, tail)) = tail.split_once(']') else {

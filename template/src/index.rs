@@ -1,6 +1,7 @@
 //! Attributes, subscripts and slices, by the rules of Jinja's sandbox.
 
 use std::rc::Rc;
+use std::sync::Arc;
 
 use num_traits::ToPrimitive;
 
@@ -10,8 +11,8 @@ use crate::limits::{reserve, scan};
 use crate::methods;
 use crate::number::clamped_index;
 use crate::object::{Method, Object};
-use crate::repr::{repr, string_repr};
-use crate::value::{Value, reserve_values};
+use crate::repr::repr;
+use crate::value::{Text, Value, described, reserve_values};
 
 /// Attributes that all of Python's values have, and that no template gets.
 const INTERNAL: [&str; 24] = [
@@ -146,34 +147,22 @@ fn object_attribute(interp: &mut Interp<'_>, object: &Object, name: &str) -> Res
     })
 }
 
-/// The type as Jinja's messages name it.
-fn described(value: &Value) -> String {
-    match value {
-        Value::None => "None".to_owned(),
-        Value::Str(text) if text.is_safe() => "markupsafe.Markup object".to_owned(),
-        Value::Object(Object::Loop(_) | Object::Macro(_)) => {
-            format!("jinja2.runtime.{} object", value.type_name())
-        }
-        other => format!("{} object", other.type_name()),
-    }
-}
-
 fn missing(value: &Value, name: &Value) -> Result<Value> {
-    Ok(Value::undefined(match name {
-        Value::Str(text) => format!(
-            "{} has no attribute {}",
-            string_repr(&described(value)),
-            string_repr(text.as_str())
-        ),
-        other => format!("{} has no element {}", described(value), repr(other)?),
-    }))
+    Ok(match name {
+        Value::Str(text) => Value::missing_attribute(value, text.clone()),
+        other => Value::undefined(format!(
+            "{} has no element {}",
+            described(value.type_name()),
+            repr(other)?
+        )),
+    })
 }
 
 /// `value.name`: the attribute, or else the item.
 pub(crate) fn attribute_or_item(
     interp: &mut Interp<'_>,
     value: &Value,
-    name: &str,
+    name: &Arc<str>,
 ) -> Result<Value> {
     if let Value::Dict(dict) = value
         && !name.starts_with('_')
@@ -193,7 +182,10 @@ pub(crate) fn attribute_or_item(
     {
         return Ok(found.clone());
     }
-    missing(value, &Value::from(name))
+    Ok(Value::missing_attribute(
+        value,
+        Text::constant(name.clone()),
+    ))
 }
 
 /// `value[key]`: the item, or else the attribute.
