@@ -270,7 +270,7 @@ fn the_template_for_tools_is_in_a_folder() {
             [1, 3, 4, 2]
         );
         conversation.tools = Some(vec![
-            json!({"type": "function", "function": {"name": "f", "parameters": {}}}),
+            json!({"type": "function", "function": {"name": "f", "parameters": {}}}).into(),
         ]);
         assert_eq!(
             encoder.conversation_ids(&conversation).unwrap(),

@@ -121,7 +121,10 @@ impl ChatTemplates {
             None => Value::None,
         };
         let given = [
-            ("messages", Value::list(messages.collect::<Result<_, _>>()?)?),
+            (
+                "messages",
+                Value::list(messages.collect::<Result<_, _>>()?)?,
+            ),
             ("tools", tools),
             ("documents", Value::None),
             ("add_generation_prompt", Value::from(false)),
@@ -169,7 +172,9 @@ fn json_value(json: &Json) -> Result<Value, Error> {
         Json::String(text) => Ok(Value::from(text.as_str())),
         Json::Array(items) => Value::list(items.iter().map(json_value).collect::<Result<_, _>>()?),
         Json::Object(fields) => {
-            let pairs = fields.iter().map(|(name, value)| Ok((name, json_value(value)?)));
+            let pairs = fields
+                .iter()
+                .map(|(name, value)| Ok((name, json_value(value)?)));
             Value::dict(pairs.collect::<Result<Vec<_>, Error>>()?)
         }
     }
@@ -208,20 +213,42 @@ mod tests {
     #[test]
     fn failures_while_running_say_why_and_where() {
         for (template, expected) in [
-            ("\n{{ nothing.at.all }}", "line 2: undefined value"),
-            ("{{ nothing() }}", "line 1: unknown function"),
-            ("{{ messages | nothing }}", "nothing"),
+            (
+                "\n{{ nothing.at.all }}",
+                "chat_template.jinja, line 2: UndefinedError: 'nothing' is undefined",
+            ),
+            (
+                "{{ nothing() }}",
+                "line 1: UndefinedError: 'nothing' is undefined",
+            ),
+            (
+                "{% if 1 %}{{ messages | nothing }}{% endif %}",
+                "No filter named 'nothing'",
+            ),
             (
                 "{{ messages[0].content.nothing() }}",
-                "string has no method named nothing",
+                "'str object' has no attribute 'nothing'",
             ),
             (
                 "{{ messages[0].content + messages[0].nothing }}",
                 "line 1: ",
             ),
-            ("{{ nothing | tojson }}", "cannot be written as JSON"),
+            (
+                "{{ nothing | tojson }}",
+                "Object of type Undefined is not JSON serializable",
+            ),
             ("{{ 'a' | tojson(colour=1) }}", "colour"),
-            ("{{ strftime_now('%Q %') }}", "strftime_now"),
+            ("{{ strftime_now('%s') }}", "strftime_now"),
+            (
+                "{% if messages[0].content < 1 %}{% endif %}",
+                "'<' not supported between instances of 'str' and 'int'",
+            ),
+            (
+                "{% for x in none %}{% endfor %}",
+                "'NoneType' object is not iterable",
+            ),
+            ("{{ range(100001) }}", "OverflowError: Range too big"),
+            ("{{ 'a' * 10**12 }}", "limit reached"),
             ("{{ 1 // 0 }}", "line 1: "),
         ] {
             let text = render(template).unwrap_err().to_string();
@@ -263,6 +290,10 @@ mod tests {
 
     #[test]
     fn generation_tags_print_their_body_and_keep_its_scope() {
+        assert_eq!(
+            render("{% raw %}{% generation %}{% endraw %}{{ messages[0].content }}").unwrap(),
+            "{% generation %}question"
+        );
         let template = "{% set x = 1 %}{%- generation -%} {% set x = 2 %}{{ x }} {%- endgeneration -%}{{ x }}\
                         {# {% generation %} #}{{ '{% generation %}' }}{";
         assert_eq!(render(template).unwrap(), "21{% generation %}{");
@@ -272,6 +303,11 @@ mod tests {
     fn a_fixed_time_makes_dates_repeatable() {
         let text = render("{{ strftime_now('%d %b %Y, %A %H:%M') }}").unwrap();
         assert_eq!(text, "14 Nov 2023, Tuesday 22:13");
+        let text = render("{{ strftime_now(format='%c|%x|%r|%f|%Z|%z|%Q|%-d') }}").unwrap();
+        assert_eq!(
+            text,
+            "Tue Nov 14 22:13:20 2023|11/14/23|10:13:20 PM|000000|||%Q|14"
+        );
     }
 
     #[test]

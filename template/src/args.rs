@@ -78,7 +78,9 @@ impl Args {
 
     pub(crate) fn only_positional(self, function: &str) -> Result<Vec<Value>> {
         if !self.named.is_empty() {
-            return Err(type_error(format!("{function}() takes no keyword arguments")));
+            return Err(type_error(format!(
+                "{function}() takes no keyword arguments"
+            )));
         }
         Ok(self.positional)
     }

@@ -43,11 +43,13 @@ fn compare_float(float: f64, integer: &Number) -> Option<Ordering> {
 
 /// `a == b`.
 pub(crate) fn equals(a: &Value, b: &Value) -> Result<bool> {
+    if let (Value::Str(a), Value::Str(b)) = (a, b) {
+        return Ok(a.same(b) || a.as_str() == b.as_str());
+    }
     if let (Some(a), Some(b)) = (Number::of(a), Number::of(b)) {
         return Ok(compare_numbers(&a, &b) == Some(Ordering::Equal));
     }
     Ok(match (a, b) {
-        (Value::Str(a), Value::Str(b)) => a.same(b) || a.as_str() == b.as_str(),
         (Value::Undefined(_), Value::Undefined(_)) | (Value::None, Value::None) => true,
         (Value::List(a), Value::List(b)) | (Value::Tuple(a), Value::Tuple(b)) => {
             a.items.len() == b.items.len() && all_same(a.items.iter().zip(&b.items))?
@@ -115,7 +117,9 @@ pub(crate) fn is_same(a: &Value, b: &Value) -> bool {
             a.is_safe() == b.is_safe() && (a.same(b) || a.as_str() == b.as_str())
         }
         (Value::List(a), Value::List(b)) => std::rc::Rc::ptr_eq(a, b),
-        (Value::Tuple(a), Value::Tuple(b)) => std::rc::Rc::ptr_eq(a, b) || (a.items.is_empty() && b.items.is_empty()),
+        (Value::Tuple(a), Value::Tuple(b)) => {
+            std::rc::Rc::ptr_eq(a, b) || (a.items.is_empty() && b.items.is_empty())
+        }
         (Value::Dict(a), Value::Dict(b)) => std::rc::Rc::ptr_eq(a, b),
         (Value::Undefined(Some(a)), Value::Undefined(Some(b))) => std::rc::Rc::ptr_eq(a, b),
         (Value::Object(a), Value::Object(b)) => a.address() == b.address(),

@@ -65,7 +65,11 @@ fn hash_value<H: Hasher>(value: &Value, state: &mut H) {
         Value::None => 2u8.hash(state),
         Value::Bool(value) => i64::from(*value).hash(state),
         Value::Int(value) => value.hash(state),
-        Value::Big(value) => value.to_f64().unwrap_or(f64::INFINITY).to_bits().hash(state),
+        Value::Big(value) => value
+            .to_f64()
+            .unwrap_or(f64::INFINITY)
+            .to_bits()
+            .hash(state),
         // Equal numbers must hash equally, whatever their type.
         Value::Float(value) => match crate::number::exact_i64(*value) {
             Some(integer) => integer.hash(state),
@@ -95,9 +99,81 @@ impl Equivalent<Key> for StrKey<'_> {
     }
 }
 
+/// Up to so many entries are looked through one by one, which is faster than hashing.
+const FEW: usize = 8;
+
+/// Keys and values in the order of their insertion.
+enum Entries {
+    Few(Vec<(Key, Value)>),
+    Many(IndexMap<Key, Value>),
+}
+
+impl Entries {
+    fn len(&self) -> usize {
+        match self {
+            Self::Few(entries) => entries.len(),
+            Self::Many(map) => map.len(),
+        }
+    }
+
+    fn capacity(&self) -> usize {
+        match self {
+            Self::Few(entries) => entries.capacity(),
+            Self::Many(map) => map.capacity(),
+        }
+    }
+
+    fn get_str(&self, key: &str) -> Option<&Value> {
+        match self {
+            Self::Few(entries) => {
+                let mut entries = entries.iter();
+                let (_, value) = entries.find(|(known, _)| known.0.as_str() == Some(key))?;
+                Some(value)
+            }
+            Self::Many(map) => map.get(&StrKey(key)),
+        }
+    }
+
+    fn get(&self, key: &Key) -> Option<&Value> {
+        match self {
+            Self::Few(entries) => {
+                let (_, value) = entries.iter().find(|(known, _)| known == key)?;
+                Some(value)
+            }
+            Self::Many(map) => map.get(key),
+        }
+    }
+
+    fn at(&self, index: usize) -> Option<(&Key, &Value)> {
+        match self {
+            Self::Few(entries) => entries.get(index).map(|(key, value)| (key, value)),
+            Self::Many(map) => map.get_index(index),
+        }
+    }
+
+    fn insert(&mut self, key: Key, value: Value) {
+        match self {
+            Self::Few(entries) => {
+                if let Some((_, old)) = entries.iter_mut().find(|(known, _)| *known == key) {
+                    *old = value;
+                } else if entries.len() < FEW {
+                    entries.push((key, value));
+                } else {
+                    let mut map: IndexMap<_, _> = std::mem::take(entries).into_iter().collect();
+                    map.insert(key, value);
+                    *self = Self::Many(map);
+                }
+            }
+            Self::Many(map) => {
+                map.insert(key, value);
+            }
+        }
+    }
+}
+
 /// An immutable dict: templates cannot change one.
 pub struct Dict {
-    map: IndexMap<Key, Value>,
+    entries: Entries,
     depth: u16,
     _tracked: Tracked,
 }
@@ -105,16 +181,16 @@ pub struct Dict {
 impl Dict {
     pub(crate) fn builder() -> DictBuilder {
         DictBuilder {
-            map: IndexMap::new(),
+            entries: Entries::Few(Vec::new()),
         }
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.map.len()
+        self.entries.len()
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.map.is_empty()
+        self.len() == 0
     }
 
     pub(crate) fn depth(&self) -> u16 {
@@ -122,7 +198,7 @@ impl Dict {
     }
 
     pub(crate) fn get_str(&self, key: &str) -> Option<&Value> {
-        self.map.get(&StrKey(key))
+        self.entries.get_str(key)
     }
 
     /// # Errors
@@ -131,24 +207,23 @@ impl Dict {
     pub(crate) fn get(&self, key: &Value) -> Result<Option<&Value>> {
         match key {
             Value::Str(text) => Ok(self.get_str(text.as_str())),
-            key => Ok(self.map.get(&Key::new(key.clone())?)),
+            key => Ok(self.entries.get(&Key::new(key.clone())?)),
         }
     }
 
     pub(crate) fn at(&self, index: usize) -> Option<(&Value, &Value)> {
-        self.map
-            .get_index(index)
-            .map(|(key, value)| (key.value(), value))
+        let found = self.entries.at(index);
+        found.map(|(key, value)| (key.value(), value))
     }
 
-    pub(crate) fn iter(&self) -> impl DoubleEndedIterator<Item = (&Value, &Value)> {
-        self.map.iter().map(|(key, value)| (key.value(), value))
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&Value, &Value)> {
+        (0..self.len()).filter_map(|index| self.at(index))
     }
 }
 
 /// A dict that is being put together.
 pub(crate) struct DictBuilder {
-    map: IndexMap<Key, Value>,
+    entries: Entries,
 }
 
 /// What an entry takes, with its share of the hash table.
@@ -159,10 +234,10 @@ impl DictBuilder {
     ///
     /// A key that cannot be one, or too much memory.
     pub(crate) fn insert(&mut self, key: Value, value: Value) -> Result<()> {
-        if self.map.len() == self.map.capacity() {
-            reserve((self.map.len() + 4) * ENTRY)?;
+        if self.entries.len() == self.entries.capacity() {
+            reserve((self.entries.len() + 4) * ENTRY)?;
         }
-        self.map.insert(Key::new(key)?, value);
+        self.entries.insert(Key::new(key)?, value);
         Ok(())
     }
 
@@ -173,12 +248,13 @@ impl DictBuilder {
     }
 
     pub(crate) fn finish(self) -> Result<Value> {
-        let values = self.map.iter();
-        let depth = depth_above(values.flat_map(|(key, value)| [key.value(), value]))?;
+        let places = 0..self.entries.len();
+        let entries = places.filter_map(|index| self.entries.at(index));
+        let depth = depth_above(entries.flat_map(|(key, value)| [key.value(), value]))?;
         Ok(Value::Dict(Rc::new(Dict {
             depth,
-            _tracked: Tracked::new(self.map.capacity() * ENTRY + size_of::<Dict>()),
-            map: self.map,
+            _tracked: Tracked::new(self.entries.capacity() * ENTRY + size_of::<Dict>()),
+            entries: self.entries,
         })))
     }
 }

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 /// The result of anything that runs inside a template.
-pub type Result<T, E = Error> = std::result::Result<T, E>;
+pub(crate) type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// Why a template did not compile or did not render.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

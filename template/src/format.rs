@@ -30,7 +30,7 @@ pub(crate) fn format_method(
         fields.mapping = mapping;
     }
     let mut out = Buffer::new();
-    fields.write(interp, text.as_str(), 2, &mut out)?;
+    fields.write(interp, text.as_str(), 3, &mut out)?;
     Ok(Value::text_like(Text::from(out), text.is_safe()))
 }
 
@@ -173,9 +173,11 @@ impl Fields {
                 ));
             }
             self.next = None;
-            Some(first.parse().map_err(|_| {
-                value_error("Too many decimal digits in format string")
-            })?)
+            Some(
+                first
+                    .parse()
+                    .map_err(|_| value_error("Too many decimal digits in format string"))?,
+            )
         } else {
             None
         };
@@ -218,7 +220,7 @@ impl Fields {
                 if name.is_empty() {
                     return Err(value_error("Empty attribute in format string"));
                 }
-                value = attribute_or_item(interp, &value, name)?;
+                value = attribute_or_item(interp, &value, &name.into())?;
                 rest = tail;
             } else if let Some(tail) = rest.strip_prefix('[') {
                 let Some((key, tail)) = tail.split_once(']') else {
@@ -305,7 +307,11 @@ fn parse_spec(spec: &str, type_name: &str) -> Result<Spec> {
         if digits.is_empty() {
             return Ok(None);
         }
-        match digits.parse::<i64>().ok().and_then(|n| usize::try_from(n).ok()) {
+        match digits
+            .parse::<i64>()
+            .ok()
+            .and_then(|n| usize::try_from(n).ok())
+        {
             Some(number) => Ok(Some(number)),
             None => Err(value_error("Too many decimal digits in format string")),
         }
@@ -325,7 +331,8 @@ fn parse_spec(spec: &str, type_name: &str) -> Result<Spec> {
     if chars.get(at) == Some(&'.') {
         at += 1;
         let precision = number(&mut at)?;
-        out.precision = Some(precision.ok_or_else(|| value_error("Format specifier missing precision"))?);
+        out.precision =
+            Some(precision.ok_or_else(|| value_error("Format specifier missing precision"))?);
     }
     out.kind = chars.get(at).copied();
     at += usize::from(out.kind.is_some());
@@ -376,7 +383,9 @@ fn format_text(text: &str, spec: &Spec) -> Result<String> {
         ));
     }
     if let Some(grouping) = spec.grouping {
-        return Err(value_error(format!("Cannot specify '{grouping}' with 's'.")));
+        return Err(value_error(format!(
+            "Cannot specify '{grouping}' with 's'."
+        )));
     }
     if spec.align == Some('=') && !spec.zero {
         return Err(value_error(
@@ -398,7 +407,11 @@ fn format_text(text: &str, spec: &Spec) -> Result<String> {
 fn pad(body: &str, sign: &str, width: usize, align: char, fill: char) -> Result<String> {
     let length = body.chars().count() + sign.chars().count();
     let missing = width.saturating_sub(length);
-    reserve(missing.saturating_mul(fill.len_utf8()).saturating_add(body.len()))?;
+    reserve(
+        missing
+            .saturating_mul(fill.len_utf8())
+            .saturating_add(body.len()),
+    )?;
     let fill = |count: usize| fill.to_string().repeat(count);
     Ok(match align {
         '<' => [sign, body, &fill(missing)].concat(),
@@ -417,7 +430,11 @@ fn format_number(value: &Value, number: &Number, text: &str) -> Result<String> {
         Some('e' | 'E' | 'f' | 'F' | 'g' | 'G' | '%') => {
             return format_float(number, &spec);
         }
-        Some('n') => return Err(unsupported("the format code 'n', which depends on the locale")),
+        Some('n') => {
+            return Err(unsupported(
+                "the format code 'n', which depends on the locale",
+            ));
+        }
         None | Some('b' | 'c' | 'd' | 'o' | 'x' | 'X') if !number.is_float() => {}
         Some(kind) => return Err(unknown_code(kind, type_name)),
         None => {}
@@ -446,7 +463,13 @@ fn format_number(value: &Value, number: &Number, text: &str) -> Result<String> {
             ));
         };
         let align = spec.align.unwrap_or('<');
-        return pad(&c.to_string(), "", spec.width, align, spec.fill.unwrap_or(' '));
+        return pad(
+            &c.to_string(),
+            "",
+            spec.width,
+            align,
+            spec.fill.unwrap_or(' '),
+        );
     }
     let (digits, prefix) = integer_digits(&integer, kind.unwrap_or('d'), spec.alternate)?;
     let group = if matches!(kind, Some('b' | 'o' | 'x' | 'X')) {
@@ -523,7 +546,7 @@ fn finish(whole: &str, rest: &str, sign: &str, group: usize, spec: &Spec) -> Res
     }
     let mut grouped = String::with_capacity(digits.len() * 2);
     for (at, c) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at) % group == 0 {
+        if at > 0 && (digits.len() - at).is_multiple_of(group) {
             grouped.push(separator);
         }
         grouped.push(c);

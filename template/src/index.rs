@@ -1,6 +1,7 @@
 //! Attributes, subscripts and slices, by the rules of Jinja's sandbox.
 
 use std::rc::Rc;
+use std::sync::Arc;
 
 use num_traits::ToPrimitive;
 
@@ -10,15 +11,35 @@ use crate::limits::{reserve, scan};
 use crate::methods;
 use crate::number::clamped_index;
 use crate::object::{Method, Object};
-use crate::repr::{repr, string_repr};
-use crate::value::{Value, reserve_values};
+use crate::repr::repr;
+use crate::value::{Text, Value, described, reserve_values};
 
 /// Attributes that all of Python's values have, and that no template gets.
 const INTERNAL: [&str; 24] = [
-    "__class__", "__delattr__", "__dir__", "__doc__", "__eq__", "__format__", "__ge__",
-    "__getattribute__", "__getstate__", "__gt__", "__hash__", "__init__", "__init_subclass__",
-    "__le__", "__lt__", "__ne__", "__new__", "__reduce__", "__reduce_ex__", "__repr__",
-    "__setattr__", "__sizeof__", "__str__", "__subclasshook__",
+    "__class__",
+    "__delattr__",
+    "__dir__",
+    "__doc__",
+    "__eq__",
+    "__format__",
+    "__ge__",
+    "__getattribute__",
+    "__getstate__",
+    "__gt__",
+    "__hash__",
+    "__init__",
+    "__init_subclass__",
+    "__le__",
+    "__lt__",
+    "__ne__",
+    "__new__",
+    "__reduce__",
+    "__reduce_ex__",
+    "__repr__",
+    "__setattr__",
+    "__sizeof__",
+    "__str__",
+    "__subclasshook__",
 ];
 
 /// What a value of this type has besides.
@@ -34,7 +55,10 @@ fn has_internal(value: &Value, name: &str) -> bool {
         "__len__" | "__contains__" | "__getitem__" | "__iter__" => container,
         "__add__" | "__mul__" | "__rmul__" => {
             container && !matches!(value, Value::Dict(_))
-                || matches!(value, Value::Int(_) | Value::Bool(_) | Value::Big(_) | Value::Float(_))
+                || matches!(
+                    value,
+                    Value::Int(_) | Value::Bool(_) | Value::Big(_) | Value::Float(_)
+                )
         }
         "__setitem__" | "__delitem__" | "__reversed__" => {
             matches!(value, Value::List(_) | Value::Dict(_))
@@ -61,14 +85,14 @@ pub(crate) fn attribute(
             None => None,
         });
     }
-    if name.starts_with('_') && has_internal(value, name) && !value.is_undefined() {
+    if name.starts_with('_') && has_internal(value, name) {
         return Ok(Some(Value::unsafe_attribute(value, name)));
     }
     if let Some(method) = methods::find(value, name) {
         return Ok(Some(if methods::changes(value, method) {
             Value::unsafe_attribute(value, name)
         } else {
-            Method::new(value.clone(), method)?
+            Method::bound(value.clone(), method)?
         }));
     }
     match value {
@@ -93,11 +117,7 @@ pub(crate) fn attribute(
     }
 }
 
-fn object_attribute(
-    interp: &mut Interp<'_>,
-    object: &Object,
-    name: &str,
-) -> Result<Option<Value>> {
+fn object_attribute(interp: &mut Interp<'_>, object: &Object, name: &str) -> Result<Option<Value>> {
     Ok(match (object, name) {
         (Object::Loop(state), _) => return state.attribute(interp, name),
         (Object::Range(range), "start") => Some(Value::Int(range.start())),
@@ -114,7 +134,7 @@ fn object_attribute(
                 "name" => Some(def.name.as_deref().map_or(Value::None, Value::from)),
                 "arguments" => {
                     let names = def.parameters.iter().map(|(name, _)| Value::from(&**name));
-                    Some(Value::list(names.collect())?)
+                    Some(Value::tuple(names.collect())?)
                 }
                 "catch_kwargs" => Some(Value::Bool(def.kwargs.is_some())),
                 "catch_varargs" => Some(Value::Bool(def.varargs.is_some())),
@@ -127,34 +147,22 @@ fn object_attribute(
     })
 }
 
-/// The type as Jinja's messages name it.
-fn described(value: &Value) -> String {
-    match value {
-        Value::None => "None".to_owned(),
-        Value::Str(text) if text.is_safe() => "markupsafe.Markup object".to_owned(),
-        Value::Object(Object::Loop(_) | Object::Macro(_)) => {
-            format!("jinja2.runtime.{} object", value.type_name())
-        }
-        other => format!("{} object", other.type_name()),
-    }
-}
-
 fn missing(value: &Value, name: &Value) -> Result<Value> {
-    Ok(Value::undefined(match name {
-        Value::Str(text) => format!(
-            "{} has no attribute {}",
-            string_repr(&described(value)),
-            string_repr(text.as_str())
-        ),
-        other => format!("{} has no element {}", described(value), repr(other)?),
-    }))
+    Ok(match name {
+        Value::Str(text) => Value::missing_attribute(value, text.clone()),
+        other => Value::undefined(format!(
+            "{} has no element {}",
+            described(value.type_name()),
+            repr(other)?
+        )),
+    })
 }
 
 /// `value.name`: the attribute, or else the item.
 pub(crate) fn attribute_or_item(
     interp: &mut Interp<'_>,
     value: &Value,
-    name: &str,
+    name: &Arc<str>,
 ) -> Result<Value> {
     if let Value::Dict(dict) = value
         && !name.starts_with('_')
@@ -174,7 +182,10 @@ pub(crate) fn attribute_or_item(
     {
         return Ok(found.clone());
     }
-    missing(value, &Value::from(name))
+    Ok(Value::missing_attribute(
+        value,
+        Text::constant(name.clone()),
+    ))
 }
 
 /// `value[key]`: the item, or else the attribute.
@@ -278,14 +289,19 @@ fn bounds(parts: &[Value; 3], length: usize) -> Result<Bounds> {
         Some(value) if value < 0 => value.saturating_add(length).max(lower),
         Some(value) => value.min(upper),
     };
-    let (first, last) = if step < 0 { (upper, lower) } else { (lower, upper) };
+    let (first, last) = if step < 0 {
+        (upper, lower)
+    } else {
+        (lower, upper)
+    };
     let start = place(part(start)?, first);
     let stop = place(part(stop)?, last);
     let distance = if step < 0 { start - stop } else { stop - start };
     let count = if distance <= 0 {
         0
     } else {
-        (i128::from(distance) + i128::from(step.unsigned_abs()) - 1) / i128::from(step.unsigned_abs())
+        (i128::from(distance) + i128::from(step.unsigned_abs()) - 1)
+            / i128::from(step.unsigned_abs())
     };
     Ok(Bounds {
         start,

@@ -22,7 +22,8 @@ pub(crate) enum Iter {
     Dict(Rc<Dict>, ViewKind, usize),
     Range(Rc<Range>, usize),
     Object(Rc<IterObject>),
-    Loop(Rc<crate::loops::Loop>),
+    /// `loop`, which says so when it is asked for items.
+    Loop,
 }
 
 /// A generator: its items can be taken once.
@@ -63,7 +64,7 @@ pub(crate) fn iterate(value: &Value) -> Result<Iter> {
         Value::Object(Object::Range(range)) => Iter::Range(range.clone(), 0),
         Value::Object(Object::View(view)) => Iter::Dict(view.dict.clone(), view.kind, 0),
         Value::Object(Object::Iterator(iterator)) => Iter::Object(iterator.clone()),
-        Value::Object(Object::Loop(state)) => Iter::Loop(state.clone()),
+        Value::Object(Object::Loop(_)) => Iter::Loop,
         other => {
             return Err(type_error(format!(
                 "'{}' object is not iterable",
@@ -121,12 +122,15 @@ impl Iter {
                 item
             }
             Self::Str(text, at) => {
-                let c = text.as_str().get(*at..).and_then(|rest| rest.chars().next());
+                let c = text
+                    .as_str()
+                    .get(*at..)
+                    .and_then(|rest| rest.chars().next());
                 match c {
                     Some(c) => {
                         *at += c.len_utf8();
                         let c = c.encode_utf8(&mut [0; 4]).to_owned();
-                        Some(Value::copied(&c, text.is_safe())?)
+                        Some(Value::copied(&c, false)?)
                     }
                     None => None,
                 }
@@ -148,7 +152,7 @@ impl Iter {
                 };
                 interp.deeper(|interp| state.next(interp))?
             }
-            Self::Loop(_) => {
+            Self::Loop => {
                 return Err(crate::error::unsupported("a loop over `loop` itself"));
             }
         })

@@ -271,7 +271,10 @@ impl<'a> Lexer<'a> {
     }
 
     fn unexpected(&self, c: char) -> Error {
-        let at = self.text.get(..self.at).map_or(0, |text| text.chars().count());
+        let at = self
+            .text
+            .get(..self.at)
+            .map_or(0, |text| text.chars().count());
         let c = crate::repr::string_repr(&c.to_string());
         Error::syntax(format!("unexpected char {c} at {at}"), self.line)
     }
@@ -386,7 +389,8 @@ fn float_length(bytes: &[u8]) -> Option<usize> {
 
 /// Radix, where the digits start, and where they end.
 fn integer_length(bytes: &[u8]) -> (u32, usize, usize) {
-    let radix: Option<(u32, fn(&u8) -> bool)> = match bytes {
+    type Digit = fn(&u8) -> bool;
+    let radix: Option<(u32, Digit)> = match bytes {
         [b'0', b'b' | b'B', ..] => Some((2, |byte| matches!(byte, b'0' | b'1'))),
         [b'0', b'o' | b'O', ..] => Some((8, |byte| matches!(byte, b'0'..=b'7'))),
         [b'0', b'x' | b'X', ..] => Some((16, u8::is_ascii_hexdigit)),
@@ -467,7 +471,9 @@ fn unescape(text: &str) -> Result<String, String> {
                     .ok_or_else(|| format!("truncated {name} escape"))?;
                 out.push(char::from_u32(code).ok_or_else(|| match code {
                     0xd800..=0xdfff => {
-                        format!("half a surrogate pair, \\u{code:04x}, in a string is not supported")
+                        format!(
+                            "half a surrogate pair, \\u{code:04x}, in a string is not supported"
+                        )
                     }
                     _ => "illegal Unicode character".to_owned(),
                 })?);

@@ -156,20 +156,29 @@ pub(crate) struct Tracked(usize);
 
 impl Tracked {
     pub(crate) fn new(bytes: usize) -> Self {
-        METER.with(|meter| meter.live.set(meter.live.get() + bytes));
+        Self::add(bytes);
         Self(bytes)
     }
 
-    pub(crate) fn grow(&mut self, bytes: usize) {
+    /// Counts bytes until [`Self::remove`].
+    pub(crate) fn add(bytes: usize) {
         METER.with(|meter| meter.live.set(meter.live.get() + bytes));
+    }
+
+    pub(crate) fn remove(bytes: usize) {
+        // At the end of a thread the meter may be gone before the last value.
+        let _ = METER.try_with(|meter| meter.live.set(meter.live.get().saturating_sub(bytes)));
+    }
+
+    pub(crate) fn grow(&mut self, bytes: usize) {
+        Self::add(bytes);
         self.0 += bytes;
     }
 }
 
 impl Drop for Tracked {
     fn drop(&mut self) {
-        // At the end of a thread the meter may be gone before the last value.
-        let _ = METER.try_with(|meter| meter.live.set(meter.live.get().saturating_sub(self.0)));
+        Self::remove(self.0);
     }
 }
 

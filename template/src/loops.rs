@@ -143,8 +143,8 @@ impl Loop {
                 Some(item) => item,
                 None => Value::undefined("there is no next item"),
             },
-            "cycle" => Method::new(Value::Object(Object::Loop(self.clone())), "cycle")?,
-            "changed" => Method::new(Value::Object(Object::Loop(self.clone())), "changed")?,
+            "cycle" => Method::bound(Value::Object(Object::Loop(self.clone())), "cycle")?,
+            "changed" => Method::bound(Value::Object(Object::Loop(self.clone())), "changed")?,
             _ => return Ok(None),
         }))
     }
@@ -174,10 +174,8 @@ impl Loop {
             }
             _ => false,
         };
-        if !same {
-            if self.changed.replace(Some(items)).is_none() {
-                interp.hold(Held::Loop(self.clone()), size_of::<Self>())?;
-            }
+        if !same && self.changed.replace(Some(items)).is_none() {
+            interp.hold(Held::Loop(self.clone()), size_of::<Self>())?;
         }
         Ok(Value::Bool(!same))
     }

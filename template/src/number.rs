@@ -217,7 +217,10 @@ pub(crate) fn parse_float(text: &str) -> Result<f64> {
             _ => return Err(bad()),
         }
     }
-    digits.parse().map(|value: f64| sign * value).map_err(|_| bad())
+    digits
+        .parse()
+        .map(|value: f64| sign * value)
+        .map_err(|_| bad())
 }
 
 impl Value {
@@ -296,14 +299,6 @@ impl Number {
             Self::Float(value) => Ok(*value),
         }
     }
-
-    pub(crate) fn is_zero(&self) -> bool {
-        match self {
-            Self::Int(value) => *value == 0,
-            Self::Big(_) => false,
-            Self::Float(value) => *value == 0.0,
-        }
-    }
 }
 
 /// `a / b` of integers, rounded once.
@@ -313,7 +308,8 @@ pub(crate) fn true_divide(a: &BigInt, b: &BigInt) -> Result<f64> {
         return Ok(0.0);
     }
     // 66 bits of the quotient and whether anything is left are enough to round to 53.
-    let shift = 66 - (i64::try_from(a.bits()).unwrap_or(i64::MAX) - i64::try_from(b.bits()).unwrap_or(0));
+    let shift =
+        66 - (i64::try_from(a.bits()).unwrap_or(i64::MAX) - i64::try_from(b.bits()).unwrap_or(0));
     if !(-2000..=2000).contains(&shift) {
         return if shift > 0 { Ok(0.0) } else { Err(too_large()) };
     }

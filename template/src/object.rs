@@ -191,7 +191,7 @@ pub(crate) struct Method {
 }
 
 impl Method {
-    pub(crate) fn new(of: Value, name: &'static str) -> Result<Value> {
+    pub(crate) fn bound(of: Value, name: &'static str) -> Result<Value> {
         let depth = of.depth() + 1;
         if depth > MAX_VALUE_DEPTH {
             return Err(limit("methods of methods are nested too deeply"));
@@ -218,7 +218,10 @@ impl Cycler {
     }
 
     pub(crate) fn current(&self) -> Value {
-        self.items().get(self.at.get()).cloned().unwrap_or(Value::None)
+        self.items()
+            .get(self.at.get())
+            .cloned()
+            .unwrap_or(Value::None)
     }
 }
 

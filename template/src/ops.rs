@@ -30,18 +30,18 @@ fn unsupported_operands(op: BinaryOp, a: &Value, b: &Value) -> Error {
         (BinaryOp::Add, Value::Str(_), _) => {
             type_error(format!("can only concatenate str (not \"{right}\") to str"))
         }
-        (BinaryOp::Add, Value::List(_), _) => {
-            type_error(format!("can only concatenate list (not \"{right}\") to list"))
-        }
-        (BinaryOp::Add, Value::Tuple(_), _) => {
-            type_error(format!("can only concatenate tuple (not \"{right}\") to tuple"))
-        }
-        (BinaryOp::Mul, Value::Str(_) | Value::List(_) | Value::Tuple(_), _) => type_error(format!(
-            "can't multiply sequence by non-int of type '{right}'"
+        (BinaryOp::Add, Value::List(_), _) => type_error(format!(
+            "can only concatenate list (not \"{right}\") to list"
         )),
-        (BinaryOp::Mul, _, Value::Str(_) | Value::List(_) | Value::Tuple(_)) => type_error(format!(
-            "can't multiply sequence by non-int of type '{left}'"
+        (BinaryOp::Add, Value::Tuple(_), _) => type_error(format!(
+            "can only concatenate tuple (not \"{right}\") to tuple"
         )),
+        (BinaryOp::Mul, Value::Str(_) | Value::List(_) | Value::Tuple(_), _) => type_error(
+            format!("can't multiply sequence by non-int of type '{right}'"),
+        ),
+        (BinaryOp::Mul, _, Value::Str(_) | Value::List(_) | Value::Tuple(_)) => type_error(
+            format!("can't multiply sequence by non-int of type '{left}'"),
+        ),
         _ => type_error(format!(
             "unsupported operand type(s) for {}: '{left}' and '{right}'",
             symbol(op)

@@ -174,7 +174,7 @@ fn convert(kind: char, value: &Value, spec: &Field, safe: bool, out: &mut Buffer
         'a' => ascii(&repr(value)?),
         'c' => match value {
             Value::Str(text) if text.as_str().chars().count() == 1 => text.as_str().to_owned(),
-            Value::Int(code) => match u32::try_from(*code).ok().and_then(char::from_u32) {
+            Value::Int(_) | Value::Bool(_) | Value::Big(_) => match code_point(value)? {
                 Some(c) => c.to_string(),
                 None => {
                     return Err(crate::error::overflow_error(
@@ -198,6 +198,11 @@ fn convert(kind: char, value: &Value, spec: &Field, safe: bool, out: &mut Buffer
         _ => text,
     };
     pad(&text, "", spec, false, out)
+}
+
+fn code_point(value: &Value) -> Result<Option<char>> {
+    let code = u32::try_from(crate::number::index(value)?);
+    Ok(code.ok().and_then(char::from_u32))
 }
 
 fn pad(body: &str, sign: &str, spec: &Field, zeros: bool, out: &mut Buffer) -> Result<()> {
@@ -235,7 +240,7 @@ fn integer(kind: char, value: &Value, spec: &Field, out: &mut Buffer) -> Result<
         value => integer_of(value)?,
     };
     let Some(number) = number else {
-        if let Some(error) = value.undefined_error() {
+        if let Some(error) = value.undefined_error().filter(|_| !hex) {
             return Err(error);
         }
         let wanted = if hex { "an integer" } else { "a real number" };

@@ -31,7 +31,9 @@ const TESTS: [(&str, Run); 39] = [
         alone(args, matches!(value, Value::Bool(_)))
     }),
     ("callable", |_, value, args| alone(args, callable(value))),
-    ("defined", |_, value, args| alone(args, !value.is_undefined())),
+    ("defined", |_, value, args| {
+        alone(args, !value.is_undefined())
+    }),
     ("divisibleby", divisible_by),
     ("eq", |_, value, args| two(CompareOp::Eq, value, args)),
     ("equalto", |_, value, args| two(CompareOp::Eq, value, args)),
@@ -47,7 +49,9 @@ const TESTS: [(&str, Run); 39] = [
         alone(args, matches!(value, Value::Float(_)))
     }),
     ("ge", |_, value, args| two(CompareOp::Ge, value, args)),
-    ("greaterthan", |_, value, args| two(CompareOp::Gt, value, args)),
+    ("greaterthan", |_, value, args| {
+        two(CompareOp::Gt, value, args)
+    }),
     ("gt", |_, value, args| two(CompareOp::Gt, value, args)),
     ("in", within),
     ("integer", |_, value, args| {
@@ -95,7 +99,9 @@ const TESTS: [(&str, Run); 39] = [
     ("true", |_, value, args| {
         alone(args, matches!(value, Value::Bool(true)))
     }),
-    ("undefined", |_, value, args| alone(args, value.is_undefined())),
+    ("undefined", |_, value, args| {
+        alone(args, value.is_undefined())
+    }),
     ("upper", |_, value, args| {
         let upper = unicode::is_upper(&crate::repr::to_str(value)?);
         alone(args, upper)

@@ -5,11 +5,27 @@ use jiff::civil::DateTime;
 use crate::error::{Result, unsupported};
 
 const DAYS: [&str; 7] = [
-    "Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday",
+    "Sunday",
+    "Monday",
+    "Tuesday",
+    "Wednesday",
+    "Thursday",
+    "Friday",
+    "Saturday",
 ];
 const MONTHS: [&str; 12] = [
-    "January", "February", "March", "April", "May", "June", "July", "August", "September",
-    "October", "November", "December",
+    "January",
+    "February",
+    "March",
+    "April",
+    "May",
+    "June",
+    "July",
+    "August",
+    "September",
+    "October",
+    "November",
+    "December",
 ];
 
 /// A field, with the character that glibc fills it up with and its width.
@@ -43,7 +59,13 @@ pub(crate) fn strftime(format: &str, now: DateTime) -> Result<String> {
             chars.next();
         }
         while let Some(digit) = chars.peek().and_then(|(_, c)| c.to_digit(10)) {
-            width = Some(width.unwrap_or(0usize).saturating_mul(10).saturating_add(digit as usize).min(1000));
+            width = Some(
+                width
+                    .unwrap_or(0usize)
+                    .saturating_mul(10)
+                    .saturating_add(digit as usize)
+                    .min(1000),
+            );
             chars.next();
         }
         while chars.next_if(|(_, c)| matches!(c, 'E' | 'O')).is_some() {}
@@ -97,9 +119,8 @@ fn padded(field: &Field, fill: Option<char>, width: Option<usize>) -> String {
 }
 
 fn conversion(c: char, now: DateTime) -> Result<Conversion> {
-    let number = |value: i64, fill: char, width: usize| {
-        Ok(Conversion::Number(Field { value, fill, width }))
-    };
+    let number =
+        |value: i64, fill: char, width: usize| Ok(Conversion::Number(Field { value, fill, width }));
     let text = |text: &str| Ok(Conversion::Text(text.to_owned()));
     let whole = |format: &str| strftime(format, now).map(Conversion::Text);
     let weekday = i64::from(now.weekday().to_sunday_zero_offset());

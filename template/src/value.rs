@@ -7,7 +7,7 @@ use std::sync::Arc;
 use num_bigint::BigInt;
 
 use crate::dict::Dict;
-use crate::error::{Error, Result, limit, undefined_error, security_error};
+use crate::error::{Error, Result, limit, security_error, undefined_error};
 use crate::limits::{MAX_VALUE_DEPTH, Tracked, reserve, reserve_items};
 use crate::object::Object;
 
@@ -64,10 +64,41 @@ impl std::ops::Deref for Big {
 }
 
 /// Why a value is undefined, as the message says when it is used.
-#[derive(Debug)]
 pub struct Undefined {
-    pub(crate) message: String,
-    pub(crate) unsafe_attribute: bool,
+    why: Why,
+    unsafe_attribute: bool,
+}
+
+/// The message in parts: most undefined values are never complained about.
+enum Why {
+    Message(String),
+    Name(Arc<str>),
+    /// The type of what has no such attribute, and its name.
+    Attribute(&'static str, Text),
+}
+
+/// A type as Jinja's messages name it.
+pub(crate) fn described(type_name: &str) -> String {
+    match type_name {
+        "NoneType" => "None".to_owned(),
+        "Markup" => "markupsafe.Markup object".to_owned(),
+        "LoopContext" | "Macro" => format!("jinja2.runtime.{type_name} object"),
+        other => format!("{other} object"),
+    }
+}
+
+impl Undefined {
+    fn message(&self) -> String {
+        match &self.why {
+            Why::Message(message) => message.clone(),
+            Why::Name(name) => format!("{} is undefined", crate::repr::string_repr(name)),
+            Why::Attribute(of, name) => format!(
+                "{} has no attribute {}",
+                crate::repr::string_repr(&described(of)),
+                crate::repr::string_repr(name.as_str())
+            ),
+        }
+    }
 }
 
 /// Text that is shared: a template's own, or made while it runs.
@@ -80,12 +111,26 @@ pub struct Text {
 #[derive(Clone)]
 enum Source {
     Constant(Arc<str>),
-    Made(Rc<Made>),
+    Made(Made),
 }
 
-struct Made {
-    text: Box<str>,
-    _tracked: Tracked,
+/// Text whose memory is counted, once for all that share it.
+#[derive(Clone)]
+struct Made(Rc<str>);
+
+impl Made {
+    fn new(text: Rc<str>) -> Self {
+        Tracked::add(text.len());
+        Self(text)
+    }
+}
+
+impl Drop for Made {
+    fn drop(&mut self) {
+        if Rc::strong_count(&self.0) == 1 {
+            Tracked::remove(self.0.len());
+        }
+    }
 }
 
 impl Text {
@@ -100,7 +145,7 @@ impl Text {
     pub(crate) fn as_str(&self) -> &str {
         match &self.source {
             Source::Constant(text) => text,
-            Source::Made(made) => &made.text,
+            Source::Made(made) => &made.0,
         }
     }
 
@@ -117,7 +162,7 @@ impl Text {
     pub(crate) fn same(&self, other: &Self) -> bool {
         match (&self.source, &other.source) {
             (Source::Constant(a), Source::Constant(b)) => Arc::ptr_eq(a, b),
-            (Source::Made(a), Source::Made(b)) => Rc::ptr_eq(a, b),
+            (Source::Made(a), Source::Made(b)) => Rc::ptr_eq(&a.0, &b.0),
             _ => false,
         }
     }
@@ -125,20 +170,16 @@ impl Text {
 
 impl From<String> for Text {
     fn from(text: String) -> Self {
-        let tracked = Tracked::new(text.len() + size_of::<Made>());
-        Self {
-            source: Source::Made(Rc::new(Made {
-                text: text.into_boxed_str(),
-                _tracked: tracked,
-            })),
-            safe: false,
-        }
+        Self::from(text.as_str())
     }
 }
 
 impl From<&str> for Text {
     fn from(text: &str) -> Self {
-        Self::from(text.to_owned())
+        Self {
+            source: Source::Made(Made::new(text.into())),
+            safe: false,
+        }
     }
 }
 
@@ -149,12 +190,6 @@ pub struct Seq {
     pub(crate) group: bool,
     depth: u16,
     _tracked: Tracked,
-}
-
-impl Seq {
-    pub(crate) fn depth(&self) -> u16 {
-        self.depth
-    }
 }
 
 /// One more than the deepest of `values`.
@@ -209,21 +244,31 @@ impl Value {
     }
 
     pub(crate) fn undefined(message: impl Into<String>) -> Self {
+        Self::undefined_because(Why::Message(message.into()), false)
+    }
+
+    fn undefined_because(why: Why, unsafe_attribute: bool) -> Self {
         Self::Undefined(Some(Rc::new(Undefined {
-            message: message.into(),
-            unsafe_attribute: false,
+            why,
+            unsafe_attribute,
         })))
     }
 
+    pub(crate) fn undefined_name(name: Arc<str>) -> Self {
+        Self::undefined_because(Why::Name(name), false)
+    }
+
+    pub(crate) fn missing_attribute(of: &Value, name: Text) -> Self {
+        Self::undefined_because(Why::Attribute(of.type_name(), name), false)
+    }
+
     pub(crate) fn unsafe_attribute(of: &Value, name: &str) -> Self {
-        Self::Undefined(Some(Rc::new(Undefined {
-            message: format!(
-                "access to attribute {} of {} object is unsafe.",
-                crate::repr::string_repr(name),
-                crate::repr::string_repr(of.type_name())
-            ),
-            unsafe_attribute: true,
-        })))
+        let message = format!(
+            "access to attribute {} of {} object is unsafe.",
+            crate::repr::string_repr(name),
+            crate::repr::string_repr(of.type_name())
+        );
+        Self::undefined_because(Why::Message(message), true)
     }
 
     pub(crate) fn int(value: BigInt) -> Self {
@@ -322,9 +367,9 @@ impl Value {
     pub(crate) fn undefined_error(&self) -> Option<Error> {
         match self {
             Self::Undefined(Some(info)) if info.unsafe_attribute => {
-                Some(security_error(info.message.clone()))
+                Some(security_error(info.message()))
             }
-            Self::Undefined(Some(info)) => Some(undefined_error(info.message.clone())),
+            Self::Undefined(Some(info)) => Some(undefined_error(info.message())),
             Self::Undefined(None) => Some(undefined_error("the value is undefined")),
             _ => None,
         }

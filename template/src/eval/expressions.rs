@@ -34,10 +34,7 @@ impl Interp<'_> {
             Expr::Const(constant) => Ok(constant.value()),
             Expr::Name(name, var) => Ok(match activation.get(*var) {
                 Some(value) => value,
-                None => Value::undefined(format!(
-                    "{} is undefined",
-                    crate::repr::string_repr(name)
-                )),
+                None => Value::undefined_name(name.clone()),
             }),
             Expr::Postfix(base, links) => {
                 let value = self.eval(base, activation)?;
@@ -108,7 +105,9 @@ impl Interp<'_> {
                 }
                 Ok(value)
             }
-            _ => Err(crate::error::unsupported("a slice among several subscripts")),
+            _ => Err(crate::error::unsupported(
+                "a slice among several subscripts",
+            )),
         }
     }
 

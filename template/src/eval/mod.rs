@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use jiff::civil::DateTime;
 
+use crate::Compiled;
 use crate::ast::{Load, Target, Var};
 use crate::dict::Dict;
 use crate::error::{Result, limit, template_runtime_error, type_error, value_error};
@@ -19,7 +20,6 @@ use crate::limits::{Buffer, MAX_CALLS, Tracked, check_stack, reserve};
 use crate::loops::Loop;
 use crate::object::{Namespace, Object};
 use crate::value::Value;
-use crate::Compiled;
 
 /// The variables of one run of a function: the template itself, a macro, a recursive loop.
 pub(crate) struct Activation {
@@ -55,7 +55,12 @@ impl Activation {
     }
 
     fn set(&self, var: Var, value: Option<Value>) {
-        let before = match self.at(var.hops).slots.borrow_mut().get_mut(var.slot as usize) {
+        let before = match self
+            .at(var.hops)
+            .slots
+            .borrow_mut()
+            .get_mut(var.slot as usize)
+        {
             Some(slot) => std::mem::replace(slot, value),
             None => None,
         };

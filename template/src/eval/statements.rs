@@ -65,12 +65,7 @@ impl Interp<'_> {
 
     /// The statements that chat templates use less, away from the stack frame of the others.
     #[inline(never)]
-    fn rare(
-        &mut self,
-        stmt: &Stmt,
-        activation: &Rc<Activation>,
-        out: &mut Buffer,
-    ) -> Result<Flow> {
+    fn rare(&mut self, stmt: &Stmt, activation: &Rc<Activation>, out: &mut Buffer) -> Result<Flow> {
         match &stmt.kind {
             StmtKind::SetBlock {
                 target,
@@ -85,7 +80,8 @@ impl Interp<'_> {
                 if flow != Flow::Next {
                     return Ok(flow);
                 }
-                let mut value = Value::text_like(Text::from(inner), self.autoescape && !filters.is_empty());
+                let mut value =
+                    Value::text_like(Text::from(inner), self.autoescape && !filters.is_empty());
                 value = self.filtered(value, filters, activation)?;
                 if self.autoescape {
                     let text = crate::repr::to_str(&value)?;
@@ -296,15 +292,13 @@ impl Interp<'_> {
             Some(slot) => {
                 let length = match &iter {
                     Iter::Object(_) => None,
-                    Iter::Loop(_) => {
+                    Iter::Loop => {
                         return Err(crate::error::unsupported("a loop over `loop` itself"));
                     }
                     _ => Some(crate::iter::length(self, items)?),
                 };
                 let iter = std::mem::replace(&mut iter, Iter::Empty);
-                let recursion = node
-                    .recursive
-                    .then(|| (node.clone(), around.clone()));
+                let recursion = node.recursive.then(|| (node.clone(), around.clone()));
                 let depth = items.depth() + 1;
                 let state = Rc::new(Loop::new(iter, length, depth, depth0, recursion));
                 Some((slot, state))

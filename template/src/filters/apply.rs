@@ -19,7 +19,11 @@ pub(crate) struct Getter {
 }
 
 impl Getter {
-    pub(crate) fn new(attribute: Option<&Value>, default: Option<Value>, ignore_case: bool) -> Self {
+    pub(crate) fn new(
+        attribute: Option<&Value>,
+        default: Option<Value>,
+        ignore_case: bool,
+    ) -> Self {
         let parts = match attribute {
             None | Some(Value::None) => Vec::new(),
             Some(Value::Str(path)) => path

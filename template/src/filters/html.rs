@@ -96,7 +96,9 @@ pub(crate) fn unescape(text: &str) -> Result<String> {
         }
         let next = tail.chars().nth(1);
         if next.is_some_and(|c| c == '#' || c.is_ascii_alphabetic()) {
-            return Err(unsupported("an HTML reference other than those of escaped text"));
+            return Err(unsupported(
+                "an HTML reference other than those of escaped text",
+            ));
         }
         out.push('&');
         rest = tail.get(1..).unwrap_or("");

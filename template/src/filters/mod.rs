@@ -51,7 +51,9 @@ const FILTERS: [(&str, Run); 54] = [
     ("min", sort::min),
     ("pprint", text::pprint),
     ("random", |_, _, _| {
-        Err(unsupported("the filter `random`: its result is another one each time"))
+        Err(unsupported(
+            "the filter `random`: its result is another one each time",
+        ))
     }),
     ("reject", apply::reject),
     ("rejectattr", apply::rejectattr),
@@ -75,7 +77,9 @@ const FILTERS: [(&str, Run); 54] = [
     ("urlencode", html::urlencode),
     ("urlize", |_, _, _| Err(unsupported("the filter `urlize`"))),
     ("wordcount", text::wordcount),
-    ("wordwrap", |_, _, _| Err(unsupported("the filter `wordwrap`"))),
+    ("wordwrap", |_, _, _| {
+        Err(unsupported("the filter `wordwrap`"))
+    }),
     ("xmlattr", html::xmlattr),
 ];
 

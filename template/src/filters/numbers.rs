@@ -166,7 +166,9 @@ pub(super) fn round(_: &mut Interp<'_>, value: Value, args: Args) -> Result<Valu
         Some(Some("ceil")) => true,
         Some(Some("floor")) => false,
         Some(_) => {
-            return Err(filter_argument_error("method must be common, ceil or floor"));
+            return Err(filter_argument_error(
+                "method must be common, ceil or floor",
+            ));
         }
     };
     let factor = ops::binary(BinaryOp::Pow, &Value::Int(10), &precision)?;

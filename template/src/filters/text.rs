@@ -183,7 +183,9 @@ pub(super) fn indent(_: &mut Interp<'_>, value: Value, args: Args) -> Result<Val
     let (first, blank) = (truth(first)?, truth(blank)?);
     let indent = match width {
         None => "    ".to_owned(),
-        Some(Value::Str(text)) if value.is_markup() => escaped(&Value::Str(text))?.as_str().to_owned(),
+        Some(Value::Str(text)) if value.is_markup() => {
+            escaped(&Value::Str(text))?.as_str().to_owned()
+        }
         Some(Value::Str(text)) => text.as_str().to_owned(),
         Some(width) => {
             let width = crate::ops::binary(BinaryOp::Mul, &Value::str(" "), &width)?;
@@ -191,6 +193,11 @@ pub(super) fn indent(_: &mut Interp<'_>, value: Value, args: Args) -> Result<Val
         }
     };
     let Value::Str(text) = &value else {
+        if matches!(value, Value::List(_)) {
+            return Err(attribute_error(
+                "'list' object has no attribute 'splitlines'",
+            ));
+        }
         // `s += newline` is what fails.
         let newline = Value::str("\n");
         let error = crate::ops::binary(BinaryOp::Add, &value, &newline).err();
@@ -228,7 +235,9 @@ pub(super) fn truncate(interp: &mut Interp<'_>, value: Value, args: Args) -> Res
         )));
     }
     if leeway < 0 {
-        return Err(assertion_error(format!("expected leeway >= 0, got {leeway}")));
+        return Err(assertion_error(format!(
+            "expected leeway >= 0, got {leeway}"
+        )));
     }
     let whole = i64::try_from(iter::length(interp, &value)?).unwrap_or(i64::MAX);
     if whole <= length.saturating_add(leeway) {
@@ -272,7 +281,9 @@ pub(super) fn pprint(_: &mut Interp<'_>, value: Value, args: Args) -> Result<Val
         return Err(unsupported("the filter `pprint` for text of several lines"));
     }
     if matches!(value, Value::Dict(_)) {
-        return Err(unsupported("the filter `pprint` for a dict, which it sorts"));
+        return Err(unsupported(
+            "the filter `pprint` for a dict, which it sorts",
+        ));
     }
     let shown = crate::repr::repr(&value)?;
     if shown.chars().count() > 80 || shown.contains('{') {

@@ -13,12 +13,7 @@ use crate::object::{Object, Range, View, ViewKind};
 use crate::repr::repr;
 use crate::value::{Value, reserve_values};
 
-pub(super) fn sequence(
-    value: &Value,
-    items: &[Value],
-    method: &str,
-    args: Args,
-) -> Result<Value> {
+pub(super) fn sequence(value: &Value, items: &[Value], method: &str, args: Args) -> Result<Value> {
     match method {
         "copy" => {
             let [] = args.positional(method, 0)?;

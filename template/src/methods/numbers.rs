@@ -23,14 +23,16 @@ pub(super) fn int(value: &Value, method: &str, args: Args) -> Result<Value> {
         "as_integer_ratio" => Value::tuple(vec![Value::int(number), Value::Int(1)])?,
         "bit_count" => {
             let ones = number.abs();
-            Value::Int(ones.iter_u64_digits().map(|digit| i64::from(digit.count_ones())).sum())
+            Value::Int(
+                ones.iter_u64_digits()
+                    .map(|digit| i64::from(digit.count_ones()))
+                    .sum(),
+            )
         }
         "bit_length" => Value::Int(i64::try_from(number.bits()).unwrap_or(i64::MAX)),
         _ => crate::ops::unary(UnaryOp::Pos, value)?,
     })
 }
-
-
 
 pub(super) fn float(value: f64, method: &str, args: Args) -> Result<Value> {
     if method == "fromhex" {

@@ -34,7 +34,11 @@ fn plain_argument(value: Option<Value>, what: &str) -> Result<Text> {
 }
 
 /// The bytes from `start` to `end`, which count characters, and how many characters come before.
-fn window(text: &str, start: Option<Value>, end: Option<Value>) -> Result<Option<(usize, usize, usize)>> {
+fn window(
+    text: &str,
+    start: Option<Value>,
+    end: Option<Value>,
+) -> Result<Option<(usize, usize, usize)>> {
     let place = |value: Option<Value>, default: i64| match value {
         None | Some(Value::None) => Ok(default),
         Some(value @ (Value::Int(_) | Value::Big(_) | Value::Bool(_))) => clamped_index(&value),
@@ -61,7 +65,9 @@ fn window(text: &str, start: Option<Value>, end: Option<Value>) -> Result<Option
     }
     let byte = |place: i64| {
         let place = usize::try_from(place).unwrap_or(0);
-        text.char_indices().nth(place).map_or(text.len(), |(at, _)| at)
+        text.char_indices()
+            .nth(place)
+            .map_or(text.len(), |(at, _)| at)
     };
     let before = usize::try_from(start).unwrap_or(0);
     Ok(Some((byte(start), byte(end), before)))
@@ -242,7 +248,11 @@ fn expand_tabs(text: &str, width: i64) -> Result<String> {
             '\t' => {}
             c => {
                 out.push(c)?;
-                column = if matches!(c, '\n' | '\r') { 0 } else { column + 1 };
+                column = if matches!(c, '\n' | '\r') {
+                    0
+                } else {
+                    column + 1
+                };
             }
         }
     }
@@ -372,7 +382,10 @@ pub(super) fn call(
             if let Some(chars) = chars {
                 scan(all.len().saturating_mul(chars.len()))?;
             }
-            Value::copied(strip(all, chars, method != "rstrip", method != "lstrip"), safe)
+            Value::copied(
+                strip(all, chars, method != "rstrip", method != "lstrip"),
+                safe,
+            )
         }
         "split" | "rsplit" => {
             let [separator, limit] = args.bind(method, ["sep", "maxsplit"], 0)?;
@@ -418,7 +431,9 @@ pub(super) fn call(
         }
         "format" | "format_map" => crate::format::format_method(interp, text, method, args),
         "escape" => Ok(Value::Str(escaped(
-            &args.positional::<1>(method, 1)?[0].clone().unwrap_or(Value::None),
+            &args.positional::<1>(method, 1)?[0]
+                .clone()
+                .unwrap_or(Value::None),
         )?)),
         "striptags" => crate::filters::html::striptags(text).map(Value::str),
         "unescape" => crate::filters::html::unescape(all).map(Value::str),

@@ -128,10 +128,7 @@ impl Parser {
     }
 
     fn sum(&mut self) -> Result<Expr> {
-        self.chain(
-            Self::concat,
-            &[("+", BinaryOp::Add), ("-", BinaryOp::Sub)],
-        )
+        self.chain(Self::concat, &[("+", BinaryOp::Add), ("-", BinaryOp::Sub)])
     }
 
     fn concat(&mut self) -> Result<Expr> {

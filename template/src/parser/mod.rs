@@ -37,7 +37,9 @@ struct Parser {
 
 impl Parser {
     fn token(&self) -> &Token {
-        self.tokens.get(self.at).map_or(&Token::Eof, |token| &token.0)
+        self.tokens
+            .get(self.at)
+            .map_or(&Token::Eof, |token| &token.0)
     }
 
     fn look(&self) -> &Token {

@@ -78,6 +78,8 @@ struct Resolver {
     /// Inside an `if`, unknown filters are an error only where they run.
     soft: bool,
     escape: Escape,
+    /// What `escape` was before it depended on the run: constants go by it.
+    escapes_constants: bool,
     /// Loops around here, in the same function.
     loops: u32,
     line: u32,

@@ -37,11 +37,13 @@ pub(super) fn expression_names(expression: &Expr, see: &mut See) {
         }
         Expr::Chain(first, rest) => {
             expression_names(first, see);
-            rest.iter().for_each(|(_, item)| expression_names(item, see));
+            rest.iter()
+                .for_each(|(_, item)| expression_names(item, see));
         }
         Expr::Compare(first, rest) => {
             expression_names(first, see);
-            rest.iter().for_each(|(_, item)| expression_names(item, see));
+            rest.iter()
+                .for_each(|(_, item)| expression_names(item, see));
         }
         Expr::Unary(_, value) | Expr::Not(value) => expression_names(value, see),
         Expr::Cond(parts) => {
@@ -68,6 +70,58 @@ pub(super) fn expression_names(expression: &Expr, see: &mut See) {
                 }
             }
         }
+    }
+}
+
+/// Filters that Jinja does not run before the template runs.
+const AT_RUN_TIME: [&str; 6] = [
+    "map",
+    "random",
+    "reject",
+    "rejectattr",
+    "select",
+    "selectattr",
+];
+
+/// Whether Jinja evaluates the expression before the template runs.
+pub(super) fn is_constant(expression: &Expr) -> bool {
+    let mut named = false;
+    expression_names(expression, &mut |_| named = true);
+    !named && !runs_late(expression)
+}
+
+/// As [`is_constant`], without filters and tests, which wait where escaping depends on the run.
+pub(super) fn is_plain_constant(expression: &Expr) -> bool {
+    let late = |link: &Postfix| matches!(link, Postfix::Filter(_) | Postfix::Test(_));
+    let filtered = match expression {
+        Expr::Postfix(_, links) => links.iter().any(late),
+        Expr::Concat(items, _) => items.iter().any(|item| !is_plain_constant(item)),
+        _ => false,
+    };
+    is_constant(expression) && !filtered
+}
+
+fn runs_late(expression: &Expr) -> bool {
+    match expression {
+        Expr::Postfix(base, links) => {
+            runs_late(base)
+                || links.iter().any(|link| match link {
+                    Postfix::Call(_) => true,
+                    Postfix::Filter(filter) => AT_RUN_TIME.contains(&&*filter.name),
+                    _ => false,
+                })
+        }
+        Expr::Tuple(items)
+        | Expr::List(items)
+        | Expr::Concat(items, _)
+        | Expr::And(items)
+        | Expr::Or(items) => items.iter().any(runs_late),
+        Expr::Unary(_, value) | Expr::Not(value) => runs_late(value),
+        Expr::Chain(first, rest) => {
+            runs_late(first) || rest.iter().any(|(_, item)| runs_late(item))
+        }
+        Expr::Cond(parts) => runs_late(&parts.0) || runs_late(&parts.1),
+        _ => false,
     }
 }
 

@@ -35,6 +35,22 @@ impl Resolver {
         Ok(self.loads(scope))
     }
 
+    /// A constant is escaped or not before the run, even where escaping depends on the run.
+    fn settle(&self, value: &mut Expr) {
+        let name = if self.escapes_constants {
+            "escape"
+        } else {
+            "safe"
+        };
+        let constant = std::mem::replace(value, Expr::Const(Const::None));
+        let filter = FilterCall {
+            name: name.into(),
+            filter: crate::filters::find(name),
+            arguments: Box::default(),
+        };
+        *value = Expr::Postfix(Box::new(constant), vec![Postfix::Filter(filter)]);
+    }
+
     fn child(&mut self, scope: usize) -> usize {
         self.scope(Some(scope), self.scopes[scope].function)
     }
@@ -47,6 +63,9 @@ impl Resolver {
                     if let Output::Expr(value, line) = output {
                         self.line = *line;
                         self.expression(value, scope)?;
+                        if self.escape == Escape::Runtime && names::is_plain_constant(value) {
+                            self.settle(value);
+                        }
                     }
                 }
             }
@@ -130,9 +149,13 @@ impl Resolver {
                     Expr::Const(Const::Bool(false)) => Escape::Off,
                     _ => Escape::Runtime,
                 };
-                let outer = std::mem::replace(&mut self.escape, escape);
+                let outer = (self.escape, self.escapes_constants);
+                self.escape = escape;
+                if escape != Escape::Runtime {
+                    self.escapes_constants = escape == Escape::On;
+                }
                 *loads = self.inner(body, inner)?;
-                self.escape = outer;
+                (self.escape, self.escapes_constants) = outer;
             }
             StmtKind::Block(block) => self.block(only(block)?, scope)?,
             StmtKind::Break | StmtKind::Continue if self.loops == 0 => {
@@ -219,7 +242,11 @@ impl Resolver {
         }
         self.analyse(inner, &def.body);
         let used = names::loaded(&def.body, &["caller", "kwargs", "varargs"]);
-        let place = |name: &str| def.parameters.iter().position(|(given, _)| **given == *name);
+        let place = |name: &str| {
+            def.parameters
+                .iter()
+                .position(|(given, _)| **given == *name)
+        };
         if used.contains(&"caller") {
             match place("caller") {
                 None => def.caller = Some(self.parameter(inner, &"caller".into())),
@@ -230,7 +257,12 @@ impl Resolver {
                         self.line,
                     ));
                 }
-                Some(_) => def.caller = def.parameters.get(place("caller").unwrap_or(0)).map(|p| p.1),
+                Some(_) => {
+                    def.caller = def
+                        .parameters
+                        .get(place("caller").unwrap_or(0))
+                        .map(|p| p.1)
+                }
             }
         }
         if used.contains(&"kwargs") && place("kwargs").is_none() {
@@ -336,7 +368,10 @@ impl Resolver {
             Expr::Const(_) => {}
             Expr::Name(name, var) => *var = self.name(scope, name),
             Expr::Concat(items, escape) => {
-                *escape = self.escape;
+                // Jinja joins constants before it runs, as plain text.
+                if !items.iter().all(names::is_constant) {
+                    *escape = self.escape;
+                }
                 for item in items {
                     self.expression(item, scope)?;
                 }

@@ -29,7 +29,10 @@ pub(crate) fn decimal(c: char) -> Option<u32> {
     }
     // Digits stand in tens, and a range is one ten or several.
     let code = u32::from(c);
-    let start = tables::DECIMAL.iter().rev().find(|(start, _)| *start <= code)?;
+    let start = tables::DECIMAL
+        .iter()
+        .rev()
+        .find(|(start, _)| *start <= code)?;
     Some((code - start.0) % 10)
 }
 
