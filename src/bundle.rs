@@ -65,7 +65,11 @@ impl Bundle {
         Self::of(directory, weights, manifest)
     }
 
-    fn of(directory: &Path, weights: Option<&Path>, manifest: Manifest) -> Result<(Self, TextFiles)> {
+    fn of(
+        directory: &Path,
+        weights: Option<&Path>,
+        manifest: Manifest,
+    ) -> Result<(Self, TextFiles)> {
         let weights = match (weights, &manifest.weights.directory) {
             (Some(folder), _) => folder.to_owned(),
             (None, Some(folder)) => PathBuf::from(folder),

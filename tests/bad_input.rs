@@ -386,9 +386,12 @@ fn output_directories() {
     // Ours is replaced, and nothing is left beside it.
     let ours = place.path().join("ours");
     assert!(export_to(&ours).status.success());
-    fs::write(ours.join("stale"), b"").unwrap();
     assert!(export_to(&ours).status.success());
-    assert!(!ours.join("stale").exists());
+    // Unless there is something in it that is not.
+    fs::write(ours.join("notes.txt"), b"words").unwrap();
+    expect_failure("with notes", &export_to(&ours), &["ours", "notes.txt"]);
+    assert_eq!(fs::read(ours.join("notes.txt")).unwrap(), b"words");
+    assert!(ours.join("manifest.json").exists());
     let mut left: Vec<String> = fs::read_dir(place.path())
         .unwrap()
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())

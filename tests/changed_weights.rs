@@ -109,6 +109,7 @@ fn score_while(flags: &[&str], change: fn(&Path)) -> (Vec<Value>, String, Vec<Va
 fn changed_while_it_scores() {
     for (flags, change) in [
         (&[][..], overwrite as fn(&Path)),
+        (&["--keep-going"], overwrite),
         (&["--residency", "resident"], truncate),
         (&[], |path| fs::remove_file(path).unwrap()),
     ] {

@@ -193,6 +193,11 @@ fn keys_that_are_there_twice_are_named() {
 #[test]
 fn other_formats_are_named_before_the_model_is_loaded() {
     let place = tempfile::tempdir().unwrap();
+    // Opening it would fail.
+    let unopened = place.path().join("unopened");
+    fs::create_dir(&unopened).unwrap();
+    fs::write(unopened.join("manifest.json"), "{}").unwrap();
+    let unopened = unopened.to_str().unwrap();
     let record = "{\"prompt\":\"a\",\"response\":\"b\"}\n";
     let utf16: Vec<u8> = record.encode_utf16().flat_map(u16::to_le_bytes).collect();
     let cases: [(&str, Vec<u8>, &[&str]); 9] = [
@@ -239,14 +244,14 @@ fn other_formats_are_named_before_the_model_is_loaded() {
         fs::write(&path, &bytes).unwrap();
         let path = path.to_str().unwrap();
         for flags in [&["--input", path][..], &["--input", path, "--keep-going"]] {
-            let output = score("no-such-bundle", flags, "");
+            let output = score(unopened, flags, "");
             if !flags.contains(&"--keep-going") {
                 let said = stderr(&output);
                 assert!(
                     parts.iter().all(|part| said.contains(part)),
                     "{name}: {said}"
                 );
-                assert!(!said.contains("no-such-bundle"), "{name}: {said}");
+                assert!(!said.contains("manifest.json"), "{name}: {said}");
             }
             assert_eq!(output.status.code(), Some(1), "{name}");
         }
@@ -259,7 +264,7 @@ fn other_formats_are_named_before_the_model_is_loaded() {
         );
     }
     let folder = place.path().to_str().unwrap();
-    let output = score("no-such-bundle", &["--input", folder], "");
+    let output = score(unopened, &["--input", folder], "");
     assert!(
         stderr(&output).contains("is a directory: name a file"),
         "{}",

@@ -225,7 +225,7 @@ fn a_manifest_that_names_too_few_labels() {
     let path = place.path().join("manifest.json");
     let mut manifest: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
     for (labels, part) in [
-        (json!(["helpfulness"]), "gave 3 numbers where 1 were due"),
+        (json!(["helpfulness"]), "`stages[0].outputs[0].shape`"),
         (json!([]), "`model.labels`"),
     ] {
         manifest["model"]["labels"] = labels;

@@ -296,7 +296,7 @@ fn errors_name_the_field() {
         ),
         ("/weights/directory", json!("here"), "weights.directory"),
         (
-            "/text/files/1/name",
+            "/text/files/0/name",
             json!("tokenizer.json"),
             "text.files[1].name",
         ),

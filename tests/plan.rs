@@ -526,7 +526,7 @@ fn inspect_tells_what_there_is() {
     let output = run(&["inspect", place.path().to_str().unwrap()]);
     assert_eq!(output.status.code(), Some(1));
     assert!(
-        stderr(&output).contains("is neither a bundle"),
+        stderr(&output).contains(&format!("name the one that is meant: {bundle}")),
         "{}",
         stderr(&output)
     );

@@ -27,11 +27,11 @@ use crate::{
     convert::float::{FloatType, decode},
     error::{Error, Result},
     files::open_regular,
+    output::inside,
     proto::{
         DimensionProto, ElementType, GraphProto, ModelProto, StringStringEntryProto, TensorProto,
         TensorShapeProto, TensorTypeProto, TypeProto, ValueInfoProto, view,
     },
-    output::inside,
 };
 
 /// Elements that a core reads and converts at a time.
@@ -118,7 +118,12 @@ impl FloatGraph {
         Self::of(ModelProto::from_bytes(bytes, path)?, path, folder, threads)
     }
 
-    fn of(mut model: ModelProto, path: &Path, folder: &Path, threads: NonZeroUsize) -> Result<Self> {
+    fn of(
+        mut model: ModelProto,
+        path: &Path,
+        folder: &Path,
+        threads: NonZeroUsize,
+    ) -> Result<Self> {
         let fault = |problem: String| Error::Model {
             path: path.to_owned(),
             problem,

@@ -125,9 +125,13 @@ fn describe(error: &anyhow::Error) -> String {
 
 /// Whether writing results failed so; a connection that broke is within an error of its own.
 fn is_broken_pipe(error: &anyhow::Error) -> bool {
-    error
-        .downcast_ref::<io::Error>()
-        .is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+    let written = error.downcast_ref().map(io::Error::kind);
+    let as_json = || {
+        error
+            .downcast_ref()
+            .and_then(serde_json::Error::io_error_kind)
+    };
+    written.or_else(as_json) == Some(io::ErrorKind::BrokenPipe)
 }
 
 #[cfg(test)]

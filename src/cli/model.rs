@@ -111,7 +111,7 @@ pub(super) fn problem(model: &Path, again: &dyn Fn(&Path, &str) -> String) -> Op
     let (bundles, checkpoints): (Vec<String>, Vec<String>) = (below(MANIFEST), below(CONFIG_FILE));
     if !bundles.is_empty() {
         return Some(format!(
-            "{shown} is no bundle (it has no {MANIFEST}), but holds some: name one of {}",
+            "{shown} is no bundle (it has no {MANIFEST}), but holds bundles; name the one that is meant: {}",
             told(&bundles)
         ));
     }
@@ -303,7 +303,7 @@ mod tests {
             (
                 &["all/b/manifest.json", "all/a/manifest.json", "all/c/x"],
                 "all",
-                &["name one of DIR/all/a, DIR/all/b"],
+                &["name the one that is meant: DIR/all/a, DIR/all/b"],
             ),
             (
                 &["all/a/config.json", "all/b/config.json"],

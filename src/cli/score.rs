@@ -68,7 +68,7 @@ pub(super) fn run(args: &ScoreArgs) -> Result<Status> {
             .map(|answer| answer_fields(&answer));
         if let Err(problem) = &line {
             failures += 1;
-            if !args.keep_going {
+            if !args.keep_going || ends_all(problem) {
                 progress.abandon();
                 let left = match output.leave()? {
                     Some(left) => format!("; the results before it are in {}", left.display()),
@@ -140,6 +140,16 @@ fn options(args: &ScoreArgs) -> ScorerOptions {
     options.max_length = args.max_length;
     options.allow_no_answer = args.records.allow_no_answer;
     options
+}
+
+/// Whether no record after this one can be scored either.
+fn ends_all(problem: &anyhow::Error) -> bool {
+    problem.chain().any(|cause| {
+        matches!(
+            cause.downcast_ref(),
+            Some(crate::Error::WeightsChanged { .. })
+        )
+    })
 }
 
 /// What was loaded, where, why there, and in what time.

@@ -1,6 +1,9 @@
 //! A weight file that becomes shorter while it is mapped: an error that names it, in place of a signal.
 
-use std::ffi::c_int;
+use std::{
+    ffi::c_int,
+    sync::atomic::{AtomicBool, Ordering},
+};
 
 use libc::{c_void, siginfo_t};
 
@@ -11,6 +14,9 @@ const BEFORE: &[u8] = b"error: ";
 const AFTER: &[u8] = b" became shorter, or could not be read, while it was in use; no score that was not written counts. \
     Put the file back, or export the checkpoint again\n";
 
+/// Whether a thread is at it: others, which compute with the same file, meet the same end.
+static HANDLING: AtomicBool = AtomicBool::new(false);
+
 /// Has the process end with status 1, and a message, when it reads what a mapped file has no more.
 #[allow(unsafe_code)]
 pub(super) fn install() {
@@ -20,14 +26,20 @@ pub(super) fn install() {
         let mut action: libc::sigaction = std::mem::zeroed();
         let handler: extern "C" fn(c_int, *mut siginfo_t, *mut c_void) = handle;
         action.sa_sigaction = handler as usize;
-        action.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK | libc::SA_RESETHAND;
+        action.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK;
         libc::sigaction(libc::SIGBUS, &raw const action, std::ptr::null_mut());
     }
 }
 
-/// Only calls what is safe in a handler of signals (open, read, write, _exit), and allocates nothing.
+/// Only calls what is safe in a handler of signals (open, read, write, pause, signal, _exit), and allocates nothing.
 #[allow(unsafe_code)]
 extern "C" fn handle(_signal: c_int, info: *mut siginfo_t, _context: *mut c_void) {
+    if HANDLING.swap(true, Ordering::SeqCst) {
+        loop {
+            // SAFETY: waits until the process ends.
+            unsafe { libc::pause() };
+        }
+    }
     // SAFETY: the system hands over a valid `info`, and a SIGBUS has an address.
     let address = unsafe { (*info).si_addr() } as usize;
     let mut search = Search::new(address);
@@ -53,6 +65,8 @@ extern "C" fn handle(_signal: c_int, info: *mut siginfo_t, _context: *mut c_void
     }
     let Some(path) = search.found() else {
         // No file: the instruction is tried again, and the signal, no longer caught, ends the process.
+        // SAFETY: a signal's default may be set at any time.
+        unsafe { libc::signal(libc::SIGBUS, libc::SIG_DFL) };
         return;
     };
     for part in [BEFORE, path, AFTER] {

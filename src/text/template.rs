@@ -26,8 +26,9 @@ pub(super) struct TemplateSource {
 
 /// A checkpoint's chat templates, compiled once.
 pub(super) struct ChatTemplates {
-    /// By name.
-    templates: Vec<(String, Template)>,
+    default: Template,
+    /// For conversations with tools.
+    tool_use: Option<Template>,
     special_tokens: Vec<(String, String)>,
     now: Option<i64>,
     limits: Limits,
@@ -44,7 +45,7 @@ impl ChatTemplates {
         special_tokens: Vec<(String, String)>,
         now: Option<i64>,
     ) -> Result<Self, TextError> {
-        let mut templates = Vec::with_capacity(sources.len());
+        let (mut default, mut tool_use) = (None, None);
         for source in sources {
             let template = Template::compile(&source.origin, &source.text).map_err(|error| {
                 TextError::TemplateSyntax {
@@ -55,10 +56,22 @@ impl ChatTemplates {
                     origin: source.origin,
                 }
             })?;
-            templates.push((source.name, template));
+            match source.name.as_str() {
+                DEFAULT => default = Some(template),
+                TOOL_USE => tool_use = Some(template),
+                // Nothing asks for it, and it has to compile all the same.
+                _ => {}
+            }
         }
+        let Some(default) = default else {
+            return Err(TextError::TemplateSyntax {
+                origin: "the tokenizer's files".to_owned(),
+                message: format!("there is no template named {DEFAULT}"),
+            });
+        };
         Ok(Self {
-            templates,
+            default,
+            tool_use,
             special_tokens,
             now,
             limits: Limits::default(),
@@ -98,17 +111,9 @@ impl ChatTemplates {
         })
     }
 
-    fn template(&self, name: &str) -> Option<&Template> {
-        let mut all = self.templates.iter();
-        all.find(|(known, _)| known == name)
-            .map(|(_, template)| template)
-    }
-
     fn run(&self, conversation: &Conversation, marked: bool) -> Result<String, Error> {
-        let tool_use = conversation.tools.as_ref().and(self.template(TOOL_USE));
-        let Some(template) = tool_use.or_else(|| self.template(DEFAULT)) else {
-            return Ok(String::new());
-        };
+        let tool_use = conversation.tools.as_ref().and(self.tool_use.as_ref());
+        let template = tool_use.unwrap_or(&self.default);
         let marker = marked.then(|| Message::new("system", ""));
         let messages = marker.iter().chain(&conversation.messages);
         let messages = messages.map(|message| message_value(message.fields()));

@@ -68,8 +68,8 @@ pub fn pearson(a: &[f64], b: &[f64]) -> Option<f64> {
         bb += b * b;
         ab += a * b;
     }
-    // Rounding may carry it a little past its bounds.
-    Some((ab / (aa.sqrt() * bb.sqrt())).clamp(-1.0, 1.0)).filter(|r| r.is_finite())
+    // In this form it is exactly 1 of a series and itself. Rounding may carry others a little past the bounds.
+    Some((ab / aa * (aa / bb).sqrt()).clamp(-1.0, 1.0)).filter(|r| r.is_finite())
 }
 
 /// Spearman's rank correlation: Pearson's of the ranks, where equal numbers share the mean of theirs. `None`
