@@ -139,12 +139,34 @@ fn full_size(recipe: &Recipe, dir: &Path) -> u64 {
         }
         fs::write(dir.join(name), text).unwrap();
     }
+    if recipe.shape.vocab_size < 151_665 {
+        only_bytes(dir);
+    }
     fs::copy(
         models.join("templates/worldpm.jinja"),
         dir.join("chat_template.jinja"),
     )
     .unwrap();
     end
+}
+
+/// Takes all tokens but single bytes and the special ones out of the Qwen2.5 tokenizer in `dir`, for models with fewer.
+fn only_bytes(dir: &Path) {
+    let path = dir.join("tokenizer.json");
+    let mut tokenizer: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    let vocabulary = tokenizer["model"]["vocab"].as_object_mut().unwrap();
+    vocabulary.retain(|_, id| id.as_u64().unwrap() < 256);
+    tokenizer["model"]["merges"] = json!([]);
+    for (at, token) in tokenizer["added_tokens"]
+        .as_array_mut()
+        .unwrap()
+        .iter_mut()
+        .enumerate()
+    {
+        token["id"] = json!(256 + at);
+    }
+    fs::write(path, tokenizer.to_string()).unwrap();
+    fs::write(dir.join("tokenizer_config.json"), "{}").unwrap();
 }
 
 fn manifest(bundle: &Path) -> Value {

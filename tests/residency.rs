@@ -290,7 +290,10 @@ fn weights_that_are_gone_fail_their_wave_and_no_other() {
     for outcome in scorer.score_ids(&sequences) {
         let error = outcome.unwrap_err();
         assert!(
-            matches!(error, Error::Engine(EngineError::Load { .. })),
+            matches!(
+                error,
+                Error::Engine(EngineError::Load { .. }) | Error::WeightsChanged { .. }
+            ),
             "{error}"
         );
         assert!(error.to_string().contains("safetensors"), "{error}");

@@ -70,6 +70,19 @@ fn overwrite_weights(dir: &Path, bf16: [u8; 2]) -> PathBuf {
     path
 }
 
+/// Makes a bundle as exporters left it that took no samples of the weights.
+fn without_samples(dir: &Path) {
+    let path = dir.join("manifest.json");
+    let mut manifest = support::read_json(&path);
+    for file in manifest["weights"]["files"].as_array_mut().unwrap() {
+        file.as_object_mut()
+            .unwrap()
+            .remove("sampled_sha256")
+            .unwrap();
+    }
+    fs::write(path, manifest.to_string()).unwrap();
+}
+
 fn numbers(list: &Value) -> impl Iterator<Item = f64> {
     let list = list.as_array().unwrap().iter();
     list.map(|number| number.as_f64().unwrap())
@@ -298,7 +311,8 @@ fn reference_scores_are_the_same_however_they_are_made() {
     assert_eq!(fs::read(copied.join("probes.json")).unwrap(), expected);
 }
 
-/// Weights that change under an unchanged header pass every check at load; their scores tell.
+/// Weights that change under an unchanged header are refused at load. In a bundle without samples of them their scores
+/// tell.
 #[test]
 fn changed_weights_are_found() {
     let source = support::bundle(
@@ -315,6 +329,12 @@ fn changed_weights_are_found() {
 
     let copy = copy_of(&source);
     let file = overwrite_weights(copy.path(), [0x80, 0x3C]);
+    expect_error(
+        "samples",
+        &verify(copy.path(), &[]),
+        &["safetensors", "other weights"],
+    );
+    without_samples(copy.path());
     let output = verify(copy.path(), &[]);
     let table = String::from_utf8_lossy(&output.stdout).into_owned();
     assert_eq!(output.status.code(), Some(1), "{table}");
@@ -358,6 +378,7 @@ fn weights_that_give_no_number() {
     let source = support::bundle(SHAPE, &["--weights", "copy", "--probes", "on"]);
     let copy = copy_of(&source);
     overwrite_weights(copy.path(), [0xC0, 0x7F]);
+    without_samples(copy.path());
     let output = verify(copy.path(), &["--tolerance", "1e30"]);
     let table = String::from_utf8_lossy(&output.stdout).into_owned();
     assert_eq!(output.status.code(), Some(1), "{table}");
@@ -612,7 +633,7 @@ fn malformed_probes() {
         (
             "an infinite score",
             |r| r["probes"][2]["scores"][0] = json!(1e300),
-            &["probes[2]", "finite"],
+            &["probes.json", "out of range", "verify --record"],
         ),
         (
             "no such probe",

@@ -92,7 +92,7 @@ pub(super) fn run(args: &ExportArgs) -> Result<Status> {
     };
     let exported = export_checked(&checkpoint, &args.out, &options, &progress, finish)?;
     for note in &exported.notes {
-        eprintln!("note: {note}");
+        tell!("note: {note}");
     }
     let manifest = exported.manifest;
     for tensor in &manifest.weights.clamped {
@@ -119,7 +119,7 @@ pub(super) fn run(args: &ExportArgs) -> Result<Status> {
             adapter.replaced_tensors
         );
         if let Some(first) = adapter.unchanged_modules.first() {
-            eprintln!(
+            tell!(
                 "warning: the adapter's configuration selects {} modules that its weights have no update for, and that \
                  stay as they are: `{first}` is the first",
                 adapter.unchanged_modules.len()
@@ -163,7 +163,7 @@ fn open(args: &ExportArgs, recipe: Option<&Recipe>) -> Result<Checkpoint> {
 fn warn_of_unknown(checkpoint: &Checkpoint) {
     let unknown = checkpoint.unknown_config_fields();
     if !unknown.is_empty() {
-        eprintln!(
+        tell!(
             "warning: {} has fields that no version of transformers knows for such a model, and that have no part in \
              its scores: {}",
             checkpoint.dir().join(CONFIG_FILE).display(),

@@ -26,7 +26,8 @@ pub(super) fn install() {
         let mut action: libc::sigaction = std::mem::zeroed();
         let handler: extern "C" fn(c_int, *mut siginfo_t, *mut c_void) = handle;
         action.sa_sigaction = handler as usize;
-        action.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK;
+        // On the thread's own stack: there are alternate ones that hold no more than the signal's frame.
+        action.sa_flags = libc::SA_SIGINFO;
         libc::sigaction(libc::SIGBUS, &raw const action, std::ptr::null_mut());
     }
 }
@@ -50,7 +51,7 @@ extern "C" fn handle(_signal: c_int, info: *mut siginfo_t, _context: *mut c_void
             libc::O_RDONLY | libc::O_CLOEXEC,
         );
         let mut buffer = [0_u8; 512];
-        while maps >= 0 {
+        loop {
             let read = libc::read(maps, buffer.as_mut_ptr().cast(), buffer.len());
             let Some(bytes) = usize::try_from(read)
                 .ok()

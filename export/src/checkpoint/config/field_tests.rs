@@ -293,10 +293,6 @@ fn what_would_change_the_mathematics_is_refused() {
             "attribute_map",
         ),
         (
-            json!({"transformers_weights": "other.safetensors"}),
-            "transformers_weights",
-        ),
-        (
             json!({"configuration_files": ["config.5.0.0.json"]}),
             "configuration_files",
         ),

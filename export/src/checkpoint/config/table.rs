@@ -320,7 +320,10 @@ pub(super) const FIELDS: &[(&str, Entry)] = &[
     ("torch_dtype", READ),
     ("torchscript", OUTPUT),
     ("transformers_version", RECORD),
-    ("transformers_weights", OTHER_FILES),
+    (
+        "transformers_weights",
+        (Harmless, "heeded where the files of the weights are chosen"),
+    ),
     ("trust_remote_code", LOADING),
     ("typical_p", GENERATION),
     ("unpadded_vocab_size", LANGUAGE_HEAD),
