@@ -24,6 +24,13 @@ pub(crate) struct Ended {
     pub(crate) stderr: String,
 }
 
+impl Ended {
+    /// Whether it said nothing at all. What `inspect`, `doctor` and `verify` find is on standard output.
+    pub(crate) fn is_silent(&self) -> bool {
+        self.stdout.trim_ascii().is_empty() && self.stderr.trim().is_empty()
+    }
+}
+
 /// Starts the program in `place`. What it prints goes into files there, and the command into `run.sh`.
 pub(crate) fn start(place: &Path, args: &[String], vars: &[(&str, String)], input: &[u8]) -> Child {
     let program = env!("CARGO_BIN_EXE_worldpm-ort");
