@@ -104,6 +104,7 @@ pub(crate) fn load(bundle: &Bundle, options: &ScorerOptions, max_length: usize) 
                 turn: machine.turn(slot),
                 streamed: residency.streamed.is_some(),
                 shares_device: machine.is_shared(slot),
+                kernels: options.kernels.then_some(options.matmul_precision),
                 profile: options.profile.clone(),
             })
             .collect()

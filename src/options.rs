@@ -3,6 +3,7 @@
 use std::{num::NonZeroUsize, path::PathBuf, sync::Arc};
 
 use worldpm_ort_export::Pooling;
+use worldpm_ort_kernels::Precision;
 
 use crate::{
     batch::Budget,
@@ -14,7 +15,7 @@ use crate::{
 };
 
 /// How a [`Scorer`](crate::Scorer) is opened. [`Default`] suits most uses.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct ScorerOptions {
     /// Where the stages run. Default [`Devices::Auto`].
@@ -38,6 +39,11 @@ pub struct ScorerOptions {
     pub memory: Option<u64>,
     /// Who is told of every load and run of a stage. Default: nobody.
     pub observer: Option<Arc<dyn Observer>>,
+    /// Whether our own kernels compute on CPUs that have units for bfloat16 numbers, in place of ONNX Runtime's: attention
+    /// in floats, and products with bfloat16 weights. Default: yes.
+    pub kernels: bool,
+    /// How exactly those kernels multiply. Default: [`Precision::Highest`], as exactly as floats.
+    pub matmul_precision: Precision,
     /// Folder that ONNX Runtime writes a profile of each stage into when the stage is dropped: a JSON file of events for
     /// each node that was run. Default: none. Costs a few microseconds for each node.
     pub profile: Option<PathBuf>,
@@ -64,6 +70,33 @@ pub struct ScorerOptions {
     /// Whether conversations are scored that do not end with an assistant's message. Default: no, they are an error, since
     /// the number that a model gives for them says nothing of an answer.
     pub allow_no_answer: bool,
+}
+
+impl Default for ScorerOptions {
+    fn default() -> Self {
+        Self {
+            devices: Devices::default(),
+            providers: ProviderOptions::default(),
+            threads: None,
+            pin_threads: false,
+            replicas: None,
+            residency: Residency::default(),
+            memory: None,
+            observer: None,
+            kernels: true,
+            matmul_precision: Precision::default(),
+            profile: None,
+            budget: Budget::default(),
+            max_length: None,
+            truncation: Truncation::default(),
+            ort_library: None,
+            weights_dir: None,
+            pooling: None,
+            now: None,
+            reduce: None,
+            allow_no_answer: false,
+        }
+    }
 }
 
 impl ScorerOptions {

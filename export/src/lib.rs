@@ -22,6 +22,7 @@ mod error;
 pub mod files;
 pub mod fingerprint;
 pub mod floats;
+pub mod fused;
 pub mod graph;
 pub mod inspect;
 pub mod json;

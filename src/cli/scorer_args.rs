@@ -4,6 +4,7 @@ use std::{num::NonZeroUsize, path::PathBuf};
 
 use clap::ValueEnum;
 use worldpm_ort_export::plan::Bytes;
+use worldpm_ort_kernels::Precision;
 
 use crate::{
     Residency, ScorerOptions,
@@ -28,6 +29,13 @@ pub(super) struct ScorerArgs {
     /// Threads for CPU work [default: all]
     #[arg(long, value_name = "N", value_parser = at_least_one)]
     pub(super) threads: Option<NonZeroUsize>,
+    /// How exactly CPUs with AMX or AVX-512 BF16 multiply with bfloat16 weights, as in PyTorch: highest (as floats), high
+    /// (floats as two bfloat16 numbers) or medium (floats rounded to one)
+    #[arg(long, value_name = "PRECISION", default_value_t)]
+    pub(super) float32_matmul_precision: Precision,
+    /// What computes on such CPUs: auto (our own kernels for products and attention) or onnxruntime
+    #[arg(long, value_name = "WHOSE", value_enum, default_value_t)]
+    pub(super) cpu_kernels: CpuKernels,
     /// Keep each thread for CPU work on a processor of its own
     #[arg(long)]
     pub(super) pin_threads: bool,
@@ -66,6 +74,8 @@ impl ScorerArgs {
         let mut options = ScorerOptions::default().with_devices(self.device.clone());
         options.threads = self.threads;
         options.pin_threads = self.pin_threads;
+        options.matmul_precision = self.float32_matmul_precision;
+        options.kernels = matches!(self.cpu_kernels, CpuKernels::Auto);
         options.replicas = self.replicas;
         options.residency = self.residency.into();
         options.memory = self.memory.map(|Bytes(bytes)| bytes);
@@ -80,6 +90,13 @@ impl ScorerArgs {
         }
         options
     }
+}
+
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+pub(super) enum CpuKernels {
+    #[default]
+    Auto,
+    Onnxruntime,
 }
 
 #[derive(Clone, Copy, Debug, Default, ValueEnum)]

@@ -10,6 +10,7 @@ mod memory;
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::cast_precision_loss)]
 mod model_check;
+mod operators;
 mod pipeline;
 mod providers;
 mod session;

@@ -12,12 +12,19 @@ use std::{
 use ort::{
     environment::Environment,
     logging::LogLevel,
+    operator::OperatorDomain,
     session::{RunOptions, Session, builder::SessionBuilder},
     value::{DynValue, Outlet, PrimitiveTensorElementType, Tensor, TensorElementType},
 };
-use worldpm_ort_export::{Manifest, floats::FloatGraph, manifest, names};
+use worldpm_ort_export::{
+    Manifest,
+    floats::FloatGraph,
+    fused::{self, fuse},
+    manifest, names,
+};
+use worldpm_ort_kernels::{Kernels, Precision};
 
-use super::{EngineError, Failure, Flow, OnnxRuntime, Stage, Watch};
+use super::{EngineError, Failure, Flow, OnnxRuntime, Stage, Watch, operators::operators};
 use crate::{
     batch::{Budget, PackInputs},
     bundle::read_graph,
@@ -77,6 +84,8 @@ pub(crate) struct StageSetup {
     pub(crate) streamed: bool,
     /// Whether other stages are on its device, and each should give back after a run what the run has taken.
     pub(crate) shares_device: bool,
+    /// How exactly the CPU multiplies, where it is not ONNX Runtime that does.
+    pub(crate) kernels: Option<Precision>,
     /// Folder for a profile of its runs.
     pub(crate) profile: Option<PathBuf>,
 }
@@ -120,6 +129,10 @@ impl SessionStage {
             .weights
             .to_str()
             .ok_or_else(|| fault(format!("{} is not UTF-8", setup.weights.display())))?;
+        let (graph, domain) = match setup.provider {
+            Provider::Cpu => with_kernels(&setup, graph).map_err(&fault)?,
+            _ => (graph, None),
+        };
         let floats = match setup.provider {
             Provider::Cpu if setup.streamed => Some(Floats::read(&setup, &graph).map_err(&fault)?),
             _ => None,
@@ -144,6 +157,9 @@ impl SessionStage {
                 .with_config_entry(EXACT_BYTE_PRODUCTS, if has_vnni() { "0" } else { "1" })?
                 .with_config_entry(NO_QUANTISED_GRAPHS, "1")?;
             let mut builder = setup.threads.configure(builder)?;
+            if let Some(domain) = &domain {
+                builder = builder.with_operators(Arc::clone(domain))?;
+            }
             if let Some(folder) = &setup.profile {
                 // Besides the prefix a file's name has the time to the second only.
                 let number = PROFILES.fetch_add(1, Ordering::Relaxed);
@@ -354,6 +370,35 @@ fn affinities(cores: &[usize], threads: usize) -> Option<String> {
     }
     let cores = (1..threads).map(|thread| (cores[thread % cores.len()] + 1).to_string());
     Some(cores.collect::<Vec<_>>().join(";"))
+}
+
+/// The stage's graph with our operators in place of what they compute, and those operators, where the processor has
+/// something to compute them with.
+fn with_kernels(
+    setup: &StageSetup,
+    graph: Vec<u8>,
+) -> Result<(Vec<u8>, Option<Arc<OperatorDomain>>), String> {
+    let (Some(precision), Some(kernels)) = (setup.kernels, Kernels::detect()) else {
+        return Ok((graph, None));
+    };
+    let wanted = fused::Wanted {
+        products: kernels.gains(precision),
+        attention: true,
+    };
+    let head_dim = setup.manifest.model.head_dim;
+    let fused =
+        fuse(&graph, &setup.graph, head_dim, wanted).map_err(|error| error_chain(&error))?;
+    let domain =
+        operators(kernels, precision, setup.threads.count()).map_err(|error| error.to_string())?;
+    tracing::debug!(
+        stage = setup.stage.graph,
+        products = fused.products,
+        left = fused.left,
+        attention = fused.attention,
+        %precision,
+        "our own operators"
+    );
+    Ok((fused.bytes, Some(Arc::new(domain))))
 }
 
 /// A stage's weights, made into floats without ONNX Runtime.

@@ -1,0 +1,401 @@
+//! Graphs for the CPU in which nodes are replaced by operators that the runtime brings.
+//!
+//! ONNX Runtime's CPU provider multiplies no bfloat16 numbers: a graph casts each weight to floats. And its attention
+//! computes every cell of every row, so the queries of a shared prompt once for each row. The runtime has operators for
+//! both. [`fuse`] puts them in place of the nodes that compute the same:
+//!
+//! | operator | in place of |
+//! |---|---|
+//! | [`LINEAR`] | `Cast` of a bfloat16 weight, `Gemm` |
+//! | [`GATED`] | two of these with one input, the activation of one, `Mul` |
+//! | [`ATTENTION`] | three `Gather`s of rows, `GroupQueryAttention`, `Reshape`, `Gather` of cells |
+//!
+//! What does not have exactly that form stays as it is. A bundle always holds the plain graph.
+
+use std::collections::{HashMap, HashSet};
+
+use crate::{
+    error::{Error, Result},
+    proto::{
+        AttributeKind, AttributeProto, ElementType, GraphProto, ModelProto, NodeProto,
+        OperatorSetIdProto,
+        view::{attribute, float, int},
+    },
+};
+use std::path::Path;
+
+/// Domain of the runtime's operators.
+pub const DOMAIN: &str = "worldpm_ort";
+/// `x . weight + bias`: `x` `[T, inner]` float, `weight` `[width, inner]` bfloat16, `bias` `[width]` float or none. The
+/// attribute [`EXACT`].
+pub const LINEAR: &str = "Linear";
+/// `activation(x . gate + gate bias) * (x . up + up bias)`: `x`, `gate`, `up`, and the biases or none. The attribute
+/// [`ACTIVATION`].
+pub const GATED: &str = "GatedLinear";
+/// Attention: queries, keys and values `[T, heads * size]`, the packed token of each cell `[B, S]`, the cells that attend
+/// `[n]`. The attributes of `GroupQueryAttention`.
+pub const ATTENTION: &str = "PackedAttention";
+/// Whether a product is part of the reward head, which is always computed as exactly as floats are.
+pub const EXACT: &str = "exact";
+/// [`SILU`] or [`GELU_TANH`].
+pub const ACTIVATION: &str = "activation";
+/// `x * sigmoid(x)`.
+pub const SILU: i64 = 0;
+/// Gelu by its approximation with a hyperbolic tangent.
+pub const GELU_TANH: i64 = 1;
+
+/// What a width of heads must be a multiple of.
+const HEAD_MULTIPLE: usize = 16;
+/// The attributes of `GroupQueryAttention` that are known here.
+const ATTENTION_ATTRIBUTES: [&str; 6] = [
+    "do_rotary",
+    "num_heads",
+    "kv_num_heads",
+    "scale",
+    "softcap",
+    "local_window_size",
+];
+
+/// What is to be replaced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Wanted {
+    /// [`LINEAR`] and [`GATED`].
+    pub products: bool,
+    /// [`ATTENTION`].
+    pub attention: bool,
+}
+
+/// A graph with operators of the runtime.
+#[derive(Clone, Debug)]
+pub struct FusedGraph {
+    /// The graph, as bytes of an ONNX file.
+    pub bytes: Vec<u8>,
+    /// How many there are of [`LINEAR`], with those in [`GATED`].
+    pub products: usize,
+    /// How many there are of [`ATTENTION`].
+    pub attention: usize,
+    /// Products of floats that are left.
+    pub left: usize,
+}
+
+/// Replaces what there is an operator for in the graph of the file `path`, whose bytes are given.
+///
+/// # Errors
+/// [`Error::Model`] when it holds no ONNX graph.
+pub fn fuse(bytes: &[u8], path: &Path, head_dim: usize, wanted: Wanted) -> Result<FusedGraph> {
+    let mut model = ModelProto::from_bytes(bytes, path)?;
+    let Some(graph) = &mut model.graph else {
+        return Err(Error::Model {
+            path: path.to_owned(),
+            problem: "has no graph".into(),
+        });
+    };
+    let mut products = 0;
+    let mut attention = 0;
+    if wanted.products {
+        products = replace(graph, |nodes| nodes.linear());
+        replace(graph, |nodes| nodes.gated());
+    }
+    if wanted.attention && head_dim.is_multiple_of(HEAD_MULTIPLE) {
+        attention = replace(graph, |nodes| nodes.attention());
+    }
+    remove_unused(graph);
+    let left = graph
+        .node
+        .iter()
+        .filter(|node| node.op_type.as_deref() == Some("Gemm"))
+        .count();
+    model.opset_import.push(OperatorSetIdProto {
+        domain: Some(DOMAIN.into()),
+        version: Some(1),
+    });
+    Ok(FusedGraph {
+        bytes: model.to_bytes(),
+        products,
+        attention,
+        left,
+    })
+}
+
+/// A node, and the places of those that it replaces. It goes to the place of the last one.
+struct Replacement {
+    node: NodeProto,
+    places: Vec<usize>,
+}
+
+/// Makes all replacements of one kind, and says how many there were.
+fn replace(graph: &mut GraphProto, find: impl Fn(&Nodes<'_>) -> Vec<Replacement>) -> usize {
+    let found = find(&Nodes::new(graph));
+    let count = found.len();
+    let mut at: HashMap<usize, NodeProto> = HashMap::new();
+    let mut gone = HashSet::new();
+    for Replacement { node, places } in found {
+        if let Some(&last) = places.iter().max() {
+            at.insert(last, node);
+        }
+        gone.extend(places);
+    }
+    let nodes = std::mem::take(&mut graph.node);
+    graph.node = nodes
+        .into_iter()
+        .enumerate()
+        .filter_map(|(place, node)| match at.remove(&place) {
+            Some(new) => Some(new),
+            None => (!gone.contains(&place)).then_some(node),
+        })
+        .collect();
+    count
+}
+
+/// Casts of weights whose result nothing reads any more.
+fn remove_unused(graph: &mut GraphProto) {
+    let read: HashSet<String> = graph
+        .node
+        .iter()
+        .flat_map(|node| node.input.iter().cloned())
+        .chain(graph.output.iter().filter_map(|output| output.name.clone()))
+        .collect();
+    graph.node.retain(|node| {
+        node.op_type.as_deref() != Some("Cast")
+            || node.output.iter().any(|name| read.contains(name))
+    });
+}
+
+/// The nodes of a graph, by what they make and read.
+struct Nodes<'a> {
+    graph: &'a GraphProto,
+    makers: HashMap<&'a str, usize>,
+    readers: HashMap<&'a str, Vec<usize>>,
+    /// bfloat16 matrices.
+    weights: HashSet<&'a str>,
+    outputs: HashSet<&'a str>,
+}
+
+impl<'a> Nodes<'a> {
+    fn new(graph: &'a GraphProto) -> Self {
+        let mut makers = HashMap::new();
+        let mut readers: HashMap<&str, Vec<usize>> = HashMap::new();
+        for (place, node) in graph.node.iter().enumerate() {
+            for name in node.output.iter().filter(|name| !name.is_empty()) {
+                makers.insert(name.as_str(), place);
+            }
+            for name in node.input.iter().filter(|name| !name.is_empty()) {
+                readers.entry(name).or_default().push(place);
+            }
+        }
+        let weights = graph.initializer.iter().filter_map(|tensor| {
+            let bf16 = tensor.data_type == Some(ElementType::BFloat16 as i32);
+            (bf16 && tensor.dims.len() == 2).then_some(tensor.name.as_deref()?)
+        });
+        Self {
+            makers,
+            readers,
+            weights: weights.collect(),
+            outputs: graph
+                .output
+                .iter()
+                .filter_map(|output| output.name.as_deref())
+                .collect(),
+            graph,
+        }
+    }
+
+    /// The node that makes a value, when it is such an operator, and its place.
+    fn maker(&self, name: &str, operator: &str) -> Option<(usize, &'a NodeProto)> {
+        let place = *self.makers.get(name)?;
+        let node = &self.graph.node[place];
+        (node.op_type.as_deref() == Some(operator)).then_some((place, node))
+    }
+
+    /// The one node that reads a value, when it is such an operator.
+    fn reader(&self, name: &str, operator: &str) -> Option<(usize, &'a NodeProto)> {
+        let place = self.only_reader(name)?;
+        let node = &self.graph.node[place];
+        (node.op_type.as_deref() == Some(operator)).then_some((place, node))
+    }
+
+    fn only_reader(&self, name: &str) -> Option<usize> {
+        match self.readers.get(name).map(Vec::as_slice) {
+            Some(&[place]) if !self.outputs.contains(name) => Some(place),
+            _ => None,
+        }
+    }
+
+    /// Nodes of an operator.
+    fn all(&self, operator: &str) -> impl Iterator<Item = (usize, &'a NodeProto)> {
+        let nodes = self.graph.node.iter().enumerate();
+        nodes.filter(move |(_, node)| node.op_type.as_deref() == Some(operator))
+    }
+
+    fn linear(&self) -> Vec<Replacement> {
+        let found = self.all("Gemm").filter_map(|(place, gemm)| {
+            let plain = int(gemm, "transB") == Some(1)
+                && int(gemm, "transA").unwrap_or(0) == 0
+                && float(gemm, "alpha").is_none_or(|alpha| alpha == 1.0)
+                && float(gemm, "beta").is_none_or(|beta| beta == 1.0);
+            let (_, cast) = self.maker(gemm.input.get(1)?, "Cast")?;
+            let weight = self.weights.get(cast.input.first()?.as_str())?;
+            let to_float = int(cast, "to") == Some(ElementType::Float as i64);
+            if !plain || !to_float {
+                return None;
+            }
+            let mut input = vec![gemm.input.first()?.clone(), (*weight).to_owned()];
+            input.extend(gemm.input.get(2).filter(|bias| !bias.is_empty()).cloned());
+            let exact = !weight.contains("layers.");
+            Some(Replacement {
+                node: node(LINEAR, gemm, input, vec![integer(EXACT, exact.into())]),
+                places: vec![place],
+            })
+        });
+        found.collect()
+    }
+
+    fn gated(&self) -> Vec<Replacement> {
+        self.all("Mul")
+            .filter_map(|(place, product)| self.gate_of(place, product))
+            .collect()
+    }
+
+    fn gate_of(&self, place: usize, product: &NodeProto) -> Option<Replacement> {
+        let [activated, up] = product.input.as_slice() else {
+            return None;
+        };
+        let (up_place, up_node) = self.maker(up, LINEAR)?;
+        self.only_reader(up)?;
+        self.only_reader(activated)?;
+        let mut places = vec![place, up_place];
+        let (gate, activation) = match self.maker(activated, "Gelu") {
+            Some((gelu_place, gelu)) => {
+                let form = attribute(gelu, "approximate").and_then(|form| form.s.as_deref());
+                if form != Some(b"tanh") {
+                    return None;
+                }
+                places.push(gelu_place);
+                let gate = gelu.input.first()?;
+                self.only_reader(gate)?;
+                (gate, GELU_TANH)
+            }
+            None => {
+                let (silu_place, silu) = self.maker(activated, "Mul")?;
+                let [gate, sigmoid] = silu.input.as_slice() else {
+                    return None;
+                };
+                let (sigmoid_place, node) = self.maker(sigmoid, "Sigmoid")?;
+                self.only_reader(sigmoid)?;
+                let readers = self.readers.get(gate.as_str())?;
+                if node.input.first() != Some(gate)
+                    || readers.len() != 2
+                    || self.outputs.contains(gate.as_str())
+                {
+                    return None;
+                }
+                places.extend([silu_place, sigmoid_place]);
+                (gate, SILU)
+            }
+        };
+        let (gate_place, gate_node) = self.maker(gate, LINEAR)?;
+        places.push(gate_place);
+        if gate_node.input.first() != up_node.input.first()
+            || int(gate_node, EXACT) != int(up_node, EXACT)
+        {
+            return None;
+        }
+        let bias = |node: &NodeProto| node.input.get(2).cloned().unwrap_or_default();
+        let input = vec![
+            up_node.input.first()?.clone(),
+            gate_node.input.get(1)?.clone(),
+            up_node.input.get(1)?.clone(),
+            bias(gate_node),
+            bias(up_node),
+        ];
+        Some(Replacement {
+            node: node(GATED, product, input, vec![integer(ACTIVATION, activation)]),
+            places,
+        })
+    }
+
+    fn attention(&self) -> Vec<Replacement> {
+        let found = self
+            .all("GroupQueryAttention")
+            .filter_map(|(place, attention)| self.attention_at(place, attention));
+        found.collect()
+    }
+
+    fn attention_at(&self, place: usize, attention: &NodeProto) -> Option<Replacement> {
+        let known = attention.attribute.iter().all(|attribute| {
+            let name = attribute.name.as_deref().unwrap_or_default();
+            ATTENTION_ATTRIBUTES.contains(&name)
+        });
+        let (operands, rest) = attention.input.split_at_checked(3)?;
+        // Past keys and values, and what is given after the row lengths.
+        let has_past = rest.iter().take(2).any(|name| !name.is_empty());
+        let has_more = rest.iter().skip(4).any(|name| !name.is_empty());
+        let (out, present) = attention.output.split_first()?;
+        let is_read = present
+            .iter()
+            .any(|name| self.readers.contains_key(name.as_str()));
+        if !known
+            || has_past
+            || has_more
+            || is_read
+            || int(attention, "do_rotary").unwrap_or(0) != 0
+        {
+            return None;
+        }
+        let mut places = vec![place];
+        let mut input = Vec::new();
+        let mut rows = None;
+        for operand in operands {
+            let (place, gather) = self.maker(operand, "Gather")?;
+            self.only_reader(operand)?;
+            let [packed, indices] = gather.input.as_slice() else {
+                return None;
+            };
+            if int(gather, "axis").unwrap_or(0) != 0 || *rows.get_or_insert(indices) != indices {
+                return None;
+            }
+            places.push(place);
+            input.push(packed.clone());
+        }
+        let (reshape_place, reshape) = self.reader(out, "Reshape")?;
+        let (gather_place, gather) = self.reader(reshape.output.first()?, "Gather")?;
+        let [flat, cells] = gather.input.as_slice() else {
+            return None;
+        };
+        if int(gather, "axis").unwrap_or(0) != 0 || Some(flat) != reshape.output.first() {
+            return None;
+        }
+        places.extend([reshape_place, gather_place]);
+        input.extend([rows?.clone(), cells.clone()]);
+        Some(Replacement {
+            node: node(ATTENTION, gather, input, attention.attribute.clone()),
+            places,
+        })
+    }
+}
+
+/// A node of the runtime's domain that makes what `of` made.
+fn node(
+    operator: &str,
+    of: &NodeProto,
+    input: Vec<String>,
+    attribute: Vec<AttributeProto>,
+) -> NodeProto {
+    NodeProto {
+        input,
+        output: of.output.clone(),
+        name: of.name.clone(),
+        op_type: Some(operator.into()),
+        attribute,
+        domain: Some(DOMAIN.into()),
+    }
+}
+
+fn integer(name: &str, value: i64) -> AttributeProto {
+    AttributeProto {
+        name: Some(name.into()),
+        i: Some(value),
+        r#type: Some(AttributeKind::Int as i32),
+        ..AttributeProto::default()
+    }
+}

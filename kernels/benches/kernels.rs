@@ -1,0 +1,91 @@
+//! Rates of products and of attention, on one thread: `cargo bench -p worldpm-ort-kernels`.
+
+#![allow(clippy::unwrap_used, clippy::print_stdout, missing_docs)]
+
+use std::time::Instant;
+
+use half::bf16;
+use worldpm_ort_kernels::{Attention, Kernels, Mask, OneThread, Precision, Weight};
+
+/// Tokens, inner dimension, outputs: layers of a 0.5B and of a 7B model, and few tokens.
+const SHAPES: [(usize, usize, usize); 5] = [
+    (1024, 896, 4864),
+    (1024, 4864, 896),
+    (1024, 896, 128),
+    (64, 896, 4864),
+    (512, 3584, 3584),
+];
+
+/// Seconds of the fastest of some runs.
+fn fastest(mut work: impl FnMut()) -> f64 {
+    (0..7)
+        .map(|_| {
+            let start = Instant::now();
+            work();
+            start.elapsed().as_secs_f64()
+        })
+        .fold(f64::INFINITY, f64::min)
+}
+
+fn main() {
+    for mut kernels in Kernels::all() {
+        for (tokens, inner, width) in SHAPES {
+            let x: Vec<f32> = (0..tokens * inner)
+                .map(|at| (at % 17) as f32 - 8.3)
+                .collect();
+            let values: Vec<bf16> = (0..width * inner)
+                .map(|at| bf16::from_f32((at % 13) as f32 - 6.1))
+                .collect();
+            let weight = Weight {
+                values: &values,
+                bias: None,
+            };
+            let mut out = vec![0.0; tokens * width];
+            for precision in Precision::ALL {
+                let seconds = fastest(|| {
+                    kernels
+                        .linear(&OneThread, precision, (&x, inner), &weight, &mut out)
+                        .unwrap();
+                });
+                let rate = 2.0 * (tokens * inner * width) as f64 / seconds / 1e9;
+                println!(
+                    "{} {precision:7} {tokens} x {inner} x {width}: {rate:.0} GFLOP/s, {:.0} of bfloat16",
+                    kernels.unit(),
+                    rate * precision.parts() as f64
+                );
+            }
+        }
+    }
+    let Some(kernels) = Kernels::detect() else {
+        return;
+    };
+    for (tokens, heads, shared, size) in [(512, 14, 2, 64), (2048, 14, 2, 64), (512, 64, 8, 128)] {
+        let floats = |count| vec![0.25; count];
+        let (query, key, value) = (
+            floats(tokens * heads * size),
+            floats(tokens * shared * size),
+            floats(tokens * shared * size),
+        );
+        let cells: Vec<i64> = (0..tokens as i64).collect();
+        let attention = Attention {
+            query: &query,
+            key: &key,
+            value: &value,
+            heads,
+            key_value_heads: shared,
+            size,
+            row_tokens: &cells,
+            columns: tokens,
+            cells: &cells,
+            mask: Mask {
+                scale: 0.1,
+                softcap: None,
+                window: None,
+            },
+        };
+        let mut out = floats(tokens * heads * size);
+        let seconds = fastest(|| kernels.attention(&OneThread, &attention, &mut out).unwrap());
+        let rate = 2.0 * (tokens * tokens * heads * size) as f64 / seconds / 1e9;
+        println!("attention {tokens} tokens, {heads} heads of {size}: {rate:.0} GFLOP/s");
+    }
+}

@@ -1,0 +1,26 @@
+//! What ONNX Runtime's CPU provider lacks for reward models: products of floats with bfloat16 weights on the units of
+//! x86 processors that multiply bfloat16 numbers (AMX, AVX-512 BF16), and attention that computes the queries of a
+//! shared prompt once.
+//!
+//! Weights are used where they are, row by row as a checkpoint stores them: nothing is converted or packed at load, and
+//! a weight file that is mapped into memory is all the memory that they take.
+//!
+//! # Precision
+//! A float has 24 significant bits, a bfloat16 number 8. [`Precision`] says into how many bfloat16 numbers each float is
+//! split before it is multiplied; products are summed in floats. Weights are bfloat16 and are not rounded. The names are
+//! those of `torch.set_float32_matmul_precision`.
+//!
+//! # The same bits in any company
+//! A result depends on its own inputs only. Each element of a product is summed over the inner dimension from its
+//! beginning, in one order, whatever the number of rows, columns or threads and however they are divided. Attention goes
+//! through the keys of a row from its beginning, in blocks of one size, and no query reads a key behind its own.
+
+mod kernels;
+mod precision;
+mod threads;
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+mod x86;
+
+pub use kernels::{Activation, Attention, Kernels, Mask, ShapeError, Weight};
+pub use precision::Precision;
+pub use threads::{OneThread, Threads};

@@ -1,0 +1,20 @@
+//! The kernels for x86-64 on Linux.
+//!
+//! What a processor has is found out once, in `unit.rs`; functions that use an extension are entered only with proof of
+//! it, a [`Unit`].
+
+#![allow(unsafe_code)]
+
+mod amx;
+mod attention;
+mod avx512;
+mod lines;
+mod pack;
+mod product;
+mod unit;
+mod vector;
+
+pub(crate) use attention::attention;
+pub(crate) use lines::Lines;
+pub(crate) use product::{gated, linear};
+pub(crate) use unit::Unit;

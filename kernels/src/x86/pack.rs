@@ -1,0 +1,111 @@
+//! Operands in the order in which the units read them.
+//!
+//! The inner dimension is cut into steps of 32 elements. A *tile* is 16 lines.
+//! - Weights: for each step two tiles of 16 rows, in which a line is a row's 32 elements.
+//! - Tokens: for each step and part two tiles of 16 tokens, in which line `p` has elements `2p` and `2p + 1` of each token.
+//!
+//! What a tile has beyond the last row, token or element is zero.
+
+use std::arch::x86_64::{
+    __m512i, _mm512_castsi512_ps, _mm512_castsi512_si256, _mm512_cvtepu16_epi32,
+    _mm512_cvtne2ps_pbh, _mm512_extracti64x4_epi64, _mm512_maskz_loadu_epi16,
+    _mm512_maskz_loadu_ps, _mm512_setzero_si512, _mm512_slli_epi32, _mm512_store_si512,
+    _mm512_sub_ps,
+};
+
+use half::bf16;
+
+use super::{lines::Line, vector::transpose};
+
+/// Tokens, or rows of a weight, that are multiplied at a time.
+pub(crate) const BLOCK: usize = 32;
+/// Elements of the inner dimension in a step.
+pub(crate) const STEP: usize = 32;
+/// Lines of a tile.
+pub(crate) const TILE: usize = 16;
+/// Lines of a step: two tiles.
+pub(crate) const STEP_LINES: usize = 2 * TILE;
+
+/// A mask of the first `count` of 32 elements.
+fn first(count: usize) -> u32 {
+    ((1u64 << count.min(STEP)) - 1) as u32
+}
+
+/// Packs up to 32 rows of `x`, which has `inner` columns, as tokens of `parts` parts.
+#[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
+pub(crate) fn pack_tokens(x: &[f32], inner: usize, parts: usize, out: &mut [Line]) {
+    let steps = inner.div_ceil(STEP);
+    debug_assert_eq!(out.len(), steps * parts * STEP_LINES);
+    let mut rows = [[_mm512_setzero_si512(); TILE]; 3];
+    for (step, out) in out.chunks_exact_mut(parts * STEP_LINES).enumerate() {
+        let from = step * STEP;
+        let mask = first(inner - from);
+        for half in 0..2 {
+            for token in 0..TILE {
+                let start = (half * TILE + token) * inner;
+                let split = match x.get(start..start + inner) {
+                    Some(row) => split(&row[from..], mask),
+                    None => [_mm512_setzero_si512(); 3],
+                };
+                for (rows, part) in rows.iter_mut().zip(split) {
+                    rows[token] = part;
+                }
+            }
+            for (part, rows) in rows.iter_mut().take(parts).enumerate() {
+                transpose(rows);
+                let tile = &mut out[(part * 2 + half) * TILE..][..TILE];
+                for (line, row) in tile.iter_mut().zip(rows) {
+                    // SAFETY: a line is aligned and of the vector's size.
+                    unsafe { _mm512_store_si512(line.0.as_mut_ptr().cast(), *row) };
+                }
+            }
+        }
+    }
+}
+
+/// The first 32 elements of a row, of which those in the mask count, as three bfloat16 numbers each.
+#[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
+fn split(row: &[f32], mask: u32) -> [__m512i; 3] {
+    let (low, high) = (mask as u16, (mask >> 16) as u16);
+    debug_assert!(mask.count_ones() as usize <= row.len());
+    // SAFETY: only elements in the mask are read, which the row has.
+    let (mut a, mut b) = unsafe {
+        (
+            _mm512_maskz_loadu_ps(low, row.as_ptr()),
+            _mm512_maskz_loadu_ps(high, row.as_ptr().wrapping_add(16)),
+        )
+    };
+    let mut parts = [_mm512_setzero_si512(); 3];
+    for part in &mut parts {
+        // SAFETY: both are 64 bytes of plain numbers.
+        *part = unsafe { std::mem::transmute::<_, __m512i>(_mm512_cvtne2ps_pbh(b, a)) };
+        let floats =
+            |half| _mm512_castsi512_ps(_mm512_slli_epi32::<16>(_mm512_cvtepu16_epi32(half)));
+        a = _mm512_sub_ps(a, floats(_mm512_castsi512_si256(*part)));
+        b = _mm512_sub_ps(b, floats(_mm512_extracti64x4_epi64::<1>(*part)));
+    }
+    parts
+}
+
+/// Packs up to 32 rows of a weight of `inner` columns: the elements of its steps from `first_step` on, as many as `out` has
+/// room for.
+#[target_feature(enable = "avx512f,avx512bw")]
+pub(crate) fn pack_weight(rows: &[bf16], inner: usize, first_step: usize, out: &mut [Line]) {
+    let steps = out.len() / STEP_LINES;
+    for row in 0..BLOCK {
+        let values = rows.get(row * inner..(row + 1) * inner);
+        for step in 0..steps {
+            let line = &mut out[step * STEP_LINES + row];
+            let from = (first_step + step) * STEP;
+            let (values, mask) = match values {
+                Some(values) => (&values[from..], first(inner - from)),
+                None => (&[][..], 0),
+            };
+            // SAFETY: only elements in the mask are read, which the row has; a line is aligned and of the vector's size.
+            unsafe {
+                let values = _mm512_maskz_loadu_epi16(mask, values.as_ptr().cast());
+                _mm512_store_si512(line.0.as_mut_ptr().cast(), values);
+            }
+        }
+    }
+}

@@ -1,0 +1,286 @@
+//! Linear layers against sums in double precision.
+
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use fastrand::Rng;
+use half::bf16;
+use worldpm_ort_kernels::{Activation, Kernels, OneThread, Precision, Weight};
+
+use support::{Several, floats};
+
+fn weights(rng: &mut Rng, count: usize) -> Vec<bf16> {
+    (0..count)
+        .map(|_| bf16::from_f32(rng.f32() * 2.0 - 1.0))
+        .collect()
+}
+
+/// The sum of each row of `x` with each of `weight`, and of the absolute values of its terms.
+fn exact(x: &[f32], weight: &[bf16], bias: Option<&[f32]>, inner: usize) -> Vec<(f64, f64)> {
+    x.chunks(inner)
+        .flat_map(|x| {
+            weight.chunks(inner).enumerate().map(move |(row, weight)| {
+                let terms = x
+                    .iter()
+                    .zip(weight)
+                    .map(|(x, w)| f64::from(*x) * f64::from(*w));
+                let bias = bias.map_or(0.0, |bias| f64::from(bias[row]));
+                terms.fold((bias, bias.abs()), |(sum, size), term| {
+                    (sum + term, size + term.abs())
+                })
+            })
+        })
+        .collect()
+}
+
+/// Most that a sum may be off, as a share of the sum of the absolute values of its terms. Half of the last bit that
+/// the parts keep, and what summing in floats loses, which does not grow with the square of the number of terms.
+fn bound(precision: Precision, inner: usize) -> f64 {
+    let share = match precision {
+        Precision::Medium => 2f64.powi(-9),
+        Precision::High => 2f64.powi(-17),
+        Precision::Highest => 2f64.powi(-25),
+    };
+    share + 2f64.powi(-24) * ((inner * precision.parts()) as f64).sqrt().max(4.0)
+}
+
+/// Tokens, inner dimension, outputs: one of each, tails of every kind, more than is packed at a time.
+const SHAPES: [(usize, usize, usize); 11] = [
+    (1, 1, 1),
+    (1, 32, 32),
+    (2, 31, 17),
+    (16, 33, 33),
+    (17, 64, 48),
+    (33, 100, 130),
+    (32, 1024, 64),
+    (7, 1025, 31),
+    (100, 2049, 95),
+    (513, 65, 40),
+    (1100, 34, 129),
+];
+
+#[test]
+fn products_are_as_exact_as_their_precision() {
+    let mut rng = Rng::with_seed(1);
+    for (tokens, inner, width) in SHAPES {
+        let x = floats(&mut rng, tokens * inner);
+        let values = weights(&mut rng, width * inner);
+        let bias = floats(&mut rng, width);
+        for bias in [None, Some(&bias[..])] {
+            let weight = Weight {
+                values: &values,
+                bias,
+            };
+            let exact = exact(&x, &values, bias, inner);
+            for mut kernels in Kernels::all() {
+                for precision in Precision::ALL {
+                    let mut out = vec![f32::NAN; tokens * width];
+                    kernels
+                        .linear(&OneThread, precision, (&x, inner), &weight, &mut out)
+                        .unwrap();
+                    for (at, (out, (sum, size))) in out.iter().zip(&exact).enumerate() {
+                        let off = (f64::from(*out) - sum).abs() / size.max(1e-30);
+                        assert!(
+                            off <= bound(precision, inner),
+                            "{} {precision} {tokens}x{inner}x{width} at {at}: {out} for {sum}, off by {off:e}",
+                            kernels.unit()
+                        );
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The most exact precision is as exact as a product of floats that is summed in one order.
+#[test]
+fn three_parts_are_as_exact_as_floats() {
+    let mut rng = Rng::with_seed(2);
+    let (tokens, inner, width) = (40, 3000, 64);
+    let x = floats(&mut rng, tokens * inner);
+    let values = weights(&mut rng, width * inner);
+    let exact = exact(&x, &values, None, inner);
+    let rms = |out: &[f32]| {
+        let squares = out
+            .iter()
+            .zip(&exact)
+            .map(|(out, (sum, _))| (f64::from(*out) - sum).powi(2));
+        (squares.sum::<f64>() / out.len() as f64).sqrt()
+    };
+    let plain: Vec<f32> = x
+        .chunks(inner)
+        .flat_map(|x| {
+            values.chunks(inner).map(move |weight| {
+                let terms = x.iter().zip(weight);
+                terms.fold(0.0, |sum, (x, w)| x.mul_add(f32::from(*w), sum))
+            })
+        })
+        .collect();
+    for mut kernels in Kernels::all() {
+        let weight = Weight {
+            values: &values,
+            bias: None,
+        };
+        let mut out = vec![0.0; tokens * width];
+        kernels
+            .linear(
+                &OneThread,
+                Precision::Highest,
+                (&x, inner),
+                &weight,
+                &mut out,
+            )
+            .unwrap();
+        let (ours, plain) = (rms(&out), rms(&plain));
+        assert!(
+            ours <= plain,
+            "{}: {ours:e} against {plain:e}",
+            kernels.unit()
+        );
+    }
+}
+
+#[test]
+fn a_row_has_the_same_bits_in_any_company() {
+    let mut rng = Rng::with_seed(3);
+    for _ in 0..40 {
+        let (tokens, inner, width) = (rng.usize(1..700), rng.usize(1..1500), rng.usize(1..300));
+        let x = floats(&mut rng, tokens * inner);
+        let values = weights(&mut rng, width * inner);
+        let weight = Weight {
+            values: &values,
+            bias: None,
+        };
+        let precision = rng.choice(Precision::ALL).unwrap();
+        for mut kernels in Kernels::all() {
+            let mut whole = vec![0.0; tokens * width];
+            kernels
+                .linear(&OneThread, precision, (&x, inner), &weight, &mut whole)
+                .unwrap();
+            let (start, threads) = (rng.usize(0..tokens), rng.usize(1..5));
+            let end = rng.usize(start + 1..=tokens);
+            let mut part = vec![0.0; (end - start) * width];
+            kernels
+                .linear(
+                    &Several(threads),
+                    precision,
+                    (&x[start * inner..end * inner], inner),
+                    &weight,
+                    &mut part,
+                )
+                .unwrap();
+            assert_eq!(part, whole[start * width..end * width]);
+            // Some of the outputs alone.
+            let columns = rng.usize(1..=width);
+            let mut narrow = vec![0.0; tokens * columns];
+            let weight = Weight {
+                values: &values[..columns * inner],
+                bias: None,
+            };
+            kernels
+                .linear(
+                    &Several(threads),
+                    precision,
+                    (&x, inner),
+                    &weight,
+                    &mut narrow,
+                )
+                .unwrap();
+            for (narrow, whole) in narrow.chunks(columns).zip(whole.chunks(width)) {
+                assert_eq!(narrow, &whole[..columns]);
+            }
+        }
+    }
+}
+
+#[test]
+fn gates_are_activated() {
+    let silu = |x: f64| x / (1.0 + (-x).exp());
+    let gelu = |x: f64| {
+        let inner = (2.0 / std::f64::consts::PI).sqrt() * (x + 0.044_715 * x.powi(3));
+        0.5 * x * (1.0 + inner.tanh())
+    };
+    let mut rng = Rng::with_seed(4);
+    for (tokens, inner, width) in SHAPES {
+        // Large enough for gates that are shut and gates that are open.
+        let x: Vec<f32> = floats(&mut rng, tokens * inner)
+            .iter()
+            .map(|x| x * 8.0)
+            .collect();
+        let (gates, ups) = (
+            weights(&mut rng, width * inner),
+            weights(&mut rng, width * inner),
+        );
+        let bias = floats(&mut rng, width);
+        let gate_sums = exact(&x, &gates, Some(&bias), inner);
+        let up_sums = exact(&x, &ups, None, inner);
+        for mut kernels in Kernels::all() {
+            for activation in [Activation::Silu, Activation::GeluTanh] {
+                let mut out = vec![f32::NAN; tokens * width];
+                let gate = Weight {
+                    values: &gates,
+                    bias: Some(&bias),
+                };
+                let up = Weight {
+                    values: &ups,
+                    bias: None,
+                };
+                kernels
+                    .gated(
+                        &Several(3),
+                        Precision::Highest,
+                        (&x, inner),
+                        (&gate, &up),
+                        activation,
+                        &mut out,
+                    )
+                    .unwrap();
+                for ((out, (gate, size)), (up, up_size)) in out.iter().zip(&gate_sums).zip(&up_sums)
+                {
+                    let right = up
+                        * match activation {
+                            Activation::Silu => silu(*gate),
+                            Activation::GeluTanh => gelu(*gate),
+                        };
+                    // The steepest slope of either activation is below 1.2.
+                    let bound = bound(Precision::Highest, inner)
+                        * (1.2 * size * up.abs() + (gate.abs() + 1.0) * up_size)
+                        + right.abs() * 1e-6
+                        + 1e-7;
+                    assert!(
+                        (f64::from(*out) - right).abs() <= bound,
+                        "{activation:?} {tokens}x{inner}x{width}: {out} for {right}"
+                    );
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn infinity_and_nan_are_not_numbers_afterwards() {
+    let values = vec![bf16::ONE; 64];
+    let weight = Weight {
+        values: &values,
+        bias: None,
+    };
+    for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+        let mut x = vec![1.0; 128];
+        x[7] = bad;
+        for mut kernels in Kernels::all() {
+            for precision in Precision::ALL {
+                let mut out = vec![0.0; 4];
+                kernels
+                    .linear(&OneThread, precision, (&x, 32), &weight, &mut out[..])
+                    .unwrap_err();
+                let mut out = vec![0.0; 8];
+                kernels
+                    .linear(&OneThread, precision, (&x, 32), &weight, &mut out)
+                    .unwrap();
+                assert!(!out[0].is_finite() && !out[1].is_finite());
+                assert_eq!(out[2..], [32.0; 6]);
+            }
+        }
+    }
+}

@@ -1,0 +1,311 @@
+//! The operators that a session on the CPU gets from us: products with bfloat16 weights, and packed attention.
+//!
+//! They stand in graphs that [`worldpm_ort_export::fused`] rewrites when they are loaded.
+
+use std::{
+    cell::RefCell,
+    num::NonZeroUsize,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use half::bf16;
+use ort::{
+    operator::{
+        BoxedKernel, ComputeContext, KernelContext, Operator, OperatorDomain, OperatorInput,
+        OperatorOutput,
+    },
+    value::{TensorElementType, ValueRef},
+};
+use worldpm_ort_export::fused;
+use worldpm_ort_kernels::{
+    Activation, Attention, Kernels, Mask, Precision, ShapeError, Threads, Weight,
+};
+
+const FLOAT: TensorElementType = TensorElementType::Float32;
+const BF16: TensorElementType = TensorElementType::Bfloat16;
+const INT64: TensorElementType = TensorElementType::Int64;
+
+/// The kernels of a session: its nodes run one after the other.
+#[derive(Clone)]
+struct Shared {
+    kernels: Arc<Mutex<Kernels>>,
+    precision: Precision,
+    threads: NonZeroUsize,
+}
+
+/// The operators of [`fused::DOMAIN`] for a session that computes on `threads` threads.
+pub(crate) fn operators(
+    kernels: Kernels,
+    precision: Precision,
+    threads: NonZeroUsize,
+) -> ort::Result<OperatorDomain> {
+    let shared = Shared {
+        kernels: Arc::new(Mutex::new(kernels)),
+        precision,
+        threads,
+    };
+    OperatorDomain::new(fused::DOMAIN)?
+        .add(Linear(shared.clone()))?
+        .add(Gated(shared.clone()))?
+        .add(PackedAttention(shared))
+}
+
+impl Shared {
+    fn with<T>(&self, work: impl FnOnce(&mut Kernels) -> T) -> T {
+        // A kernel that panicked left nothing but buffers, which are written before they are read.
+        work(&mut self.kernels.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// The threads of the session that runs a node.
+struct SessionThreads<'a> {
+    context: &'a ComputeContext,
+    count: NonZeroUsize,
+    problem: RefCell<Option<ort::Error>>,
+}
+
+impl<'a> SessionThreads<'a> {
+    fn new(context: &'a ComputeContext, count: NonZeroUsize) -> Self {
+        Self {
+            context,
+            count,
+            problem: RefCell::new(None),
+        }
+    }
+
+    /// The outcome of work on these threads.
+    fn outcome(self, result: Result<(), ShapeError>) -> ort::Result<()> {
+        if let Some(problem) = self.problem.into_inner() {
+            return Err(problem);
+        }
+        result.map_err(|error| ort::Error::new(error.to_string()))
+    }
+}
+
+impl Threads for SessionThreads<'_> {
+    fn count(&self) -> usize {
+        self.count.get()
+    }
+
+    fn run(&self, tasks: usize, task: &(dyn Fn(usize) + Sync + Send)) {
+        if tasks <= 1 {
+            (0..tasks).for_each(task);
+        } else if let Err(error) = self.context.par_for(tasks, 0, task) {
+            self.problem.replace(Some(error));
+        }
+    }
+}
+
+/// See [`fused::LINEAR`].
+struct Linear(Shared);
+
+impl Operator for Linear {
+    type Kernel<'attr> = BoxedKernel<'attr>;
+
+    fn name(&self) -> &str {
+        fused::LINEAR
+    }
+
+    fn inputs(&self) -> impl IntoIterator<Item = OperatorInput> {
+        [
+            OperatorInput::required(FLOAT),
+            OperatorInput::required(BF16),
+            OperatorInput::optional(FLOAT),
+        ]
+    }
+
+    fn outputs(&self) -> impl IntoIterator<Item = OperatorOutput> {
+        [OperatorOutput::required(FLOAT)]
+    }
+
+    fn create_kernel<'attr>(
+        &self,
+        context: &KernelContext<'attr>,
+    ) -> ort::Result<BoxedKernel<'attr>> {
+        let shared = self.0.clone();
+        let precision = match context.get::<i64>(fused::EXACT) {
+            Some(0) => shared.precision,
+            _ => Precision::Highest,
+        };
+        Ok(Box::new(move |context: &ComputeContext| {
+            let (x, weight) = (required(context, 0)?, required(context, 1)?);
+            let bias = context.input(2)?;
+            let (x, inner) = rows(&x)?;
+            let weight = self::weight(&weight, bias.as_ref())?;
+            let shape = [x.len() / inner, weight.values.len() / inner];
+            let mut out = output(context, shape)?;
+            let (_, out) = out.try_extract_tensor_mut::<f32>()?;
+            let threads = SessionThreads::new(context, shared.threads);
+            let result = shared
+                .with(|kernels| kernels.linear(&threads, precision, (x, inner), &weight, out));
+            threads.outcome(result)
+        }))
+    }
+}
+
+/// See [`fused::GATED`].
+struct Gated(Shared);
+
+impl Operator for Gated {
+    type Kernel<'attr> = BoxedKernel<'attr>;
+
+    fn name(&self) -> &str {
+        fused::GATED
+    }
+
+    fn inputs(&self) -> impl IntoIterator<Item = OperatorInput> {
+        [
+            OperatorInput::required(FLOAT),
+            OperatorInput::required(BF16),
+            OperatorInput::required(BF16),
+            OperatorInput::optional(FLOAT),
+            OperatorInput::optional(FLOAT),
+        ]
+    }
+
+    fn outputs(&self) -> impl IntoIterator<Item = OperatorOutput> {
+        [OperatorOutput::required(FLOAT)]
+    }
+
+    fn create_kernel<'attr>(
+        &self,
+        context: &KernelContext<'attr>,
+    ) -> ort::Result<BoxedKernel<'attr>> {
+        let shared = self.0.clone();
+        let activation = match context.get::<i64>(fused::ACTIVATION) {
+            Some(fused::SILU) => Activation::Silu,
+            Some(fused::GELU_TANH) => Activation::GeluTanh,
+            other => return Err(ort::Error::new(format!("an activation of {other:?}"))),
+        };
+        Ok(Box::new(move |context: &ComputeContext| {
+            let x = required(context, 0)?;
+            let (gate, up) = (required(context, 1)?, required(context, 2)?);
+            let (gate_bias, up_bias) = (context.input(3)?, context.input(4)?);
+            let (x, inner) = rows(&x)?;
+            let (gate, up) = (
+                weight(&gate, gate_bias.as_ref())?,
+                weight(&up, up_bias.as_ref())?,
+            );
+            let shape = [x.len() / inner, gate.values.len() / inner];
+            let mut out = output(context, shape)?;
+            let (_, out) = out.try_extract_tensor_mut::<f32>()?;
+            let threads = SessionThreads::new(context, shared.threads);
+            let result = shared.with(|kernels| {
+                kernels.gated(
+                    &threads,
+                    shared.precision,
+                    (x, inner),
+                    (&gate, &up),
+                    activation,
+                    out,
+                )
+            });
+            threads.outcome(result)
+        }))
+    }
+}
+
+/// See [`fused::ATTENTION`].
+struct PackedAttention(Shared);
+
+impl Operator for PackedAttention {
+    type Kernel<'attr> = BoxedKernel<'attr>;
+
+    fn name(&self) -> &str {
+        fused::ATTENTION
+    }
+
+    fn inputs(&self) -> impl IntoIterator<Item = OperatorInput> {
+        [FLOAT, FLOAT, FLOAT, INT64, INT64].map(OperatorInput::required)
+    }
+
+    fn outputs(&self) -> impl IntoIterator<Item = OperatorOutput> {
+        [OperatorOutput::required(FLOAT)]
+    }
+
+    fn create_kernel<'attr>(
+        &self,
+        context: &KernelContext<'attr>,
+    ) -> ort::Result<BoxedKernel<'attr>> {
+        let shared = self.0.clone();
+        let count = |name: &str| {
+            let value = context
+                .get::<i64>(name)
+                .and_then(|value| usize::try_from(value).ok());
+            value.filter(|&value| value > 0)
+        };
+        let heads = count("num_heads").ok_or_else(|| ort::Error::new("no `num_heads`"))?;
+        let key_value_heads =
+            count("kv_num_heads").ok_or_else(|| ort::Error::new("no `kv_num_heads`"))?;
+        // ONNX Runtime's operator takes 0 for the default of both.
+        let scale = context.get::<f32>("scale").filter(|&scale| scale != 0.0);
+        let softcap = context.get::<f32>("softcap").filter(|&cap| cap > 0.0);
+        let window = count("local_window_size");
+        Ok(Box::new(move |context: &ComputeContext| {
+            let (query, key, value) = (
+                required(context, 0)?,
+                required(context, 1)?,
+                required(context, 2)?,
+            );
+            let (row_tokens, cells) = (required(context, 3)?, required(context, 4)?);
+            let (query, width) = rows(&query)?;
+            let (_, cells) = cells.try_extract_tensor::<i64>()?;
+            let (shape, row_tokens) = row_tokens.try_extract_tensor::<i64>()?;
+            let size = width / heads;
+            let attention = Attention {
+                query,
+                key: rows(&key)?.0,
+                value: rows(&value)?.0,
+                heads,
+                key_value_heads,
+                size,
+                row_tokens,
+                columns: shape
+                    .last()
+                    .and_then(|&size| usize::try_from(size).ok())
+                    .unwrap_or(0),
+                cells,
+                mask: Mask {
+                    scale: scale.unwrap_or_else(|| 1.0 / (size as f32).sqrt()),
+                    softcap,
+                    window,
+                },
+            };
+            let mut out = output(context, [cells.len(), heads * size])?;
+            let (_, out) = out.try_extract_tensor_mut::<f32>()?;
+            let threads = SessionThreads::new(context, shared.threads);
+            let result = shared.with(|kernels| kernels.attention(&threads, &attention, out));
+            threads.outcome(result)
+        }))
+    }
+}
+
+fn required(context: &ComputeContext, input: usize) -> ort::Result<ValueRef<'_>> {
+    context
+        .input(input)?
+        .ok_or_else(|| ort::Error::new(format!("input {input} is missing")))
+}
+
+fn output(context: &ComputeContext, shape: [usize; 2]) -> ort::Result<ort::value::ValueRefMut<'_>> {
+    context
+        .output(0, shape.map(|size| size as i64))?
+        .ok_or_else(|| ort::Error::new("nothing reads the output"))
+}
+
+/// The elements of a matrix of floats, and its columns.
+fn rows<'a>(value: &'a ValueRef<'_>) -> ort::Result<(&'a [f32], usize)> {
+    let (shape, elements) = value.try_extract_tensor::<f32>()?;
+    match (shape.len(), shape.last()) {
+        (2, Some(&columns)) if columns > 0 => Ok((elements, usize::try_from(columns).unwrap_or(1))),
+        _ => Err(ort::Error::new(format!("operands of the shape {shape:?}"))),
+    }
+}
+
+fn weight<'a>(values: &'a ValueRef<'_>, bias: Option<&'a ValueRef<'_>>) -> ort::Result<Weight<'a>> {
+    let (_, values) = values.try_extract_tensor::<bf16>()?;
+    let bias = match bias {
+        Some(bias) => Some(bias.try_extract_tensor::<f32>()?.1),
+        None => None,
+    };
+    Ok(Weight { values, bias })
+}
