@@ -10,10 +10,11 @@ use worldpm_ort_export::{
 
 use crate::{
     batch::Budget,
-    bundle::Bundle,
+    bundle::{Bundle, read_graph},
     device::gpus,
     engine::{
-        Activity, BundleSource, Engine, OnnxRuntime, Pipeline, StageSetup, Streamer, load_copies,
+        Activity, BundleSource, Engine, KernelChoice, OnnxRuntime, Pipeline, StageSetup, Streamer,
+        load_copies,
     },
     ep::{Provider, Slot},
     error::{Error, Result},
@@ -51,7 +52,12 @@ const TOKENIZER_BYTES: u64 = 8 << 20;
 pub(crate) fn load(bundle: &Bundle, options: &ScorerOptions, max_length: usize) -> Result<Loaded> {
     let manifest = bundle.manifest();
     let costs = costs(bundle, options.budget)?;
-    let stages = costs.stage_memory();
+    let kernels = match manifest.device {
+        Device::Cpu if options.kernels => KernelChoice::new(options.matmul_precision),
+        _ => None,
+    };
+    let in_place = in_place(bundle, kernels)?;
+    let stages = with_weights_in_place(costs.stage_memory(), &in_place);
     let Placed {
         mut slots,
         reason,
@@ -63,7 +69,7 @@ pub(crate) fn load(bundle: &Bundle, options: &ScorerOptions, max_length: usize) 
     let runtime = OnnxRuntime::load(options.ort_library.as_deref(), options.threads)?;
     runtime.require(&manifest.min_ort_version)?;
     let threads = options.threads.unwrap_or_else(|| runtime.threads());
-    let room = Room::new(bundle, options, &slots, threads, free)?;
+    let room = Room::new(bundle, options, &slots, threads, free, in_place)?;
     let (residency, max_length) = room.residency(&stages, max_length)?;
     if residency.streamed.is_some() {
         if slots.len() > 1 {
@@ -104,7 +110,7 @@ pub(crate) fn load(bundle: &Bundle, options: &ScorerOptions, max_length: usize) 
                 turn: machine.turn(slot),
                 streamed: residency.streamed.is_some(),
                 shares_device: machine.is_shared(slot),
-                kernels: options.kernels.then_some(options.matmul_precision),
+                kernels,
                 profile: options.profile.clone(),
             })
             .collect()
@@ -138,6 +144,29 @@ pub(crate) fn load(bundle: &Bundle, options: &ScorerOptions, max_length: usize) 
     })
 }
 
+/// Of each stage, bytes of weights that our kernels read where they are, in place of floats of twice the size.
+fn in_place(bundle: &Bundle, kernels: Option<KernelChoice>) -> Result<Vec<u64>> {
+    let manifest = bundle.manifest();
+    let stages = manifest.stages.iter();
+    let Some(kernels) = kernels else {
+        return Ok(vec![0; stages.len()]);
+    };
+    let bytes = |stage| {
+        let graph = read_graph(bundle.directory(), stage)?;
+        let path = bundle.directory().join(&stage.graph);
+        let fused = kernels.fuse(&graph, &path, manifest.model.head_dim)?;
+        Ok(fused.weight_bytes)
+    };
+    stages.map(bytes).collect()
+}
+
+fn with_weights_in_place(mut stages: Vec<StageMemory>, in_place: &[u64]) -> Vec<StageMemory> {
+    for (stage, in_place) in stages.iter_mut().zip(in_place) {
+        stage.weights = stage.weights.saturating_sub(*in_place);
+    }
+    stages
+}
+
 /// The budget that all providers can keep to.
 fn bounded(slots: &[Vec<Slot>], budget: Budget, max_length: usize) -> Budget {
     let providers = slots.iter().flatten().map(|slot| &slot.provider);
@@ -164,6 +193,8 @@ struct Room<'a> {
     text: u64,
     /// Of each stage, bytes of weights that are in memory twice while it is streamed.
     packed: Vec<u64>,
+    /// Of each stage, bytes of weights that our kernels read where they are.
+    in_place: Vec<u64>,
 }
 
 impl<'a> Room<'a> {
@@ -173,6 +204,7 @@ impl<'a> Room<'a> {
         slots: &'a [Vec<Slot>],
         threads: NonZeroUsize,
         free: Option<u64>,
+        in_place: Vec<u64>,
     ) -> Result<Self> {
         let manifest = bundle.manifest();
         let host = memory::available();
@@ -184,6 +216,7 @@ impl<'a> Room<'a> {
             waiting: None,
             text: 0,
             packed: vec![0; manifest.stages.len()],
+            in_place,
         };
         if manifest.device == Device::Cuda {
             room.available = options.memory.into_iter().chain(free).min();
@@ -195,7 +228,12 @@ impl<'a> Room<'a> {
         let bytes: u64 = sizes.map(|file| file.len()).sum();
         room.text = bytes.saturating_sub(TOKENIZER_BYTES) * TOKENIZER_FACTOR;
         if options.residency != Residency::Resident {
-            for (stage, packed) in manifest.stages.iter().zip(&mut room.packed) {
+            let stages = manifest.stages.iter().zip(&room.in_place);
+            for ((stage, &in_place), packed) in stages.zip(&mut room.packed) {
+                // Where our kernels multiply, there are no floats to pack.
+                if in_place > 0 {
+                    continue;
+                }
                 let graph = bundle.directory().join(&stage.graph);
                 let graph = FloatGraph::read(&graph, &bundle.stage_weights(stage), threads)?;
                 *packed = graph.packed_bytes();
@@ -298,7 +336,8 @@ impl<'a> Room<'a> {
         let whole = Budget::default()
             .with_max_tokens(max_length)
             .with_max_cells(budget.max_cells.max(max_length));
-        let stages = self.with_text(&costs(self.bundle, whole)?.stage_memory());
+        let stages = costs(self.bundle, whole)?.stage_memory();
+        let stages = self.with_text(&with_weights_in_place(stages, &self.in_place));
         let streamed = self.streamed(&stages);
         let most = self.needs(&streamed, self.resident(&stages), whole);
         let (least, most) = (

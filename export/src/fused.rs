@@ -12,7 +12,10 @@
 //!
 //! What does not have exactly that form stays as it is. A bundle always holds the plain graph.
 
-use std::collections::{HashMap, HashSet};
+use std::{
+    collections::{HashMap, HashSet},
+    path::Path,
+};
 
 use crate::{
     error::{Error, Result},
@@ -22,7 +25,6 @@ use crate::{
         view::{attribute, float, int},
     },
 };
-use std::path::Path;
 
 /// Domain of the runtime's operators.
 pub const DOMAIN: &str = "worldpm_ort";
@@ -76,6 +78,8 @@ pub struct FusedGraph {
     pub attention: usize,
     /// Products of floats that are left.
     pub left: usize,
+    /// Bytes of the bfloat16 weights of the products.
+    pub weight_bytes: u64,
 }
 
 /// Replaces what there is an operator for in the graph of the file `path`, whose bytes are given.
@@ -105,6 +109,7 @@ pub fn fuse(bytes: &[u8], path: &Path, head_dim: usize, wanted: Wanted) -> Resul
         .iter()
         .filter(|node| node.op_type.as_deref() == Some("Gemm"))
         .count();
+    let weight_bytes = weight_bytes(graph);
     model.opset_import.push(OperatorSetIdProto {
         domain: Some(DOMAIN.into()),
         version: Some(1),
@@ -114,6 +119,31 @@ pub fn fuse(bytes: &[u8], path: &Path, head_dim: usize, wanted: Wanted) -> Resul
         products,
         attention,
         left,
+        weight_bytes,
+    })
+}
+
+fn weight_bytes(graph: &GraphProto) -> u64 {
+    let own = graph
+        .node
+        .iter()
+        .filter(|node| node.domain.as_deref() == Some(DOMAIN));
+    let read: HashSet<&str> = own
+        .flat_map(|node| &node.input)
+        .map(String::as_str)
+        .collect();
+    let elements = |dims: &[i64]| {
+        dims.iter().fold(1, |product: u64, &size| {
+            product.saturating_mul(size.unsigned_abs())
+        })
+    };
+    let read = graph
+        .initializer
+        .iter()
+        .filter(|tensor| tensor.data_type == Some(ElementType::BFloat16 as i32))
+        .filter(|tensor| read.contains(tensor.name.as_deref().unwrap_or_default()));
+    read.fold(0, |sum, tensor| {
+        sum.saturating_add(elements(&tensor.dims).saturating_mul(2))
     })
 }
 

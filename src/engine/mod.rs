@@ -3,6 +3,7 @@
 
 mod activity;
 mod job;
+mod kernels;
 mod library;
 mod library_search;
 mod matrix;
@@ -29,6 +30,7 @@ use std::{sync::Arc, time::Duration};
 pub(crate) use activity::Activity;
 pub use activity::{Observer, StageCounters, StageLoad, StageRun};
 pub(crate) use job::Pending;
+pub(crate) use kernels::KernelChoice;
 pub use library::{OnnxRuntime, library_candidates};
 pub(crate) use matrix::{MatrixProbe, MatrixSizes};
 pub use memory::return_large_blocks;

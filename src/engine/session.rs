@@ -16,15 +16,9 @@ use ort::{
     session::{RunOptions, Session, builder::SessionBuilder},
     value::{DynValue, Outlet, PrimitiveTensorElementType, Tensor, TensorElementType},
 };
-use worldpm_ort_export::{
-    Manifest,
-    floats::FloatGraph,
-    fused::{self, fuse},
-    manifest, names,
-};
-use worldpm_ort_kernels::{Kernels, Precision};
+use worldpm_ort_export::{Manifest, floats::FloatGraph, manifest, names};
 
-use super::{EngineError, Failure, Flow, OnnxRuntime, Stage, Watch, operators::operators};
+use super::{EngineError, Failure, Flow, KernelChoice, OnnxRuntime, Stage, Watch};
 use crate::{
     batch::{Budget, PackInputs},
     bundle::read_graph,
@@ -84,8 +78,8 @@ pub(crate) struct StageSetup {
     pub(crate) streamed: bool,
     /// Whether other stages are on its device, and each should give back after a run what the run has taken.
     pub(crate) shares_device: bool,
-    /// How exactly the CPU multiplies, where it is not ONNX Runtime that does.
-    pub(crate) kernels: Option<Precision>,
+    /// What our own kernels do, on the CPU.
+    pub(crate) kernels: Option<KernelChoice>,
     /// Folder for a profile of its runs.
     pub(crate) profile: Option<PathBuf>,
 }
@@ -372,32 +366,20 @@ fn affinities(cores: &[usize], threads: usize) -> Option<String> {
     Some(cores.collect::<Vec<_>>().join(";"))
 }
 
-/// The stage's graph with our operators in place of what they compute, and those operators, where the processor has
-/// something to compute them with.
+/// The stage's graph with our operators in place of what they compute, and those operators.
 fn with_kernels(
     setup: &StageSetup,
     graph: Vec<u8>,
 ) -> Result<(Vec<u8>, Option<Arc<OperatorDomain>>), String> {
-    let (Some(precision), Some(kernels)) = (setup.kernels, Kernels::detect()) else {
+    let Some(kernels) = setup.kernels else {
         return Ok((graph, None));
     };
-    let wanted = fused::Wanted {
-        products: kernels.gains(precision),
-        attention: true,
-    };
-    let head_dim = setup.manifest.model.head_dim;
-    let fused =
-        fuse(&graph, &setup.graph, head_dim, wanted).map_err(|error| error_chain(&error))?;
-    let domain =
-        operators(kernels, precision, setup.threads.count()).map_err(|error| error.to_string())?;
-    tracing::debug!(
-        stage = setup.stage.graph,
-        products = fused.products,
-        left = fused.left,
-        attention = fused.attention,
-        %precision,
-        "our own operators"
-    );
+    let fused = kernels
+        .fuse(&graph, &setup.graph, setup.manifest.model.head_dim)
+        .map_err(|error| error_chain(&error))?;
+    let domain = kernels
+        .operators(setup.threads.count())
+        .map_err(|error| error.to_string())?;
     Ok((fused.bytes, Some(Arc::new(domain))))
 }
 
