@@ -73,6 +73,7 @@ pub use stream::ScoreStream;
 pub use submitted::Batch;
 pub use text::{Conversation, Message, Truncation};
 pub use worldpm_ort_export as export;
+pub use worldpm_ort_kernels::Precision as MatmulPrecision;
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

@@ -3,7 +3,7 @@
 use std::{num::NonZeroUsize, path::PathBuf, sync::Arc};
 
 use worldpm_ort_export::Pooling;
-use worldpm_ort_kernels::Precision;
+use worldpm_ort_kernels::Precision as MatmulPrecision;
 
 use crate::{
     batch::Budget,
@@ -42,8 +42,8 @@ pub struct ScorerOptions {
     /// Whether our own kernels compute on CPUs that have units for bfloat16 numbers, in place of ONNX Runtime's: attention
     /// in floats, and products with bfloat16 weights. Default: yes.
     pub kernels: bool,
-    /// How exactly those kernels multiply. Default: [`Precision::Highest`], as exactly as floats.
-    pub matmul_precision: Precision,
+    /// How exactly those kernels multiply. Default: [`MatmulPrecision::Highest`], as exactly as floats.
+    pub matmul_precision: MatmulPrecision,
     /// Folder that ONNX Runtime writes a profile of each stage into when the stage is dropped: a JSON file of events for
     /// each node that was run. Default: none. Costs a few microseconds for each node.
     pub profile: Option<PathBuf>,
@@ -84,7 +84,7 @@ impl Default for ScorerOptions {
             memory: None,
             observer: None,
             kernels: true,
-            matmul_precision: Precision::default(),
+            matmul_precision: MatmulPrecision::default(),
             profile: None,
             budget: Budget::default(),
             max_length: None,
