@@ -733,21 +733,35 @@ fn records() {
     }
 }
 
-/// A chat template that fails, or ends in another token than the model is scored at: found when it is exported.
+/// A chat template with which no conversation can be scored: found when it is exported.
 #[test]
 fn templates() {
-    let cases: [(&str, &str, &[&str]); 3] = [
-        (
-            "{{ raise_exception('no system here') }}",
-            "raises",
-            &["no system here"],
-        ),
+    let cases: [(&str, &str, &[&str]); 5] = [
         (
             "{{ messages[0].content }}<|im_end|>\n",
             "ends otherwise",
             &["ends with", "<|endoftext|>"],
         ),
-        ("{{ messages[7].content.x.y }}", "fails", &["template"]),
+        (
+            "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}",
+            "goes on for ever",
+            &["chat_template.jinja", "limit reached"],
+        ),
+        (
+            "{% set n = namespace(s='ab') %}{% for a in range(99) %}{% set n.s = n.s ~ n.s %}{% endfor %}",
+            "eats all memory",
+            &["chat_template.jinja", "limit reached"],
+        ),
+        (
+            "{{ messages | random }}",
+            "is not repeatable",
+            &["chat_template.jinja", "not supported"],
+        ),
+        (
+            "{% if messages | length > 3 %}{{ raise_exception('one turn') }}{% endif %}{{ messages[-1].content }}",
+            "raises for some, and ends otherwise for others",
+            &["ends with", "<|endoftext|>"],
+        ),
     ];
     for (template, name, parts) in cases {
         let checkpoint = copy_of_checkpoint();
@@ -764,6 +778,59 @@ fn templates() {
         ]);
         expect_failure(name, &output, parts);
         assert!(!out.exists(), "{name}");
+    }
+}
+
+/// A template that refuses every probe, as it would under Python, may take other conversations: that is a warning, and
+/// each record gets the template's own error. The sequences of token ids are left to verify the bundle with.
+#[test]
+fn templates_that_take_no_probe() {
+    let cases: [(&str, &str, &[&str]); 2] = [
+        (
+            "{{ raise_exception('not ' ~ messages[1].content) }}",
+            "not hi",
+            &["takes none of the probes", "not Tips for better sleep?"],
+        ),
+        (
+            "\n{{ messages[7].content.x.y }}",
+            "line 2: UndefinedError",
+            &["takes none of the probes", "line 2: UndefinedError"],
+        ),
+    ];
+    for (template, error, parts) in cases {
+        let checkpoint = copy_of_checkpoint();
+        let file = checkpoint.path().join("chat_template.jinja");
+        fs::write(&file, template).unwrap();
+        let out = checkpoint.path().join("bundle");
+        let output = run(&[
+            "export",
+            "--checkpoint",
+            checkpoint.path().to_str().unwrap(),
+            "--out",
+            out.to_str().unwrap(),
+            "--probes",
+            "on",
+        ]);
+        let message = stderr(&output);
+        assert!(output.status.success(), "{message}");
+        let parts = [parts, &[file.to_str().unwrap(), "scripts is left out"]].concat();
+        for part in parts {
+            assert!(message.contains(part), "no {part:?} in: {message}");
+        }
+        let model = out.to_str().unwrap();
+        let input = br#"{"prompt":"hi","response":"yes"}"#;
+        let output = run_with_input(&["score", "--model", model, "--keep-going"], input);
+        assert_eq!(output.status.code(), Some(1));
+        let lines = support::lines(&output);
+        let told = lines[0]["error"].as_str().unwrap();
+        assert!(
+            told.contains(error) && lines[0].get("score").is_none(),
+            "{told}"
+        );
+        let verified = support::run_ok(&["verify", "--model", model, "--json"]);
+        let report: Value = serde_json::from_slice(&verified.stdout).unwrap();
+        assert_eq!(report["probes"].as_array().unwrap().len(), 5);
+        assert_eq!(report["not_compared"].as_array().unwrap().len(), 4);
     }
 }
 

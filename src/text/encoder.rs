@@ -165,6 +165,11 @@ impl ChatEncoder {
         &self.parts.notes
     }
 
+    /// The file of the chat template, and the field where it is in a field.
+    pub fn template_origin(&self) -> &str {
+        self.parts.templates.origin()
+    }
+
     /// The added tokens, which a text is searched for before anything else, and their ids.
     pub fn added_tokens(&self) -> BTreeMap<String, u32> {
         let added = self.parts.tokenizer.get_added_tokens_decoder();
