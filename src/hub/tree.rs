@@ -7,7 +7,7 @@ use serde::Deserialize;
 use super::{MAX_DESCRIPTION, http::Client};
 
 /// The hub has a thousand files on a page.
-const MAX_PAGES: usize = 1000;
+const MAX_PAGES: usize = 200;
 
 /// What the list says of a file.
 #[derive(Clone, Debug)]
