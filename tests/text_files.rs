@@ -3,6 +3,9 @@
 //! should be.
 #![allow(clippy::unwrap_used)]
 
+#[path = "support/synthetic.rs"]
+mod synthetic;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,7 +13,6 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use worldpm_ort::export::checkpoint::Backbone;
-use worldpm_ort::export::synth::{Head, Preset, SynthOptions, synth};
 use worldpm_ort::export::{Checkpoint, ExportOptions, Layout, TextFrom, WeightsMode};
 use worldpm_ort::text::{ChatEncoder, TextOptions};
 use worldpm_ort::{Bundle, Conversation, Error, Exported, Message, export_checked};
@@ -24,33 +26,15 @@ const TEXT: [&str; 3] = [
 const TEMPLATE: &str =
     "{{ bos_token }}{% for m in messages %} {{ m.content }}{% endfor %}{{ eos_token }}";
 
-/// A small checkpoint without weights to speak of.
-fn checkpoint(backbone: Backbone) -> TempDir {
-    let dir = TempDir::new().unwrap();
-    let mut shape = Preset::Tiny.shape();
-    shape.hidden_size = 64;
-    shape.intermediate_size = 96;
-    shape.num_attention_heads = 2;
-    shape.num_key_value_heads = 1;
-    shape.num_hidden_layers = 1;
-    let mut options = SynthOptions::new(shape);
-    options.backbone = backbone;
-    options.head = Head::OneLayer { bias: false };
-    options.sparse = true;
-    let made = dir.path().join("checkpoint");
-    synth(&made, &options).unwrap();
-    dir
-}
-
 struct Made {
     place: TempDir,
 }
 
 impl Made {
     fn new(backbone: Backbone) -> Self {
-        Self {
-            place: checkpoint(backbone),
-        }
+        let place = TempDir::new().unwrap();
+        synthetic::checkpoint(&place.path().join("checkpoint"), backbone);
+        Self { place }
     }
 
     /// A Llama checkpoint with these text files and no others.
