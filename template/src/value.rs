@@ -180,6 +180,32 @@ impl Text {
         self
     }
 
+    /// The string of a long text that nothing else holds.
+    fn sole(&mut self) -> Option<&mut String> {
+        match &mut self.source {
+            Source::Made(Made(Shared::Long(text))) => Rc::get_mut(text),
+            _ => None,
+        }
+    }
+
+    /// Appends to a long text that nothing else holds; says whether it is one.
+    pub(crate) fn append(&mut self, more: &str) -> Result<bool> {
+        let Some(text) = self.sole() else {
+            return Ok(false);
+        };
+        reserve(more.len())?;
+        Tracked::add(more.len());
+        text.push_str(more);
+        Ok(true)
+    }
+
+    /// Takes the string out of a long text that nothing else holds; it is no longer counted.
+    pub(crate) fn take_long(&mut self) -> Option<String> {
+        let text = std::mem::take(self.sole()?);
+        Tracked::remove(text.len());
+        Some(text)
+    }
+
     pub(crate) fn same(&self, other: &Self) -> bool {
         match (&self.source, &other.source) {
             (Source::Constant(a), Source::Constant(b)) => Arc::ptr_eq(a, b),
