@@ -508,7 +508,7 @@ mod tests {
         }
         let (tokenizer, long) = open(&file);
         for (text, least) in [
-            (" <|im_end|>\u{3000}\n".repeat(20_000), 1_500),
+            (" <|im_end|>\u{3000}\n".repeat(20_000), 1_200),
             (format!("{}<|im_end|>", " ".repeat(100_000)), 0),
             ("word <|im_end|>\t\u{a0}".repeat(20_000), 1_900),
             ("é\u{301}  ".repeat(100_000), 700),
