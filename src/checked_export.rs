@@ -27,7 +27,8 @@ pub struct Exported {
 }
 
 /// As [`worldpm_ort_export::export_then`], after a check of tokenizer and chat template: every file is parsed, every
-/// template compiled, and at least one of the bundle's probes rendered, tokenised and found to end as it must.
+/// template compiled, and at least one of the bundle's probes rendered, tokenised and found to end as it must. A template
+/// that refuses every probe, as it would under Python, may still take other conversations: that is a note.
 ///
 /// `finish` is also given the options as they were completed: with the ids of special tokens.
 ///
@@ -54,7 +55,7 @@ pub fn export_checked<E: From<ExportError> + From<Error>>(
     notes.extend(encoder.notes().iter().cloned());
     let vocab_size = checkpoint.config().vocab_size;
     notes.extend(beyond_embedding(&encoder, vocab_size));
-    check(&plan, encoder, vocab_size)?;
+    notes.extend(check(&plan, encoder, vocab_size)?);
 
     let manifest = export_then(checkpoint, out, &options, progress, |bundle, manifest| {
         let hashes = |files: &[worldpm_ort_export::manifest::TextFile]| -> Vec<String> {
@@ -72,11 +73,12 @@ pub fn export_checked<E: From<ExportError> + From<Error>>(
     Ok(Exported { manifest, notes })
 }
 
-/// Takes the plan's probes through template and tokenizer, as the scorer would. One of them must pass: a template may
-/// refuse a conversation of many turns, but not every one.
-fn check(plan: &TextPlan, encoder: ChatEncoder, vocab_size: usize) -> Result<()> {
+/// Takes the plan's probes through template and tokenizer, as the scorer would. One of them must pass, since a template
+/// may refuse a conversation of many turns; or the template must refuse each of them by itself, which is told.
+fn check(plan: &TextPlan, encoder: ChatEncoder, vocab_size: usize) -> Result<Option<String>> {
     let encoder = encoder.with_system_marker(plan.system_marker);
-    let mut first = None;
+    let mut refused = None;
+    let mut fault = None;
     for probe in &plan.probes {
         let ProbeInput::Messages(messages) = &probe.input else {
             continue;
@@ -101,11 +103,24 @@ fn check(plan: &TextPlan, encoder: ChatEncoder, vocab_size: usize) -> Result<()>
                 })
             });
         match outcome {
-            Ok(_) => return Ok(()),
-            Err(error) => first = first.or(Some(error)),
+            Ok(_) => return Ok(None),
+            Err(Error::Text(error)) if error.is_templates_own() => {
+                refused.get_or_insert(error);
+            }
+            Err(error) => {
+                fault.get_or_insert(error);
+            }
         }
     }
-    first.map_or(Ok(()), Err)
+    match (fault, refused) {
+        (Some(fault), _) => Err(fault),
+        (None, Some(refused)) => Ok(Some(format!(
+            "WARNING: no conversation could be tried, since the chat template ({}) takes none of the probes: {refused}. \
+             Every conversation that it does not take will get such an error instead of a score",
+            encoder.template_origin()
+        ))),
+        (None, None) => Ok(None),
+    }
 }
 
 /// Tokens that the embedding has no row for: a text with one of them cannot be scored.

@@ -564,6 +564,44 @@ const SPOILED: &[(&str, Spoil, &[&str])] = &[
     ),
 ];
 
+/// Weights that are written while they are merged: neither the old ones nor the new ones.
+#[test]
+fn an_adapter_that_is_written_to_during_the_export() {
+    use worldpm_ort::export::{Checkpoint, Error, ExportOptions, export_then};
+    let name = "linear";
+    let (base, adapter) = (checkpoint(&golden(name)), adapter(name));
+    let place = tempfile::tempdir().unwrap();
+    let out = place.path().join("bundle");
+    let options = ExportOptions {
+        adapter: Some(adapter.path().to_owned()),
+        ..ExportOptions::default()
+    };
+    let opened = Checkpoint::open_with_adapter(&base, options.adapter.as_deref()).unwrap();
+    let export = |finish: &dyn Fn()| {
+        export_then(&opened, &out, &options, &|_| {}, |_, _| {
+            finish();
+            Ok::<(), Error>(())
+        })
+    };
+    let weights = adapter.path().join(WEIGHTS);
+    let error = export(&|| {
+        // Of the same size, as when a run of training saves its next step.
+        let mut bytes = fs::read(&weights).unwrap();
+        *bytes.last_mut().unwrap() ^= 1;
+        fs::write(&weights, bytes).unwrap();
+    })
+    .unwrap_err()
+    .to_string();
+    for part in [
+        weights.to_str().unwrap(),
+        "was written to while it was read",
+    ] {
+        assert!(error.contains(part), "{error}");
+    }
+    assert_eq!(fs::read_dir(place.path()).unwrap().count(), 0);
+    export(&|| {}).unwrap();
+}
+
 #[test]
 fn spoiled_adapters() {
     let checkpoint = checkpoint(&golden("linear"));

@@ -21,23 +21,9 @@ use worldpm_ort::export::{
 };
 
 use hub_server::{Fault, HubServer, Repository, Request};
-use support::{command, lines, run_ok, stderr};
+use support::{SMALL as SHAPE, command, lines, run_ok, stderr};
 use tempfile::TempDir;
 
-const SHAPE: &[&str] = &[
-    "--hidden-size",
-    "64",
-    "--intermediate-size",
-    "96",
-    "--num-attention-heads",
-    "2",
-    "--num-key-value-heads",
-    "1",
-    "--head-dim",
-    "32",
-    "--num-hidden-layers",
-    "2",
-];
 const CONVERSATIONS: &str = "models/worldpm-72b/sleep.jsonl";
 
 /// A place to work in, and a server of a small checkpoint.

@@ -7,25 +7,9 @@ mod support;
 use std::{fs, path::Path};
 
 use serde_json::{Value, json};
+use support::SMALL as SHAPE;
 use worldpm_ort::{Scorer, ScorerOptions};
 use worldpm_ort_export::{Error, Manifest, manifest};
-
-const SHAPE: &[&str] = &[
-    "--shape",
-    "tiny",
-    "--hidden-size",
-    "64",
-    "--intermediate-size",
-    "96",
-    "--num-attention-heads",
-    "2",
-    "--num-key-value-heads",
-    "1",
-    "--head-dim",
-    "32",
-    "--num-hidden-layers",
-    "2",
-];
 
 /// Bundles of several kinds.
 fn bundles() -> Vec<std::path::PathBuf> {

@@ -8,23 +8,8 @@ mod support;
 use std::{fs, path::Path};
 
 use serde_json::Value;
-use support::{checkpoint, command, copy_of, run, stderr};
+use support::{SMALL_SINGLE as SHAPE, checkpoint, command, copy_of, run, stderr};
 
-const SHAPE: &[&str] = &[
-    "--hidden-size",
-    "64",
-    "--intermediate-size",
-    "96",
-    "--num-attention-heads",
-    "2",
-    "--num-key-value-heads",
-    "1",
-    "--head-dim",
-    "32",
-    "--num-hidden-layers",
-    "2",
-    "--single-file",
-];
 const ONE_LAYER: &[&str] = &[
     "--architecture",
     "qwen2",

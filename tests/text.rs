@@ -2,6 +2,9 @@
 //! `tests/fixtures/text/make_text_goldens.py`, whose versions are in their first lines.
 #![allow(clippy::unwrap_used)]
 
+#[path = "support/synthetic.rs"]
+mod synthetic;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,7 +12,6 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use worldpm_ort::export::checkpoint::Backbone;
-use worldpm_ort::export::synth::{Head, Preset, SynthOptions, synth};
 use worldpm_ort::export::{Checkpoint, ExportOptions};
 use worldpm_ort::text::{ChatEncoder, Conversation, LengthRule, TextError, TextOptions};
 use worldpm_ort::{Bundle, Error, export_checked};
@@ -32,7 +34,8 @@ fn golden(name: &str) -> (Value, Vec<Value>) {
 
 /// A checkpoint directory with the Qwen2.5 tokenizer, another template and other named tokens; its weights are holes.
 fn checkpoint(template: &str, tokens: &Value) -> TempDir {
-    let dir = weights();
+    let dir = TempDir::new().unwrap();
+    synthetic::checkpoint(dir.path(), Backbone::Llama);
     let source = root().join("models/tokenizers/qwen2.5");
     let tokenizer = dir.path().join("tokenizer.json");
     fs::remove_file(&tokenizer).unwrap();
@@ -42,29 +45,6 @@ fn checkpoint(template: &str, tokens: &Value) -> TempDir {
     fs::write(dir.path().join("tokenizer_config.json"), tokens.to_string()).unwrap();
     fs::write(dir.path().join("chat_template.jinja"), template).unwrap();
     dir
-}
-
-/// A small checkpoint without values.
-fn weights() -> TempDir {
-    let place = TempDir::new().unwrap();
-    let mut shape = Preset::Tiny.shape();
-    shape.hidden_size = 64;
-    shape.intermediate_size = 96;
-    shape.num_attention_heads = 2;
-    shape.num_key_value_heads = 1;
-    shape.num_hidden_layers = 1;
-    let mut options = SynthOptions::new(shape);
-    options.sparse = true;
-    options.single_file = true;
-    options.backbone = Backbone::Llama;
-    options.head = Head::OneLayer { bias: false };
-    let made = place.path().join("made");
-    synth(&made, &options).unwrap();
-    for entry in fs::read_dir(&made).unwrap() {
-        let entry = entry.unwrap();
-        fs::rename(entry.path(), place.path().join(entry.file_name())).unwrap();
-    }
-    place
 }
 
 /// The encoder of the bundle that an export makes of a checkpoint.

@@ -537,6 +537,54 @@ fn other_tokens() {
     assert!(table.contains("8 of 9 probes"), "{table}");
 }
 
+/// `verify --record` that is killed while it writes, here by a limit on the size of files, leaves nothing in the bundle
+/// that stands in the way of the next one or of an export.
+#[cfg(unix)]
+#[test]
+fn a_record_that_is_killed() {
+    let checkpoint = support::checkpoint(SHAPE);
+    let names = |dir: &Path| {
+        let entries = fs::read_dir(dir).unwrap();
+        let mut names: Vec<_> = entries
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        names
+    };
+    for again in ["record", "export"] {
+        let place = tempfile::tempdir().unwrap();
+        let out = place.path().join("bundle");
+        assert!(
+            export(&checkpoint, &out, &["--probes", "off"])
+                .status
+                .success()
+        );
+        let before = names(&out);
+        let killed = std::process::Command::new("sh")
+            .args(["-c", "ulimit -c 0; ulimit -f 2; exec \"$@\"", "sh"])
+            .arg(env!("CARGO_BIN_EXE_worldpm-ort"))
+            .args(["verify", "--record", "--model"])
+            .arg(&out)
+            .output()
+            .unwrap();
+        assert_eq!(killed.status.code(), None, "{}", stderr(&killed));
+        assert_eq!(names(&out), before);
+        assert!(names(place.path()).len() > 1, "nothing was being written");
+        // What has such a name and is not ours stays.
+        let other = place.path().join(".bundle.0123.lock");
+        fs::write(&other, "words").unwrap();
+
+        let output = match again {
+            "record" => verify(&out, &["--record"]),
+            _ => export(&checkpoint, &out, SCORED),
+        };
+        assert!(output.status.success(), "{again}: {}", stderr(&output));
+        assert!(out.join("probes.json").exists());
+        assert_eq!(names(place.path()), [".bundle.0123.lock", "bundle"]);
+        assert_eq!(report(&out, &[])["passed"], true);
+    }
+}
+
 type Spoil = fn(&mut Value);
 
 #[test]

@@ -54,5 +54,5 @@ pub use options::{
 };
 pub use write::{
     TextPlan, costs, export, export_then, export_with_progress, file_sha256, header_sha256,
-    placement, text_files, text_plan,
+    placement, text_files, text_plan, write_probes,
 };

@@ -43,7 +43,7 @@ mod hub {
 #[cfg(feature = "hub")]
 mod hub {
     use super::{PathBuf, Result, bail, bar};
-    use crate::hub::{HubOptions, Repository, download as download_snapshot};
+    use crate::hub::{HubOptions, Repository, Snapshot, download as download_snapshot};
 
     pub(super) fn download(id: &str, revision: Option<&str>) -> Result<PathBuf> {
         let mut repository: Repository = id.parse()?;
@@ -57,7 +57,10 @@ mod hub {
         let bar = bar::Bar::default();
         let snapshot = download_snapshot(&repository, &options, &|progress| bar.show(progress));
         bar.finish();
-        let path = snapshot?.path;
+        let Snapshot { path, warning, .. } = snapshot?;
+        if let Some(warning) = warning {
+            tell!("warning: {warning}");
+        }
         tell!("{repository}: {}", path.display());
         Ok(path)
     }

@@ -236,7 +236,7 @@ fn score_probes(
     match reference::make(checkpoint, options, &scorer, asked) {
         Ok((reference, skipped)) => {
             report_skipped(&skipped);
-            Ok(reference.write(bundle)?)
+            Ok(reference.write_into_unfinished(bundle)?)
         }
         // What the user named must be usable, and a full disk is no reason to go on.
         Err(error @ VerifyError::Write { .. }) => Err(error.into()),

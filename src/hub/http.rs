@@ -281,8 +281,24 @@ impl<'a> Client<'a> {
 
     /// The whole of a small answer, at most `limit` bytes.
     pub(super) fn get_small(&self, url: &str, limit: u64, what: &str) -> Result<Vec<u8>, Fault> {
+        Ok(self.get_page(url, limit, what)?.0)
+    }
+
+    /// [`Self::get_small`], and the address of the page after it, where there is one on the hub itself.
+    pub(super) fn get_page(
+        &self,
+        url: &str,
+        limit: u64,
+        what: &str,
+    ) -> Result<(Vec<u8>, Option<String>), Fault> {
         let timeout = self.etag_timeout();
         let response = self.follow(&Method::GET, url, None, timeout, what, |_| false)?;
+        let links = response.headers.get_all("link").iter();
+        let next = links
+            .filter_map(|value| next_link(value.to_str().ok()?))
+            .find_map(|link| resolve(&url.parse().ok()?, link))
+            .filter(|uri| same_origin(uri, &self.origin))
+            .map(|uri| uri.to_string());
         let mut body = response.body.into_reader();
         let mut pace = Pace::small(timeout);
         let (mut whole, mut block) = (Vec::new(), vec![0; BLOCK]);
@@ -293,7 +309,7 @@ impl<'a> Client<'a> {
                 .read(&mut block)
                 .map_err(|error| Fault::passing(describe(&error, timeout)))?;
             let Some(bytes) = block.get(..read).filter(|bytes| !bytes.is_empty()) else {
-                return Ok(whole);
+                return Ok((whole, next));
             };
             whole.extend_from_slice(bytes);
             if whole.len() as u64 > limit {
@@ -537,6 +553,25 @@ fn encode(text: &str) -> String {
     utf8_percent_encode(text, ENCODED).to_string()
 }
 
+/// The address of the next page in a `Link` header (RFC 8288): `<https://…>; rel="next"`, among others.
+fn next_link(header: &str) -> Option<&str> {
+    let mut rest = header;
+    while let Some((link, after)) = rest.split_once('<')?.1.split_once('>') {
+        let parameters = after.split_once('<').map_or(after, |(before, _)| before);
+        let is_next = parameters.split([';', ',']).any(|parameter| {
+            let (name, value) = parameter.split_once('=').unwrap_or_default();
+            let mut relations = value.trim().trim_matches('"').split_ascii_whitespace();
+            name.trim().eq_ignore_ascii_case("rel")
+                && relations.any(|relation| relation.eq_ignore_ascii_case("next"))
+        });
+        if is_next {
+            return Some(link);
+        }
+        rest = after;
+    }
+    None
+}
+
 /// How long the hub asks to wait: `Retry-After` in seconds or as a date, or the reset in `RateLimit`
 /// (`"api";r=0;t=55`).
 fn asked_wait(headers: &HeaderMap) -> Option<Duration> {
@@ -579,6 +614,28 @@ mod tests {
         assert_eq!(wait("retry-after", "soon"), None);
         assert_eq!(wait("ratelimit", "\"api\";r=0;t=55").unwrap().as_secs(), 55);
         assert_eq!(wait("etag", "x"), None);
+    }
+
+    #[test]
+    fn next_pages() {
+        for (header, expected) in [
+            (
+                "<https://hub/x?a=1,2;b>; rel=\"next\"",
+                Some("https://hub/x?a=1,2;b"),
+            ),
+            (
+                "<p>; rel=prev, <n>; title=\"x\"; rel=\"last NEXT\"",
+                Some("n"),
+            ),
+            ("</n>;REL=next", Some("/n")),
+            ("<p>; rel=\"prev\"", None),
+            ("<p>", None),
+            ("<n; rel=next", None),
+            ("n; rel=next", None),
+            ("", None),
+        ] {
+            assert_eq!(next_link(header), expected, "{header}");
+        }
     }
 
     #[test]

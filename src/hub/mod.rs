@@ -74,10 +74,16 @@ pub struct Snapshot {
     pub path: PathBuf,
     /// The commit that it is of.
     pub commit: String,
+    /// Where the hub could not be asked, and the cache stands in for it: why, in a sentence.
+    pub warning: Option<String>,
 }
 
 /// Downloads what an export needs of a model: `config.json`, safetensors weights, tokenizer and chat template, and an
 /// adapter's configuration and weights. What the cache has is not downloaded again.
+///
+/// Where a hub cannot be reached, does not answer in time, or answers with an error of its own, a cache with all files of
+/// the revision stands in for it, as with `huggingface_hub`, and [`Snapshot::warning`] says so. A hub that answers that it
+/// has no such model, or refuses access, is believed.
 ///
 /// `progress` is called often, from several threads but never from two at once; not at all when nothing is missing.
 ///
@@ -95,7 +101,13 @@ pub fn download(
         return find_offline(repository, options, &cache);
     }
     let client = Client::new(options, repository)?;
-    let Description { sha, siblings } = describe_repository(&client)?;
+    let Description { sha, siblings } = match describe_repository(&client) {
+        Ok(description) => description,
+        Err(error @ (HubError::Unreachable { .. } | HubError::RateLimited { .. })) => {
+            return instead_of_hub(repository, options, &cache, error);
+        }
+        Err(error) => return Err(error),
+    };
     let listed: BTreeSet<String> = siblings.into_iter().map(|file| file.rfilename).collect();
     let content = |problem| HubError::Content {
         repository: repository.to_string(),
@@ -132,6 +144,7 @@ pub fn download(
     Ok(Snapshot {
         path: cache.snapshot(&sha),
         commit: sha,
+        warning: None,
     })
 }
 
@@ -278,6 +291,38 @@ fn find_offline(
     })?;
     match missing {
         Some(file) => Err(offline(format!("`{file}` is not"))),
-        None => Ok(Snapshot { path, commit }),
+        None => Ok(Snapshot {
+            path,
+            commit,
+            warning: None,
+        }),
     }
+}
+
+/// What the cache has, where the hub gives no answer because of `error`.
+fn instead_of_hub(
+    repository: &Repository,
+    options: &HubOptions,
+    cache: &Cache,
+    error: HubError,
+) -> Result<Snapshot, HubError> {
+    let Ok(found) = find_offline(repository, options, cache) else {
+        return Err(error);
+    };
+    let reason = match &error {
+        HubError::Unreachable { url, problem, .. } => format!("{url}: {problem}"),
+        other => other.to_string(),
+    };
+    let newer = match repository.is_pinned() {
+        true => "",
+        false => ", though there may be a newer one",
+    };
+    let warning = format!(
+        "the hub cannot be asked for {repository}, so commit {} from the cache is used{newer} ({reason})",
+        found.commit
+    );
+    Ok(Snapshot {
+        warning: Some(warning),
+        ..found
+    })
 }

@@ -6,6 +6,9 @@ use serde::Deserialize;
 
 use super::{MAX_DESCRIPTION, http::Client};
 
+/// The hub has a thousand files on a page.
+const MAX_PAGES: usize = 200;
+
 /// What the list says of a file.
 #[derive(Clone, Debug)]
 pub(super) struct Entry {
@@ -36,14 +39,27 @@ struct Large {
 
 impl Tree {
     pub(super) fn find(&self, client: &Client<'_>, commit: &str, file: &str) -> Option<Entry> {
-        let files = self.0.get_or_init(|| {
-            let url = client.tree_url(commit);
-            let what = format!("list of files of {}", client.repository);
-            let list = client.repeat(&url, || client.get_small(&url, MAX_DESCRIPTION, &what));
-            list.map(|text| read(&text)).unwrap_or_default()
-        });
+        let files = self.0.get_or_init(|| list(client, commit));
         files.get(file).cloned()
     }
+}
+
+/// All pages of the list, as far as they come.
+fn list(client: &Client<'_>, commit: &str) -> BTreeMap<String, Entry> {
+    let what = format!("list of files of {}", client.repository);
+    let mut files = BTreeMap::new();
+    let mut limit = MAX_DESCRIPTION;
+    let mut next = Some(client.tree_url(commit));
+    for _ in 0..MAX_PAGES {
+        let Some(url) = next else { break };
+        let Ok((text, after)) = client.repeat(&url, || client.get_page(&url, limit, &what)) else {
+            break;
+        };
+        limit = limit.saturating_sub(text.len() as u64);
+        files.extend(read(&text));
+        next = after;
+    }
+    files
 }
 
 /// The files in a list; none where it makes no sense.

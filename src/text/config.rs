@@ -46,13 +46,12 @@ pub(super) fn object(
 }
 
 impl TokenizerConfig {
-    /// Reads `tokenizer_config.json` and the template files of a checkpoint.
+    /// Reads `tokenizer_config.json`, which may be missing, and the template files of a checkpoint.
     ///
     /// # Errors
     ///
     /// A file that is missing or not of the known form, and a checkpoint without a template.
     pub(super) fn read(files: &TextFiles, given: &Given) -> Result<Self, TextError> {
-        required(files, TOKENIZER_CONFIG)?;
         let path = files.dir().join(TOKENIZER_CONFIG);
         let config = object(files, TOKENIZER_CONFIG)?.unwrap_or_default();
         let mut templates = template_files(files)?;

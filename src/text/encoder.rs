@@ -5,19 +5,22 @@ use std::num::NonZero;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
 
 use tokenizers::{Encoding, ModelWrapper, Tokenizer};
 use worldpm_ort_export::text_files::{TOKENIZER, TextFiles};
 
 use super::config::{self, TokenizerConfig};
-use super::conversation::Conversation;
+use super::conversation::{Conversation, Message};
 use super::error::TextError;
 use super::long::{LongTexts, PIECE_BYTES, Settings};
 use super::pipeline;
 use super::special::{Addition, Given};
 use super::template::ChatTemplates;
+
+/// Conversations of so many bytes, more than any model reads, become text one at a time: it takes three times their size.
+const LARGE_BYTES: usize = 4 << 20;
 
 /// How conversations become text, where the checkpoint leaves a choice.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -84,6 +87,7 @@ struct Parts {
     notes: Vec<String>,
     settings: Settings,
     long: OnceLock<LongTexts>,
+    large: Mutex<()>,
 }
 
 impl fmt::Debug for ChatEncoder {
@@ -154,6 +158,7 @@ impl ChatEncoder {
                 // Settings of another form are those of a tokenizer of which nothing is known.
                 settings: serde_json::from_slice(bytes).unwrap_or_default(),
                 long: OnceLock::new(),
+                large: Mutex::new(()),
             }),
             options,
             step_token: None,
@@ -163,6 +168,11 @@ impl ChatEncoder {
     /// What a user should know of how the files were read, each in a sentence.
     pub fn notes(&self) -> &[String] {
         &self.parts.notes
+    }
+
+    /// The file of the chat template, and the field where it is in a field.
+    pub fn template_origin(&self) -> &str {
+        self.parts.templates.origin()
     }
 
     /// The added tokens, which a text is searched for before anything else, and their ids.
@@ -202,6 +212,14 @@ impl ChatEncoder {
         let marker = self.options.system_marker;
         let conversation = self.prepare(conversation)?;
         self.parts.templates.render(&conversation, marker)
+    }
+
+    /// Waits until no other large conversation takes memory for its text, where this is one.
+    pub(super) fn turn_of(&self, conversation: &Conversation) -> Option<MutexGuard<'_, ()>> {
+        let contents = conversation.messages.iter().filter_map(Message::content);
+        let bytes: usize = contents.map(str::len).sum();
+        let large = &self.parts.large;
+        (bytes >= LARGE_BYTES).then(|| large.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// The conversation as the template takes it: valid, and each message one text.
@@ -476,7 +494,11 @@ mod tests {
             let dir = copy();
             let path = dir.path().join(file);
             fs::remove_file(&path).unwrap();
-            let expected = format!("{} is missing: copy it", path.display());
+            let expected = match file {
+                "tokenizer.json" => format!("{} is missing: copy it", path.display()),
+                // It may be missing, but the template was in it.
+                _ => format!("{} has no chat template", dir.path().display()),
+            };
             let error = open_error(&dir);
             assert!(error.starts_with(&expected), "{error}");
 

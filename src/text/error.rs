@@ -88,9 +88,18 @@ pub enum TextError {
         /// Empty, or what to change.
         hint: &'static str,
     },
-    /// The chat template failed while it ran.
+    /// The chat template failed while it ran, as it would under Python.
     #[error("the chat template failed on this conversation: {message}{hint}")]
     TemplateFailed {
+        /// What the template engine says, with the line.
+        message: String,
+        /// Empty, or what to change.
+        hint: &'static str,
+    },
+    /// The chat template cannot be run to its end here: a limit of time, memory or depth was reached, or it uses
+    /// something that has no repeatable result.
+    #[error("the chat template cannot be run on this conversation: {message}{hint}")]
+    TemplateStopped {
         /// What the template engine says, with the line.
         message: String,
         /// Empty, or what to change.
@@ -153,6 +162,19 @@ pub enum TextError {
         /// How many of them would be left.
         kept: usize,
     },
+}
+
+impl TextError {
+    /// Whether it is the template's own answer to a conversation, which it would give under Python too.
+    pub(crate) fn is_templates_own(&self) -> bool {
+        match self {
+            // What only the system marker brings about is not the conversation's doing.
+            Self::TemplateRaised { hint, .. } | Self::TemplateFailed { hint, .. } => {
+                hint.is_empty()
+            }
+            _ => false,
+        }
+    }
 }
 
 impl From<worldpm_ort_export::Error> for TextError {

@@ -91,6 +91,7 @@ impl ChatEncoder {
         conversation: &Conversation,
         rule: &LengthRule,
     ) -> Result<Encoded, TextError> {
+        let _turn = self.turn_of(conversation);
         let conversation = self.prepare(conversation)?;
         let text = self.render(&conversation)?;
         let full = match self.ids_up_to(&text, rule)? {

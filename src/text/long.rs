@@ -42,6 +42,8 @@ pub(super) struct LongTexts {
     token_bytes: Option<usize>,
     /// Whether normalising may take characters together.
     composes: bool,
+    /// Whether a special token takes the white space beside it, however much that is.
+    takes_space: bool,
     /// Whether a text may be encoded in pieces.
     in_pieces: bool,
     /// Bytes of a piece.
@@ -193,8 +195,7 @@ impl LongTexts {
             && model.end_of_word_suffix.as_deref().unwrap_or("").is_empty()
             && (knows_all_bytes || model.unk_token.is_some() && !model.fuse_unk)
             && normalizers.iter().all(|step| step.keeps_length())
-            && words.iter().all(|step| step.keeps_all())
-            && !takes_space;
+            && words.iter().all(|step| step.keeps_all());
         let token_bytes = is_known.then(|| {
             let vocabulary = tokenizer.get_vocab(false);
             let bytes = |token: &String| match is_byte_level {
@@ -230,7 +231,12 @@ impl LongTexts {
         Self {
             token_bytes,
             composes: normalizers.iter().any(|step| matches!(step, Step::Nfc)),
-            in_pieces: is_known && is_word_pattern && only_composes && !single_words,
+            takes_space,
+            in_pieces: is_known
+                && is_word_pattern
+                && only_composes
+                && !single_words
+                && !takes_space,
             piece: PIECE_BYTES,
             margin: added_bytes.unwrap_or(0) + LOOKAHEAD_BYTES,
         }
@@ -241,13 +247,17 @@ impl LongTexts {
         let Some(token_bytes) = self.token_bytes else {
             return 0;
         };
+        let space: usize = match self.takes_space {
+            true => text.matches(char::is_whitespace).map(str::len).sum(),
+            false => 0,
+        };
         let bytes = if self.composes {
             let plain = text.bytes().filter(u8::is_ascii).count();
             plain + (text.len() - plain) / COMPOSED
         } else {
             text.len()
         };
-        bytes / token_bytes
+        bytes.saturating_sub(space) / token_bytes
     }
 
     /// A text without what lies between its first and its last `tokens` tokens, and some more of them.
@@ -265,6 +275,9 @@ impl LongTexts {
 
     /// How many of these bytes have more than `tokens` tokens for sure; `None` where not all of them do.
     fn bytes_of(&self, bytes: impl Iterator<Item = u8>, tokens: usize) -> Option<usize> {
+        if self.takes_space {
+            return None;
+        }
         let wanted = tokens.saturating_add(1).checked_mul(self.token_bytes?)?;
         let (mut plain, mut composed) = (0, 0);
         for (place, byte) in bytes.enumerate() {
@@ -292,7 +305,8 @@ impl LongTexts {
         encode: impl Fn(&str) -> Result<Encoding, TextError>,
         mut take: impl FnMut(Piece<'_>) -> bool,
     ) -> Result<(), TextError> {
-        if !self.in_pieces && self.token_bytes.is_none() && text.len() > WHOLE_BYTES {
+        let is_unbounded = self.token_bytes.is_none() || self.takes_space;
+        if !self.in_pieces && is_unbounded && text.len() > WHOLE_BYTES {
             return Err(TextError::TextTooLarge {
                 bytes: text.len(),
                 limit: WHOLE_BYTES,
@@ -434,7 +448,7 @@ mod tests {
             ("lower", lower, false, false),
             ("a pattern", regex, false, false),
             ("removed", removed, false, false),
-            ("lstrip", spaces, false, false),
+            ("lstrip", spaces, true, false),
             (
                 "another pattern",
                 |file| {
@@ -482,6 +496,34 @@ mod tests {
             let one_word = unit.trim().is_empty();
             assert_eq!(pieces == 1, one_word, "{unit:?}: {pieces} pieces");
         }
+    }
+
+    /// A token that takes the white space beside it stands for any number of bytes, and nothing else does.
+    #[test]
+    fn white_space_beside_a_token_counts_for_nothing() {
+        let mut file = tokenizer_json();
+        for token in file["added_tokens"].as_array_mut().unwrap() {
+            token["lstrip"] = json!(true);
+            token["rstrip"] = json!(true);
+        }
+        let (tokenizer, long) = open(&file);
+        for (text, least) in [
+            (" <|im_end|>\u{3000}\n".repeat(20_000), 1_200),
+            (format!("{}<|im_end|>", " ".repeat(100_000)), 0),
+            ("word <|im_end|>\t\u{a0}".repeat(20_000), 1_900),
+            ("é\u{301}  ".repeat(100_000), 700),
+        ] {
+            let found = long.least_tokens(&text);
+            let whole = tokenizer.encode(text.as_str(), false).unwrap();
+            assert!(found <= whole.len(), "{found} of {}", whole.len());
+            assert!(found >= least, "{found}");
+            assert_eq!(long.two_ends(&text, 10).len(), text.len());
+        }
+        // What nothing bounds is not encoded whole.
+        let text = " ".repeat(WHOLE_BYTES + 1);
+        let encode = |_: &str| panic!("encoded whole");
+        let error = long.encode(&text, encode, |_| true).unwrap_err();
+        assert!(matches!(error, TextError::TextTooLarge { .. }), "{error}");
     }
 
     fn texts() -> impl Strategy<Value = String> {

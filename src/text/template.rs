@@ -27,6 +27,8 @@ pub(super) struct TemplateSource {
 /// A checkpoint's chat templates, compiled once.
 pub(super) struct ChatTemplates {
     default: Template,
+    /// Where the default was found.
+    origin: String,
     /// For conversations with tools.
     tool_use: Option<Template>,
     special_tokens: Vec<(String, String)>,
@@ -53,17 +55,17 @@ impl ChatTemplates {
                         0 => error.message().to_owned(),
                         line => format!("line {line}: {}", error.message()),
                     },
-                    origin: source.origin,
+                    origin: source.origin.clone(),
                 }
             })?;
             match source.name.as_str() {
-                DEFAULT => default = Some(template),
+                DEFAULT => default = Some((template, source.origin)),
                 TOOL_USE => tool_use = Some(template),
                 // Nothing asks for it, and it has to compile all the same.
                 _ => {}
             }
         }
-        let Some(default) = default else {
+        let Some((default, origin)) = default else {
             return Err(TextError::TemplateSyntax {
                 origin: "the tokenizer's files".to_owned(),
                 message: format!("there is no template named {DEFAULT}"),
@@ -71,6 +73,7 @@ impl ChatTemplates {
         };
         Ok(Self {
             default,
+            origin,
             tool_use,
             special_tokens,
             now,
@@ -78,11 +81,16 @@ impl ChatTemplates {
         })
     }
 
+    /// The file of the default template, and the field where it is in a field.
+    pub(super) fn origin(&self) -> &str {
+        &self.origin
+    }
+
     /// Renders a conversation, after an empty system message where `system_marker` asks for one.
     ///
     /// # Errors
     ///
-    /// [`TextError::TemplateRaised`] and [`TextError::TemplateFailed`].
+    /// [`TextError::TemplateRaised`], [`TextError::TemplateFailed`] and [`TextError::TemplateStopped`].
     pub(super) fn render(
         &self,
         conversation: &Conversation,
@@ -104,7 +112,11 @@ impl ChatTemplates {
                 message: error.message().to_owned(),
                 hint,
             },
-            _ => TextError::TemplateFailed {
+            ErrorKind::Python(_) => TextError::TemplateFailed {
+                message: error.to_string(),
+                hint,
+            },
+            _ => TextError::TemplateStopped {
                 message: error.to_string(),
                 hint,
             },

@@ -5,11 +5,7 @@
 //! checkpoint is exported with the same options. On one machine the scores have the same bits every time,
 //! for any number of threads.
 
-use std::{
-    collections::BTreeSet,
-    io::{ErrorKind, Write},
-    path::Path,
-};
+use std::{collections::BTreeSet, fs, io::ErrorKind, path::Path};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -20,6 +16,7 @@ use worldpm_ort_export::{
     manifest::WeightsPlace,
     plan::Stages,
     probes::{Probe, ProbeInput},
+    write_probes,
 };
 
 use super::{VerifyError, numbers, scorer_options};
@@ -335,23 +332,20 @@ impl Reference {
     /// Writes `probes.json` into the bundle in `dir`. The file is there whole or not at all.
     ///
     /// # Errors
-    /// [`VerifyError::Write`].
+    /// [`VerifyError::Export`].
     pub fn write(&self, dir: &Path) -> Result<(), VerifyError> {
+        Ok(write_probes(dir, pretty(&self.to_value()).as_bytes())?)
+    }
+
+    /// Writes `probes.json` into a bundle that is not finished, such as [`export_then`](worldpm_ort_export::export_then)
+    /// gives.
+    ///
+    /// # Errors
+    /// [`VerifyError::Write`].
+    pub fn write_into_unfinished(&self, dir: &Path) -> Result<(), VerifyError> {
         let path = dir.join(FILE_NAME);
-        let write = || {
-            let mut builder = tempfile::Builder::new();
-            builder.prefix(".probes.");
-            // The default is a file that only its owner can read.
-            #[cfg(unix)]
-            builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-            let mut file = builder.tempfile_in(dir)?;
-            file.write_all(pretty(&self.to_value()).as_bytes())?;
-            file.persist(&path).map_err(|failed| failed.error)
-        };
-        write().map(drop).map_err(|source| VerifyError::Write {
-            path: path.clone(),
-            source,
-        })
+        fs::write(&path, pretty(&self.to_value()))
+            .map_err(|source| VerifyError::Write { path, source })
     }
 
     fn to_value(&self) -> Value {

@@ -7,6 +7,7 @@
 use std::cell::Cell;
 
 use crate::error::{Error, Result, limit};
+use crate::value::Text;
 
 /// What one render may use. The defaults leave the largest real templates, on conversations of a million tokens, two
 /// orders of magnitude of room; what grows with the input is counted from the size of the values passed in.
@@ -201,6 +202,21 @@ impl Buffer {
         reserve(text.len())?;
         self.tracked.grow(text.len());
         self.text.push_str(text);
+        Ok(())
+    }
+
+    /// As [`Self::push_str`] of a text that is not needed afterwards: a long one becomes the buffer.
+    pub(crate) fn push_text(&mut self, mut text: Text) -> Result<()> {
+        if text.as_str().len() <= self.text.len() {
+            return self.push_str(text.as_str());
+        }
+        let Some(mut long) = text.take_long() else {
+            return self.push_str(text.as_str());
+        };
+        scan(long.len())?;
+        self.tracked.grow(long.len());
+        long.insert_str(0, &self.text);
+        self.text = long;
         Ok(())
     }
 

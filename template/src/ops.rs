@@ -49,6 +49,18 @@ fn unsupported_operands(op: BinaryOp, a: &Value, b: &Value) -> Error {
     }
 }
 
+/// `value + operand` in the place of a long text that nothing else holds; says whether that is what it was.
+pub(crate) fn append(op: BinaryOp, value: &mut Value, operand: &Value) -> Result<bool> {
+    match (op, value, operand) {
+        (BinaryOp::Add, Value::Str(text), Value::Str(more))
+            if !text.is_safe() && !more.is_safe() =>
+        {
+            text.append(more.as_str())
+        }
+        _ => Ok(false),
+    }
+}
+
 /// `a op b`.
 pub(crate) fn binary(op: BinaryOp, a: &Value, b: &Value) -> Result<Value> {
     work(1)?;

@@ -116,19 +116,40 @@ enum Source {
 
 /// Text whose memory is counted, once for all that share it.
 #[derive(Clone)]
-struct Made(Rc<str>);
+struct Made(Shared);
+
+/// Text of at least so many bytes is not copied to be in one piece with its count.
+const LONG: usize = 64 << 10;
+
+#[derive(Clone)]
+enum Shared {
+    Short(Rc<str>),
+    Long(Rc<String>),
+}
 
 impl Made {
-    fn new(text: Rc<str>) -> Self {
-        Tracked::add(text.len());
-        Self(text)
+    fn new(text: Shared) -> Self {
+        let made = Self(text);
+        Tracked::add(made.as_str().len());
+        made
+    }
+
+    fn as_str(&self) -> &str {
+        match &self.0 {
+            Shared::Short(text) => text,
+            Shared::Long(text) => text,
+        }
     }
 }
 
 impl Drop for Made {
     fn drop(&mut self) {
-        if Rc::strong_count(&self.0) == 1 {
-            Tracked::remove(self.0.len());
+        let owners = match &self.0 {
+            Shared::Short(text) => Rc::strong_count(text),
+            Shared::Long(text) => Rc::strong_count(text),
+        };
+        if owners == 1 {
+            Tracked::remove(self.as_str().len());
         }
     }
 }
@@ -145,7 +166,7 @@ impl Text {
     pub(crate) fn as_str(&self) -> &str {
         match &self.source {
             Source::Constant(text) => text,
-            Source::Made(made) => &made.0,
+            Source::Made(made) => made.as_str(),
         }
     }
 
@@ -159,10 +180,40 @@ impl Text {
         self
     }
 
+    /// The string of a long text that nothing else holds.
+    fn sole(&mut self) -> Option<&mut String> {
+        match &mut self.source {
+            Source::Made(Made(Shared::Long(text))) => Rc::get_mut(text),
+            _ => None,
+        }
+    }
+
+    /// Appends to a long text that nothing else holds; says whether it is one.
+    pub(crate) fn append(&mut self, more: &str) -> Result<bool> {
+        let Some(text) = self.sole() else {
+            return Ok(false);
+        };
+        reserve(more.len())?;
+        Tracked::add(more.len());
+        text.push_str(more);
+        Ok(true)
+    }
+
+    /// Takes the string out of a long text that nothing else holds; it is no longer counted.
+    pub(crate) fn take_long(&mut self) -> Option<String> {
+        let text = std::mem::take(self.sole()?);
+        Tracked::remove(text.len());
+        Some(text)
+    }
+
     pub(crate) fn same(&self, other: &Self) -> bool {
         match (&self.source, &other.source) {
             (Source::Constant(a), Source::Constant(b)) => Arc::ptr_eq(a, b),
-            (Source::Made(a), Source::Made(b)) => Rc::ptr_eq(&a.0, &b.0),
+            (Source::Made(a), Source::Made(b)) => match (&a.0, &b.0) {
+                (Shared::Short(a), Shared::Short(b)) => Rc::ptr_eq(a, b),
+                (Shared::Long(a), Shared::Long(b)) => Rc::ptr_eq(a, b),
+                _ => false,
+            },
             _ => false,
         }
     }
@@ -170,14 +221,20 @@ impl Text {
 
 impl From<String> for Text {
     fn from(text: String) -> Self {
-        Self::from(text.as_str())
+        if text.len() < LONG {
+            return Self::from(text.as_str());
+        }
+        Self {
+            source: Source::Made(Made::new(Shared::Long(Rc::new(text)))),
+            safe: false,
+        }
     }
 }
 
 impl From<&str> for Text {
     fn from(text: &str) -> Self {
         Self {
-            source: Source::Made(Made::new(text.into())),
+            source: Source::Made(Made::new(Shared::Short(text.into()))),
             safe: false,
         }
     }

@@ -147,3 +147,43 @@ fn numbers_of_json_are_those_of_python() {
         assert!(shown(text).is_err(), "{text}");
     }
 }
+
+/// A long text that is added to is another text where something else still holds it.
+#[test]
+fn long_texts_are_values_like_any_other() {
+    let long = "ab".repeat(40_000);
+    let context = Value::dict([("long", Value::from(long.as_str()))]).unwrap();
+    for (template, expected) in [
+        (
+            "{{ long + 'x' + 'y' }}{{ long }}",
+            format!("{long}xy{long}"),
+        ),
+        (
+            "{% set a = long + 'x' %}{% set b = a + 'y' + 'z' %}{{ b }}|{{ a }}|{{ a + '1' + '2' }}|{{ a }}",
+            format!("{long}xyz|{long}x|{long}x12|{long}x"),
+        ),
+        (
+            "{% set a = [long + 'x'] %}{{ a[0] + 'y' }}{{ a[0] }}-{{ a }}",
+            format!("{long}xy{long}x-['{long}x']"),
+        ),
+        (
+            "<{{ long ~ 'x' }}{{ long + 'y' }}{{ (long + 'z') | upper }}>",
+            format!("<{long}x{long}y{}Z>", long.to_uppercase()),
+        ),
+        (
+            "{% set t %}{{ long + 'x' }}{% endset %}{{ t }}{{ t + 'y' }}{{ t == long + 'x' }}",
+            format!("{long}x{long}xyTrue"),
+        ),
+        (
+            "{% set ns = namespace(s=long) %}{% for i in range(3) %}{% set ns.s = ns.s + '.' + '!' %}{% endfor %}{{ ns.s }}",
+            format!("{long}.!.!.!"),
+        ),
+    ] {
+        let rendered = render(template, &context).unwrap();
+        assert!(rendered == expected, "{template}");
+    }
+    // What is made stays within the limits.
+    let grows = "{% set ns = namespace(s=long) %}{% for i in range(60) %}{% set ns.s = ns.s + 'x' + ns.s %}{% endfor %}";
+    let error = render(grows, &context).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Limit, "{error}");
+}

@@ -10,7 +10,7 @@ use crate::{
     child::{Ended, run},
     mutate,
     seed::{Seed, WEIGHTS, split},
-    support::read_json,
+    support::{copy_files, read_json},
 };
 
 const RECORDS: &[u8] = br#"{"id": 1, "prompt": "Why?", "response": "Because."}
@@ -30,10 +30,7 @@ fn command(place: &Path, args: &[&str], input: &[u8]) -> Result<Ended, String> {
 
 fn copy(from: &Path, to: &Path) {
     fs::create_dir(to).unwrap();
-    for entry in fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
-    }
+    copy_files(from, to);
 }
 
 const EXPORT: [&str; 7] = [

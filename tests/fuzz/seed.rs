@@ -11,23 +11,6 @@ use tempfile::TempDir;
 
 use crate::support;
 
-const SHAPE: &[&str] = &[
-    "--shape",
-    "tiny",
-    "--hidden-size",
-    "64",
-    "--intermediate-size",
-    "96",
-    "--num-attention-heads",
-    "2",
-    "--num-key-value-heads",
-    "1",
-    "--head-dim",
-    "32",
-    "--num-hidden-layers",
-    "2",
-    "--single-file",
-];
 /// Tokens of `synth`'s vocabulary that are single bytes, and where its special tokens begin.
 const BYTES: u64 = 256;
 const FIRST_SPECIAL: u64 = 151_643;
@@ -44,7 +27,7 @@ impl Seed {
         let seed = Self {
             dir: tempfile::tempdir().unwrap(),
         };
-        let made = support::checkpoint(SHAPE);
+        let made = support::checkpoint(support::SMALL_SINGLE);
         let checkpoint = seed.checkpoint();
         fs::create_dir(&checkpoint).unwrap();
         for entry in fs::read_dir(&made).unwrap() {

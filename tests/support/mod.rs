@@ -10,6 +10,20 @@ use std::{
     process::{Command, Output, Stdio},
 };
 
+macro_rules! small {
+    ($($more:literal),*) => {
+        &[
+            "--shape", "tiny", "--hidden-size", "64", "--intermediate-size", "96", "--num-attention-heads", "2",
+            "--num-key-value-heads", "1", "--head-dim", "32", "--num-hidden-layers", "2", $($more),*
+        ]
+    };
+}
+
+/// Flags of `synth` for a checkpoint of two narrow layers; in one file, or in several.
+pub const SMALL: &[&str] = small!();
+pub const SMALL_SINGLE: &[&str] = small!("--single-file");
+pub const SMALL_SHARDED: &[&str] = small!("--shard-bytes", "100000");
+
 /// The command under test.
 pub fn command() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_worldpm-ort"));
@@ -90,12 +104,47 @@ pub fn bundle(synth_flags: &[&str], flags: &[&str]) -> PathBuf {
 /// A copy of a directory, to spoil.
 pub fn copy_of(dir: &Path) -> tempfile::TempDir {
     let copy = tempfile::tempdir().unwrap();
-    for entry in fs::read_dir(dir).unwrap() {
-        let entry = entry.unwrap();
-        fs::copy(entry.path(), copy.path().join(entry.file_name())).unwrap();
-    }
+    copy_files(dir, copy.path());
     copy
 }
+
+/// Copies the files of a directory into another one.
+pub fn copy_files(from: &Path, to: &Path) {
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
+    }
+}
+
+/// Exit status 1 or 2, and these words in the error.
+pub fn expect_failure(name: &str, output: &Output, parts: &[&str]) {
+    let message = stderr(output);
+    assert!(
+        matches!(output.status.code(), Some(1 | 2)),
+        "{name}: {:?}: {message}",
+        output.status
+    );
+    assert!(!message.contains("panicked"), "{name}: {message}");
+    assert!(message.contains("error: "), "{name}: {message}");
+    for part in parts {
+        assert!(message.contains(part), "{name}: no {part:?} in: {message}");
+    }
+}
+
+/// The second of the weight files of [`SMALL_SHARDED`]: it holds no embedding, so it is small.
+pub fn second_shard(dir: &Path) -> PathBuf {
+    let paths = fs::read_dir(dir)
+        .unwrap()
+        .map(|entry| entry.unwrap().path());
+    let is_second = |path: &PathBuf| {
+        let name = path.file_name().unwrap().to_string_lossy();
+        name.starts_with(SECOND_SHARD)
+    };
+    paths.into_iter().find(is_second).unwrap()
+}
+
+/// How the name of that file begins.
+pub const SECOND_SHARD: &str = "model-00002-of-";
 
 pub fn read_json(path: &Path) -> serde_json::Value {
     serde_json::from_slice(&fs::read(path).unwrap()).unwrap()

@@ -109,6 +109,7 @@ impl Checkpoint {
         let config::Found { config, unknown } =
             config::read(&dir.join(CONFIG_FILE), adapter.is_some())?;
         let weights = index::read_weights(dir)?;
+        let identity = |file: &DataFile| identity(&file.path);
         let identities = weights.files.iter().map(identity).collect::<Result<_>>()?;
         let mut checkpoint = Self {
             identities,
@@ -232,17 +233,8 @@ impl Checkpoint {
     /// # Errors
     /// [`Error::Safetensors`], naming the file.
     pub(crate) fn require_unwritten(&self) -> Result<()> {
-        for (file, before) in self.files.iter().zip(&self.identities) {
-            if !identity(file)?.is_unwritten(before) {
-                return Err(Error::Safetensors {
-                    path: file.path.clone(),
-                    problem:
-                        "was written to while it was read; export again when nothing writes to it"
-                            .to_owned(),
-                });
-            }
-        }
-        Ok(())
+        let mut files = self.files.iter().zip(&self.identities);
+        files.try_for_each(|(file, before)| require_unwritten(&file.path, before))
     }
 
     /// Every tensor of the checkpoint, by name.
@@ -298,8 +290,20 @@ impl Checkpoint {
     }
 }
 
-fn identity(file: &DataFile) -> Result<FileIdentity> {
-    FileIdentity::of(&file.path).map_err(|source| Error::io("open", &file.path, source))
+fn identity(file: &Path) -> Result<FileIdentity> {
+    FileIdentity::of(file).map_err(|source| Error::io("open", file, source))
+}
+
+/// Refuses a weight file that was written to since it was as in `before`.
+fn require_unwritten(file: &Path, before: &FileIdentity) -> Result<()> {
+    match identity(file)?.is_unwritten(before) {
+        true => Ok(()),
+        false => Err(Error::Safetensors {
+            path: file.to_owned(),
+            problem: "was written to while it was read; export again when nothing writes to it"
+                .to_owned(),
+        }),
+    }
 }
 
 /// Reads a text file of at most `limit` bytes.

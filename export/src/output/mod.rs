@@ -3,6 +3,7 @@
 //! It is filled under a temporary name beside its final one and takes its place in one step when it is complete. What
 //! is not ours is never touched: [`journal`] says how ownership is proved.
 
+mod addition;
 mod journal;
 mod owned;
 mod place;
@@ -17,6 +18,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
+pub(crate) use addition::put;
 use journal::Journal;
 pub(crate) use owned::inside;
 use place::Exchanged;

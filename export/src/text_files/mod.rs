@@ -233,17 +233,17 @@ impl TextFiles {
                 "is missing; a bundle needs the checkpoint's fast tokenizer".into(),
             );
         }
-        let config: Option<Value> = match self.get(TOKENIZER_CONFIG) {
-            None => None,
-            Some(bytes) => match serde_json::from_slice(bytes) {
-                Ok(config) => Some(config),
-                Err(error) => return fault(TOKENIZER_CONFIG, format!("is not JSON: {error}")),
-            },
-        };
-        let field = config
-            .as_ref()
-            .and_then(|config| config.get("chat_template"));
-        if field.is_none_or(Value::is_null) && self.get(CHAT_TEMPLATE).is_none() {
+        let mut has_template = self.get(CHAT_TEMPLATE).is_some();
+        for name in [TOKENIZER_CONFIG, SPECIAL_TOKENS_MAP] {
+            let Some(bytes) = self.get(name) else {
+                continue;
+            };
+            match serde_json::from_slice::<Value>(bytes) {
+                Ok(config) => has_template |= !config["chat_template"].is_null(),
+                Err(error) => return fault(name, format!("is not JSON: {error}")),
+            }
+        }
+        if !has_template {
             return fault(
                 CHAT_TEMPLATE,
                 format!(

@@ -28,7 +28,7 @@ use crate::{
     layout::Places,
     manifest::{self, FORMAT, FORMAT_VERSION, Manifest, Model, Source, Stage, TensorInfo, Token},
     options::{ExportOptions, Layout, Pooling, Precision, Target},
-    output::StagedDir,
+    output::{self, StagedDir},
     pooling,
     probes::{self, Probe},
     readiness,
@@ -89,12 +89,23 @@ pub fn export_then<E: From<Error>>(
     progress: &(dyn Fn(Progress) + Sync),
     finish: impl FnOnce(&Path, &Manifest) -> Result<(), E>,
 ) -> Result<Manifest, E> {
-    let (output, manifest) = fill(checkpoint, out, options, progress)?;
+    let (output, manifest, adapter) = fill(checkpoint, out, options, progress)?;
     output.file(probes::FILE_NAME)?;
     finish(output.path(), &manifest)?;
     checkpoint.require_unwritten()?;
+    if let Some(adapter) = adapter {
+        adapter.require_unwritten()?;
+    }
     output.commit()?;
     Ok(manifest)
+}
+
+/// Puts the reference scores of a bundle's probes into it: the file `probes.json`, whole or not at all.
+///
+/// # Errors
+/// [`Error::Output`], naming the file.
+pub fn write_probes(bundle: &Path, content: &[u8]) -> Result<()> {
+    output::put(bundle, owned::BUNDLE, probes::FILE_NAME, content)
 }
 
 /// Writes the bundle under a temporary name.
@@ -103,7 +114,7 @@ fn fill(
     out: &Path,
     options: &ExportOptions,
     progress: &(dyn Fn(Progress) + Sync),
-) -> Result<(StagedDir, Manifest)> {
+) -> Result<(StagedDir, Manifest, Option<Adapter>)> {
     let config = checkpoint.config();
     let options = &ExportOptions {
         // TensorRT keeps engines under a name that has to change with the weights.
@@ -233,7 +244,7 @@ fn fill(
     };
     output.write(manifest::FILE_NAME, manifest.to_json()?)?;
     places.finish(&output, &manifest)?;
-    Ok((output, manifest))
+    Ok((output, manifest, adapter))
 }
 
 /// How an export makes text and tokens of conversations, and what is scored of them: all that can be checked of it

@@ -57,7 +57,9 @@ impl Interp<'_> {
                 let mut value = self.eval(first, activation)?;
                 for (op, operand) in rest {
                     let operand = self.eval(operand, activation)?;
-                    value = ops::binary(*op, &value, &operand)?;
+                    if !ops::append(*op, &mut value, &operand)? {
+                        value = ops::binary(*op, &value, &operand)?;
+                    }
                 }
                 Ok(value)
             }

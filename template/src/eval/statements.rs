@@ -181,6 +181,8 @@ impl Interp<'_> {
                         push_escaped(&value, out)?;
                     } else if let Value::Object(Object::Loop(state)) = &value {
                         out.push_str(&state.repr(self)?)?;
+                    } else if let Value::Str(text) = value {
+                        out.push_text(text)?;
                     } else {
                         push_str_of(&value, out)?;
                     }

@@ -21,9 +21,10 @@ use std::path::{Path, PathBuf};
 use self::config::AdapterConfig;
 use self::names::{Role, Whole};
 use super::header::{self, Header, HeaderTensor};
-use super::{Checkpoint, TensorEntry};
+use super::{Checkpoint, TensorEntry, identity, require_unwritten};
 use crate::arch;
 use crate::error::{Error, Result};
+use crate::fingerprint::FileIdentity;
 
 /// Name of the configuration in an adapter's directory.
 pub(crate) const CONFIG_FILE: &str = "adapter_config.json";
@@ -38,6 +39,8 @@ pub(crate) struct Adapter {
     dir: PathBuf,
     config_sha256: String,
     weights_sha256: String,
+    /// The weight file as it was before anything of it was read.
+    identity: FileIdentity,
     rank: usize,
     alpha: f64,
     changes: BTreeMap<String, Change>,
@@ -78,6 +81,7 @@ impl Adapter {
             config,
             config_sha256,
             path,
+            identity,
             header,
         } = Files::read(dir)?;
         let fit = Fit {
@@ -93,6 +97,7 @@ impl Adapter {
             dir: dir.to_owned(),
             config_sha256,
             weights_sha256,
+            identity,
             rank: config.rank,
             alpha: config.alpha,
             changes,
@@ -108,6 +113,14 @@ impl Adapter {
     /// The file with its tensors.
     pub(crate) fn weights(&self) -> PathBuf {
         self.dir.join(WEIGHTS_FILE)
+    }
+
+    /// Refuses weights that were written to since the adapter was opened.
+    ///
+    /// # Errors
+    /// [`Error::Safetensors`], naming the file.
+    pub(crate) fn require_unwritten(&self) -> Result<()> {
+        require_unwritten(&self.weights(), &self.identity)
     }
 
     pub(crate) fn config_sha256(&self) -> &str {
@@ -167,6 +180,7 @@ struct Files {
     config: AdapterConfig,
     config_sha256: String,
     path: PathBuf,
+    identity: FileIdentity,
     header: Header,
 }
 
@@ -186,11 +200,13 @@ impl Files {
                     .to_owned(),
             });
         }
+        let identity = identity(&path)?;
         let header = header::read(&path, &path)?;
         Ok(Self {
             config,
             config_sha256,
             path,
+            identity,
             header,
         })
     }
