@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """How far each precision moves the scores of trained weights, as a multiple of what bf16 of `transformers` does.
 
-    make measure-trained MEASURE="--precisions w8a8,int8 --json drift.json"
+    make measure-trained MEASURE="--precisions w8a8 int8 --json drift.json"
 
 Makes a reward model of SmolLM2-135M-Instruct (scripts/trained/checkpoint.py) with heads that are fitted on a part of
 some preference pairs, one label each. Every precision is exported and scores all conversations, which have to have the
@@ -67,7 +67,8 @@ def check_token_ids(options, folder, conversations, expected):
 
 def export(options, model, bundle, flags):
     """The command that was run."""
-    command = [options.binary, "export", "--checkpoint", model, "--out", bundle, "--probes", "off", *shlex.split(flags)]
+    flags = shlex.split(flags.replace("{fit}", shlex.quote(str(options.work / "fit.jsonl"))))
+    command = [options.binary, "export", "--checkpoint", model, "--out", bundle, "--probes", "off", *flags]
     run(command)
     return shlex.join(map(str, command))
 
@@ -146,7 +147,7 @@ def arguments():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--work", type=Path, default=ROOT / "demo/trained", help="folder for what is made [default: demo/trained]")
     parser.add_argument("--pairs", type=Path, help="JSON Lines with `prompt`, `chosen`, `rejected` [default: 110 made ones]")
-    parser.add_argument("--fit", type=int, help="pairs that heads are fitted on, the first ones [default: 60, or half]")
+    parser.add_argument("--fit", type=int, help="pairs that heads are fitted on, the first ones [default: half]")
     parser.add_argument("--precisions", nargs="*", metavar="NAME[=FLAGS]", default=list(PRECISIONS),
                         help="known ones, or NAME=FLAGS of export; {fit} in FLAGS is a file with the conversations of the "
                         f"pairs that heads are fitted on [default: {'; '.join(PRECISIONS)}]")  # fmt: skip
@@ -184,7 +185,7 @@ def about(options):
 def prepare(options):
     """The reward model, and what transformers makes of the conversations."""
     chosen = pairs.read(options.pairs) if options.pairs else pairs.made()
-    fitted = min(60, len(chosen) // 2) if options.fit is None else options.fit
+    fitted = len(chosen) // 2 if options.fit is None else options.fit
     if not 0 < fitted < len(chosen):
         fail(f"{fitted} of {len(chosen)} pairs to fit heads on leaves none on one side: give --fit")
     conversations = pairs.conversations(chosen)
@@ -204,10 +205,10 @@ def measure(options):
     model, conversations, ids, fitted, heads, hidden = prepare(options)
     weights = torch.stack(list(heads.values()))
     exact = hidden[torch.float32] @ weights.float().T
-    lines, fit_lines = options.work / "conversations.jsonl", options.work / "fit.jsonl"
+    lines = options.work / "conversations.jsonl"
     records = [json.dumps({"messages": conversation}) + "\n" for conversation in conversations]
     lines.write_text("".join(records))
-    fit_lines.write_text("".join(records[: 2 * fitted]))
+    (options.work / "fit.jsonl").write_text("".join(records[: 2 * fitted]))
 
     found = {
         "transformers bf16": ((hidden[torch.bfloat16] @ weights.T).float(), []),
@@ -216,7 +217,7 @@ def measure(options):
     yardstick = list(found)[-1]
     for name, flags in options.precisions.items():
         bundle = options.work / "bundle"
-        made = export(options, model, bundle, flags.replace("{fit}", shlex.quote(str(fit_lines))))
+        made = export(options, model, bundle, flags)
         for way, extra in options.scoring.items():
             given = f"--threads {options.threads} {extra}"
             scores, scored = score(options, bundle, lines, given, heads, ids)

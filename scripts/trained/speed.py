@@ -1,7 +1,9 @@
 """Tokens a second of every precision and of `transformers` in bf16, in alternating rounds."""
 
 import json
+import shlex
 import statistics
+import tempfile
 import time
 from pathlib import Path
 
@@ -38,7 +40,7 @@ def reference_of(checkpoint):
 def ours(options, run, bundle, lines, flags):
     """Seconds of rounds of `worldpm-ort bench` behind one that does not count, and its tokens."""
     command = [options.binary, "bench", "--model", bundle, "--data", lines, "--samples", "0", "--json"]
-    report = json.loads(run([*command, "--warmup", "1", "--rounds", REPEATS, "--threads", options.threads, *flags.split()]))
+    report = json.loads(run([*command, "--warmup", "1", "--rounds", REPEATS, "--threads", options.threads, *shlex.split(flags)]))
     rounds = report["throughput"]["rounds"]
     return statistics.median(r["seconds"] for r in rounds), rounds[0]["real_tokens"]
 
@@ -51,18 +53,22 @@ def theirs(reference, conversations, size):
 def measure(options, checkpoint, export, run):
     """`{workload: {"tokens", "batch_size", "seconds": {system: [...]}}}`: a value for each round is the median of three
     in a row."""
+    with tempfile.TemporaryDirectory(dir=options.work) as place:
+        bundles = {}
+        for index, (name, flags) in enumerate(options.precisions.items()):
+            bundle = Path(place, str(index))
+            export(options, checkpoint, bundle, flags)
+            for way, extra in options.scoring.items():
+                bundles[f"{name}; {way}" if way else name] = (bundle, extra)
+        return measure_bundles(options, checkpoint, bundles, Path(place, "conversations.jsonl"), run)
+
+
+def measure_bundles(options, checkpoint, bundles, lines, run):
     reference, tokenizer = reference_of(checkpoint)
     workloads = bench.make_workloads(bench.Texts(tokenizer))
-    bundles = {}
-    for index, (name, flags) in enumerate(options.precisions.items()):
-        bundle = options.work / f"speed-{index}"
-        export(options, checkpoint, bundle, flags.replace("{fit}", str(options.work / "fit.jsonl")))
-        for way, extra in options.scoring.items():
-            bundles[f"{name}; {way}" if way else name] = (bundle, extra)
     found = {}
     for name in WORKLOADS:
         conversations = workloads[name]
-        lines = Path(options.work / "speed.jsonl")
         lines.write_text("".join(json.dumps({"messages": c}) + "\n" for c in conversations))
         size = reference.choose_batch_size(conversations)
         seconds = {reference.name: [], **{system: [] for system in bundles}}
