@@ -10,7 +10,7 @@ export PYTHON ?= python3
 PROFILE ?= release
 
 .PHONY: help demo test test-gpu check ep-check plugin-check bench bench-pipeline compare measure measure-precision measure-pipeline \
-	measure-streamed soak fuzz onnx-check hub-check goldens library
+	measure-streamed measure-trained soak fuzz onnx-check hub-check goldens library
 
 help:
 	@sed -n 's/^## //p' Makefile
@@ -110,6 +110,10 @@ fuzz: library
 measure-streamed: library
 	cargo build --locked --release --bin worldpm-ort
 	@$(PYTHON) scripts/measure-streamed $(MEASURE)
+
+## make measure-trained   what each precision does to scores of trained weights (fetches 93 MB; installs torch unless TRAINED_PYTHON names a Python that has it)
+measure-trained: library
+	@scripts/measure-trained $(MEASURE)
 
 ## make goldens     make the golden scores and token ids again with transformers (installs torch, as bench does)
 goldens: library
