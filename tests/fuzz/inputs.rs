@@ -123,8 +123,10 @@ fn read_bundle(rng: &mut Rng, place: &Path) -> Tried {
     let told = ["error", "failed"]
         .iter()
         .any(|word| ended.stderr.contains(word));
-    // A report of what is wrong has no error besides.
-    let reported = ended.stderr.trim().is_empty() && !ended.is_silent();
+    // `verify` reports on standard output which probes failed, beside what it says of the model; other reports stand alone.
+    let stdout = String::from_utf8_lossy(&ended.stdout);
+    let alone = ended.stderr.trim().is_empty() && !ended.is_silent();
+    let reported = alone || stdout.contains("FAILED");
     if ended.code != 0 && !told && !reported {
         return Err(format!(
             "status {} without an error: {}",
