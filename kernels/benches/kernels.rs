@@ -5,7 +5,7 @@
 use std::time::Instant;
 
 use half::bf16;
-use worldpm_ort_kernels::{Attention, Kernels, Mask, OneThread, Precision, Weight};
+use worldpm_ort_kernels::{Attention, Kernels, Mask, OneThread, Precision, Values, Weight};
 
 /// Tokens, inner dimension, outputs: layers of a 0.5B and of a 7B model, and few tokens.
 const SHAPES: [(usize, usize, usize); 5] = [
@@ -37,7 +37,7 @@ fn main() {
                 .map(|at| bf16::from_f32((at % 13) as f32 - 6.1))
                 .collect();
             let weight = Weight {
-                values: &values,
+                values: Values::Bf16(&values),
                 bias: None,
             };
             let mut out = vec![0.0; tokens * width];

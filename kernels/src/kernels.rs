@@ -1,8 +1,6 @@
 use std::fmt;
 
-use half::bf16;
-
-use crate::{Precision, Threads};
+use crate::{Precision, Threads, Weight};
 
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 use crate::x86::Unit;
@@ -20,15 +18,6 @@ pub struct Kernels {
     unit: Unit,
     #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
     scratch: crate::x86::Lines,
-}
-
-/// A weight of a linear layer.
-#[derive(Clone, Copy, Debug)]
-pub struct Weight<'a> {
-    /// `[width, inner]`, row by row.
-    pub values: &'a [bf16],
-    /// `[width]`.
-    pub bias: Option<&'a [f32]>,
 }
 
 /// What a gated layer does with its gate.
@@ -91,27 +80,10 @@ impl fmt::Display for ShapeError {
 
 impl std::error::Error for ShapeError {}
 
-fn require(holds: bool, problem: impl FnOnce() -> String) -> Result<(), ShapeError> {
+pub(crate) fn require(holds: bool, problem: impl FnOnce() -> String) -> Result<(), ShapeError> {
     match holds {
         true => Ok(()),
         false => Err(ShapeError { problem: problem() }),
-    }
-}
-
-impl Weight<'_> {
-    /// Number of its outputs, for inputs of `inner` elements.
-    fn width(&self, inner: usize) -> Result<usize, ShapeError> {
-        let elements = self.values.len();
-        require(inner > 0 && elements.is_multiple_of(inner.max(1)), || {
-            format!("a weight of {elements} elements is not of {inner} columns")
-        })?;
-        let width = elements / inner;
-        if let Some(bias) = self.bias {
-            require(bias.len() == width, || {
-                format!("a bias of {} elements for {width} outputs", bias.len())
-            })?;
-        }
-        Ok(width)
     }
 }
 

@@ -2,12 +2,12 @@
 //! x86 processors that multiply bfloat16 numbers (AMX, AVX-512 BF16), and attention that computes the queries of a
 //! shared prompt once.
 //!
-//! Weights are used where they are, row by row as a checkpoint stores them: nothing is converted or packed at load, and
-//! a weight file that is mapped into memory is all the memory that they take.
+//! Weights are used where they are, row by row as they are stored: as bfloat16 or half numbers, or as integers in blocks.
+//! Nothing is converted or packed at load, and a weight file that is mapped into memory is all the memory that they take.
 //!
 //! # Precision
 //! A float has 24 significant bits, a bfloat16 number 8. [`Precision`] says into how many bfloat16 numbers each float is
-//! split before it is multiplied; products are summed in floats. Weights are bfloat16 and are not rounded. The names are
+//! split before it is multiplied; products are summed in floats. Weights are not rounded. The names are
 //! those of `torch.set_float32_matmul_precision`.
 //!
 //! # The same bits in any company
@@ -18,9 +18,11 @@
 mod kernels;
 mod precision;
 mod threads;
+mod weight;
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 mod x86;
 
-pub use kernels::{Activation, Attention, Kernels, Mask, ShapeError, Weight};
+pub use kernels::{Activation, Attention, Kernels, Mask, ShapeError};
 pub use precision::Precision;
 pub use threads::{OneThread, Threads};
+pub use weight::{Blocks, Values, Weight};

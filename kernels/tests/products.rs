@@ -5,8 +5,8 @@
 mod support;
 
 use fastrand::Rng;
-use half::bf16;
-use worldpm_ort_kernels::{Activation, Kernels, OneThread, Precision, Weight};
+use half::{bf16, f16};
+use worldpm_ort_kernels::{Activation, Blocks, Kernels, OneThread, Precision, Values, Weight};
 
 use support::{Several, floats};
 
@@ -35,12 +35,12 @@ fn exact(x: &[f32], weight: &[bf16], bias: Option<&[f32]>, inner: usize) -> Vec<
 }
 
 /// Most that a sum may be off, as a share of the sum of the absolute values of its terms. Half of the last bit that
-/// the parts keep, and what summing in floats loses, which does not grow with the square of the number of terms.
+/// the parts keep, 8 for each, and what summing in floats loses, which does not grow with the square of the number of terms.
 fn bound(precision: Precision, inner: usize) -> f64 {
-    let share = match precision {
-        Precision::Medium => 2f64.powi(-9),
-        Precision::High => 2f64.powi(-17),
-        Precision::Highest => 2f64.powi(-25),
+    let share: f64 = match precision {
+        Precision::Medium => 2f64.powi(-8),
+        Precision::High => 2f64.powi(-16),
+        Precision::Highest => 2f64.powi(-24),
     };
     share + 2f64.powi(-24) * ((inner * precision.parts()) as f64).sqrt().max(4.0)
 }
@@ -69,7 +69,7 @@ fn products_are_as_exact_as_their_precision() {
         let bias = floats(&mut rng, width);
         for bias in [None, Some(&bias[..])] {
             let weight = Weight {
-                values: &values,
+                values: Values::Bf16(&values),
                 bias,
             };
             let exact = exact(&x, &values, bias, inner);
@@ -119,7 +119,7 @@ fn three_parts_are_as_exact_as_floats() {
         .collect();
     for mut kernels in Kernels::all() {
         let weight = Weight {
-            values: &values,
+            values: Values::Bf16(&values),
             bias: None,
         };
         let mut out = vec![0.0; tokens * width];
@@ -149,7 +149,7 @@ fn a_row_has_the_same_bits_in_any_company() {
         let x = floats(&mut rng, tokens * inner);
         let values = weights(&mut rng, width * inner);
         let weight = Weight {
-            values: &values,
+            values: Values::Bf16(&values),
             bias: None,
         };
         let precision = rng.choice(Precision::ALL).unwrap();
@@ -175,7 +175,7 @@ fn a_row_has_the_same_bits_in_any_company() {
             let columns = rng.usize(1..=width);
             let mut narrow = vec![0.0; tokens * columns];
             let weight = Weight {
-                values: &values[..columns * inner],
+                values: Values::Bf16(&values[..columns * inner]),
                 bias: None,
             };
             kernels
@@ -219,11 +219,11 @@ fn gates_are_activated() {
             for activation in [Activation::Silu, Activation::GeluTanh] {
                 let mut out = vec![f32::NAN; tokens * width];
                 let gate = Weight {
-                    values: &gates,
+                    values: Values::Bf16(&gates),
                     bias: Some(&bias),
                 };
                 let up = Weight {
-                    values: &ups,
+                    values: Values::Bf16(&ups),
                     bias: None,
                 };
                 kernels
@@ -262,7 +262,7 @@ fn gates_are_activated() {
 fn infinity_and_nan_are_not_numbers_afterwards() {
     let values = vec![bf16::ONE; 64];
     let weight = Weight {
-        values: &values,
+        values: Values::Bf16(&values),
         bias: None,
     };
     for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
@@ -283,4 +283,165 @@ fn infinity_and_nan_are_not_numbers_afterwards() {
             }
         }
     }
+}
+
+/// The sums of exact values of a weight, against a product of another form of them.
+fn assert_close(out: &[f32], x: &[f32], weight: &[f64], inner: usize, share: f64, what: &str) {
+    let right = x.chunks(inner).flat_map(|x| {
+        weight.chunks(inner).map(move |weight| {
+            let terms = x.iter().zip(weight).map(|(x, w)| f64::from(*x) * w);
+            terms.fold((0.0, 0.0), |(sum, size): (f64, f64), term| {
+                (sum + term, size + term.abs())
+            })
+        })
+    });
+    for (out, (sum, size)) in out.iter().zip(right) {
+        let off = (f64::from(*out) - sum).abs() / size.max(1e-30);
+        assert!(off <= share, "{what}: {out} for {sum}, off by {off:e}");
+    }
+}
+
+#[test]
+fn half_numbers_are_multiplied_as_they_are() {
+    let mut rng = Rng::with_seed(5);
+    for (tokens, inner, width) in SHAPES {
+        let x = floats(&mut rng, tokens * inner);
+        // Numbers of every size, with those below the smallest normal one.
+        let values: Vec<f16> = (0..width * inner)
+            .map(|_| f16::from_bits(rng.u16(..) & 0xbfff))
+            .collect();
+        let exact: Vec<f64> = values.iter().map(|value| f64::from(*value)).collect();
+        let weight = Weight {
+            values: Values::F16(&values),
+            bias: None,
+        };
+        for mut kernels in Kernels::all() {
+            for precision in Precision::ALL {
+                let mut out = vec![f32::NAN; tokens * width];
+                kernels
+                    .linear(&Several(2), precision, (&x, inner), &weight, &mut out)
+                    .unwrap();
+                let what = format!("{} {precision} {tokens}x{inner}x{width}", kernels.unit());
+                // Twice as many terms.
+                let share = bound(precision, 2 * inner);
+                assert_close(&out, &x, &exact, inner, share, &what);
+            }
+        }
+    }
+}
+
+#[test]
+fn integers_in_blocks_are_multiplied_as_they_are() {
+    let mut rng = Rng::with_seed(6);
+    for (tokens, inner, width) in SHAPES {
+        for (bits, block_size, asymmetric) in [
+            (8, 32, false),
+            (8, 128, true),
+            (4, 32, true),
+            (4, 64, false),
+        ] {
+            let blocks = inner.div_ceil(block_size);
+            let bytes =
+                |rng: &mut Rng, count: usize| (0..count).map(|_| rng.u8(..)).collect::<Vec<u8>>();
+            let integers = bytes(&mut rng, width * blocks * block_size * bits / 8);
+            let zero_points = bytes(&mut rng, width * (blocks * bits).div_ceil(8));
+            let scales: Vec<f32> = (0..width * blocks).map(|_| rng.f32() - 0.5).collect();
+            let nibble = |bytes: &[u8], at: usize| match bits {
+                8 => f64::from(bytes[at]),
+                _ => f64::from(bytes[at / 2] >> (at % 2 * 4) & 15),
+            };
+            let exact: Vec<f64> = (0..width)
+                .flat_map(|row| {
+                    let integers = &integers[row * blocks * block_size * bits / 8..];
+                    let zero_points = &zero_points[row * (blocks * bits).div_ceil(8)..];
+                    let scales = &scales[row * blocks..];
+                    (0..inner)
+                        .map(|at| {
+                            let block = at / block_size;
+                            let zero_point = match asymmetric {
+                                true => nibble(zero_points, block),
+                                false => f64::from(1 << (bits - 1)),
+                            };
+                            (nibble(integers, at) - zero_point) * f64::from(scales[block])
+                        })
+                        .collect::<Vec<f64>>()
+                })
+                .collect();
+            let x = floats(&mut rng, tokens * inner);
+            let weight = Weight {
+                values: Values::Blocks(Blocks {
+                    integers: &integers,
+                    scales: &scales,
+                    zero_points: asymmetric.then_some(&zero_points),
+                    bits,
+                    block_size,
+                }),
+                bias: None,
+            };
+            for mut kernels in Kernels::all() {
+                for precision in Precision::ALL {
+                    let mut out = vec![f32::NAN; tokens * width];
+                    kernels
+                        .linear(&OneThread, precision, (&x, inner), &weight, &mut out)
+                        .unwrap();
+                    let what = format!(
+                        "{} {precision} {tokens}x{inner}x{width}, {bits} bits",
+                        kernels.unit()
+                    );
+                    // Two parts leave out up to half of the last of 16 bits of a weight.
+                    let share = bound(precision, 2 * inner) + 2f64.powi(-16);
+                    assert_close(&out, &x, &exact, inner, share, &what);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn weights_that_do_not_fit_are_refused() {
+    let weight = |values| Weight { values, bias: None };
+    let blocks = Blocks {
+        integers: &[0; 64],
+        scales: &[1.0; 2],
+        zero_points: None,
+        bits: 8,
+        block_size: 32,
+    };
+    assert_eq!(weight(Values::Blocks(blocks)).width(32), Ok(2));
+    assert_eq!(weight(Values::Blocks(blocks)).width(64), Ok(1));
+    for wrong in [
+        Blocks { bits: 5, ..blocks },
+        Blocks {
+            block_size: 16,
+            ..blocks
+        },
+        Blocks {
+            block_size: 0,
+            ..blocks
+        },
+        Blocks {
+            integers: &[0; 63],
+            ..blocks
+        },
+        Blocks {
+            scales: &[1.0; 3],
+            ..blocks
+        },
+        Blocks {
+            zero_points: Some(&[0; 3]),
+            ..blocks
+        },
+    ] {
+        assert!(
+            weight(Values::Blocks(wrong)).width(32).is_err(),
+            "{wrong:?}"
+        );
+    }
+    assert!(weight(Values::Bf16(&[bf16::ONE; 5])).width(2).is_err());
+    assert!(weight(Values::Bf16(&[])).width(0).is_err());
+    let bias = Weight {
+        values: Values::F16(&[f16::ONE; 4]),
+        bias: Some(&[1.0; 3]),
+    };
+    assert!(bias.width(2).is_err());
 }

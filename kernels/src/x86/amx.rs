@@ -53,9 +53,10 @@ impl Drop for Tiles {
     }
 }
 
-/// Sums the products of a block of 32 rows with one of 32 tokens, over `steps` steps.
+/// Sums the products of a block of 32 rows with one of 32 tokens, over `steps` steps: with the first `$used` parts of the
+/// tokens, of which there are `$skipped` more.
 macro_rules! product {
-    ($name:ident, $parts:literal) => {
+    ($name:ident, $used:literal, $skipped:literal) => {
         /// # Safety
         /// `rows` and `tokens` are packed and of as many steps, and `sums` has four tiles.
         pub(crate) unsafe fn $name(
@@ -79,7 +80,7 @@ macro_rules! product {
                     "3:",
                     "tileloadd tmm4, [{rows} + {line}]",
                     "tileloadd tmm5, [{rows} + {line} + 1024]",
-                    concat!(".rept ", $parts),
+                    concat!(".rept ", $used),
                     "tileloadd tmm6, [{tokens} + {line}]",
                     "tileloadd tmm7, [{tokens} + {line} + 1024]",
                     "tdpbf16ps tmm0, tmm4, tmm6",
@@ -88,6 +89,7 @@ macro_rules! product {
                     "tdpbf16ps tmm3, tmm5, tmm7",
                     "add {tokens}, 2048",
                     ".endr",
+                    concat!("add {tokens}, 2048*", $skipped),
                     "add {rows}, 2048",
                     "dec {steps}",
                     "jnz 3b",
@@ -107,6 +109,8 @@ macro_rules! product {
     };
 }
 
-product!(one_part, "1");
-product!(two_parts, "2");
-product!(three_parts, "3");
+product!(one_of_one, "1", "0");
+product!(one_of_two, "1", "1");
+product!(two_of_two, "2", "0");
+product!(two_of_three, "2", "1");
+product!(three_of_three, "3", "0");

@@ -13,9 +13,15 @@ use super::{
 /// Rows that are summed at once: with 32 tokens, two registers of sums for each.
 const ROWS: usize = 8;
 
-/// Sums the products of a block of 32 rows with one of 32 tokens, over the steps that both have.
+/// Sums the products of a block of 32 rows with one of 32 tokens, over the steps that both have: with the
+/// first `used` of the `parts` of the tokens.
 #[target_feature(enable = "avx512f,avx512bf16")]
-pub(crate) fn product(parts: usize, rows: &[Line], tokens: &[Line], sums: &mut [Line]) {
+pub(crate) fn product(
+    (used, parts): (usize, usize),
+    rows: &[Line],
+    tokens: &[Line],
+    sums: &mut [Line],
+) {
     debug_assert_eq!(rows.len() * parts, tokens.len());
     for first in (0..2 * TILE).step_by(ROWS) {
         let (half, within) = (first / TILE, first % TILE);
@@ -26,7 +32,7 @@ pub(crate) fn product(parts: usize, rows: &[Line], tokens: &[Line], sums: &mut [
             .zip(tokens.chunks_exact(parts * STEP_LINES))
         {
             let rows: &[Line] = &rows[first..first + ROWS];
-            for tokens in tokens.chunks_exact(STEP_LINES) {
+            for tokens in tokens.chunks_exact(STEP_LINES).take(used) {
                 for pair in 0..TILE {
                     let (left, right) = (pairs(&tokens[pair]), pairs(&tokens[TILE + pair]));
                     for (row, acc) in rows.iter().zip(&mut acc) {

@@ -11,6 +11,7 @@ mod avx512;
 mod lines;
 mod pack;
 mod product;
+mod rows;
 mod unit;
 mod vector;
 

@@ -7,13 +7,10 @@
 //! What a tile has beyond the last row, token or element is zero.
 
 use std::arch::x86_64::{
-    __m512i, _mm512_castsi512_ps, _mm512_castsi512_si256, _mm512_cvtepu16_epi32,
-    _mm512_cvtne2ps_pbh, _mm512_extracti64x4_epi64, _mm512_maskz_loadu_epi16,
-    _mm512_maskz_loadu_ps, _mm512_setzero_si512, _mm512_slli_epi32, _mm512_store_si512,
-    _mm512_sub_ps,
+    __m512, __m512bh, __m512i, _mm512_castsi512_ps, _mm512_castsi512_si256, _mm512_cvtepu16_epi32,
+    _mm512_cvtne2ps_pbh, _mm512_extracti64x4_epi64, _mm512_maskz_loadu_ps, _mm512_setzero_si512,
+    _mm512_slli_epi32, _mm512_store_si512, _mm512_sub_ps,
 };
-
-use half::bf16;
 
 use super::{lines::Line, vector::transpose};
 
@@ -27,7 +24,7 @@ pub(crate) const TILE: usize = 16;
 pub(crate) const STEP_LINES: usize = 2 * TILE;
 
 /// A mask of the first `count` of 32 elements.
-fn first(count: usize) -> u32 {
+pub(crate) fn first(count: usize) -> u32 {
     ((1u64 << count.min(STEP)) - 1) as u32
 }
 
@@ -69,43 +66,26 @@ fn split(row: &[f32], mask: u32) -> [__m512i; 3] {
     let (low, high) = (mask as u16, (mask >> 16) as u16);
     debug_assert!(mask.count_ones() as usize <= row.len());
     // SAFETY: only elements in the mask are read, which the row has.
-    let (mut a, mut b) = unsafe {
+    let (low, high) = unsafe {
         (
             _mm512_maskz_loadu_ps(low, row.as_ptr()),
             _mm512_maskz_loadu_ps(high, row.as_ptr().wrapping_add(16)),
         )
     };
+    parts(low, high)
+}
+
+/// 32 floats as three bfloat16 numbers each: the nearest one, the nearest to what is left, and so on.
+#[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
+pub(crate) fn parts(mut low: __m512, mut high: __m512) -> [__m512i; 3] {
     let mut parts = [_mm512_setzero_si512(); 3];
     for part in &mut parts {
         // SAFETY: both are 64 bytes of plain numbers.
-        *part = unsafe { std::mem::transmute::<_, __m512i>(_mm512_cvtne2ps_pbh(b, a)) };
+        *part = unsafe { std::mem::transmute::<__m512bh, __m512i>(_mm512_cvtne2ps_pbh(high, low)) };
         let floats =
             |half| _mm512_castsi512_ps(_mm512_slli_epi32::<16>(_mm512_cvtepu16_epi32(half)));
-        a = _mm512_sub_ps(a, floats(_mm512_castsi512_si256(*part)));
-        b = _mm512_sub_ps(b, floats(_mm512_extracti64x4_epi64::<1>(*part)));
+        low = _mm512_sub_ps(low, floats(_mm512_castsi512_si256(*part)));
+        high = _mm512_sub_ps(high, floats(_mm512_extracti64x4_epi64::<1>(*part)));
     }
     parts
-}
-
-/// Packs up to 32 rows of a weight of `inner` columns: the elements of its steps from `first_step` on, as many as `out` has
-/// room for.
-#[target_feature(enable = "avx512f,avx512bw")]
-pub(crate) fn pack_weight(rows: &[bf16], inner: usize, first_step: usize, out: &mut [Line]) {
-    let steps = out.len() / STEP_LINES;
-    for row in 0..BLOCK {
-        let values = rows.get(row * inner..(row + 1) * inner);
-        for step in 0..steps {
-            let line = &mut out[step * STEP_LINES + row];
-            let from = (first_step + step) * STEP;
-            let (values, mask) = match values {
-                Some(values) => (&values[from..], first(inner - from)),
-                None => (&[][..], 0),
-            };
-            // SAFETY: only elements in the mask are read, which the row has; a line is aligned and of the vector's size.
-            unsafe {
-                let values = _mm512_maskz_loadu_epi16(mask, values.as_ptr().cast());
-                _mm512_store_si512(line.0.as_mut_ptr().cast(), values);
-            }
-        }
-    }
 }

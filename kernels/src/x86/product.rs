@@ -15,17 +15,16 @@ use std::{
     ops::Range,
 };
 
-use half::bf16;
-
 use super::{
     amx::{self, Tiles},
     avx512,
     lines::{Line, Lines, Shared},
-    pack::{BLOCK, STEP, STEP_LINES, TILE, pack_tokens, pack_weight},
+    pack::{BLOCK, STEP, STEP_LINES, TILE, pack_tokens},
+    rows::pack_rows,
     unit::Unit,
     vector::{activate, transpose},
 };
-use crate::{Activation, Threads, Weight};
+use crate::{Activation, Threads, Values, Weight};
 
 /// Tokens that are packed at a time.
 const TOKENS: usize = 512;
@@ -83,7 +82,7 @@ pub(crate) fn linear(
         threads.run(width.div_ceil(rows), &|task| {
             let range = task * rows..width.min((task + 1) * rows);
             BUFFERS.with_borrow_mut(|(panel, [sums, _])| {
-                let sums = accumulate(unit, tokens, weight.values, &range, panel, sums);
+                let sums = accumulate(unit, tokens, &weight.values, &range, panel, sums);
                 for tile in tiles(tokens.count, &range) {
                     // SAFETY: whoever has a `Unit` has AVX-512.
                     let values = unsafe { by_token(&sums[tile.lines()]) };
@@ -116,8 +115,8 @@ pub(crate) fn gated(
         threads.run(width.div_ceil(rows), &|task| {
             let range = task * rows..width.min((task + 1) * rows);
             BUFFERS.with_borrow_mut(|(panel, [gates, ups])| {
-                let gates = accumulate(unit, tokens, gate.values, &range, panel, gates);
-                let ups = accumulate(unit, tokens, up.values, &range, panel, ups);
+                let gates = accumulate(unit, tokens, &gate.values, &range, panel, gates);
+                let ups = accumulate(unit, tokens, &up.values, &range, panel, ups);
                 for tile in tiles(tokens.count, &range) {
                     // SAFETY: whoever has a `Unit` has AVX-512.
                     let (gates, ups) =
@@ -180,7 +179,7 @@ fn each_tokens(
 fn accumulate<'s>(
     unit: Unit,
     tokens: Tokens<'_>,
-    weight: &[bf16],
+    weight: &Values<'_>,
     range: &Range<usize>,
     panel: &mut Lines,
     sums: &'s mut Lines,
@@ -189,33 +188,48 @@ fn accumulate<'s>(
     let sums = sums.take(tokens.blocks() * blocks * SUMS);
     let steps = tokens.steps();
     let at_once = steps.div_ceil(steps.div_ceil(STEPS));
-    let rows = &weight[range.start * tokens.inner..range.end * tokens.inner];
     let mut more = [Line([0; 16]); SUMS];
     let tiles = Tiles::configure(unit);
     for first in (0..steps).step_by(at_once) {
         let steps = first..steps.min(first + at_once);
         let block_lines = steps.len() * STEP_LINES;
-        let panel = panel.take(blocks * block_lines);
-        for (rows, panel) in rows
-            .chunks(BLOCK * tokens.inner)
-            .zip(panel.chunks_exact_mut(block_lines))
-        {
+        let panels = panel.take(weight.parts() * blocks * block_lines);
+        let (whole, rest) = panels.split_at_mut(blocks * block_lines);
+        for block in 0..blocks {
+            let start = range.start + block * BLOCK;
+            let rows = start..range.end.min(start + BLOCK);
+            let lines = block * block_lines..(block + 1) * block_lines;
+            let rest = rest.get_mut(lines.clone()).unwrap_or_default();
             // SAFETY: whoever has a `Unit` has AVX-512.
-            unsafe { pack_weight(rows, tokens.inner, first, panel) };
+            unsafe { pack_rows(weight, rows, tokens.inner, first, &mut whole[lines], rest) };
         }
-        for (block, sums) in sums.chunks_exact_mut(blocks * SUMS).enumerate() {
-            let tokens_block = tokens.block(block, &steps);
-            for (rows, sums) in panel
-                .chunks_exact(block_lines)
-                .zip(sums.chunks_exact_mut(SUMS))
-            {
-                let tiles = tiles.as_ref();
-                if first == 0 {
-                    multiply(tiles, tokens.parts, rows, tokens_block, sums);
-                } else {
-                    multiply(tiles, tokens.parts, rows, tokens_block, &mut more);
-                    // SAFETY: whoever has a `Unit` has AVX-512.
-                    unsafe { add_lines(sums, &more) };
+        for (part, panel) in [&*whole, rest].into_iter().enumerate() {
+            for (block, sums) in sums.chunks_exact_mut(blocks * SUMS).enumerate() {
+                let tokens_block = tokens.block(block, &steps);
+                for (rows, sums) in panel
+                    .chunks_exact(block_lines)
+                    .zip(sums.chunks_exact_mut(SUMS))
+                {
+                    let used = used_parts(part, tokens.parts);
+                    if first == 0 && part == 0 {
+                        multiply(
+                            tiles.as_ref(),
+                            (used, tokens.parts),
+                            rows,
+                            tokens_block,
+                            sums,
+                        );
+                    } else {
+                        multiply(
+                            tiles.as_ref(),
+                            (used, tokens.parts),
+                            rows,
+                            tokens_block,
+                            &mut more,
+                        );
+                        // SAFETY: whoever has a `Unit` has AVX-512.
+                        unsafe { add_lines(sums, &more) };
+                    }
                 }
             }
         }
@@ -223,10 +237,16 @@ fn accumulate<'s>(
     sums
 }
 
-/// Multiplies a block of rows with one of tokens.
+/// How many parts of the tokens are multiplied with a part of a weight. The product of both last parts is below what the
+/// parts leave out.
+fn used_parts(part: usize, parts: usize) -> usize {
+    parts.saturating_sub(part).max(1)
+}
+
+/// Multiplies a block of rows with the first `used` of the `parts` of one of tokens.
 fn multiply(
     tiles: Option<&Tiles>,
-    parts: usize,
+    (used, parts): (usize, usize),
     rows: &[Line],
     tokens: &[Line],
     sums: &mut [Line],
@@ -236,11 +256,13 @@ fn multiply(
     let (from, with, to) = (rows.as_ptr(), tokens.as_ptr(), sums.as_mut_ptr());
     // SAFETY: the operands are of as many steps, as was just checked, and whoever has a `Unit` has AVX-512.
     unsafe {
-        match (tiles, parts) {
-            (None, _) => avx512::product(parts, rows, tokens, sums),
-            (Some(tiles), 1) => amx::one_part(tiles, steps, from, with, to),
-            (Some(tiles), 2) => amx::two_parts(tiles, steps, from, with, to),
-            (Some(tiles), _) => amx::three_parts(tiles, steps, from, with, to),
+        match (tiles, used, parts) {
+            (None, ..) => avx512::product((used, parts), rows, tokens, sums),
+            (Some(tiles), 1, 1) => amx::one_of_one(tiles, steps, from, with, to),
+            (Some(tiles), 1, 2) => amx::one_of_two(tiles, steps, from, with, to),
+            (Some(tiles), 2, 2) => amx::two_of_two(tiles, steps, from, with, to),
+            (Some(tiles), 2, _) => amx::two_of_three(tiles, steps, from, with, to),
+            (Some(tiles), ..) => amx::three_of_three(tiles, steps, from, with, to),
         }
     }
 }

@@ -6,7 +6,7 @@ use fastrand::Rng;
 use worldpm_ort_kernels::Threads;
 
 /// Some threads, each of which takes every n-th task.
-pub struct Several(pub usize);
+pub(crate) struct Several(pub(crate) usize);
 
 impl Threads for Several {
     fn count(&self) -> usize {
@@ -23,6 +23,6 @@ impl Threads for Several {
 }
 
 /// Numbers between -1 and 1.
-pub fn floats(rng: &mut Rng, count: usize) -> Vec<f32> {
+pub(crate) fn floats(rng: &mut Rng, count: usize) -> Vec<f32> {
     (0..count).map(|_| rng.f32() * 2.0 - 1.0).collect()
 }
