@@ -73,6 +73,9 @@ fn open(bundle: &Path, change: impl FnOnce(&mut ScorerOptions)) -> Scorer {
     Scorer::open(bundle, &options).unwrap()
 }
 
+/// The padding token, which ends a conversation.
+const END: u32 = 151_643;
+
 /// Answers of many lengths to prompts that they share, from one token to more than a block of everything.
 fn sequences() -> Vec<Vec<u32>> {
     let token = |at: u32| (at * 7919 + 3) % 150_000;
@@ -88,6 +91,7 @@ fn sequences() -> Vec<Vec<u32>> {
                 (0..prompt)
                     .map(|at| token(prompt * 1000 + at))
                     .chain((0..answer).map(|at| token(answer_start + at)))
+                    .chain([END])
                     .collect(),
             );
         }
@@ -185,10 +189,20 @@ fn what_is_wanted_is_replaced_and_other_forms_stay() {
     };
     assert_eq!(counts(&plain, some(false, true)), (0, 2, 16));
     assert_eq!(counts(&plain, some(true, false)), (16, 0, 0));
-    for (precision, products) in [("fp16", 0), ("fp32", 0), ("int8", 0), ("w8a8", 0)] {
-        let bundle = bundle(DECODERS[0], &["--precision", precision]);
-        let (found, attention, _) = counts(&bundle, BOTH);
-        assert_eq!((found, attention), (products, 2), "{precision}");
+    // The head of converted weights is in floats.
+    for (precision, expected) in [
+        (&["fp16"][..], (14, 2, 2)),
+        (&["int8"], (14, 2, 2)),
+        (&["int4", "--asymmetric"], (14, 2, 2)),
+        (&["w8a8"], (0, 2, 16)),
+        (&["fp32"], (0, 2, 16)),
+    ] {
+        let flags = [&["--precision"], precision].concat();
+        assert_eq!(
+            counts(&bundle(DECODERS[0], &flags), BOTH),
+            expected,
+            "{precision:?}"
+        );
     }
     let standard = bundle(DECODERS[0], &["--target", "onnx"]);
     assert_eq!(counts(&standard, BOTH), (16, 0, 0));
@@ -223,6 +237,60 @@ fn scores_are_those_of_onnx_runtime() {
                     "{decoder:?} {precision}: {got} for {expected}"
                 );
             }
+        }
+    }
+}
+
+/// Integers become the floats that they stand for, and nothing is rounded: scores are those of the same integers with
+/// standard operators, whose weights are made floats at load.
+#[test]
+fn integers_and_halves_are_not_rounded() {
+    let sequences = sequences();
+    for precision in [&["int8"][..], &["int4"], &["int8", "--block-size", "128"]] {
+        let flags = [&["--precision"], precision].concat();
+        let standard = [&flags[..], &["--target", "onnx"]].concat();
+        for decoder in [DECODERS[0], DECODERS[5]] {
+            let expected = scores(
+                &open(&bundle(decoder, &standard), |options| {
+                    options.kernels = false
+                }),
+                &sequences,
+            );
+            let scorer = open(&bundle(decoder, &flags), |_| ());
+            let got = scores(&scorer, &sequences);
+            for (got, expected) in got.iter().zip(&expected) {
+                let off = (got - expected).abs() / expected.abs().max(1.0);
+                assert!(
+                    off <= 2e-4,
+                    "{precision:?} {decoder:?}: {got} for {expected}"
+                );
+            }
+            let alone = sequences
+                .iter()
+                .flat_map(|one| scores(&scorer, std::slice::from_ref(one)));
+            assert_eq!(
+                alone.collect::<Vec<f32>>(),
+                got,
+                "{precision:?} {decoder:?}"
+            );
+        }
+    }
+    for flags in [
+        &["--precision", "fp16"][..],
+        &["--precision", "int8", "--asymmetric"],
+        &["--precision", "int4", "--asymmetric", "--block-size", "64"],
+    ] {
+        let bundle = bundle(DECODERS[0], flags);
+        let open = |kernels: bool| open(&bundle, |options| options.kernels = kernels);
+        let bound = if flags.contains(&"fp16") { 2e-5 } else { 0.5 };
+        let both = scores(&open(true), &sequences)
+            .into_iter()
+            .zip(scores(&open(false), &sequences));
+        for (got, expected) in both {
+            assert!(
+                (got - expected).abs() <= bound * expected.abs().max(1.0),
+                "{flags:?}: {got} for {expected}"
+            );
         }
     }
 }

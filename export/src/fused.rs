@@ -1,13 +1,15 @@
 //! Graphs for the CPU in which nodes are replaced by operators that the runtime brings.
 //!
-//! ONNX Runtime's CPU provider multiplies no bfloat16 numbers: a graph casts each weight to floats. And its attention
-//! computes every cell of every row, so the queries of a shared prompt once for each row. The runtime has operators for
-//! both. [`fuse`] puts them in place of the nodes that compute the same:
+//! ONNX Runtime's CPU provider multiplies no bfloat16 numbers: a graph casts each weight to floats. Its product with
+//! integers in blocks makes integers of the activations too. And its attention computes every cell of every row, so the
+//! queries of a shared prompt once for each row. The runtime has operators for all of these. [`fuse`] puts them in place of
+//! the nodes that compute the same:
 //!
 //! | operator | in place of |
 //! |---|---|
-//! | [`LINEAR`] | `Cast` of a bfloat16 weight, `Gemm` |
-//! | [`GATED`] | two of these with one input, the activation of one, `Mul` |
+//! | [`LINEAR`], [`LINEAR_F16`] | `Cast` of a bfloat16 or half weight, `Gemm` |
+//! | [`LINEAR_BLOCKS`] | `MatMulNBits` |
+//! | [`GATED`], [`GATED_F16`], [`GATED_BLOCKS`] | two of these with one input, the activation of one, `Mul` |
 //! | [`ATTENTION`] | three `Gather`s of rows, `GroupQueryAttention`, `Reshape`, `Gather` of cells |
 //!
 //! What does not have exactly that form stays as it is. A bundle always holds the plain graph.
@@ -31,9 +33,19 @@ pub const DOMAIN: &str = "worldpm_ort";
 /// `x . weight + bias`: `x` `[T, inner]` float, `weight` `[width, inner]` bfloat16, `bias` `[width]` float or none. The
 /// attribute [`EXACT`].
 pub const LINEAR: &str = "Linear";
+/// [`LINEAR`] with a half weight.
+pub const LINEAR_F16: &str = "LinearF16";
+/// [`LINEAR`] with a weight as `MatMulNBits` has it: `x`, integers, scales, zero points or none, bias or none. The
+/// attributes [`EXACT`], `bits` and `block_size`.
+pub const LINEAR_BLOCKS: &str = "LinearBlocks";
 /// `activation(x . gate + gate bias) * (x . up + up bias)`: `x`, `gate`, `up`, and the biases or none. The attribute
 /// [`ACTIVATION`].
 pub const GATED: &str = "GatedLinear";
+/// [`GATED`] with half weights.
+pub const GATED_F16: &str = "GatedLinearF16";
+/// [`GATED`] with weights as `MatMulNBits` has them: `x`, integers and scales of `gate`, those of `up`, the zero points of
+/// both or none, the biases of both or none. The attributes [`ACTIVATION`], `bits` and `block_size`.
+pub const GATED_BLOCKS: &str = "GatedLinearBlocks";
 /// Attention: queries, keys and values `[T, heads * size]`, the packed token of each cell `[B, S]`, the cells that attend
 /// `[n]`. The attributes of `GroupQueryAttention`.
 pub const ATTENTION: &str = "PackedAttention";
@@ -46,8 +58,21 @@ pub const SILU: i64 = 0;
 /// Gelu by its approximation with a hyperbolic tangent.
 pub const GELU_TANH: i64 = 1;
 
+/// The linear layers, and the gated form of each.
+const FORMS: [(&str, &str); 3] = [
+    (LINEAR, GATED),
+    (LINEAR_F16, GATED_F16),
+    (LINEAR_BLOCKS, GATED_BLOCKS),
+];
+/// What blocks of integers must be a multiple of.
+const BLOCK_MULTIPLE: i64 = 32;
 /// What a width of heads must be a multiple of.
 const HEAD_MULTIPLE: usize = 16;
+/// Weights of 16 bits, and their linear layer.
+const SHORT: [(ElementType, &str); 2] = [
+    (ElementType::BFloat16, LINEAR),
+    (ElementType::Float16, LINEAR_F16),
+];
 /// The attributes of `GroupQueryAttention` that are known here.
 const ATTENTION_ATTRIBUTES: [&str; 6] = [
     "do_rotary",
@@ -61,7 +86,7 @@ const ATTENTION_ATTRIBUTES: [&str; 6] = [
 /// What is to be replaced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Wanted {
-    /// [`LINEAR`] and [`GATED`].
+    /// Linear layers, alone and gated.
     pub products: bool,
     /// [`ATTENTION`].
     pub attention: bool,
@@ -72,13 +97,13 @@ pub struct Wanted {
 pub struct FusedGraph {
     /// The graph, as bytes of an ONNX file.
     pub bytes: Vec<u8>,
-    /// How many there are of [`LINEAR`], with those in [`GATED`].
+    /// How many linear layers were replaced, with those in gated ones.
     pub products: usize,
-    /// How many there are of [`ATTENTION`].
+    /// How many attentions.
     pub attention: usize,
-    /// Products of floats that are left.
+    /// Products that are left to ONNX Runtime.
     pub left: usize,
-    /// Bytes of the bfloat16 weights of the products.
+    /// Bytes of the weights of 16 bits that are used where they are, and not as floats.
     pub weight_bytes: u64,
 }
 
@@ -107,7 +132,12 @@ pub fn fuse(bytes: &[u8], path: &Path, head_dim: usize, wanted: Wanted) -> Resul
     let left = graph
         .node
         .iter()
-        .filter(|node| node.op_type.as_deref() == Some("Gemm"))
+        .filter(|node| {
+            matches!(
+                node.op_type.as_deref(),
+                Some("Gemm" | "MatMulNBits" | "QGemm")
+            )
+        })
         .count();
     let weight_bytes = weight_bytes(graph);
     model.opset_import.push(OperatorSetIdProto {
@@ -140,7 +170,11 @@ fn weight_bytes(graph: &GraphProto) -> u64 {
     let read = graph
         .initializer
         .iter()
-        .filter(|tensor| tensor.data_type == Some(ElementType::BFloat16 as i32))
+        .filter(|tensor| {
+            SHORT
+                .iter()
+                .any(|&(element, _)| tensor.data_type == Some(element as i32))
+        })
         .filter(|tensor| read.contains(tensor.name.as_deref().unwrap_or_default()));
     read.fold(0, |sum, tensor| {
         sum.saturating_add(elements(&tensor.dims).saturating_mul(2))
@@ -196,8 +230,8 @@ struct Nodes<'a> {
     graph: &'a GraphProto,
     makers: HashMap<&'a str, usize>,
     readers: HashMap<&'a str, Vec<usize>>,
-    /// bfloat16 matrices.
-    weights: HashSet<&'a str>,
+    /// Types of the constants.
+    constants: HashMap<&'a str, (i32, usize)>,
     outputs: HashSet<&'a str>,
 }
 
@@ -213,14 +247,14 @@ impl<'a> Nodes<'a> {
                 readers.entry(name).or_default().push(place);
             }
         }
-        let weights = graph.initializer.iter().filter_map(|tensor| {
-            let bf16 = tensor.data_type == Some(ElementType::BFloat16 as i32);
-            (bf16 && tensor.dims.len() == 2).then_some(tensor.name.as_deref()?)
+        let constants = graph.initializer.iter().filter_map(|tensor| {
+            let kind = (tensor.data_type?, tensor.dims.len());
+            Some((tensor.name.as_deref()?, kind))
         });
         Self {
             makers,
             readers,
-            weights: weights.collect(),
+            constants: constants.collect(),
             outputs: graph
                 .output
                 .iter()
@@ -257,27 +291,75 @@ impl<'a> Nodes<'a> {
         nodes.filter(move |(_, node)| node.op_type.as_deref() == Some(operator))
     }
 
+    /// Whether a value is a constant of a type, with so many dimensions.
+    fn is_constant(&self, name: &str, element: ElementType, dimensions: usize) -> bool {
+        self.constants.get(name) == Some(&(element as i32, dimensions))
+    }
+
     fn linear(&self) -> Vec<Replacement> {
-        let found = self.all("Gemm").filter_map(|(place, gemm)| {
-            let plain = int(gemm, "transB") == Some(1)
-                && int(gemm, "transA").unwrap_or(0) == 0
-                && float(gemm, "alpha").is_none_or(|alpha| alpha == 1.0)
-                && float(gemm, "beta").is_none_or(|beta| beta == 1.0);
-            let (_, cast) = self.maker(gemm.input.get(1)?, "Cast")?;
-            let weight = self.weights.get(cast.input.first()?.as_str())?;
-            let to_float = int(cast, "to") == Some(ElementType::Float as i64);
-            if !plain || !to_float {
-                return None;
-            }
-            let mut input = vec![gemm.input.first()?.clone(), (*weight).to_owned()];
-            input.extend(gemm.input.get(2).filter(|bias| !bias.is_empty()).cloned());
-            let exact = !weight.contains("layers.");
-            Some(Replacement {
-                node: node(LINEAR, gemm, input, vec![integer(EXACT, exact.into())]),
-                places: vec![place],
-            })
-        });
-        found.collect()
+        let floats = self
+            .all("Gemm")
+            .filter_map(|(place, gemm)| self.linear_of(place, gemm));
+        let blocks = self
+            .all("MatMulNBits")
+            .filter_map(|(place, product)| self.linear_of_blocks(place, product));
+        floats.chain(blocks).collect()
+    }
+
+    fn linear_of(&self, place: usize, gemm: &NodeProto) -> Option<Replacement> {
+        let plain = int(gemm, "transB") == Some(1)
+            && int(gemm, "transA").unwrap_or(0) == 0
+            && float(gemm, "alpha").is_none_or(|alpha| alpha == 1.0)
+            && float(gemm, "beta").is_none_or(|beta| beta == 1.0);
+        let (_, cast) = self.maker(gemm.input.get(1)?, "Cast")?;
+        let weight = cast.input.first()?;
+        let (_, operator) = SHORT
+            .into_iter()
+            .find(|&(element, _)| self.is_constant(weight, element, 2))?;
+        if !plain || int(cast, "to") != Some(ElementType::Float as i64) {
+            return None;
+        }
+        let mut input = vec![gemm.input.first()?.clone(), weight.clone()];
+        input.extend(gemm.input.get(2).cloned());
+        let exact = integer(EXACT, (!weight.contains("layers.")).into());
+        Some(Replacement {
+            node: node(operator, gemm, input, vec![exact]),
+            places: vec![place],
+        })
+    }
+
+    fn linear_of_blocks(&self, place: usize, product: &NodeProto) -> Option<Replacement> {
+        let part = |at: usize| product.input.get(at).map_or("", String::as_str);
+        let (bits, block_size) = (int(product, "bits")?, int(product, "block_size")?);
+        let fits = self.is_constant(part(1), ElementType::Uint8, 3)
+            && self.is_constant(part(2), ElementType::Float, 2)
+            && (part(3).is_empty() || self.is_constant(part(3), ElementType::Uint8, 2))
+            && part(4).is_empty()
+            && matches!(bits, 4 | 8)
+            && block_size > 0
+            && block_size % BLOCK_MULTIPLE == 0;
+        if !fits {
+            return None;
+        }
+        let input = [0, 1, 2, 3, 5].map(|at| part(at).to_owned());
+        let exact = integer(EXACT, (!part(1).contains("layers.")).into());
+        let attributes = vec![
+            exact,
+            integer("bits", bits),
+            integer("block_size", block_size),
+        ];
+        Some(Replacement {
+            node: node(LINEAR_BLOCKS, product, input.into(), attributes),
+            places: vec![place],
+        })
+    }
+
+    /// The linear layer that makes a value, its place, and its gated form.
+    fn linear_maker(&self, name: &str) -> Option<(usize, &'a NodeProto, &'static str)> {
+        FORMS.into_iter().find_map(|(linear, gated)| {
+            let (place, node) = self.maker(name, linear)?;
+            Some((place, node, gated))
+        })
     }
 
     fn gated(&self) -> Vec<Replacement> {
@@ -290,7 +372,7 @@ impl<'a> Nodes<'a> {
         let [activated, up] = product.input.as_slice() else {
             return None;
         };
-        let (up_place, up_node) = self.maker(up, LINEAR)?;
+        let (up_place, up_node, operator) = self.linear_maker(up)?;
         self.only_reader(up)?;
         self.only_reader(activated)?;
         let mut places = vec![place, up_place];
@@ -323,23 +405,40 @@ impl<'a> Nodes<'a> {
                 (gate, SILU)
             }
         };
-        let (gate_place, gate_node) = self.maker(gate, LINEAR)?;
+        let (gate_place, gate_node, gate_operator) = self.linear_maker(gate)?;
         places.push(gate_place);
-        if gate_node.input.first() != up_node.input.first()
-            || int(gate_node, EXACT) != int(up_node, EXACT)
-        {
+        let same = |name: &str| int(gate_node, name) == int(up_node, name);
+        let alike = operator == gate_operator && ["bits", "block_size"].into_iter().all(same);
+        // Gates of the head, were there any, would not be computed as exactly.
+        let in_layers = [gate_node, up_node]
+            .iter()
+            .all(|node| int(node, EXACT) == Some(0));
+        if gate_node.input.first() != up_node.input.first() || !alike || !in_layers {
             return None;
         }
-        let bias = |node: &NodeProto| node.input.get(2).cloned().unwrap_or_default();
-        let input = vec![
-            up_node.input.first()?.clone(),
-            gate_node.input.get(1)?.clone(),
-            up_node.input.get(1)?.clone(),
-            bias(gate_node),
-            bias(up_node),
-        ];
+        let both = |places: &[usize]| {
+            let part =
+                |node: &NodeProto, at: usize| node.input.get(at).cloned().unwrap_or_default();
+            let parts = places
+                .iter()
+                .map(|&at| [part(gate_node, at), part(up_node, at)]);
+            parts.collect::<Vec<_>>()
+        };
+        let mut input = vec![up_node.input.first()?.clone()];
+        let mut attributes = vec![integer(ACTIVATION, activation)];
+        if operator == GATED_BLOCKS {
+            let [integers, scales] = <[_; 2]>::try_from(both(&[1, 2])).ok()?;
+            let ([gate, up], [gate_scales, up_scales]) = (integers, scales);
+            input.extend([gate, gate_scales, up, up_scales]);
+            input.extend(both(&[3, 4]).into_iter().flatten());
+            for name in ["bits", "block_size"] {
+                attributes.push(integer(name, int(up_node, name)?));
+            }
+        } else {
+            input.extend(both(&[1, 2]).into_iter().flatten());
+        }
         Some(Replacement {
-            node: node(GATED, product, input, vec![integer(ACTIVATION, activation)]),
+            node: node(operator, product, input, attributes),
             places,
         })
     }
@@ -408,9 +507,13 @@ impl<'a> Nodes<'a> {
 fn node(
     operator: &str,
     of: &NodeProto,
-    input: Vec<String>,
+    mut input: Vec<String>,
     attribute: Vec<AttributeProto>,
 ) -> NodeProto {
+    // Operands at the end that are not there are not named.
+    while input.last().is_some_and(String::is_empty) {
+        input.pop();
+    }
     NodeProto {
         input,
         output: of.output.clone(),

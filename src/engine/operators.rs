@@ -8,21 +8,23 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use half::bf16;
+use half::{bf16, f16};
 use ort::{
     operator::{
         BoxedKernel, ComputeContext, KernelContext, Operator, OperatorDomain, OperatorInput,
         OperatorOutput,
     },
-    value::{TensorElementType, ValueRef},
+    value::{PrimitiveTensorElementType, TensorElementType, ValueRef, ValueRefMut},
 };
 use worldpm_ort_export::fused;
 use worldpm_ort_kernels::{
-    Activation, Attention, Kernels, Mask, Precision, ShapeError, Threads, Weight,
+    Activation, Attention, Blocks, Kernels, Mask, Precision, ShapeError, Threads, Values, Weight,
 };
 
 const FLOAT: TensorElementType = TensorElementType::Float32;
 const BF16: TensorElementType = TensorElementType::Bfloat16;
+const F16: TensorElementType = TensorElementType::Float16;
+const BYTES: TensorElementType = TensorElementType::Uint8;
 const INT64: TensorElementType = TensorElementType::Int64;
 
 /// The kernels of a session: its nodes run one after the other.
@@ -44,10 +46,13 @@ pub(crate) fn operators(
         precision,
         threads,
     };
-    OperatorDomain::new(fused::DOMAIN)?
-        .add(Linear(shared.clone()))?
-        .add(Gated(shared.clone()))?
-        .add(PackedAttention(shared))
+    let mut domain = OperatorDomain::new(fused::DOMAIN)?.add(PackedAttention(shared.clone()))?;
+    for form in [Form::Bf16, Form::F16, Form::Blocks] {
+        domain = domain
+            .add(Linear(shared.clone(), form))?
+            .add(Gated(shared.clone(), form))?;
+    }
+    Ok(domain)
 }
 
 impl Shared {
@@ -96,22 +101,152 @@ impl Threads for SessionThreads<'_> {
     }
 }
 
-/// See [`fused::LINEAR`].
-struct Linear(Shared);
+/// How the weights of linear layers are stored.
+#[derive(Clone, Copy)]
+enum Form {
+    Bf16,
+    F16,
+    Blocks,
+}
+
+/// Where the parts of a weight are among the inputs.
+#[derive(Clone, Copy)]
+struct Places {
+    values: usize,
+    scales: usize,
+    zero_points: usize,
+    bias: usize,
+}
+
+impl Form {
+    /// The inputs of a linear layer with one weight, or with two.
+    fn inputs(self, weights: usize) -> Vec<OperatorInput> {
+        let required: &[TensorElementType] = match self {
+            Self::Bf16 => &[BF16],
+            Self::F16 => &[F16],
+            Self::Blocks => &[BYTES, FLOAT],
+        };
+        let optional: &[TensorElementType] = match self {
+            Self::Bf16 | Self::F16 => &[FLOAT],
+            Self::Blocks => &[BYTES, FLOAT],
+        };
+        let required = (0..weights).flat_map(|_| required);
+        let optional = optional
+            .iter()
+            .flat_map(|kind| (0..weights).map(move |_| kind));
+        [OperatorInput::required(FLOAT)]
+            .into_iter()
+            .chain(required.map(|&kind| OperatorInput::required(kind)))
+            .chain(optional.map(|&kind| OperatorInput::optional(kind)))
+            .collect()
+    }
+
+    /// Where the parts of the weight of a number are, of so many.
+    fn places(self, number: usize, weights: usize) -> Places {
+        match self {
+            Self::Bf16 | Self::F16 => Places {
+                values: 1 + number,
+                scales: 0,
+                zero_points: 0,
+                bias: 1 + weights + number,
+            },
+            Self::Blocks => Places {
+                values: 1 + 2 * number,
+                scales: 2 + 2 * number,
+                zero_points: 1 + 2 * weights + number,
+                bias: 1 + 3 * weights + number,
+            },
+        }
+    }
+}
+
+/// The sizes of a weight's blocks.
+#[derive(Clone, Copy, Default)]
+struct Sizes {
+    bits: usize,
+    block_size: usize,
+}
+
+impl Sizes {
+    fn read(context: &KernelContext<'_>) -> Self {
+        let size = |name: &str| {
+            let value = context.get::<i64>(name).map(usize::try_from);
+            value.and_then(Result::ok).unwrap_or(0)
+        };
+        Self {
+            bits: size("bits"),
+            block_size: size("block_size"),
+        }
+    }
+}
+
+/// A weight among the inputs of a node.
+struct Operand<'a> {
+    form: Form,
+    sizes: Sizes,
+    values: ValueRef<'a>,
+    scales: Option<ValueRef<'a>>,
+    zero_points: Option<ValueRef<'a>>,
+    bias: Option<ValueRef<'a>>,
+}
+
+impl<'a> Operand<'a> {
+    fn new(
+        context: &'a ComputeContext,
+        form: Form,
+        sizes: Sizes,
+        places: Places,
+    ) -> ort::Result<Self> {
+        let (scales, zero_points) = match form {
+            Form::Bf16 | Form::F16 => (None, None),
+            Form::Blocks => (
+                Some(required(context, places.scales)?),
+                optional(context, places.zero_points)?,
+            ),
+        };
+        Ok(Self {
+            form,
+            sizes,
+            values: required(context, places.values)?,
+            scales,
+            zero_points,
+            bias: optional(context, places.bias)?,
+        })
+    }
+
+    fn weight(&self) -> ort::Result<Weight<'_>> {
+        let values = match self.form {
+            Form::Bf16 => Values::Bf16(self.values.try_extract_tensor::<bf16>()?.1),
+            Form::F16 => Values::F16(self.values.try_extract_tensor::<f16>()?.1),
+            Form::Blocks => Values::Blocks(Blocks {
+                integers: self.values.try_extract_tensor::<u8>()?.1,
+                scales: elements::<f32>(self.scales.as_ref())?.unwrap_or_default(),
+                zero_points: elements::<u8>(self.zero_points.as_ref())?,
+                bits: self.sizes.bits,
+                block_size: self.sizes.block_size,
+            }),
+        };
+        let bias = elements::<f32>(self.bias.as_ref())?;
+        Ok(Weight { values, bias })
+    }
+}
+
+/// See [`fused::LINEAR`], [`fused::LINEAR_F16`] and [`fused::LINEAR_BLOCKS`].
+struct Linear(Shared, Form);
 
 impl Operator for Linear {
     type Kernel<'attr> = BoxedKernel<'attr>;
 
     fn name(&self) -> &str {
-        fused::LINEAR
+        match self.1 {
+            Form::Bf16 => fused::LINEAR,
+            Form::F16 => fused::LINEAR_F16,
+            Form::Blocks => fused::LINEAR_BLOCKS,
+        }
     }
 
     fn inputs(&self) -> impl IntoIterator<Item = OperatorInput> {
-        [
-            OperatorInput::required(FLOAT),
-            OperatorInput::required(BF16),
-            OperatorInput::optional(FLOAT),
-        ]
+        self.1.inputs(1)
     }
 
     fn outputs(&self) -> impl IntoIterator<Item = OperatorOutput> {
@@ -122,17 +257,18 @@ impl Operator for Linear {
         &self,
         context: &KernelContext<'attr>,
     ) -> ort::Result<BoxedKernel<'attr>> {
-        let shared = self.0.clone();
+        let (shared, form) = (self.0.clone(), self.1);
         let precision = match context.get::<i64>(fused::EXACT) {
             Some(0) => shared.precision,
             _ => Precision::Highest,
         };
+        let sizes = Sizes::read(context);
         Ok(Box::new(move |context: &ComputeContext| {
-            let (x, weight) = (required(context, 0)?, required(context, 1)?);
-            let bias = context.input(2)?;
+            let x = required(context, 0)?;
+            let operand = Operand::new(context, form, sizes, form.places(0, 1))?;
             let (x, inner) = rows(&x)?;
-            let weight = self::weight(&weight, bias.as_ref())?;
-            let shape = [x.len() / inner, weight.values.len() / inner];
+            let weight = operand.weight()?;
+            let shape = [x.len() / inner, width(&weight, inner)?];
             let mut out = output(context, shape)?;
             let (_, out) = out.try_extract_tensor_mut::<f32>()?;
             let threads = SessionThreads::new(context, shared.threads);
@@ -143,24 +279,22 @@ impl Operator for Linear {
     }
 }
 
-/// See [`fused::GATED`].
-struct Gated(Shared);
+/// See [`fused::GATED`], [`fused::GATED_F16`] and [`fused::GATED_BLOCKS`].
+struct Gated(Shared, Form);
 
 impl Operator for Gated {
     type Kernel<'attr> = BoxedKernel<'attr>;
 
     fn name(&self) -> &str {
-        fused::GATED
+        match self.1 {
+            Form::Bf16 => fused::GATED,
+            Form::F16 => fused::GATED_F16,
+            Form::Blocks => fused::GATED_BLOCKS,
+        }
     }
 
     fn inputs(&self) -> impl IntoIterator<Item = OperatorInput> {
-        [
-            OperatorInput::required(FLOAT),
-            OperatorInput::required(BF16),
-            OperatorInput::required(BF16),
-            OperatorInput::optional(FLOAT),
-            OperatorInput::optional(FLOAT),
-        ]
+        self.1.inputs(2)
     }
 
     fn outputs(&self) -> impl IntoIterator<Item = OperatorOutput> {
@@ -171,38 +305,37 @@ impl Operator for Gated {
         &self,
         context: &KernelContext<'attr>,
     ) -> ort::Result<BoxedKernel<'attr>> {
-        let shared = self.0.clone();
+        let (shared, form) = (self.0.clone(), self.1);
         let activation = match context.get::<i64>(fused::ACTIVATION) {
             Some(fused::SILU) => Activation::Silu,
             Some(fused::GELU_TANH) => Activation::GeluTanh,
             other => return Err(ort::Error::new(format!("an activation of {other:?}"))),
         };
+        let sizes = Sizes::read(context);
         Ok(Box::new(move |context: &ComputeContext| {
             let x = required(context, 0)?;
-            let (gate, up) = (required(context, 1)?, required(context, 2)?);
-            let (gate_bias, up_bias) = (context.input(3)?, context.input(4)?);
+            let gate = Operand::new(context, form, sizes, form.places(0, 2))?;
+            let up = Operand::new(context, form, sizes, form.places(1, 2))?;
             let (x, inner) = rows(&x)?;
-            let (gate, up) = (
-                weight(&gate, gate_bias.as_ref())?,
-                weight(&up, up_bias.as_ref())?,
-            );
-            let shape = [x.len() / inner, gate.values.len() / inner];
+            let (gate, up) = (gate.weight()?, up.weight()?);
+            let shape = [x.len() / inner, width(&gate, inner)?];
             let mut out = output(context, shape)?;
             let (_, out) = out.try_extract_tensor_mut::<f32>()?;
             let threads = SessionThreads::new(context, shared.threads);
+            let weights = (&gate, &up);
             let result = shared.with(|kernels| {
-                kernels.gated(
-                    &threads,
-                    shared.precision,
-                    (x, inner),
-                    (&gate, &up),
-                    activation,
-                    out,
-                )
+                let precision = shared.precision;
+                kernels.gated(&threads, precision, (x, inner), weights, activation, out)
             });
             threads.outcome(result)
         }))
     }
+}
+
+fn width(weight: &Weight<'_>, inner: usize) -> ort::Result<usize> {
+    weight
+        .width(inner)
+        .map_err(|error| ort::Error::new(error.to_string()))
 }
 
 /// See [`fused::ATTENTION`].
@@ -286,10 +419,27 @@ fn required(context: &ComputeContext, input: usize) -> ort::Result<ValueRef<'_>>
         .ok_or_else(|| ort::Error::new(format!("input {input} is missing")))
 }
 
-fn output(context: &ComputeContext, shape: [usize; 2]) -> ort::Result<ort::value::ValueRefMut<'_>> {
+/// An input that may be left out, at the end or in between.
+fn optional(context: &ComputeContext, input: usize) -> ort::Result<Option<ValueRef<'_>>> {
+    match input < context.num_inputs()? {
+        true => context.input(input),
+        false => Ok(None),
+    }
+}
+
+fn output(context: &ComputeContext, shape: [usize; 2]) -> ort::Result<ValueRefMut<'_>> {
     context
         .output(0, shape.map(|size| size as i64))?
         .ok_or_else(|| ort::Error::new("nothing reads the output"))
+}
+
+fn elements<'a, T: PrimitiveTensorElementType>(
+    value: Option<&'a ValueRef<'_>>,
+) -> ort::Result<Option<&'a [T]>> {
+    Ok(match value {
+        Some(value) => Some(value.try_extract_tensor::<T>()?.1),
+        None => None,
+    })
 }
 
 /// The elements of a matrix of floats, and its columns.
@@ -299,13 +449,4 @@ fn rows<'a>(value: &'a ValueRef<'_>) -> ort::Result<(&'a [f32], usize)> {
         (2, Some(&columns)) if columns > 0 => Ok((elements, usize::try_from(columns).unwrap_or(1))),
         _ => Err(ort::Error::new(format!("operands of the shape {shape:?}"))),
     }
-}
-
-fn weight<'a>(values: &'a ValueRef<'_>, bias: Option<&'a ValueRef<'_>>) -> ort::Result<Weight<'a>> {
-    let (_, values) = values.try_extract_tensor::<bf16>()?;
-    let bias = match bias {
-        Some(bias) => Some(bias.try_extract_tensor::<f32>()?.1),
-        None => None,
-    };
-    Ok(Weight { values, bias })
 }
