@@ -8,7 +8,7 @@ use std::{fs, path::Path};
 
 use serde_json::{Value, json};
 use worldpm_ort::{Scorer, ScorerOptions};
-use worldpm_ort_export::{Error, Manifest, manifest};
+use worldpm_ort_bundle::{Error, Manifest, manifest};
 
 const SHAPE: &[&str] = &[
     "--shape",

@@ -16,13 +16,15 @@
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
+use worldpm_ort_bundle::{
+    Activation, Error, Interface, Pooling, Result,
+    manifest::Token,
+    text_files::{TOKENIZER, TOKENIZER_CONFIG, TextFiles},
+};
 
 use crate::{
     checkpoint::{Architecture, Checkpoint},
-    error::{Error, Result},
-    manifest::Token,
-    options::{Activation, ExportOptions, Interface, Pooling},
-    text_files::{TOKENIZER, TOKENIZER_CONFIG, TextFiles},
+    options::ExportOptions,
 };
 
 const END_OF_TEXT: &str = "<|endoftext|>";

@@ -6,10 +6,10 @@ use std::{
 };
 
 use clap::{Parser, Subcommand, ValueEnum};
-use worldpm_ort_export::{
-    Device, Interface, Overflow, Precision, Target, TextFrom, WeightsMode,
-    plan::{Bytes, GpuCount, Stages},
+use worldpm_ort_bundle::{
+    Bytes, Device, Interface, Overflow, Precision, Target, TextFrom, WeightsMode,
 };
+use worldpm_ort_export::plan::{GpuCount, Stages};
 
 use super::{
     bench_args::BenchArgs, doctor::DoctorArgs, records::RecordArgs, scorer_args::ScorerArgs,

@@ -2,12 +2,15 @@
 //! store weights less one, embeddings are scaled, the gate is a GELU, scores of attention are capped, and
 //! every other layer has a sliding window.
 
-use crate::{
-    block::{attention::AttentionLayer, decoder::LayerContext, mlp::Mlp, weights::Weights},
-    checkpoint::ModelConfig,
-    error::Result,
+use worldpm_ort_bundle::{
+    Result,
     graph::{GraphBuilder, Value},
     op::onnx,
+};
+
+use crate::{
+    block::{attention::AttentionLayer, layer::LayerContext, mlp::Mlp, weights::Weights},
+    checkpoint::ModelConfig,
 };
 
 /// What embeddings are multiplied by: the square root of their width, rounded to their type.

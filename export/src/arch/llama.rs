@@ -1,15 +1,14 @@
 //! The Llama decoder: pre-norm layers, no biases unless `attention_bias` or `mlp_bias`, SwiGLU, rotary
 //! positions, scaled from Llama 3.1 on.
 
-use crate::{
-    block::{
-        attention::AttentionLayer,
-        decoder::{LayerContext, pre_norm_layer},
-        mlp::Mlp,
-        weights::Weights,
-    },
-    error::Result,
+use worldpm_ort_bundle::{
+    Result,
     graph::{GraphBuilder, Value},
+};
+
+use crate::block::{
+    attention::AttentionLayer, decoder::pre_norm_layer, layer::LayerContext, mlp::Mlp,
+    weights::Weights,
 };
 
 /// One decoder layer, see [`pre_norm_layer`].

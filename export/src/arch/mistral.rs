@@ -1,15 +1,14 @@
 //! The Mistral decoder: as Llama without biases, with a sliding window in every layer where the configuration
 //! has one.
 
-use crate::{
-    block::{
-        attention::AttentionLayer,
-        decoder::{LayerContext, pre_norm_layer},
-        mlp::Mlp,
-        weights::Weights,
-    },
-    error::Result,
+use worldpm_ort_bundle::{
+    Result,
     graph::{GraphBuilder, Value},
+};
+
+use crate::block::{
+    attention::AttentionLayer, decoder::pre_norm_layer, layer::LayerContext, mlp::Mlp,
+    weights::Weights,
 };
 
 /// One decoder layer, see [`pre_norm_layer`].

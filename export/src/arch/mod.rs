@@ -14,36 +14,33 @@ mod tests;
 
 use std::{collections::BTreeSet, ops::Range};
 
+use worldpm_ort_bundle::{
+    Error, Interface, Result, Target,
+    graph::{Dim, Graph, GraphBuilder, Value},
+    names,
+    op::onnx,
+    proto::ElementType,
+};
+
 use crate::{
     block::{
-        decoder::LayerContext,
+        layer::LayerContext,
         masks::Masks,
         norm::RmsNorm,
-        packed::{PackedTokens, StageEnds, TOKENS, names},
+        packed::{PackedTokens, StageEnds, TOKENS},
         padded::PaddedTokens,
-        reward_head::Head,
+        reward_head::reward_head,
         rope::RotaryTables,
         rope_frequencies::Frequencies,
         weights::Weights,
         wide_rows,
     },
-    checkpoint::{Architecture, Backbone, Checkpoint, ModelConfig},
-    error::{Error, Result},
-    graph::{Dim, Graph, GraphBuilder, Value},
+    checkpoint::{Architecture, Backbone, Checkpoint, EMBED_TOKENS, ModelConfig, head},
     labels,
-    op::onnx,
-    options::{Interface, Target},
-    proto::ElementType,
 };
 
-// Every decoder here calls them so.
-pub(crate) const EMBED_TOKENS: &str = "model.embed_tokens.weight";
+// Every decoder here calls it so.
 const NORM: &str = "model.norm";
-/// What tells the names of a decoder's tensors from those of a head.
-const DECODER_PARTS: [&str; 4] = ["layers.", "embed_tokens", "model.norm.", "rotary_emb"];
-/// Tensors that an error names; the others are counted.
-const MAX_NAMED: usize = 8;
-
 /// What one stage of the model computes.
 #[derive(Clone, Debug)]
 pub(crate) struct StageSpec {
@@ -93,67 +90,6 @@ impl StageInputs {
     }
 }
 
-/// The reward head of an architecture.
-pub(crate) fn head(architecture: Architecture) -> Head {
-    match architecture {
-        Architecture::Qwen2ForRewardModel | Architecture::Qwen2ForProcessRewardModel => {
-            Head::TwoLayer
-        }
-        Architecture::Qwen2ForSequenceClassification
-        | Architecture::Qwen3ForSequenceClassification
-        | Architecture::LlamaForSequenceClassification
-        | Architecture::MistralForSequenceClassification
-        | Architecture::Gemma2ForSequenceClassification => Head::OneLayer,
-    }
-}
-
-/// Checks that the tensors of the reward head are there.
-///
-/// # Errors
-/// [`Error::Tensor`], which names those that may be a head of another name.
-pub(crate) fn check_head(checkpoint: &Checkpoint) -> Result<()> {
-    let config = checkpoint.config();
-    let tensors = checkpoint.tensors();
-    let wanted = head(config.architecture).tensors();
-    let Some(missing) = wanted.iter().find(|name| !tensors.contains_key(**name)) else {
-        return Ok(());
-    };
-    let part = |name: &str| DECODER_PARTS.iter().any(|part| name.contains(part));
-    let other = tensors
-        .iter()
-        .filter(|(name, _)| !part(name) && !wanted.contains(&name.as_str()));
-    let other = other.filter(|(name, _)| !is_harmless(name));
-    let mut other: Vec<String> = other
-        .map(|(name, entry)| format!("`{name}` {:?}", entry.shape))
-        .collect();
-    let more = other.len().saturating_sub(MAX_NAMED);
-    other.truncate(MAX_NAMED);
-    if more > 0 {
-        other.push(format!("{more} more"));
-    }
-    let wanted = wanted.join("`, `");
-    let found = match (other.is_empty(), tensors.keys().any(|name| is_harmless(name))) {
-        (false, _) => format!(
-            "beside the decoder the checkpoint has {}. If the head is among them and computes the same, save it under the \
-             model's names; a head of another form is not supported",
-            other.join(", ")
-        ),
-        (true, true) => "the checkpoint has a language-model head (`lm_head.weight`) and no other: it is a language model, \
-                         or what a reward model was trained from. Take the trained reward model"
-            .to_owned(),
-        (true, false) => "the checkpoint has no head of any name: take the whole one, or the adapter that was trained with it"
-            .to_owned(),
-    };
-    Err(Error::Tensor {
-        tensor: (*missing).to_owned(),
-        file: checkpoint.dir().display().to_string(),
-        problem: format!(
-            "is missing; the reward head of {} is `{wanted}`, and {found}",
-            config.architecture
-        ),
-    })
-}
-
 /// Whether the model was trained with an empty system message in front of conversations without one.
 pub(crate) fn system_marker(architecture: Architecture) -> bool {
     match architecture {
@@ -165,26 +101,6 @@ pub(crate) fn system_marker(architecture: Architecture) -> bool {
         | Architecture::MistralForSequenceClassification
         | Architecture::Gemma2ForSequenceClassification => false,
     }
-}
-
-/// How many scores the model class always gives, whatever the configuration says.
-pub(crate) fn fixed_labels(architecture: Architecture) -> Option<u64> {
-    match architecture {
-        Architecture::Qwen2ForRewardModel => Some(1),
-        Architecture::Qwen2ForProcessRewardModel => Some(2),
-        Architecture::Qwen2ForSequenceClassification
-        | Architecture::Qwen3ForSequenceClassification
-        | Architecture::LlamaForSequenceClassification
-        | Architecture::MistralForSequenceClassification
-        | Architecture::Gemma2ForSequenceClassification => None,
-    }
-}
-
-/// Whether a tensor that the graph does not use may stand in a checkpoint all the same: a language-model
-/// head, which reward models are often saved with, and the frequencies of rotary positions, which older versions of
-/// `transformers` saved and every version computes from the configuration.
-pub(crate) fn is_harmless(tensor: &str) -> bool {
-    tensor == "lm_head.weight" || tensor.ends_with("rotary_emb.inv_freq")
 }
 
 /// Builds the graph of one stage. `weights` remembers which tensors it uses.
@@ -273,7 +189,7 @@ pub(crate) fn build_stage(
 
     if ends.last {
         let normed = RmsNorm::new(config).apply(b, weights, NORM, &hidden_states)?;
-        let scores = head(config.architecture).apply(b, weights, &normed, labels)?;
+        let scores = reward_head(head::of(config.architecture), b, weights, &normed, labels)?;
         let scores = inputs.finish(b, scores)?;
         b.output(&scores, names::SCORES)?;
     } else {

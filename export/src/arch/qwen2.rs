@@ -1,14 +1,13 @@
 //! The Qwen2 decoder: pre-norm layers, biases on q, k and v only, SwiGLU, rotary positions.
 
-use crate::{
-    block::{
-        attention::AttentionLayer,
-        decoder::{LayerContext, pre_norm_layer},
-        mlp::Mlp,
-        weights::Weights,
-    },
-    error::Result,
+use worldpm_ort_bundle::{
+    Result,
     graph::{GraphBuilder, Value},
+};
+
+use crate::block::{
+    attention::AttentionLayer, decoder::pre_norm_layer, layer::LayerContext, mlp::Mlp,
+    weights::Weights,
 };
 
 /// One decoder layer, see [`pre_norm_layer`].

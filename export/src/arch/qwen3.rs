@@ -1,16 +1,14 @@
 //! The Qwen3 decoder: as Qwen2, with every head of q and k normalised before its rotation, and no biases
 //! unless `attention_bias`.
 
-use crate::{
-    block::{
-        attention::AttentionLayer,
-        decoder::{LayerContext, pre_norm_layer},
-        mlp::Mlp,
-        norm::RmsNorm,
-        weights::Weights,
-    },
-    error::Result,
+use worldpm_ort_bundle::{
+    Result,
     graph::{GraphBuilder, Value},
+};
+
+use crate::block::{
+    attention::AttentionLayer, decoder::pre_norm_layer, layer::LayerContext, mlp::Mlp,
+    norm::RmsNorm, weights::Weights,
 };
 
 /// One decoder layer, see [`pre_norm_layer`].

@@ -7,13 +7,13 @@
 
 use std::{env, fs, ops::Range, path::Path};
 
+use worldpm_ort_bundle::{Interface, Target, float_type::FloatType, proto::ElementType};
+
 use super::{StageSpec, build_stage};
 use crate::{
     block::weights::{Conversion, Quantized, Storage, Weights},
     checkpoint::{Backbone, Checkpoint},
-    convert::{Bits, Blocks, FloatType, Layout, StageFile},
-    options::{Interface, Target},
-    proto::ElementType,
+    convert::{Bits, Blocks, Layout, StageFile},
     synth::{Head, Preset, SynthOptions, synth},
 };
 

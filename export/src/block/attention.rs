@@ -1,13 +1,14 @@
 //! Self-attention over packed tokens.
 
-use super::{
-    decoder::LayerContext, linear::linear, masks::Masks, norm::RmsNorm, packed::TOKENS,
-    softcap::soft_capped_attention, weights::Weights,
-};
-use crate::{
-    error::Result,
+use worldpm_ort_bundle::{
+    Result,
     graph::{Dim, GraphBuilder, Value},
     op::{Heads, Projections, Scores, contrib::group_query_attention, matrix::attention, onnx},
+};
+
+use super::{
+    layer::LayerContext, linear::linear, masks::Masks, norm::RmsNorm, packed::TOKENS,
+    softcap::soft_capped_attention, weights::Weights,
 };
 
 /// Where an attention layer's weights are and what its projections have.

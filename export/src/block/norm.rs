@@ -1,13 +1,14 @@
 //! Root-mean-square normalisation.
 
-use super::weights::Weights;
-use crate::{
-    checkpoint::{Backbone, ModelConfig},
-    error::Result,
+use worldpm_ort_bundle::{
+    Result,
     graph::{GraphBuilder, Value},
     op::onnx,
     proto::ElementType,
 };
+
+use super::weights::Weights;
+use crate::checkpoint::{Backbone, ModelConfig};
 
 /// A model's way of normalising.
 #[derive(Clone, Copy, Debug)]

@@ -16,10 +16,9 @@ use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use crate::error::{Error, Result};
 use journal::Journal;
-pub(crate) use owned::inside;
 use place::Exchanged;
+use worldpm_ort_bundle::{Error, Result};
 
 /// What the directories of a kind have in common.
 #[derive(Clone, Copy, Debug)]

@@ -3,10 +3,10 @@
 use std::path::Path;
 
 use serde_json::{Map, Value, json};
+use worldpm_ort_bundle::{Error, Result, checkpoint_files::CONFIG_FILE};
 
-use super::{ConfigStyle, Head, SynthOptions};
-use crate::checkpoint::{Architecture, Backbone, CONFIG_FILE, ModelConfig};
-use crate::error::{Error, Result};
+use super::options::{ConfigStyle, Head, SynthOptions};
+use crate::checkpoint::{Architecture, Backbone, ModelConfig};
 
 /// The configuration, checked by the same rules as one that is read.
 ///

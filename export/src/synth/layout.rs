@@ -3,12 +3,18 @@
 use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
+use worldpm_ort_bundle::{
+    Error, Result,
+    checkpoint_files::SINGLE_FILE,
+    safetensors::{
+        Dtype,
+        header::{Entry, LENGTH_BYTES},
+    },
+};
 
-use super::{Head, SynthOptions};
-use crate::checkpoint::header::{Entry, LENGTH_BYTES};
-use crate::checkpoint::index::SINGLE_FILE;
-use crate::checkpoint::{Backbone, Dtype, ModelConfig};
-use crate::error::{Error, Result};
+use super::options::{Head, SynthOptions};
+
+use crate::checkpoint::{Backbone, ModelConfig};
 
 /// Weights are bf16.
 pub(super) const ELEMENT_BYTES: u64 = 2;

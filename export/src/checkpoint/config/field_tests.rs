@@ -8,10 +8,10 @@ use std::path::Path;
 use proptest::prelude::*;
 use serde::Deserialize;
 use serde_json::{Value, json};
+use worldpm_ort_bundle::{Error, Result};
 
 use super::table::{FIELDS, ROPE_FIELDS, Rule, entry};
 use super::{Architecture, Backbone, Found, ModelConfig, RopeScaling};
-use crate::error::{Error, Result};
 
 /// A file of `scripts/list-config-fields`.
 #[derive(Deserialize)]

@@ -1,11 +1,10 @@
 //! Which model class a file is of. Three fields say so, and they have to agree.
 
 use serde_json::Value;
+use worldpm_ort_bundle::{Error, Result, json::kind};
 
 use super::architecture::{Architecture, Backbone};
 use crate::checkpoint::fields::Fields;
-use crate::error::{Error, Result};
-use crate::json::kind;
 
 /// Configuration classes that the published code of [`Architecture::Qwen2ForRewardModel`] and
 /// [`Architecture::Qwen2ForProcessRewardModel`] comes with; they add no field to those of Qwen2.

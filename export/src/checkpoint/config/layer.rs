@@ -1,8 +1,9 @@
 //! What a decoder layer computes besides its dimensions.
 
+use worldpm_ort_bundle::Result;
+
 use super::architecture::Backbone;
 use crate::checkpoint::fields::Fields;
-use crate::error::Result;
 
 /// What `transformers` takes for Gemma 2 when `query_pre_attn_scalar` is absent.
 const GEMMA2_QUERY_SCALAR: f64 = 256.0;

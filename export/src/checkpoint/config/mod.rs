@@ -17,13 +17,12 @@ mod windows;
 use std::path::Path;
 
 use serde_json::Value;
+use worldpm_ort_bundle::{
+    Error, Result, checkpoint_files::read_text, files::MAX_CONFIG_BYTES, json::kind,
+};
 
 use super::fields::{Fields, MAX_SIZE};
 use super::python_json::{self, shown};
-use super::read_text;
-use crate::error::{Error, Result};
-use crate::files::MAX_CONFIG_BYTES;
-use crate::json::kind;
 
 pub use architecture::{Architecture, Backbone};
 pub use layer::Activation;

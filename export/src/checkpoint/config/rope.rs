@@ -1,13 +1,12 @@
 //! Rotary position embeddings.
 
 use serde_json::Value;
+use worldpm_ort_bundle::{Result, json::kind};
 
 use super::architecture::Backbone;
 use super::table;
 use crate::checkpoint::fields::Fields;
 use crate::checkpoint::python_json::is_number;
-use crate::error::Result;
-use crate::json::kind;
 
 /// What `transformers` takes for Llama when the file does not say: those of Llama 1 and 2 do not.
 const LLAMA_THETA: f64 = 10_000.0;

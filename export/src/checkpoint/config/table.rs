@@ -4,11 +4,11 @@
 //! not here. Whether a field changes the mathematics was tried out with both on small models, under every kind of value.
 
 use serde_json::{Map, Value};
+use worldpm_ort_bundle::Result;
 
 use super::architecture::Backbone::{self, Gemma2, Llama, Mistral, Qwen2, Qwen3};
 use crate::checkpoint::fields::Fields;
 use crate::checkpoint::python_json::shown;
-use crate::error::Result;
 
 /// What becomes of a field.
 #[derive(Clone, Copy, Debug)]
@@ -396,7 +396,7 @@ pub(super) struct Checked {
 /// Refuses fields that say that something else is computed, and sorts out the others.
 ///
 /// # Errors
-/// [`Error::Unsupported`](crate::Error::Unsupported), naming the field.
+/// [`Error::Unsupported`](worldpm_ort_bundle::Error::Unsupported), naming the field.
 pub(super) fn check(
     fields: &Fields<'_>,
     table: &[(&str, Entry)],

@@ -1,11 +1,10 @@
 //! Sliding windows.
 
 use serde_json::Value;
+use worldpm_ort_bundle::{Result, json::kind};
 
 use super::architecture::Backbone;
 use crate::checkpoint::fields::Fields;
-use crate::error::Result;
-use crate::json::kind;
 
 /// What `transformers` takes for Qwen when `max_window_layers` is absent.
 const QWEN_MAX_WINDOW_LAYERS: u64 = 28;
