@@ -2,7 +2,7 @@
 
 use worldpm_ort_bundle::{Error, Result, checkpoint_files::CONFIG_FILE};
 
-use crate::checkpoint::{Checkpoint, head};
+use crate::{arch::is_harmless, checkpoint::Checkpoint};
 
 /// What tells the names of a decoder's tensors from those of a head.
 const DECODER_PARTS: [&str; 4] = ["layers.", "embed_tokens", "model.norm.", "rotary_emb"];
@@ -16,8 +16,8 @@ const MAX_NAMED: usize = 8;
 pub(crate) fn count(checkpoint: &Checkpoint) -> Result<u64> {
     let config = checkpoint.config();
     check_head(checkpoint)?;
-    let name = head::of(config.architecture).last_weight();
-    let rows = head::fixed_labels(config.architecture).unwrap_or_else(|| {
+    let name = config.architecture.class().head.last_weight();
+    let rows = config.architecture.class().labels.unwrap_or_else(|| {
         let entry = checkpoint.tensors().get(name);
         entry.and_then(|e| e.shape.first().copied()).unwrap_or(1)
     });
@@ -37,7 +37,7 @@ pub(crate) fn count(checkpoint: &Checkpoint) -> Result<u64> {
 pub(crate) fn names(checkpoint: &Checkpoint) -> Result<Vec<String>> {
     let config = checkpoint.config();
     let count = count(checkpoint)?;
-    let is_fixed = head::fixed_labels(config.architecture).is_some();
+    let is_fixed = config.architecture.class().labels.is_some();
     let declared = config.num_labels.map(|labels| labels as u64);
     if let Some(declared) = declared.filter(|&declared| declared != count && !is_fixed) {
         let field = match config.label_names {
@@ -50,7 +50,7 @@ pub(crate) fn names(checkpoint: &Checkpoint) -> Result<Vec<String>> {
             problem: format!(
                 "says that there are {declared} labels, and the reward head gives {count} (the rows of \
                  {}); take the configuration that was saved with the weights",
-                head::of(config.architecture).last_weight()
+                config.architecture.class().head.last_weight()
             ),
         });
     }
@@ -67,7 +67,7 @@ pub(crate) fn names(checkpoint: &Checkpoint) -> Result<Vec<String>> {
 fn check_head(checkpoint: &Checkpoint) -> Result<()> {
     let config = checkpoint.config();
     let tensors = checkpoint.tensors();
-    let wanted = head::of(config.architecture).tensors();
+    let wanted = config.architecture.class().head.tensors();
     let Some(missing) = wanted.iter().find(|name| !tensors.contains_key(**name)) else {
         return Ok(());
     };
@@ -75,7 +75,7 @@ fn check_head(checkpoint: &Checkpoint) -> Result<()> {
     let other = tensors
         .iter()
         .filter(|(name, _)| !part(name) && !wanted.contains(&name.as_str()));
-    let other = other.filter(|(name, _)| !head::is_harmless(name));
+    let other = other.filter(|(name, _)| !is_harmless(name));
     let mut other: Vec<String> = other
         .map(|(name, entry)| format!("`{name}` {:?}", entry.shape))
         .collect();
@@ -85,7 +85,7 @@ fn check_head(checkpoint: &Checkpoint) -> Result<()> {
         other.push(format!("{more} more"));
     }
     let wanted = wanted.join("`, `");
-    let found = match (other.is_empty(), tensors.keys().any(|name| head::is_harmless(name))) {
+    let found = match (other.is_empty(), tensors.keys().any(|name| is_harmless(name))) {
         (false, _) => format!(
             "beside the decoder the checkpoint has {}. If the head is among them and computes the same, save it under the \
              model's names; a head of another form is not supported",

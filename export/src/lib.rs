@@ -26,6 +26,7 @@ mod output;
 pub mod plan;
 pub mod pooling;
 pub mod recipe;
+mod stage;
 pub mod synth;
 mod text;
 mod write;

@@ -1,4 +1,4 @@
-//! The layer that most decoders are made of.
+//! The layers that decoders are made of.
 
 use worldpm_ort_bundle::{
     Result,
@@ -15,14 +15,30 @@ pub(crate) fn pre_norm_layer(
     weights: &mut Weights<'_>,
     hidden_states: &Value,
     context: &LayerContext<'_>,
-    attention: &AttentionLayer,
-    mlp: &Mlp,
 ) -> Result<Value> {
     let x = context.norm(b, weights, "input_layernorm", hidden_states)?;
     let (residual, cells) = context.kept(b, hidden_states)?;
-    let x = attention.apply(b, weights, &x, context, &cells)?;
+    let x = AttentionLayer::new(context).apply(b, weights, &x, context, &cells)?;
     let hidden_states = onnx::add(b, "attention_residual", &residual, &x)?;
     let x = context.norm(b, weights, "post_attention_layernorm", &hidden_states)?;
-    let x = mlp.apply(b, weights, &x)?;
+    let x = Mlp::new(context).apply(b, weights, &x)?;
+    onnx::add(b, "mlp_residual", &hidden_states, &x)
+}
+
+/// `x + norm(attention(norm(x)))`, then `x + norm(mlp(norm(x)))`, of the same shapes.
+pub(crate) fn sandwich_norm_layer(
+    b: &mut GraphBuilder,
+    weights: &mut Weights<'_>,
+    hidden_states: &Value,
+    context: &LayerContext<'_>,
+) -> Result<Value> {
+    let x = context.norm(b, weights, "input_layernorm", hidden_states)?;
+    let (residual, cells) = context.kept(b, hidden_states)?;
+    let x = AttentionLayer::new(context).apply(b, weights, &x, context, &cells)?;
+    let x = context.norm(b, weights, "post_attention_layernorm", &x)?;
+    let hidden_states = onnx::add(b, "attention_residual", &residual, &x)?;
+    let x = context.norm(b, weights, "pre_feedforward_layernorm", &hidden_states)?;
+    let x = Mlp::new(context).apply(b, weights, &x)?;
+    let x = context.norm(b, weights, "post_feedforward_layernorm", &x)?;
     onnx::add(b, "mlp_residual", &hidden_states, &x)
 }

@@ -7,7 +7,7 @@ use worldpm_ort_bundle::{
 };
 
 use super::{layer::LayerContext, linear::linear, weights::Weights};
-use crate::checkpoint::Activation;
+use crate::arch::Activation;
 
 /// Where a feed-forward layer's weights are and what it computes.
 #[derive(Clone, Debug)]

@@ -8,7 +8,7 @@ use worldpm_ort_bundle::{
 };
 
 use super::weights::Weights;
-use crate::checkpoint::{Backbone, ModelConfig};
+use crate::checkpoint::ModelConfig;
 
 /// A model's way of normalising.
 #[derive(Clone, Copy, Debug)]
@@ -23,7 +23,7 @@ impl RmsNorm {
     pub(crate) fn new(config: &ModelConfig) -> Self {
         Self {
             epsilon: config.rms_norm_eps as f32,
-            less_one: config.architecture.backbone() == Backbone::Gemma2,
+            less_one: config.architecture.backbone().decoder().norms_less_one,
         }
     }
 

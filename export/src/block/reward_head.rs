@@ -8,7 +8,7 @@ use worldpm_ort_bundle::{
 };
 
 use super::weights::Weights;
-use crate::checkpoint::Head;
+use crate::arch::Head;
 
 /// Scores `[n, labels]` of normalised hidden states `[n, hidden]`.
 ///

@@ -5,7 +5,6 @@
 pub(crate) mod adapter;
 mod config;
 mod fields;
-pub(crate) mod head;
 mod index;
 mod names;
 mod python_json;
@@ -22,8 +21,8 @@ use worldpm_ort_bundle::{
     fingerprint::FileIdentity,
 };
 
-pub use config::{Activation, Architecture, Backbone, ModelConfig, Rope, RopeScaling};
-pub(crate) use head::{EMBED_TOKENS, Head};
+pub use crate::arch::{Activation, Architecture, Backbone};
+pub use config::{ModelConfig, Rope, RopeScaling};
 pub use tensors::{DataFile, TensorEntry};
 pub use worldpm_ort_bundle::safetensors::Dtype;
 
@@ -99,7 +98,7 @@ impl Checkpoint {
 
     /// Takes the adapter's reward head, where there is none.
     fn borrow_head(&mut self, adapter: &Path) -> Result<()> {
-        let last = head::of(self.config.architecture).last_weight();
+        let last = self.config.architecture.class().head.last_weight();
         if self.tensors.contains_key(last) {
             return Ok(());
         }

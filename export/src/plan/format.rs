@@ -8,11 +8,12 @@ use worldpm_ort_bundle::{
 };
 
 use crate::{
-    arch::StageSpec,
+    arch::EMBED_TOKENS,
     block::weights::{Conversion, Quantized, Storage, Used, matches},
-    checkpoint::{Checkpoint, EMBED_TOKENS},
+    checkpoint::Checkpoint,
     convert::{self, Bits, Blocks, StageFile},
     options::ExportOptions,
+    stage::StageSpec,
 };
 
 const DEFAULT_BLOCK_SIZE: u64 = 32;

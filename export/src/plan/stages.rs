@@ -11,10 +11,10 @@ use super::{
     place::{PlacedStage, place},
 };
 use crate::{
-    arch::{self, StageSpec},
     block::weights::{Used, Weights},
     checkpoint::Checkpoint,
     options::ExportOptions,
+    stage::{self, StageSpec},
 };
 
 /// What the parts of the model cost when it is exported with `options`, for a run of the sizes of `pack`. Nothing is
@@ -64,6 +64,6 @@ pub(crate) fn whole(
         interface: options.interface,
     };
     let mut weights = Weights::new(checkpoint, format.storage(&[], &spec), format.compute);
-    let graph = arch::build_stage(checkpoint, &mut weights, &spec)?;
+    let graph = stage::build_stage(checkpoint, &mut weights, &spec)?;
     Ok((graph, weights.into_used()))
 }

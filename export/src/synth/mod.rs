@@ -18,7 +18,7 @@ use worldpm_ort_bundle::{
     checkpoint_files::{CONFIG_FILE, INDEX_FILE},
 };
 
-use crate::checkpoint::{Backbone, Checkpoint, ModelConfig};
+use crate::checkpoint::{Checkpoint, ModelConfig};
 
 use crate::output::{Kind, StagedDir, output_error};
 pub use options::{ConfigStyle, Head, ModelShape, Preset, SynthOptions};
@@ -29,15 +29,12 @@ use layout::{ELEMENT_BYTES, Shard};
 /// can be made wherever the program is installed.
 const TOKENIZER: &str = include_str!("../../assets/tokenizer.json");
 const TOKENIZER_CONFIG: &str = include_str!("../../assets/tokenizer_config.json");
-/// Ends the last message with the token that is scored, and keeps an empty system block.
-const WORLDPM_TEMPLATE: &str = include_str!("../../assets/worldpm.jinja");
-/// Every message in a block of its own, and nothing else.
-const CHATML_TEMPLATE: &str = include_str!("../../assets/chatml.jinja");
 /// The token of id 151651 in the tokenizer, and what that id is in Qwen2.5-Math-PRM's.
 const UNUSED_TOKEN: &str = "<|quad_end|>";
 const STEP_TOKEN: &str = "<extra_0>";
 /// One more than the tokenizer's highest id.
 const TOKENIZER_SIZE: usize = 151_665;
+
 /// What was made.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -142,10 +139,10 @@ fn check(options: &SynthOptions, config: &ModelConfig) -> Result<()> {
         );
     }
     let labels = options.label_names().len();
-    if let Some(fixed) = options.head.fixed_labels().filter(|&fixed| fixed != labels) {
+    if let Some(fixed) = options.fixed_labels().filter(|&fixed| fixed != labels) {
         return fail("labels", format!("are {labels}; this head gives {fixed}"));
     }
-    if !matches!(options.head, Head::OneLayer { .. }) && options.backbone != Backbone::Qwen2 {
+    if options.class().is_none() {
         return fail(
             "head",
             format!(
@@ -182,10 +179,7 @@ fn lay_out(staged: &StagedDir, shard: &Shard) -> Result<()> {
 /// The tokenizer, with the step token in the place of another one for a head that scores steps: the id is
 /// that of Qwen2.5-Math-PRM.
 fn write_tokenizer(staged: &StagedDir, options: &SynthOptions) -> Result<()> {
-    let template = match options.backbone {
-        Backbone::Qwen2 => WORLDPM_TEMPLATE,
-        _ => CHATML_TEMPLATE,
-    };
+    let template = options.backbone.decoder().chat_template;
     let named = |text: &str| match options.head {
         Head::Process => text.replace(UNUSED_TOKEN, STEP_TOKEN),
         Head::TwoLayer | Head::OneLayer { .. } => text.to_owned(),

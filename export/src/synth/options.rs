@@ -5,7 +5,7 @@ use std::str::FromStr;
 use serde_json::{Map, Value};
 use worldpm_ort_bundle::{Error, Result};
 
-use crate::checkpoint::Backbone;
+use crate::arch::{self, Architecture, Backbone, Scored};
 
 /// What `transformers` uses unless told otherwise.
 pub(super) const DEFAULT_SHARD_BYTES: u64 = 5_000_000_000;
@@ -207,24 +207,45 @@ impl SynthOptions {
     }
 }
 
-impl Head {
-    /// How many scores it gives, where that is not for the configuration to say.
-    pub(super) fn fixed_labels(self) -> Option<usize> {
-        match self {
-            Self::TwoLayer => Some(1),
-            Self::Process => Some(2),
-            Self::OneLayer { .. } => None,
-        }
-    }
-}
-
 impl SynthOptions {
+    /// The model class of the decoder under the head; `None` where no class has both.
+    pub(super) fn class(&self) -> Option<Architecture> {
+        let has_head = |class: &Architecture| match (class.class().head, class.class().scored) {
+            (arch::Head::OneLayer, _) => matches!(self.head, Head::OneLayer { .. }),
+            (arch::Head::TwoLayer, Scored::Steps { .. }) => self.head == Head::Process,
+            (arch::Head::TwoLayer, _) => self.head == Head::TwoLayer,
+        };
+        let classes = Architecture::ALL.into_iter();
+        let mut classes = classes.filter(|class| class.backbone() == self.backbone);
+        classes.find(has_head)
+    }
+
+    /// The name of the class. What none has is refused later, with the other options; until then it goes by the class
+    /// with one layer.
+    pub(super) fn class_name(&self) -> &'static str {
+        let one = || {
+            let head = Head::OneLayer { bias: false };
+            Self {
+                head,
+                ..self.clone()
+            }
+            .class()
+        };
+        self.class().or_else(one).map_or("", Architecture::as_str)
+    }
+
+    /// How many scores the class always gives.
+    pub(super) fn fixed_labels(&self) -> Option<usize> {
+        let labels = self.class()?.class().labels?;
+        usize::try_from(labels).ok()
+    }
+
     /// The names of the scores, by default those that `transformers` gives.
     pub(super) fn label_names(&self) -> Vec<String> {
         if !self.labels.is_empty() {
             return self.labels.clone();
         }
-        (0..self.head.fixed_labels().unwrap_or(1))
+        (0..self.fixed_labels().unwrap_or(1))
             .map(|number| format!("LABEL_{number}"))
             .collect()
     }

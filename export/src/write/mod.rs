@@ -19,16 +19,18 @@ use worldpm_ort_bundle::{
 };
 
 use crate::{
-    arch::{self, StageSpec},
+    arch::is_harmless,
     block::weights::Weights,
-    checkpoint::{Checkpoint, ModelConfig, adapter::Adapter, head},
+    checkpoint::{Checkpoint, ModelConfig, adapter::Adapter},
     convert::Progress,
     labels,
     layout::Places,
     options::ExportOptions,
     output::StagedDir,
     plan::{self, format::Format},
-    pooling, text,
+    pooling,
+    stage::{self, StageSpec},
+    text,
 };
 
 /// Lowest ONNX Runtime that has every operator in use on the CPU.
@@ -151,7 +153,7 @@ fn fill(
             format.compute,
         )
         .with_adapter(adapter.as_ref());
-        let mut graph = arch::build_stage(checkpoint, &mut weights, &spec)?;
+        let mut graph = stage::build_stage(checkpoint, &mut weights, &spec)?;
         if let Some(file) = weights.into_file() {
             let file = converted::NewFile::new(file, places.stage_folder(index));
             graph.shift_weights(file.data_start());
@@ -281,7 +283,7 @@ pub fn text_plan(
 fn system_marker(checkpoint: &Checkpoint, options: &ExportOptions) -> bool {
     options
         .system_marker
-        .unwrap_or_else(|| arch::system_marker(checkpoint.config().architecture))
+        .unwrap_or_else(|| checkpoint.config().architecture.class().system_marker)
 }
 
 fn probes_of(config: &ModelConfig, scoring: &pooling::Scoring) -> Vec<Probe> {
@@ -386,7 +388,7 @@ fn refuse_extra_tensors(checkpoint: &Checkpoint, used: &BTreeMap<String, u64>) -
     let extra = checkpoint
         .tensors()
         .iter()
-        .find(|(name, _)| !used.contains_key(*name) && !head::is_harmless(name));
+        .find(|(name, _)| !used.contains_key(*name) && !is_harmless(name));
     let Some((name, entry)) = extra else {
         return Ok(());
     };

@@ -29,8 +29,8 @@ use self::config::AdapterConfig;
 use self::files::Files;
 use self::names::{Role, Whole};
 use super::Checkpoint;
-use super::head::{EMBED_TOKENS, is_harmless};
 use super::tensors::TensorEntry;
+use crate::arch::{EMBED_TOKENS, is_harmless};
 
 /// An adapter that fits its checkpoint.
 #[derive(Debug)]

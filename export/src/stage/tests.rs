@@ -155,7 +155,7 @@ fn assert_converted_as_recorded<const N: usize>(
         let graph = build_stage(&checkpoint, &mut weights, &spec).unwrap();
         let found = graph.to_string();
         let golden = Path::new(env!("CARGO_MANIFEST_DIR"))
-            .join("src/arch/testdata")
+            .join("src/stage/testdata")
             .join(format!("{name}.txt"));
         if env::var_os("UPDATE_GOLDENS").is_some() {
             fs::write(&golden, &found).unwrap();

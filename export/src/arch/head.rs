@@ -1,6 +1,4 @@
-//! The reward heads: the tensors of each, and the model classes that have it.
-
-use super::config::Architecture;
+//! The reward heads, and the tensors of each.
 
 /// The embedding, as every decoder here calls it.
 pub(crate) const EMBED_TOKENS: &str = "model.embed_tokens.weight";
@@ -34,33 +32,6 @@ impl Head {
             ],
             Self::OneLayer => &["score.weight"],
         }
-    }
-}
-
-/// The reward head of an architecture.
-pub(crate) fn of(architecture: Architecture) -> Head {
-    match architecture {
-        Architecture::Qwen2ForRewardModel | Architecture::Qwen2ForProcessRewardModel => {
-            Head::TwoLayer
-        }
-        Architecture::Qwen2ForSequenceClassification
-        | Architecture::Qwen3ForSequenceClassification
-        | Architecture::LlamaForSequenceClassification
-        | Architecture::MistralForSequenceClassification
-        | Architecture::Gemma2ForSequenceClassification => Head::OneLayer,
-    }
-}
-
-/// How many scores the model class always gives, whatever the configuration says.
-pub(crate) fn fixed_labels(architecture: Architecture) -> Option<u64> {
-    match architecture {
-        Architecture::Qwen2ForRewardModel => Some(1),
-        Architecture::Qwen2ForProcessRewardModel => Some(2),
-        Architecture::Qwen2ForSequenceClassification
-        | Architecture::Qwen3ForSequenceClassification
-        | Architecture::LlamaForSequenceClassification
-        | Architecture::MistralForSequenceClassification
-        | Architecture::Gemma2ForSequenceClassification => None,
     }
 }
 
