@@ -11,6 +11,8 @@ use super::head::Head;
 
 /// Every message in a block of its own, and nothing else.
 const CHATML: &str = include_str!("../../assets/chatml.jinja");
+/// WorldPM's: as ChatML, but ends the last message with `<|endoftext|>`, and keeps an empty system block.
+pub(super) const CHATML_ENDED: &str = include_str!("../../assets/worldpm.jinja");
 
 /// The function of an MLP's gate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,8 +86,6 @@ pub(crate) struct Decoder {
     pub(crate) query_scalar: Option<f64>,
     /// For an absent `attn_logit_softcapping`, for classes that have it.
     pub(crate) softcap: Option<f64>,
-    /// The chat template of checkpoints that are made up.
-    pub(crate) chat_template: &'static str,
     /// The fields of a made-up `config.json` besides those of all decoders, of so many layers and heads of this size.
     pub(crate) made_up: fn(layers: usize, head_dim: usize) -> Value,
     /// The kinds of its layers, over and over, where `transformers` 5 writes them.
@@ -110,7 +110,6 @@ impl Decoder {
         pad_token_id: None,
         query_scalar: None,
         softcap: None,
-        chat_template: CHATML,
         made_up: |_, _| json!({}),
         layer_types: &[],
     };
@@ -167,6 +166,8 @@ pub(crate) struct Class {
     /// For a class that exists only as code beside its checkpoints, which it is implemented from: the configuration
     /// classes of that code that add no field to the decoder's.
     pub(crate) code: Option<&'static [&'static str]>,
+    /// The chat template of checkpoints that are made up.
+    pub(crate) chat_template: &'static str,
 }
 
 impl Class {
@@ -181,6 +182,7 @@ impl Class {
             scored: Scored::LastNonPad,
             end_token: None,
             code: None,
+            chat_template: CHATML,
         }
     }
 }

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::{
-    family::{Architecture, Backbone, Class, Decoder, Scored, Windows},
+    family::{Architecture, Backbone, CHATML_ENDED, Class, Decoder, Scored, Windows},
     head::Head,
 };
 
@@ -18,8 +18,6 @@ static DECODER: Decoder = Decoder {
     ],
     qkv_bias: true,
     windows: Windows::Above,
-    // WorldPM's: ends the last message with the token that is scored, and keeps an empty system block.
-    chat_template: include_str!("../../assets/worldpm.jinja"),
     made_up: |layers, _| json!({"max_window_layers": layers, "sliding_window": null, "use_sliding_window": false}),
     layer_types: &["full_attention"],
     ..Decoder::PRE_NORM
@@ -37,6 +35,7 @@ static REWARD_MODEL: Class = Class {
     scored: Scored::BeforeFirstPad,
     end_token: Some("<|endoftext|>"),
     code: Some(CONFIGS),
+    chat_template: CHATML_ENDED,
     ..Class::one_layer("Qwen2ForRewardModel", Backbone::Qwen2)
 };
 
@@ -51,11 +50,14 @@ static PROCESS_REWARD_MODEL: Class = Class {
         label: 1,
     },
     code: Some(CONFIGS),
+    chat_template: CHATML_ENDED,
     ..Class::one_layer("Qwen2ForProcessRewardModel", Backbone::Qwen2)
 };
 
-static SEQUENCE_CLASSIFICATION: Class =
-    Class::one_layer("Qwen2ForSequenceClassification", Backbone::Qwen2);
+static SEQUENCE_CLASSIFICATION: Class = Class {
+    chat_template: CHATML_ENDED,
+    ..Class::one_layer("Qwen2ForSequenceClassification", Backbone::Qwen2)
+};
 
 #[allow(non_upper_case_globals)]
 impl Backbone {

@@ -18,7 +18,10 @@ use worldpm_ort_bundle::{
     checkpoint_files::{CONFIG_FILE, INDEX_FILE},
 };
 
-use crate::checkpoint::{Checkpoint, ModelConfig};
+use crate::{
+    arch::Architecture,
+    checkpoint::{Checkpoint, ModelConfig},
+};
 
 use crate::output::{Kind, StagedDir, output_error};
 pub use options::{ConfigStyle, Head, ModelShape, Preset, SynthOptions};
@@ -84,7 +87,7 @@ pub fn synth(out: &Path, options: &SynthOptions) -> Result<SynthReport> {
 
     let staged = StagedDir::new(out, KIND)?;
     write_json(&staged, CONFIG_FILE, &config_json)?;
-    write_tokenizer(&staged, options)?;
+    write_tokenizer(&staged, options, config.architecture)?;
     if shards.len() > 1 {
         write_json(&staged, INDEX_FILE, &layout::index(&shards))?;
     }
@@ -178,8 +181,12 @@ fn lay_out(staged: &StagedDir, shard: &Shard) -> Result<()> {
 
 /// The tokenizer, with the step token in the place of another one for a head that scores steps: the id is
 /// that of Qwen2.5-Math-PRM.
-fn write_tokenizer(staged: &StagedDir, options: &SynthOptions) -> Result<()> {
-    let template = options.backbone.decoder().chat_template;
+fn write_tokenizer(
+    staged: &StagedDir,
+    options: &SynthOptions,
+    architecture: Architecture,
+) -> Result<()> {
+    let template = architecture.class().chat_template;
     let named = |text: &str| match options.head {
         Head::Process => text.replace(UNUSED_TOKEN, STEP_TOKEN),
         Head::TwoLayer | Head::OneLayer { .. } => text.to_owned(),

@@ -220,18 +220,12 @@ impl SynthOptions {
         classes.find(has_head)
     }
 
-    /// The name of the class. What none has is refused later, with the other options; until then it goes by the class
-    /// with one layer.
+    /// The name of the class. A head that no class has is refused later, with the other options; until then it goes by
+    /// the decoder's first class.
     pub(super) fn class_name(&self) -> &'static str {
-        let one = || {
-            let head = Head::OneLayer { bias: false };
-            Self {
-                head,
-                ..self.clone()
-            }
-            .class()
-        };
-        self.class().or_else(one).map_or("", Architecture::as_str)
+        let mut classes = Architecture::ALL.into_iter();
+        let first = || classes.find(|class| class.backbone() == self.backbone);
+        self.class().or_else(first).map_or("", Architecture::as_str)
     }
 
     /// How many scores the class always gives.
