@@ -4,6 +4,7 @@
 mod family;
 mod gemma2;
 mod head;
+mod inform;
 mod llama;
 mod mistral;
 mod qwen2;
@@ -29,6 +30,7 @@ const CLASSES: &[Architecture] = &[
     Architecture::LlamaForSequenceClassification,
     Architecture::MistralForSequenceClassification,
     Architecture::Gemma2ForSequenceClassification,
+    Architecture::INFORMForSequenceClassification,
 ];
 
 impl Backbone {
