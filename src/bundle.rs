@@ -7,7 +7,7 @@ use std::{
 };
 
 use sha2::{Digest, Sha256};
-use worldpm_ort_export::{Manifest, files, manifest::Stage, text_files::TextFiles};
+use worldpm_ort_bundle::{Manifest, files, manifest::Stage, text_files::TextFiles};
 
 use crate::{
     error::{Error, Result},
@@ -102,7 +102,7 @@ impl Bundle {
     /// [`Error::Bundle`], naming the file that is missing or differs.
     pub fn text_files(&self) -> Result<TextFiles> {
         TextFiles::of_bundle(&self.directory, &self.manifest.text).map_err(|error| match error {
-            worldpm_ort_export::Error::Tokenizer { path, problem } => {
+            worldpm_ort_bundle::Error::Tokenizer { path, problem } => {
                 Error::Bundle { path, problem }
             }
             other => other.into(),

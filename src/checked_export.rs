@@ -5,9 +5,9 @@
 
 use std::path::Path;
 
+use worldpm_ort_bundle::{Error as ExportError, Manifest, probes::ProbeInput};
 use worldpm_ort_export::{
-    Checkpoint, Error as ExportError, ExportOptions, Manifest, Progress, TextPlan, export_then,
-    probes::ProbeInput, text_files, text_plan,
+    Checkpoint, ExportOptions, Progress, TextPlan, export_then, text_files, text_plan,
 };
 
 use crate::{
@@ -58,7 +58,7 @@ pub fn export_checked<E: From<ExportError> + From<Error>>(
     notes.extend(check(&plan, encoder, vocab_size)?);
 
     let manifest = export_then(checkpoint, out, &options, progress, |bundle, manifest| {
-        let hashes = |files: &[worldpm_ort_export::manifest::TextFile]| -> Vec<String> {
+        let hashes = |files: &[worldpm_ort_bundle::manifest::TextFile]| -> Vec<String> {
             files.iter().map(|file| file.sha256.clone()).collect()
         };
         if hashes(&manifest.text.files) != hashes(&described) {

@@ -32,7 +32,7 @@ pub enum Error {
     },
     /// The bundle's manifest cannot be read.
     #[error(transparent)]
-    Manifest(Arc<worldpm_ort_export::Error>),
+    Manifest(Arc<worldpm_ort_bundle::Error>),
     /// ONNX Runtime's library, a session, or a run of one failed.
     #[error(transparent)]
     Engine(#[from] EngineError),
@@ -115,8 +115,8 @@ pub enum Error {
 /// Result of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-impl From<worldpm_ort_export::Error> for Error {
-    fn from(error: worldpm_ort_export::Error) -> Self {
+impl From<worldpm_ort_bundle::Error> for Error {
+    fn from(error: worldpm_ort_bundle::Error) -> Self {
         Self::Manifest(Arc::new(error))
     }
 }

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use worldpm_ort_export::{Activation, Pooling};
+use worldpm_ort_bundle::{Activation, Pooling};
 
 use crate::error::{Error, Result};
 

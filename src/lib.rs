@@ -72,6 +72,7 @@ pub use scorer::Scorer;
 pub use stream::ScoreStream;
 pub use submitted::Batch;
 pub use text::{Conversation, Message, Truncation};
+pub use worldpm_ort_bundle as bundle_format;
 pub use worldpm_ort_export as export;
 pub use worldpm_ort_kernels::Precision as MatmulPrecision;
 

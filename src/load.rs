@@ -2,10 +2,10 @@
 
 use std::{collections::BTreeMap, fs, num::NonZeroUsize, sync::Arc};
 
-use worldpm_ort_export::{
-    Device,
+use worldpm_ort_bundle::{
+    Bytes, Device,
+    cost::{DEFAULT_MEAN_LENGTH, ModelCosts, StageMemory, TokenBudget},
     floats::FloatGraph,
-    plan::{Bytes, Fleet, PlanOptions, Prepared, StageMemory, TokenBudget},
 };
 
 use crate::{
@@ -427,15 +427,17 @@ fn kept(stages: &[StageMemory], slots: &[Vec<Slot>]) -> u64 {
 }
 
 /// What the stages take and do for packs of the budget.
-fn costs(bundle: &Bundle, budget: Budget) -> Result<Prepared> {
-    let mut plan = PlanOptions::new(Fleet::Memory(worldpm_ort_export::plan::DeviceMemory::List(
-        Vec::new(),
-    )));
-    plan.budget = TokenBudget {
+fn costs(bundle: &Bundle, budget: Budget) -> Result<ModelCosts> {
+    let budget = TokenBudget {
         max_tokens: budget.max_tokens as u64,
         max_cells: budget.max_cells as u64,
     };
-    Ok(Prepared::bundle(bundle.directory(), &plan)?)
+    Ok(ModelCosts::of_bundle(
+        bundle.directory(),
+        bundle.manifest(),
+        budget,
+        DEFAULT_MEAN_LENGTH,
+    )?)
 }
 
 #[cfg(test)]

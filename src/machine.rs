@@ -135,7 +135,7 @@ fn divide(threads: usize, loads: &[u64]) -> Vec<usize> {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use proptest::prelude::*;
-    use worldpm_ort_export::Device;
+    use worldpm_ort_bundle::Device;
 
     use super::*;
     use crate::ep::Devices;

@@ -2,7 +2,7 @@
 
 use std::{num::NonZeroUsize, path::PathBuf, sync::Arc};
 
-use worldpm_ort_export::Pooling;
+use worldpm_ort_bundle::Pooling;
 use worldpm_ort_kernels::Precision as MatmulPrecision;
 
 use crate::{

@@ -1,9 +1,6 @@
 //! Which device each stage runs on, and why.
 
-use worldpm_ort_export::{
-    Device, Manifest,
-    plan::{Bytes, StageMemory},
-};
+use worldpm_ort_bundle::{Bytes, Device, Manifest, cost::StageMemory};
 
 use crate::{
     device::{Gpu, GpusError, PlaceError, check_kernels, place},

@@ -1,6 +1,6 @@
 //! Finds the tokens whose hidden states are scored, and refuses conversations that do not end as they must.
 
-use worldpm_ort_export::{Pooling, manifest::Token};
+use worldpm_ort_bundle::{Pooling, manifest::Token};
 
 use crate::error::{Error, Result};
 

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use worldpm_ort_export::plan::{Bytes, StageMemory};
+use worldpm_ort_bundle::{Bytes, cost::StageMemory};
 
 use crate::engine::Wave;
 

@@ -2,7 +2,7 @@
 
 use std::{path::Path, sync::Arc, time::Instant};
 
-use worldpm_ort_export::{Interface, Manifest, Pooling, text_files::TextFiles};
+use worldpm_ort_bundle::{Interface, Manifest, Pooling, text_files::TextFiles};
 
 use crate::{
     batch::{Budget, plan},

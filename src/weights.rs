@@ -5,9 +5,9 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-use worldpm_ort_export::{
+use worldpm_ort_bundle::{
     fingerprint::{FileIdentity, each, sampled_sha256},
-    header_sha256,
+    hash::header_sha256,
     manifest::WeightFile,
 };
 

@@ -9,7 +9,7 @@ use std::{fs, path::Path};
 use serde_json::{Value, json};
 use support::SMALL as SHAPE;
 use worldpm_ort::{Scorer, ScorerOptions};
-use worldpm_ort_export::{Error, Manifest, manifest};
+use worldpm_ort_bundle::{Error, Manifest, manifest};
 
 /// Bundles of several kinds.
 fn bundles() -> Vec<std::path::PathBuf> {

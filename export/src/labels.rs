@@ -1,10 +1,13 @@
 //! The scores that a model gives, by name.
 
-use crate::{
-    arch,
-    checkpoint::{CONFIG_FILE, Checkpoint},
-    error::{Error, Result},
-};
+use worldpm_ort_bundle::{Error, Result, checkpoint_files::CONFIG_FILE};
+
+use crate::{arch::is_harmless, checkpoint::Checkpoint};
+
+/// What tells the names of a decoder's tensors from those of a head.
+const DECODER_PARTS: [&str; 4] = ["layers.", "embed_tokens", "model.norm.", "rotary_emb"];
+/// Tensors that an error names; the others are counted.
+const MAX_NAMED: usize = 8;
 
 /// How many scores the reward head gives: the rows of its last weight.
 ///
@@ -12,9 +15,9 @@ use crate::{
 /// [`Error::Tensor`] when a weight of the head is missing or that one is not of the model's shape.
 pub(crate) fn count(checkpoint: &Checkpoint) -> Result<u64> {
     let config = checkpoint.config();
-    arch::check_head(checkpoint)?;
-    let name = arch::head(config.architecture).last_weight();
-    let rows = arch::fixed_labels(config.architecture).unwrap_or_else(|| {
+    check_head(checkpoint)?;
+    let name = config.architecture.class().head.last_weight();
+    let rows = config.architecture.class().labels.unwrap_or_else(|| {
         let entry = checkpoint.tensors().get(name);
         entry.and_then(|e| e.shape.first().copied()).unwrap_or(1)
     });
@@ -34,7 +37,7 @@ pub(crate) fn count(checkpoint: &Checkpoint) -> Result<u64> {
 pub(crate) fn names(checkpoint: &Checkpoint) -> Result<Vec<String>> {
     let config = checkpoint.config();
     let count = count(checkpoint)?;
-    let is_fixed = arch::fixed_labels(config.architecture).is_some();
+    let is_fixed = config.architecture.class().labels.is_some();
     let declared = config.num_labels.map(|labels| labels as u64);
     if let Some(declared) = declared.filter(|&declared| declared != count && !is_fixed) {
         let field = match config.label_names {
@@ -47,7 +50,7 @@ pub(crate) fn names(checkpoint: &Checkpoint) -> Result<Vec<String>> {
             problem: format!(
                 "says that there are {declared} labels, and the reward head gives {count} (the rows of \
                  {}); take the configuration that was saved with the weights",
-                arch::head(config.architecture).last_weight()
+                config.architecture.class().head.last_weight()
             ),
         });
     }
@@ -55,4 +58,51 @@ pub(crate) fn names(checkpoint: &Checkpoint) -> Result<Vec<String>> {
     Ok(names
         .filter(|names| names.len() as u64 == count)
         .unwrap_or_else(|| (0..count).map(|number| format!("LABEL_{number}")).collect()))
+}
+
+/// Checks that the tensors of the reward head are there.
+///
+/// # Errors
+/// [`Error::Tensor`], which names those that may be a head of another name.
+fn check_head(checkpoint: &Checkpoint) -> Result<()> {
+    let config = checkpoint.config();
+    let tensors = checkpoint.tensors();
+    let wanted = config.architecture.class().head.tensors();
+    let Some(missing) = wanted.iter().find(|name| !tensors.contains_key(**name)) else {
+        return Ok(());
+    };
+    let part = |name: &str| DECODER_PARTS.iter().any(|part| name.contains(part));
+    let other = tensors
+        .iter()
+        .filter(|(name, _)| !part(name) && !wanted.contains(&name.as_str()));
+    let other = other.filter(|(name, _)| !is_harmless(name));
+    let mut other: Vec<String> = other
+        .map(|(name, entry)| format!("`{name}` {:?}", entry.shape))
+        .collect();
+    let more = other.len().saturating_sub(MAX_NAMED);
+    other.truncate(MAX_NAMED);
+    if more > 0 {
+        other.push(format!("{more} more"));
+    }
+    let wanted = wanted.join("`, `");
+    let found = match (other.is_empty(), tensors.keys().any(|name| is_harmless(name))) {
+        (false, _) => format!(
+            "beside the decoder the checkpoint has {}. If the head is among them and computes the same, save it under the \
+             model's names; a head of another form is not supported",
+            other.join(", ")
+        ),
+        (true, true) => "the checkpoint has a language-model head (`lm_head.weight`) and no other: it is a language model, \
+                         or what a reward model was trained from. Take the trained reward model"
+            .to_owned(),
+        (true, false) => "the checkpoint has no head of any name: take the whole one, or the adapter that was trained with it"
+            .to_owned(),
+    };
+    Err(Error::Tensor {
+        tensor: (*missing).to_owned(),
+        file: checkpoint.dir().display().to_string(),
+        problem: format!(
+            "is missing; the reward head of {} is `{wanted}`, and {found}",
+            config.architecture
+        ),
+    })
 }

@@ -18,41 +18,28 @@ mod arch;
 mod block;
 pub mod checkpoint;
 mod convert;
-mod error;
-pub mod files;
-pub mod fingerprint;
-pub mod floats;
-pub mod fused;
-pub mod graph;
 pub mod inspect;
-pub mod json;
 mod labels;
 mod layout;
-pub mod manifest;
-pub mod op;
 mod options;
 mod output;
 pub mod plan;
 pub mod pooling;
-pub mod probes;
-pub mod proto;
-pub mod readiness;
 pub mod recipe;
-pub mod shard;
+mod stage;
 pub mod synth;
-pub mod text_files;
+mod text;
 mod write;
 
-pub use block::packed::names;
 pub use checkpoint::Checkpoint;
 pub use convert::Progress;
-pub use error::{Error, Result};
-pub use manifest::Manifest;
-pub use options::{
-    Activation, Device, ExportOptions, Interface, Layout, Overflow, Pooling, Precision,
-    QuantizationOptions, ServingOptions, Target, TextFrom, UnknownChoice, WeightsMode,
+pub use layout::ServingOptions;
+pub use options::{ExportOptions, QuantizationOptions};
+pub use plan::{costs, placement};
+pub use worldpm_ort_bundle::{
+    Device, Error, Interface, Layout, Manifest, Overflow, Pooling, Precision, Result, Target,
+    TextFrom, WeightsMode,
 };
 pub use write::{
-    TextPlan, costs, export, export_then, export_with_progress, file_sha256, header_sha256,
-    placement, text_files, text_plan, write_probes,
+    TextPlan, export, export_then, export_with_progress, text_files, text_plan, write_probes,
 };

@@ -1,34 +1,20 @@
 //! Which tokens are scored, what makes rewards of them, and how a rendered conversation has to end.
 //!
-//! The published code of `Qwen2ForRewardModel` scores the last token when its configuration has no
-//! `pad_token_id`, else the token before the first padding token. `*ForSequenceClassification` in
-//! `transformers` scores the rightmost token that is not padding, or the last one when there is no
-//! `pad_token_id`.
-//!
-//! `Qwen2ForProcessRewardModel` gives two numbers for each token. The model card of Qwen2.5-Math-PRM puts
-//! `<extra_0>` behind every step of the answer, and takes the softmax of the two numbers there: the reward
-//! of a step is the probability of the second label, that the step is right.
-//!
-//! For `Qwen2ForRewardModel` the template puts `<|endoftext|>` last: that is the end token unless the
-//! user names another. A conversation that ends otherwise would be scored at a token that the model was
-//! not trained on. Other models have no end token unless the user names one.
+//! The classes say it ([`Architecture`](crate::checkpoint::Architecture)), as their published code has it.
+//! `*ForSequenceClassification` in `transformers` scores the rightmost token that is not padding, or the last one when
+//! there is no `pad_token_id`; classes with code of their own may score the token before the first padding token, or
+//! each token that ends a step. Some have a token with which conversations should end; the user may name another.
 
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
-
-use crate::{
-    checkpoint::{Architecture, Checkpoint},
-    error::{Error, Result},
+use worldpm_ort_bundle::{
+    Activation, Error, Interface, Pooling, Result,
     manifest::Token,
-    options::{Activation, ExportOptions, Interface, Pooling},
     text_files::{TOKENIZER, TOKENIZER_CONFIG, TextFiles},
 };
 
-const END_OF_TEXT: &str = "<|endoftext|>";
-const STEP: &str = "<extra_0>";
-/// The label of `Qwen2ForProcessRewardModel` whose probability is a step's reward.
-const STEP_IS_RIGHT: usize = 1;
+use crate::{arch::Scored, checkpoint::Checkpoint, options::ExportOptions};
 
 /// How an export is scored.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,20 +34,18 @@ pub(crate) fn resolve(
 ) -> Result<Scoring> {
     let config = checkpoint.config();
     let step_token = step_token(checkpoint, text_files, options)?;
-    let (pooling, activation) = match &step_token {
-        Some(token) => (
+    let class = config.architecture.class();
+    let (pooling, activation) = match (&step_token, class.scored) {
+        (Some(token), Scored::Steps { label, .. }) => (
             Pooling::EachToken { token_id: token.id },
-            Activation::Softmax {
-                label: STEP_IS_RIGHT,
-            },
+            Activation::Softmax { label },
         ),
-        None => (one_token(checkpoint, options)?, Activation::None),
+        _ => (one_token(checkpoint, options)?, Activation::None),
     };
-    let text = match (&options.end_token, config.architecture) {
-        (Some(text), _) if text.is_empty() => None,
-        (Some(text), _) => Some(text.as_str()),
-        (None, Architecture::Qwen2ForRewardModel) => Some(END_OF_TEXT),
-        (None, _) => None,
+    let text = match &options.end_token {
+        Some(text) if text.is_empty() => None,
+        Some(text) => Some(text.as_str()),
+        None => class.end_token,
     };
     let end_token = text
         .map(|text| {
@@ -84,9 +68,9 @@ fn step_token(
     text_files: &TextFiles,
     options: &ExportOptions,
 ) -> Result<Option<Token>> {
-    if checkpoint.config().architecture != Architecture::Qwen2ForProcessRewardModel {
+    let Scored::Steps { token: step, .. } = checkpoint.config().architecture.class().scored else {
         return Ok(None);
-    }
+    };
     if options.pooling.is_some() {
         return Err(Error::Option {
             option: "pooling".into(),
@@ -108,7 +92,7 @@ fn step_token(
                     .into(),
         });
     }
-    let text = options.step_token.as_deref().unwrap_or(STEP);
+    let text = options.step_token.as_deref().unwrap_or(step);
     let needed = "which should stand behind every step; name the right one with --step-token";
     special_token(text_files, options, text, needed).map(Some)
 }
@@ -129,16 +113,17 @@ fn one_token(checkpoint: &Checkpoint, options: &ExportOptions) -> Result<Pooling
     match options.pooling {
         Some(Pooling::EachToken { .. }) => Err(not_for("pooling")),
         Some(rule) => Ok(rule),
-        None => Ok(default_rule(config.architecture, config.pad_token_id)),
+        None => Ok(default_rule(
+            config.architecture.class().scored,
+            config.pad_token_id,
+        )),
     }
 }
 
-fn default_rule(architecture: Architecture, pad_token_id: Option<u32>) -> Pooling {
-    match (architecture, pad_token_id) {
+fn default_rule(scored: Scored, pad_token_id: Option<u32>) -> Pooling {
+    match (scored, pad_token_id) {
         (_, None) => Pooling::Last,
-        (Architecture::Qwen2ForRewardModel, Some(pad_token_id)) => {
-            Pooling::BeforeFirstPad { pad_token_id }
-        }
+        (Scored::BeforeFirstPad, Some(pad_token_id)) => Pooling::BeforeFirstPad { pad_token_id },
         (_, Some(pad_token_id)) => Pooling::LastNonPad { pad_token_id },
     }
 }

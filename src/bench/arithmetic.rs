@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use worldpm_ort_export::{Device, Manifest, Precision, proto::ElementType};
+use worldpm_ort_bundle::{Device, Manifest, Precision, proto::ElementType};
 
 use super::{
     MatrixReport, UtilisationReport,

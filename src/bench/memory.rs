@@ -1,6 +1,6 @@
 //! Memory of the host and of the GPUs while a benchmark runs.
 
-use worldpm_ort_export::Device;
+use worldpm_ort_bundle::Device;
 
 use super::{DeviceMemoryReport, MemoryReport, ProcessMemory};
 use crate::{

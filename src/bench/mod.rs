@@ -31,7 +31,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use worldpm_ort_export::Pooling;
+use worldpm_ort_bundle::Pooling;
 
 use crate::{Bundle, Error, Scorer, ScorerOptions, engine::OnnxRuntime, ep::Provider};
 use arithmetic::Matrices;

@@ -176,7 +176,7 @@ pub(super) fn stages(
 mod tests {
     use std::time::{Duration, Instant};
 
-    use worldpm_ort_export::Device;
+    use worldpm_ort_bundle::Device;
 
     use super::*;
     use crate::{

@@ -2,9 +2,9 @@
 
 use std::collections::HashMap;
 
-use worldpm_ort_export::{
+use worldpm_ort_bundle::{
     Device, Manifest,
-    plan::{Costs, Pack},
+    cost::{Costs, Pack},
     proto::ModelProto,
 };
 
@@ -64,7 +64,7 @@ impl Work {
 pub(super) mod tests {
     use std::time::Instant;
 
-    use worldpm_ort_export::{
+    use worldpm_ort_bundle::{
         graph::{Dim, GraphBuilder},
         op::{
             Heads, Projections, Scores,

@@ -5,10 +5,16 @@ use std::{
     path::PathBuf,
 };
 
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{
+    Parser, Subcommand, ValueEnum,
+    builder::{PossibleValuesParser, TypedValueParser},
+};
+use worldpm_ort_bundle::{
+    Bytes, Device, Interface, Overflow, Precision, Target, TextFrom, WeightsMode,
+};
 use worldpm_ort_export::{
-    Device, Interface, Overflow, Precision, Target, TextFrom, WeightsMode,
-    plan::{Bytes, GpuCount, Stages},
+    checkpoint::Backbone,
+    plan::{GpuCount, Stages},
 };
 
 use super::{
@@ -453,8 +459,8 @@ pub(super) struct SynthArgs {
     #[arg(long, value_name = "X")]
     pub(super) rope_theta: Option<f64>,
     /// The decoder
-    #[arg(long, value_enum, default_value_t)]
-    pub(super) architecture: Decoder,
+    #[arg(long, default_value = Backbone::Qwen2.as_str(), value_parser = decoder())]
+    pub(super) architecture: Backbone,
     /// Reward head: two layers (Qwen2ForRewardModel), two layers for each step (Qwen2ForProcessRewardModel) or one layer
     /// (…ForSequenceClassification) [default: two for qwen2, else one]
     #[arg(long, value_enum)]
@@ -492,14 +498,9 @@ fn config_field(text: &str) -> Result<(String, serde_json::Value), String> {
     Ok((field.to_owned(), value))
 }
 
-#[derive(Clone, Copy, Debug, Default, ValueEnum)]
-pub(super) enum Decoder {
-    #[default]
-    Qwen2,
-    Qwen3,
-    Llama,
-    Mistral,
-    Gemma2,
+fn decoder() -> impl TypedValueParser<Value = Backbone> {
+    let known = PossibleValuesParser::new(Backbone::ALL.map(Backbone::as_str));
+    known.try_map(|name| Backbone::from_name(&name).ok_or("is no decoder of a known family"))
 }
 
 #[derive(Clone, Copy, Debug, Default, ValueEnum)]

@@ -8,7 +8,7 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use worldpm_ort_export::plan::Bytes;
+use worldpm_ort_bundle::Bytes;
 
 use super::{
     Status,

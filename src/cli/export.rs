@@ -9,11 +9,14 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 use indicatif::{DecimalBytes, ProgressBar, ProgressStyle};
+use worldpm_ort_bundle::{
+    Bytes, Interface, Layout, Manifest, Pooling,
+    checkpoint_files::CONFIG_FILE,
+    cost::{StageMemory, TokenBudget},
+};
 use worldpm_ort_export::{
-    Checkpoint, ExportOptions, Interface, Layout, Manifest, Pooling, Progress, QuantizationOptions,
-    checkpoint::CONFIG_FILE,
-    placement,
-    plan::{Bytes, DeviceMemory, PlacedStage, StageMemory, Stages, TokenBudget},
+    Checkpoint, ExportOptions, Progress, QuantizationOptions, placement,
+    plan::{DeviceMemory, PlacedStage, Stages},
     recipe::Recipe,
     text_files,
 };

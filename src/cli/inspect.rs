@@ -4,14 +4,9 @@ use std::io::{self, Write};
 
 use anyhow::Result;
 use indicatif::DecimalBytes;
-use worldpm_ort_export::{
-    inspect::{
-        BundleInfo, CheckpointInfo, FileKind, FileState, Inspection, StageInfo, TensorGroup,
-        inspect,
-    },
-    manifest::Model,
-    plan::Bytes,
-    readiness::Place,
+use worldpm_ort_bundle::{Bytes, manifest::Model, readiness::Place};
+use worldpm_ort_export::inspect::{
+    BundleInfo, CheckpointInfo, FileKind, FileState, Inspection, StageInfo, TensorGroup, inspect,
 };
 
 use super::{

@@ -8,9 +8,9 @@ use std::{
 };
 
 use anyhow::{Result, bail};
-use worldpm_ort_export::checkpoint::CONFIG_FILE;
+use worldpm_ort_bundle::checkpoint_files::CONFIG_FILE;
 
-const MANIFEST: &str = worldpm_ort_export::manifest::FILE_NAME;
+const MANIFEST: &str = worldpm_ort_bundle::manifest::FILE_NAME;
 const ADAPTER_CONFIG: &str = "adapter_config.json";
 /// Names that are told of a directory; the others are counted.
 const TOLD: usize = 5;

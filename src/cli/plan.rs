@@ -3,9 +3,10 @@
 use std::io::{self, Write};
 
 use anyhow::{Context, Result, bail};
+use worldpm_ort_bundle::{Bytes, Device};
 use worldpm_ort_export::{
-    Checkpoint, Device, ExportOptions,
-    plan::{Bill, Bound, Bytes, Efficiency, Fleet, GPUS, Plan, PlanOptions, Prepared, Speed, plan},
+    Checkpoint, ExportOptions,
+    plan::{Bill, Bound, Efficiency, Fleet, GPUS, Plan, PlanOptions, Prepared, Speed, plan},
     synth,
 };
 

@@ -10,7 +10,7 @@ use std::{
 
 use anyhow::{Context, Result, anyhow, bail};
 use indicatif::{ProgressBar, ProgressStyle};
-use worldpm_ort_export::plan::Bytes;
+use worldpm_ort_bundle::Bytes;
 
 use super::describe;
 use crate::{

@@ -3,7 +3,7 @@
 use std::{num::NonZeroUsize, path::PathBuf};
 
 use clap::ValueEnum;
-use worldpm_ort_export::plan::Bytes;
+use worldpm_ort_bundle::Bytes;
 use worldpm_ort_kernels::Precision;
 
 use crate::{

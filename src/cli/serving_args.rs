@@ -1,6 +1,7 @@
 //! The options of `export` for bundles that other servers run.
 
-use worldpm_ort_export::{Layout, ServingOptions};
+use worldpm_ort_bundle::Layout;
+use worldpm_ort_export::ServingOptions;
 
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Bundles for servers")]

@@ -3,8 +3,9 @@
 use std::io::Write;
 
 use anyhow::Result;
+use worldpm_ort_bundle::Bytes;
 use worldpm_ort_export::plan::{
-    Bytes, LINKS, Link, Plan, Prepared, Simulation, SimulationOptions, simulation,
+    LINKS, Link, Plan, Prepared, Simulation, SimulationOptions, simulation,
 };
 
 use super::table::{Side, Table};

@@ -6,7 +6,7 @@ use worldpm_ort_export::synth::{ConfigStyle, Head, ModelShape, Preset, SynthOpti
 
 use super::{
     Status,
-    args::{ConfigSpelling, Decoder, HeadLayers, Shape, SynthArgs},
+    args::{ConfigSpelling, HeadLayers, Shape, SynthArgs},
 };
 
 pub(super) fn run(args: &SynthArgs) -> Result<Status> {
@@ -25,15 +25,9 @@ pub(super) fn run(args: &SynthArgs) -> Result<Status> {
 fn options(args: &SynthArgs) -> SynthOptions {
     let mut options = preset(args.shape).options();
     reshape(&mut options.shape, args);
-    options.backbone = match args.architecture {
-        Decoder::Qwen2 => Backbone::Qwen2,
-        Decoder::Qwen3 => Backbone::Qwen3,
-        Decoder::Llama => Backbone::Llama,
-        Decoder::Mistral => Backbone::Mistral,
-        Decoder::Gemma2 => Backbone::Gemma2,
-    };
-    options.head = match (args.head, args.architecture) {
-        (Some(HeadLayers::Two), _) | (None, Decoder::Qwen2) => Head::TwoLayer,
+    options.backbone = args.architecture;
+    options.head = match (args.head, args.architecture == Backbone::Qwen2) {
+        (Some(HeadLayers::Two), _) | (None, true) => Head::TwoLayer,
         (Some(HeadLayers::One), _) | (None, _) => Head::OneLayer {
             bias: args.head_bias,
         },

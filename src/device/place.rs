@@ -3,7 +3,7 @@
 use std::{cmp::Reverse, ops::Range};
 
 use serde::Serialize;
-use worldpm_ort_export::plan::Bytes;
+use worldpm_ort_bundle::Bytes;
 
 use super::Gpu;
 

@@ -8,7 +8,7 @@ use std::{
 };
 
 use rustix::fs::{SeekFrom, seek};
-use worldpm_ort_export::plan::Bytes;
+use worldpm_ort_bundle::Bytes;
 
 use super::{Finding, Level};
 use crate::bundle::Bundle;

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use worldpm_ort_export::plan::Bytes;
+use worldpm_ort_bundle::Bytes;
 
 use super::{Finding, Level};
 use crate::memory;

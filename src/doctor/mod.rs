@@ -8,7 +8,7 @@ mod nvidia;
 use std::path::PathBuf;
 
 use serde::Serialize;
-use worldpm_ort_export::Device;
+use worldpm_ort_bundle::Device;
 
 use crate::bundle::Bundle;
 

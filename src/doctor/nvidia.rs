@@ -1,6 +1,6 @@
 //! The driver and the GPUs.
 
-use worldpm_ort_export::plan::Bytes;
+use worldpm_ort_bundle::Bytes;
 
 use super::{Finding, Level};
 use crate::device::{Gpu, GpusError, Installed, check_kernels, gpus, installed};

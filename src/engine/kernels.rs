@@ -3,7 +3,7 @@
 use std::{num::NonZeroUsize, path::Path};
 
 use ort::operator::OperatorDomain;
-use worldpm_ort_export::fused::{FusedGraph, Wanted, fuse};
+use worldpm_ort_bundle::fused::{FusedGraph, Wanted, fuse};
 use worldpm_ort_kernels::{Kernels, Precision};
 
 use super::operators::operators;
@@ -33,7 +33,7 @@ impl KernelChoice {
         graph: &[u8],
         path: &Path,
         head_dim: usize,
-    ) -> worldpm_ort_export::Result<FusedGraph> {
+    ) -> worldpm_ort_bundle::Result<FusedGraph> {
         fuse(graph, path, head_dim, self.wanted)
     }
 

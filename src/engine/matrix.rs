@@ -8,7 +8,7 @@ use ort::{
     session::{RunOptions, Session},
     value::{DynValue, Tensor},
 };
-use worldpm_ort_export::{
+use worldpm_ort_bundle::{
     graph::{Dim, ExternalData, Graph, GraphBuilder},
     op,
     proto::ElementType,
@@ -47,7 +47,7 @@ impl MatrixSizes {
         4 * (self.rows * self.narrow * self.wide) as u64
     }
 
-    fn graph(&self) -> worldpm_ort_export::Result<Graph> {
+    fn graph(&self) -> worldpm_ort_bundle::Result<Graph> {
         let (narrow, wide) = (self.narrow as u64, self.wide as u64);
         let mut b = GraphBuilder::new("matrix products");
         let rows = Dim::Fixed(self.rows as u64);
@@ -163,9 +163,9 @@ mod tests {
 
     #[test]
     fn the_work_is_that_of_the_plan() {
-        use worldpm_ort_export::{
+        use worldpm_ort_bundle::{
             Device,
-            plan::{Costs, Pack},
+            cost::{Costs, Pack},
         };
         let sizes = MatrixSizes {
             rows: 6,

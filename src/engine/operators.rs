@@ -1,6 +1,6 @@
 //! The operators that a session on the CPU gets from us: products with bfloat16 weights, and packed attention.
 //!
-//! They stand in graphs that [`worldpm_ort_export::fused`] rewrites when they are loaded.
+//! They stand in graphs that [`worldpm_ort_bundle::fused`] rewrites when they are loaded.
 
 use std::{
     cell::RefCell,
@@ -16,7 +16,7 @@ use ort::{
     },
     value::{PrimitiveTensorElementType, TensorElementType, ValueRef, ValueRefMut},
 };
-use worldpm_ort_export::fused;
+use worldpm_ort_bundle::fused;
 use worldpm_ort_kernels::{
     Activation, Attention, Blocks, Kernels, Mask, Precision, ShapeError, Threads, Values, Weight,
 };

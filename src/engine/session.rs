@@ -16,7 +16,7 @@ use ort::{
     session::{RunOptions, Session, builder::SessionBuilder},
     value::{DynValue, Outlet, PrimitiveTensorElementType, Tensor, TensorElementType},
 };
-use worldpm_ort_export::{Manifest, floats::FloatGraph, manifest, names};
+use worldpm_ort_bundle::{Manifest, floats::FloatGraph, manifest, names};
 
 use super::{EngineError, Failure, Flow, KernelChoice, OnnxRuntime, Stage, Watch};
 use crate::{

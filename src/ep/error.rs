@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use worldpm_ort_export::Device;
+use worldpm_ort_bundle::Device;
 
 /// A device that cannot be used.
 #[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]

@@ -21,7 +21,7 @@ use ort::{
     memory::{AllocationDevice, AllocatorType, MemoryInfo, MemoryType},
     session::IoBinding,
 };
-use worldpm_ort_export::Device;
+use worldpm_ort_bundle::Device;
 
 pub use cuda::{ArenaGrowth, AttentionKernel, CudaOptions};
 pub use error::ProviderError;

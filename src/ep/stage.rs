@@ -6,10 +6,7 @@ use ort::{
     environment::Environment,
     session::{Session, builder::SessionBuilder},
 };
-use worldpm_ort_export::{
-    manifest::{self, Manifest},
-    plan::Bytes,
-};
+use worldpm_ort_bundle::{Bytes, Manifest, manifest};
 
 use super::{Placement, Provider, ProviderError, progress::telling, tensorrt, unusable};
 use crate::{batch::Budget, memory::ProcessMemory};

@@ -8,8 +8,9 @@ use std::{
 
 use ort::session::{Session, builder::SessionBuilder};
 use serde_json::Value;
+use worldpm_ort_bundle::{Device, Manifest, Target, WeightsMode};
 use worldpm_ort_export::{
-    Checkpoint, Device, ExportOptions, Manifest, Target, WeightsMode, export,
+    Checkpoint, ExportOptions, export,
     synth::{ModelShape, Preset, SynthOptions, synth},
 };
 

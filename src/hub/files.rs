@@ -2,8 +2,8 @@
 
 use std::{collections::BTreeSet, fs, io::ErrorKind, path::Path};
 
-use worldpm_ort_export::{
-    checkpoint::{CONFIG_FILE, INDEX_FILE, WeightsChoice, choose_weights, indexed_files},
+use worldpm_ort_bundle::{
+    checkpoint_files::{CONFIG_FILE, INDEX_FILE, WeightsChoice, choose_weights, indexed_files},
     text_files::{self, TOKENIZER},
 };
 

@@ -50,7 +50,7 @@ use std::{
 };
 
 use serde::Deserialize;
-use worldpm_ort_export::checkpoint::{INDEX_FILE, WeightsChoice};
+use worldpm_ort_bundle::checkpoint_files::{INDEX_FILE, WeightsChoice};
 
 use cache::{Cache, free_bytes};
 use error::is_unwritable;

@@ -1,7 +1,7 @@
 //! What a checkpoint's files say about its templates and special tokens.
 
 use serde_json::{Map, Value};
-use worldpm_ort_export::text_files::{
+use worldpm_ort_bundle::text_files::{
     CHAT_TEMPLATE, SPECIAL_TOKENS_MAP, TOKENIZER_CONFIG, TextFiles,
 };
 

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
 
 use tokenizers::{Encoding, ModelWrapper, Tokenizer};
-use worldpm_ort_export::text_files::{TOKENIZER, TextFiles};
+use worldpm_ort_bundle::text_files::{TOKENIZER, TextFiles};
 
 use super::config::{self, TokenizerConfig};
 use super::conversation::{Conversation, Message};
@@ -109,7 +109,7 @@ impl ChatEncoder {
         Self::open_with(dir, TextOptions::default())
     }
 
-    /// Reads the [text files](mod@worldpm_ort_export::text_files) of a checkpoint, and compiles the template. For those of a
+    /// Reads the [text files](mod@worldpm_ort_bundle::text_files) of a checkpoint, and compiles the template. For those of a
     /// bundle, see [`Bundle::text_files`](crate::Bundle::text_files) and [`ChatEncoder::from_files`].
     ///
     /// A `chat_template.jinja` (and files in `additional_chat_templates/`) comes before the `chat_template` field of

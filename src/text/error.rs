@@ -177,13 +177,13 @@ impl TextError {
     }
 }
 
-impl From<worldpm_ort_export::Error> for TextError {
-    fn from(error: worldpm_ort_export::Error) -> Self {
+impl From<worldpm_ort_bundle::Error> for TextError {
+    fn from(error: worldpm_ort_bundle::Error) -> Self {
         match error {
-            worldpm_ort_export::Error::Io { path, source, .. } => {
+            worldpm_ort_bundle::Error::Io { path, source, .. } => {
                 Self::FileUnreadable { path, source }
             }
-            worldpm_ort_export::Error::Tokenizer { path, problem } => Self::File { path, problem },
+            worldpm_ort_bundle::Error::Tokenizer { path, problem } => Self::File { path, problem },
             other => Self::File {
                 path: PathBuf::new(),
                 problem: other.to_string(),

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
 use tokenizers::AddedToken;
-use worldpm_ort_export::text_files::{
+use worldpm_ort_bundle::text_files::{
     ADDED_TOKENS, SPECIAL_TOKENS_MAP, TOKENIZER_CONFIG, TextFiles, TokenizerClass,
 };
 

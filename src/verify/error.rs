@@ -81,5 +81,5 @@ pub enum VerifyError {
     Score(#[from] crate::Error),
     /// The checkpoint cannot be exported or read.
     #[error(transparent)]
-    Export(#[from] worldpm_ort_export::Error),
+    Export(#[from] worldpm_ort_bundle::Error),
 }

@@ -6,7 +6,7 @@ use std::{
     thread,
 };
 
-use worldpm_ort_export::{file_sha256, manifest};
+use worldpm_ort_bundle::{hash::file_sha256, manifest};
 
 use super::VerifyError;
 use crate::Bundle;

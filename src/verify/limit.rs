@@ -1,6 +1,6 @@
 //! How far a score may be from its reference.
 
-use worldpm_ort_export::{Manifest, Precision};
+use worldpm_ort_bundle::{Manifest, Precision};
 
 use super::reference::is_reference;
 

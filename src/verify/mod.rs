@@ -1,6 +1,6 @@
 //! Whether a bundle gives the scores it should.
 //!
-//! Every bundle carries [probes](worldpm_ort_export::probes): a few short inputs. Their scores on the
+//! Every bundle carries [probes](worldpm_ort_bundle::probes): a few short inputs. Their scores on the
 //! *reference path*, which is fp32 on the CPU over the checkpoint's own weights, are in `probes.json` beside
 //! the manifest. They are made at export, or later with [`reference::make`], and [`run`] compares what the
 //! bundle gives now with them. Whatever has gone wrong in between shows: in the precision, on the device,

@@ -1,6 +1,6 @@
 //! Compares a bundle with the scores that a model's authors have published.
 
-use worldpm_ort_export::recipe::PublishedScore;
+use worldpm_ort_bundle::published::PublishedScore;
 
 use super::Limit;
 use crate::{Conversation, Message, Output, Scorer};

@@ -9,13 +9,14 @@ use std::{collections::BTreeSet, fs, io::ErrorKind, path::Path};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use worldpm_ort_export::{
-    Checkpoint, Device, ExportOptions, Interface, Layout, Manifest, Precision, QuantizationOptions,
-    ServingOptions, Target, WeightsMode, export, files,
+use worldpm_ort_bundle::{
+    Device, Interface, Layout, Manifest, Precision, Target, WeightsMode, files,
     json::pretty,
     manifest::WeightsPlace,
-    plan::Stages,
     probes::{Probe, ProbeInput},
+};
+use worldpm_ort_export::{
+    Checkpoint, ExportOptions, QuantizationOptions, ServingOptions, export, plan::Stages,
     write_probes,
 };
 
@@ -28,7 +29,7 @@ use crate::{
 };
 
 /// Name of the file in a bundle.
-pub const FILE_NAME: &str = worldpm_ort_export::probes::FILE_NAME;
+pub const FILE_NAME: &str = worldpm_ort_bundle::probes::FILE_NAME;
 
 /// What the field `format` of the file says.
 const FORMAT: &str = "worldpm-ort-probes";

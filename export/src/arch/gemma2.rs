@@ -1,36 +1,69 @@
-//! The Gemma 2 decoder: what attention and the MLP give is normalised once more before it is added, norms
-//! store weights less one, embeddings are scaled, the gate is a GELU, scores of attention are capped, and
-//! every other layer has a sliding window.
+//! Gemma 2: what attention and the MLP give is normalised once more before it is added, norms store weights less one,
+//! embeddings are scaled, the gate is a GELU, scores of attention are capped, and every other layer has a sliding window.
 
-use crate::{
-    block::{attention::AttentionLayer, decoder::LayerContext, mlp::Mlp, weights::Weights},
-    checkpoint::ModelConfig,
-    error::Result,
-    graph::{GraphBuilder, Value},
-    op::onnx,
+use serde_json::json;
+
+use super::family::{Activation, Architecture, Backbone, Class, Decoder, Gate, Windows};
+
+static DECODER: Decoder = Decoder {
+    name: "gemma2",
+    fields: &[
+        "attention_bias",
+        "attn_logit_softcapping",
+        "hidden_activation",
+        "layer_types",
+        "query_pre_attn_scalar",
+        "sliding_window",
+    ],
+    // Its class passes over `hidden_act`.
+    gate: Gate {
+        activation: Activation::GeluTanh,
+        field: "hidden_activation",
+        names: &[
+            "gelu_pytorch_tanh",
+            "gelu_new",
+            "gelu_fast",
+            "gelu_accurate",
+            "gelu_python_tanh",
+        ],
+    },
+    sandwich_norms: true,
+    norms_less_one: true,
+    scaled_embedding: true,
+    windows: Windows::Alternating,
+    head_dim_needed: true,
+    pad_token_id: Some(0),
+    query_scalar: Some(256.0),
+    // Null means none.
+    softcap: Some(50.0),
+    made_up: |_, head_dim| {
+        json!({
+            "attention_bias": false,
+            "attn_logit_softcapping": 50.0,
+            "cache_implementation": "hybrid",
+            "final_logit_softcapping": 30.0,
+            "head_dim": head_dim,
+            "hidden_act": "gelu_pytorch_tanh",
+            "hidden_activation": "gelu_pytorch_tanh",
+            "query_pre_attn_scalar": head_dim,
+            "sliding_window": 4096,
+        })
+    },
+    layer_types: &["sliding_attention", "full_attention"],
+    ..Decoder::PRE_NORM
 };
 
-/// What embeddings are multiplied by: the square root of their width, rounded to their type.
-#[allow(clippy::cast_possible_truncation, clippy::cast_precision_loss)]
-pub(super) fn embedding_scale(config: &ModelConfig) -> f32 {
-    (config.hidden_size as f64).sqrt() as f32
+static SEQUENCE_CLASSIFICATION: Class =
+    Class::one_layer("Gemma2ForSequenceClassification", Backbone::Gemma2);
+
+#[allow(non_upper_case_globals)]
+impl Backbone {
+    /// Gemma 2.
+    pub const Gemma2: Self = Self::new(&DECODER);
 }
 
-/// `x + norm(attention(norm(x)))`, then `x + norm(mlp(norm(x)))`: `[T, hidden]` to `[T, hidden]`, or to
-/// `[N, hidden]` when only scored tokens go on.
-pub(super) fn layer(
-    b: &mut GraphBuilder,
-    weights: &mut Weights<'_>,
-    hidden_states: &Value,
-    context: &LayerContext<'_>,
-) -> Result<Value> {
-    let x = context.norm(b, weights, "input_layernorm", hidden_states)?;
-    let (residual, cells) = context.kept(b, hidden_states)?;
-    let x = AttentionLayer::new(context).apply(b, weights, &x, context, &cells)?;
-    let x = context.norm(b, weights, "post_attention_layernorm", &x)?;
-    let hidden_states = onnx::add(b, "attention_residual", &residual, &x)?;
-    let x = context.norm(b, weights, "pre_feedforward_layernorm", &hidden_states)?;
-    let x = Mlp::new(context).apply(b, weights, &x)?;
-    let x = context.norm(b, weights, "post_feedforward_layernorm", &x)?;
-    onnx::add(b, "mlp_residual", &hidden_states, &x)
+#[allow(non_upper_case_globals)]
+impl Architecture {
+    /// Gemma 2 with a head of one linear layer: Skywork-Reward-Gemma-2.
+    pub const Gemma2ForSequenceClassification: Self = Self::new(&SEQUENCE_CLASSIFICATION);
 }

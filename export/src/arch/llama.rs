@@ -1,25 +1,30 @@
-//! The Llama decoder: pre-norm layers, no biases unless `attention_bias` or `mlp_bias`, SwiGLU, rotary
-//! positions, scaled from Llama 3.1 on.
+//! Llama 1 to 3: no biases unless `attention_bias` or `mlp_bias`; rotary positions are scaled from Llama 3.1 on.
 
-use crate::{
-    block::{
-        attention::AttentionLayer,
-        decoder::{LayerContext, pre_norm_layer},
-        mlp::Mlp,
-        weights::Weights,
-    },
-    error::Result,
-    graph::{GraphBuilder, Value},
+use serde_json::json;
+
+use super::family::{Architecture, Backbone, Class, Decoder};
+
+static DECODER: Decoder = Decoder {
+    name: "llama",
+    fields: &["attention_bias", "hidden_act", "mlp_bias"],
+    kv_heads_default: true,
+    // The files of Llama 1 and 2 do not say.
+    rope_theta: Some(10_000.0),
+    made_up: |_, _| json!({"attention_bias": false, "mlp_bias": false, "pretraining_tp": 1}),
+    ..Decoder::PRE_NORM
 };
 
-/// One decoder layer, see [`pre_norm_layer`].
-pub(super) fn layer(
-    b: &mut GraphBuilder,
-    weights: &mut Weights<'_>,
-    hidden_states: &Value,
-    context: &LayerContext<'_>,
-) -> Result<Value> {
-    let attention = AttentionLayer::new(context);
-    let mlp = Mlp::new(context);
-    pre_norm_layer(b, weights, hidden_states, context, &attention, &mlp)
+static SEQUENCE_CLASSIFICATION: Class =
+    Class::one_layer("LlamaForSequenceClassification", Backbone::Llama);
+
+#[allow(non_upper_case_globals)]
+impl Backbone {
+    /// Llama 1 to 3.
+    pub const Llama: Self = Self::new(&DECODER);
+}
+
+#[allow(non_upper_case_globals)]
+impl Architecture {
+    /// Llama with a head of one linear layer: Skywork-Reward-Llama-3.1.
+    pub const LlamaForSequenceClassification: Self = Self::new(&SEQUENCE_CLASSIFICATION);
 }

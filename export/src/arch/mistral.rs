@@ -1,25 +1,28 @@
-//! The Mistral decoder: as Llama without biases, with a sliding window in every layer where the configuration
-//! has one.
+//! Mistral without experts: no biases, and a window over all layers or none.
 
-use crate::{
-    block::{
-        attention::AttentionLayer,
-        decoder::{LayerContext, pre_norm_layer},
-        mlp::Mlp,
-        weights::Weights,
-    },
-    error::Result,
-    graph::{GraphBuilder, Value},
+use serde_json::json;
+
+use super::family::{Architecture, Backbone, Class, Decoder, Windows};
+
+static DECODER: Decoder = Decoder {
+    name: "mistral",
+    fields: &["hidden_act", "layer_types", "sliding_window"],
+    windows: Windows::All,
+    made_up: |_, _| json!({"sliding_window": null}),
+    ..Decoder::PRE_NORM
 };
 
-/// One decoder layer, see [`pre_norm_layer`].
-pub(super) fn layer(
-    b: &mut GraphBuilder,
-    weights: &mut Weights<'_>,
-    hidden_states: &Value,
-    context: &LayerContext<'_>,
-) -> Result<Value> {
-    let attention = AttentionLayer::new(context);
-    let mlp = Mlp::new(context);
-    pre_norm_layer(b, weights, hidden_states, context, &attention, &mlp)
+static SEQUENCE_CLASSIFICATION: Class =
+    Class::one_layer("MistralForSequenceClassification", Backbone::Mistral);
+
+#[allow(non_upper_case_globals)]
+impl Backbone {
+    /// Mistral without experts.
+    pub const Mistral: Self = Self::new(&DECODER);
+}
+
+#[allow(non_upper_case_globals)]
+impl Architecture {
+    /// Mistral with a head of one linear layer.
+    pub const MistralForSequenceClassification: Self = Self::new(&SEQUENCE_CLASSIFICATION);
 }

@@ -1,29 +1,46 @@
-//! The Qwen3 decoder: as Qwen2, with every head of q and k normalised before its rotation, and no biases
-//! unless `attention_bias`.
+//! Qwen3 without experts: every head of queries and keys is normalised, no biases unless `attention_bias`.
 
-use crate::{
-    block::{
-        attention::AttentionLayer,
-        decoder::{LayerContext, pre_norm_layer},
-        mlp::Mlp,
-        norm::RmsNorm,
-        weights::Weights,
+use serde_json::json;
+
+use super::family::{Architecture, Backbone, Class, Decoder, Windows};
+
+static DECODER: Decoder = Decoder {
+    name: "qwen3",
+    fields: &[
+        "attention_bias",
+        "hidden_act",
+        "layer_types",
+        "max_window_layers",
+        "sliding_window",
+        "use_sliding_window",
+    ],
+    head_norms: true,
+    windows: Windows::Above,
+    head_dim_needed: true,
+    made_up: |layers, head_dim| {
+        json!({
+            "attention_bias": false,
+            "head_dim": head_dim,
+            "max_window_layers": layers,
+            "sliding_window": null,
+            "use_sliding_window": false,
+        })
     },
-    error::Result,
-    graph::{GraphBuilder, Value},
+    layer_types: &["full_attention"],
+    ..Decoder::PRE_NORM
 };
 
-/// One decoder layer, see [`pre_norm_layer`].
-pub(super) fn layer(
-    b: &mut GraphBuilder,
-    weights: &mut Weights<'_>,
-    hidden_states: &Value,
-    context: &LayerContext<'_>,
-) -> Result<Value> {
-    let attention = AttentionLayer {
-        head_norm: Some(RmsNorm::new(context.config)),
-        ..AttentionLayer::new(context)
-    };
-    let mlp = Mlp::new(context);
-    pre_norm_layer(b, weights, hidden_states, context, &attention, &mlp)
+static SEQUENCE_CLASSIFICATION: Class =
+    Class::one_layer("Qwen3ForSequenceClassification", Backbone::Qwen3);
+
+#[allow(non_upper_case_globals)]
+impl Backbone {
+    /// Qwen3 without experts.
+    pub const Qwen3: Self = Self::new(&DECODER);
+}
+
+#[allow(non_upper_case_globals)]
+impl Architecture {
+    /// Qwen3 with a head of one linear layer: Skywork-Reward-V2-Qwen3.
+    pub const Qwen3ForSequenceClassification: Self = Self::new(&SEQUENCE_CLASSIFICATION);
 }

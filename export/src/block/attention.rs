@@ -1,13 +1,14 @@
 //! Self-attention over packed tokens.
 
-use super::{
-    decoder::LayerContext, linear::linear, masks::Masks, norm::RmsNorm, packed::TOKENS,
-    softcap::soft_capped_attention, weights::Weights,
-};
-use crate::{
-    error::Result,
+use worldpm_ort_bundle::{
+    Result,
     graph::{Dim, GraphBuilder, Value},
     op::{Heads, Projections, Scores, contrib::group_query_attention, matrix::attention, onnx},
+};
+
+use super::{
+    layer::LayerContext, linear::linear, masks::Masks, norm::RmsNorm, packed::TOKENS,
+    softcap::soft_capped_attention, weights::Weights,
 };
 
 /// Where an attention layer's weights are and what its projections have.
@@ -30,6 +31,7 @@ impl AttentionLayer {
     #[allow(clippy::cast_possible_truncation)]
     pub(crate) fn new(context: &LayerContext<'_>) -> Self {
         let config = context.config;
+        let decoder = config.architecture.backbone().decoder();
         let window = config.windows.get(context.layer).copied().flatten();
         Self {
             prefix: context.module("self_attn"),
@@ -40,7 +42,7 @@ impl AttentionLayer {
             },
             qkv_bias: config.qkv_bias,
             output_bias: config.output_bias,
-            head_norm: None,
+            head_norm: decoder.head_norms.then(|| RmsNorm::new(config)),
             scores: Scores {
                 scale: config.query_pre_attn_scalar.map(|s| s.powf(-0.5) as f32),
                 softcap: config.attn_logit_softcapping.map(|cap| cap as f32),

@@ -1,8 +1,7 @@
 //! The linear layers of a decoder: the one place that knows how their weights are stored.
 
-use super::weights::{Matrix, Weights};
-use crate::{
-    error::Result,
+use worldpm_ort_bundle::{
+    Result,
     graph::{GraphBuilder, Value},
     op::{
         onnx,
@@ -10,6 +9,8 @@ use crate::{
     },
     proto::ElementType,
 };
+
+use super::weights::{Matrix, Weights};
 
 /// The CPU provider's `MatMulNBits` then works with 8-bit integers. Without it, 4-bit weights are made floats again
 /// in every run, 8-bit ones by a single thread and all at once, and a single row takes another way of summing.

@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::{
-    error::{Error, Result},
+use worldpm_ort_bundle::{
+    Error, Result,
     graph::{Dim, GraphBuilder, Value},
     op::{
         index::{both, less, range, size, sub},

@@ -1,12 +1,13 @@
 //! The gated feed-forward layer.
 
-use super::{decoder::LayerContext, linear::linear, weights::Weights};
-use crate::{
-    checkpoint::Activation,
-    error::Result,
+use worldpm_ort_bundle::{
+    Result,
     graph::{GraphBuilder, Value},
     op::onnx,
 };
+
+use super::{layer::LayerContext, linear::linear, weights::Weights};
+use crate::arch::Activation;
 
 /// Where a feed-forward layer's weights are and what it computes.
 #[derive(Clone, Debug)]

@@ -1,10 +1,11 @@
-//! The parts of a transformer, as functions over a [`GraphBuilder`](crate::graph::GraphBuilder).
+//! The parts of a transformer, as functions over a [`GraphBuilder`](worldpm_ort_bundle::graph::GraphBuilder).
 //!
 //! An architecture composes them; a part is added here only when its mathematics differs from what is
 //! there.
 
 pub(crate) mod attention;
 pub(crate) mod decoder;
+pub(crate) mod layer;
 pub(crate) mod linear;
 pub(crate) mod masks;
 pub(crate) mod mlp;

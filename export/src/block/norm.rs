@@ -1,13 +1,14 @@
 //! Root-mean-square normalisation.
 
-use super::weights::Weights;
-use crate::{
-    checkpoint::{Backbone, ModelConfig},
-    error::Result,
+use worldpm_ort_bundle::{
+    Result,
     graph::{GraphBuilder, Value},
     op::onnx,
     proto::ElementType,
 };
+
+use super::weights::Weights;
+use crate::checkpoint::ModelConfig;
 
 /// A model's way of normalising.
 #[derive(Clone, Copy, Debug)]
@@ -22,7 +23,7 @@ impl RmsNorm {
     pub(crate) fn new(config: &ModelConfig) -> Self {
         Self {
             epsilon: config.rms_norm_eps as f32,
-            less_one: config.architecture.backbone() == Backbone::Gemma2,
+            less_one: config.architecture.backbone().decoder().norms_less_one,
         }
     }
 

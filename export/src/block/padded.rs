@@ -8,10 +8,10 @@
 //! that is a few operations on `[batch, sequence]` integers, where handing them on would be six more
 //! tensors to copy between devices, one of which must be on the host.
 
-use super::packed::{COLUMNS, PackedRows, PackedTokens, StageEnds, TOKENS, names};
-use crate::{
-    error::Result,
+use worldpm_ort_bundle::{
+    Result,
     graph::{Dim, GraphBuilder, Value},
+    names,
     op::{
         contrib::RowLengths,
         index,
@@ -19,6 +19,8 @@ use crate::{
     },
     proto::ElementType,
 };
+
+use super::packed::{COLUMNS, PackedRows, PackedTokens, StageEnds, TOKENS};
 
 /// Conversations of a request.
 const BATCH: Dim = Dim::Named("batch");

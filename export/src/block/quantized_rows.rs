@@ -1,7 +1,7 @@
 //! Activations as 8-bit integers, with a scale for each token.
 
-use crate::{
-    error::Result,
+use worldpm_ort_bundle::{
+    Result,
     graph::{Dim, GraphBuilder, Value},
     op::{onnx::reshape, quantized},
     proto::ElementType,

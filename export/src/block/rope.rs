@@ -1,12 +1,13 @@
 //! Rotary position embedding: the tables of cosines and sines, and their use.
 
-use super::{packed::TOKENS, rope_frequencies::Frequencies};
-use crate::{
-    error::Result,
+use worldpm_ort_bundle::{
+    Result,
     graph::{Dim, GraphBuilder, Value},
     op::onnx::{cast, cos, outer, reshape, rotary_embedding, scale, sin},
     proto::ElementType,
 };
+
+use super::{packed::TOKENS, rope_frequencies::Frequencies};
 
 /// Cosine and sine of every token's angles, `[1, T, head size / 2]`.
 ///

@@ -3,8 +3,8 @@
 //! The standard `Attention` has a `softcap`, but TensorRT's parser passes over it in silence, and ONNX
 //! Runtime before 1.27 caps after masking, which lets every token see all others a little.
 
-use crate::{
-    error::Result,
+use worldpm_ort_bundle::{
+    Result,
     graph::{Dim, GraphBuilder, Value},
     op::{
         Projections,

@@ -5,17 +5,21 @@ use std::{
     sync::Arc,
 };
 
-use super::quantized_rows::QuantizedRows;
-use crate::{
-    checkpoint::{Checkpoint, TensorEntry, adapter::Adapter},
-    convert::{Allocated, Bits, Blocks, Encoding, FloatType, Layout, LowRank, Source, StageFile},
-    error::{Error, Result},
+use worldpm_ort_bundle::{
+    Error, Result,
+    float_type::FloatType,
     graph::{ExternalData, GraphBuilder, Value},
     op::{
         onnx::cast,
         quantized::{BlockWeight, ChannelWeight, dequantize_blocks},
     },
     proto::ElementType,
+};
+
+use super::quantized_rows::QuantizedRows;
+use crate::{
+    checkpoint::{Checkpoint, TensorEntry, adapter::Adapter},
+    convert::{Allocated, Bits, Blocks, Encoding, Layout, LowRank, Source, StageFile},
 };
 
 /// Where the weights of a stage are.

@@ -4,10 +4,10 @@
 //! fewer they take 256 at once, which rounds differently: a product of queries and keys of heads wider than
 //! 128 would depend on the length of its row. So no row is shorter than that.
 
-use super::packed::PackedRows;
-use crate::{
-    error::Result,
+use worldpm_ort_bundle::{
+    Result,
     graph::{Dim, GraphBuilder},
+    names::WIDE_COLUMNS,
     op::{
         contrib::RowLengths,
         index::{add, columns, div, max, min, mul, range, size, sub},
@@ -16,11 +16,11 @@ use crate::{
     proto::ElementType,
 };
 
+use super::packed::PackedRows;
+
 /// The widest heads that are summed in one go.
 const SUMMED_AT_ONCE: u64 = 128;
-/// Columns from which sums are cut the same way; even, as all rows are.
-pub(crate) const COLUMNS: u64 = 66;
-/// Columns of the rows, at least [`COLUMNS`].
+/// Columns of the rows, at least [`WIDE_COLUMNS`].
 const WIDE: Dim = Dim::Named("W");
 
 /// Whether heads of this size need such rows.
@@ -33,7 +33,7 @@ pub(crate) fn widen(b: &mut GraphBuilder, rows: &PackedRows) -> Result<PackedRow
     b.scope("wide_rows", |b| {
         let zero = b.constant_i64("zero", &[], &[0])?;
         let one = b.constant_i64("one", &[], &[1])?;
-        let least = b.constant_i64("least", &[], &[COLUMNS.cast_signed()])?;
+        let least = b.constant_i64("least", &[], &[WIDE_COLUMNS.cast_signed()])?;
         let narrow = size(b, "narrow", &rows.row_tokens, 1)?;
         let wide = max(b, "wide", &narrow, &least)?;
 
@@ -52,7 +52,8 @@ pub(crate) fn widen(b: &mut GraphBuilder, rows: &PackedRows) -> Result<PackedRow
                 let int32 = ElementType::Int32;
                 let total = &lengths.total_sequence_length;
                 let least = cast(b, "least/int32", &least, int32)?;
-                let least_last = b.constant_i64("least_last", &[], &[COLUMNS.cast_signed() - 1])?;
+                let least_last =
+                    b.constant_i64("least_last", &[], &[WIDE_COLUMNS.cast_signed() - 1])?;
                 let least_last = cast(b, "least_last/int32", &least_last, int32)?;
                 Some(RowLengths {
                     seqlens_k: max(b, "seqlens_k", &lengths.seqlens_k, &least_last)?,

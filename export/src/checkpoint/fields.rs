@@ -3,10 +3,9 @@
 use std::path::Path;
 
 use serde_json::{Map, Value};
+use worldpm_ort_bundle::{Error, Result, json::kind};
 
 use super::python_json::shown;
-use crate::error::{Error, Result};
-use crate::json::kind;
 
 /// Larger sizes are refused, so that products of two of them, in bytes, cannot overflow.
 pub(super) const MAX_SIZE: u64 = 1 << 28;
@@ -128,5 +127,20 @@ impl<'a> Fields<'a> {
                 })
             })
             .transpose()
+    }
+
+    /// A list of module names; none where the field is absent.
+    pub(super) fn module_names(&self, name: &str) -> Result<Vec<String>> {
+        let problem = || self.error(name, "must be a list of module names");
+        let Some(value) = self.get(name) else {
+            return Ok(Vec::new());
+        };
+        let list = value.as_array().ok_or_else(problem)?;
+        list.iter()
+            .map(|name| {
+                let name = name.as_str().filter(|name| !name.is_empty());
+                name.map(str::to_owned).ok_or_else(problem)
+            })
+            .collect()
     }
 }

@@ -1,21 +1,19 @@
 //! Which weight files a checkpoint has, and what its index says about them.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
+use worldpm_ort_bundle::{
+    Error, Result,
+    checkpoint_files::{
+        CONFIG_FILE, INDEX_FILE, MAX_INDEX_BYTES, NoWeights, SINGLE_FILE, WeightsChoice,
+        choose_weights, read_index, read_text,
+    },
+    safetensors::header,
+};
 
-use super::choice::{NoWeights, WeightsChoice, choose_weights};
-use super::header::{self, UniqueMap};
-use super::{CONFIG_FILE, DataFile, TensorEntry, read_text};
-use crate::error::{Error, Result};
-
-/// The name of the index of a sharded checkpoint.
-pub const INDEX_FILE: &str = "model.safetensors.index.json";
-/// The name of the weight file of an unsharded checkpoint.
-pub const SINGLE_FILE: &str = "model.safetensors";
-/// A 72B model's index has about 80 KB.
-const MAX_INDEX_BYTES: u64 = 100 << 20;
+use super::tensors::{DataFile, TensorEntry};
 
 /// The weight files of a checkpoint and the tensors in them.
 pub(super) struct Weights {
@@ -25,11 +23,6 @@ pub(super) struct Weights {
     pub(super) absent: BTreeMap<String, String>,
     /// What else is there and is not read, in words.
     pub(super) passed_over: Option<String>,
-}
-
-#[derive(Deserialize)]
-struct IndexFile {
-    weight_map: UniqueMap<String>,
 }
 
 /// Finds the weight files of `dir` and reads their headers.
@@ -118,44 +111,6 @@ fn refuse_other_choice(dir: &Path, choice: WeightsChoice) -> Result<()> {
         }),
         _ => Ok(()),
     }
-}
-
-/// The names of the weight files in an index, sorted. Each is the name of a `.safetensors` file beside the index.
-///
-/// # Errors
-/// [`Error::Io`] when the file cannot be read; [`Error::Index`] when it is not an index, or names other files.
-pub fn indexed_files(path: &Path) -> Result<BTreeSet<String>> {
-    Ok(read_index(path)?.into_values().collect())
-}
-
-fn read_index(path: &Path) -> Result<BTreeMap<String, String>> {
-    let fail = |problem| Error::Index {
-        path: path.to_owned(),
-        problem,
-    };
-    let text = read_text(path, MAX_INDEX_BYTES)?;
-    let index: IndexFile =
-        serde_json::from_str(&text).map_err(|e| fail(format!("not a valid index: {e}")))?;
-    let map: BTreeMap<_, _> = index.weight_map.0.into_iter().collect();
-    if map.is_empty() {
-        return Err(fail("`weight_map` is empty".to_owned()));
-    }
-    for (tensor, file) in &map {
-        let mut parts = Path::new(file).components();
-        let plain = matches!(parts.next(), Some(Component::Normal(part)) if part == file.as_str())
-            && parts.next().is_none();
-        if !plain {
-            return Err(fail(format!(
-                "places tensor `{tensor}` in `{file}`; it must be the name of a file in the same directory"
-            )));
-        }
-        if !file.ends_with(".safetensors") {
-            return Err(fail(format!(
-                "places tensor `{tensor}` in `{file}`, which is not a .safetensors file"
-            )));
-        }
-    }
-    Ok(map)
 }
 
 fn no_weights(dir: &Path, reason: &NoWeights) -> Error {

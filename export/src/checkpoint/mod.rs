@@ -3,31 +3,29 @@
 //! 145 GB takes milliseconds.
 
 pub(crate) mod adapter;
-mod choice;
 mod config;
-mod dtype;
 mod fields;
-pub(crate) mod header;
-pub(crate) mod index;
+mod index;
 mod names;
 mod python_json;
+mod tensors;
 #[cfg(test)]
 mod tests;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use crate::arch;
-use crate::error::{Error, Result};
-use crate::fingerprint::FileIdentity;
+use worldpm_ort_bundle::{
+    Error, Result,
+    checkpoint_files::{CONFIG_FILE, INDEX_FILE},
+    fingerprint::FileIdentity,
+};
 
-pub use choice::{NoWeights, WeightsChoice, choose_weights};
-pub use config::{Activation, Architecture, Backbone, ModelConfig, Rope, RopeScaling};
-pub use dtype::Dtype;
-pub use index::{INDEX_FILE, SINGLE_FILE, indexed_files};
-
-/// The configuration's name in a checkpoint directory.
-pub const CONFIG_FILE: &str = "config.json";
+pub use crate::arch::{Activation, Architecture, Backbone};
+pub use config::{ModelConfig, Rope, RopeScaling};
+pub use tensors::{DataFile, TensorEntry};
+use tensors::{identity, require_unwritten};
+pub use worldpm_ort_bundle::safetensors::Dtype;
 
 /// An opened checkpoint.
 #[derive(Clone, Debug)]
@@ -43,34 +41,6 @@ pub struct Checkpoint {
     /// Tensors that the index places in a file which lacks them.
     absent: BTreeMap<String, String>,
     notes: Vec<String>,
-}
-
-/// A weight file.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DataFile {
-    /// Its name in the checkpoint directory.
-    pub name: String,
-    /// The real file, with every symlink resolved: in a Hugging Face cache the
-    /// checkpoint holds links to `blobs/<hash>`.
-    pub path: PathBuf,
-    /// Its size, in bytes.
-    pub bytes: u64,
-}
-
-/// Where a tensor's bytes lie, and what they are.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TensorEntry {
-    /// Element type.
-    pub dtype: Dtype,
-    /// Dimensions, outermost first.
-    pub shape: Vec<u64>,
-    /// Index into [`Checkpoint::files`]; their number for a tensor of an adapter's file, see
-    /// [`Checkpoint::open_with_adapter`].
-    pub file: usize,
-    /// First byte, counted from the start of the file.
-    pub offset: u64,
-    /// Length, in bytes.
-    pub bytes: u64,
 }
 
 impl Checkpoint {
@@ -130,7 +100,7 @@ impl Checkpoint {
 
     /// Takes the adapter's reward head, where there is none.
     fn borrow_head(&mut self, adapter: &Path) -> Result<()> {
-        let last = arch::head(self.config.architecture).last_weight();
+        let last = self.config.architecture.class().head.last_weight();
         if self.tensors.contains_key(last) {
             return Ok(());
         }
@@ -287,37 +257,5 @@ impl Checkpoint {
             ));
         }
         Ok(entry)
-    }
-}
-
-fn identity(file: &Path) -> Result<FileIdentity> {
-    FileIdentity::of(file).map_err(|source| Error::io("open", file, source))
-}
-
-/// Refuses a weight file that was written to since it was as in `before`.
-fn require_unwritten(file: &Path, before: &FileIdentity) -> Result<()> {
-    match identity(file)?.is_unwritten(before) {
-        true => Ok(()),
-        false => Err(Error::Safetensors {
-            path: file.to_owned(),
-            problem: "was written to while it was read; export again when nothing writes to it"
-                .to_owned(),
-        }),
-    }
-}
-
-/// Reads a text file of at most `limit` bytes.
-fn read_text(path: &Path, limit: u64) -> Result<String> {
-    let text = crate::files::read_text_limited(path, limit).map_err(|source| Error::Io {
-        path: path.to_owned(),
-        action: "read",
-        source,
-    })?;
-    match crate::text_files::is_lfs_pointer(text.as_bytes()) {
-        true => Err(Error::Tokenizer {
-            path: path.to_owned(),
-            problem: crate::text_files::LFS_PROBLEM.to_owned(),
-        }),
-        false => Ok(text),
     }
 }

@@ -1,8 +1,10 @@
 //! What tensors are called, and what `transformers` takes for the same.
 
-use super::adapter;
-use super::{DataFile, TensorEntry};
-use crate::error::{Error, Result};
+use worldpm_ort_bundle::{Error, Result};
+
+use super::adapter::files;
+use super::tensors::{DataFile, TensorEntry};
+
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -62,9 +64,9 @@ pub(super) fn unify(
 /// The head that an adapter brings for a base model without one, as tensors of the file after `files` others.
 ///
 /// # Errors
-/// Those of [`adapter::head`].
+/// Those of [`files::head`].
 pub(super) fn lent_head(dir: &Path, files: usize) -> Result<BTreeMap<String, TensorEntry>> {
-    let tensors = adapter::head(dir, HEAD)?;
+    let tensors = files::head(dir, HEAD)?;
     Ok(tensors
         .into_iter()
         .map(|(name, tensor)| {

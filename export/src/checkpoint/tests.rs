@@ -79,7 +79,7 @@ impl Files {
 
     fn index(self, weight_map: Value) -> Self {
         self.write(
-            index::INDEX_FILE,
+            INDEX_FILE,
             json!({"metadata": {}, "weight_map": weight_map}).to_string(),
         )
     }
@@ -432,7 +432,7 @@ fn sizes_that_disagree_or_overflow() {
 #[test]
 fn missing_shard() {
     Files::sharded().remove("m-1.safetensors").refused_with(
-        index::INDEX_FILE,
+        INDEX_FILE,
         &[
             "`m-1.safetensors`, which does not exist",
             "`a` (and 1 more)",
@@ -505,8 +505,8 @@ fn index_that_is_malformed() {
     ];
     for (text, part) in cases {
         Files::sharded()
-            .write(index::INDEX_FILE, text)
-            .refused_with(index::INDEX_FILE, &[part]);
+            .write(INDEX_FILE, text)
+            .refused_with(INDEX_FILE, &[part]);
     }
 }
 
@@ -519,7 +519,7 @@ fn two_layouts_at_once() {
     let [note] = opened.notes() else {
         panic!("{:?}", opened.notes());
     };
-    assert!(note.contains(index::INDEX_FILE), "{note}");
+    assert!(note.contains(INDEX_FILE), "{note}");
 }
 
 #[test]
@@ -529,7 +529,7 @@ fn a_configuration_that_names_other_weights() {
         config["transformers_weights"] = value;
         Files::sharded().write(CONFIG_FILE, config.to_string())
     };
-    named(json!(index::INDEX_FILE)).open().unwrap();
+    named(json!(INDEX_FILE)).open().unwrap();
     named(json!(null)).open().unwrap();
     for other in [json!("other.safetensors"), json!(7)] {
         named(other).refused_with(CONFIG_FILE, &["transformers_weights", "take the field out"]);
@@ -539,7 +539,7 @@ fn a_configuration_that_names_other_weights() {
 #[test]
 fn git_lfs_pointers_in_place_of_text() {
     let pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n";
-    for name in [CONFIG_FILE, index::INDEX_FILE] {
+    for name in [CONFIG_FILE, INDEX_FILE] {
         Files::sharded()
             .write(name, pointer)
             .refused_with(name, &["Git LFS pointer", "git lfs pull"]);
@@ -592,7 +592,7 @@ fn cache_snapshot_resolves_to_blobs() {
         &[
             (CONFIG_FILE, config().to_string().into()),
             (
-                index::INDEX_FILE,
+                INDEX_FILE,
                 json!({"weight_map": weight_map}).to_string().into(),
             ),
             ("m-1.safetensors", vectors(&[("a", 3)])),

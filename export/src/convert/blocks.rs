@@ -9,8 +9,7 @@
 //! The loops are written so that the compiler vectorises them.
 
 use half::{bf16, f16};
-
-use super::float::FloatType;
+use worldpm_ort_bundle::float_type::FloatType;
 
 /// Adding it rounds a small value to an integer, ties to even, and leaves that in the lowest bits: 1.5 * 2^23.
 const ROUND: f32 = 12_582_912.0;

@@ -1,15 +1,15 @@
 //! A new weight file: where each tensor goes, and its header.
 
 use serde_json::{Map, Value, json};
-
-use super::job::{Encoding, Job, Made, Output, Source};
-use crate::{
-    checkpoint::{
+use worldpm_ort_bundle::{
+    graph::ExternalData,
+    safetensors::{
         Dtype,
         header::{Entry, LENGTH_BYTES},
     },
-    graph::ExternalData,
 };
+
+use super::job::{Encoding, Job, Made, Output, Source};
 
 /// Tensors begin at multiples of this, so that they can be mapped into memory and read without the page cache.
 const ALIGNMENT: u64 = 4096;

@@ -2,12 +2,16 @@
 
 use std::sync::Arc;
 
-use super::{
-    FloatType, LowRank,
-    blocks::{self, Bits, Blocks, Layout},
-    float::{self, Overflowed},
+use worldpm_ort_bundle::{
+    Overflow,
+    float_type::{self, FloatType, Overflowed},
+    safetensors::Dtype,
 };
-use crate::{checkpoint::Dtype, options::Overflow};
+
+use super::{
+    LowRank,
+    blocks::{self, Bits, Blocks, Layout},
+};
 
 /// What the name of a weight's scales adds to the weight's.
 const SCALES: &str = ".scales";
@@ -152,7 +156,7 @@ impl Encoding {
         overflow: Overflow,
     ) -> Overflowed {
         match (self, outputs) {
-            (Self::Float(to), [bytes]) => return float::encode(to, values, bytes, overflow),
+            (Self::Float(to), [bytes]) => return float_type::encode(to, values, bytes, overflow),
             (Self::Channels, [integers, scales, zero_points]) => {
                 zero_points.fill(0);
                 let integers = integers.chunks_exact_mut(unit);

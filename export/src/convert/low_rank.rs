@@ -6,12 +6,14 @@ use std::{
     sync::{Arc, Mutex, PoisonError, Weak},
 };
 
-use super::float::{self, FloatType};
-use crate::{
-    checkpoint::{adapter::Update, header::HeaderTensor},
-    error::{Error, Result},
+use worldpm_ort_bundle::{
+    Error, Result,
     files::open_regular,
+    float_type::{self, FloatType},
+    safetensors::HeaderTensor,
 };
+
+use crate::checkpoint::adapter::Update;
 
 /// Columns that are worked on together: `right` is read once for all rows of a chunk, from the nearer caches.
 const TILE: usize = 512;
@@ -78,7 +80,7 @@ impl LowRank {
             file.read_exact_at(&mut bytes, tensor.offset)
                 .map_err(fault)?;
             let mut values = vec![0.0; bytes.len() / float.bytes()];
-            float::decode(float, &bytes, &mut values);
+            float_type::decode(float, &bytes, &mut values);
             Ok(values)
         };
         let Update {
@@ -237,7 +239,7 @@ mod tests {
         std::fs::write(&path, bytes).unwrap();
         let tensor = |shape: [u64; 2], offset| HeaderTensor {
             name: "x".into(),
-            dtype: crate::checkpoint::Dtype::F32,
+            dtype: worldpm_ort_bundle::safetensors::Dtype::F32,
             shape: shape.to_vec(),
             offset,
             bytes: shape[0] * shape[1] * 4,

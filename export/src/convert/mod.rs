@@ -9,7 +9,6 @@
 
 mod blocks;
 mod file;
-pub(crate) mod float;
 mod job;
 mod low_rank;
 #[cfg(test)]
@@ -20,7 +19,6 @@ mod tests;
 
 pub(crate) use blocks::{Bits, Blocks, Layout};
 pub(crate) use file::{Allocated, StageFile};
-pub(crate) use float::FloatType;
 pub(crate) use job::{Encoding, Source};
 pub(crate) use low_rank::LowRank;
 pub use run::Progress;

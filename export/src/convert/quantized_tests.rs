@@ -6,12 +6,12 @@ use std::path::Path;
 
 use half::{bf16, f16};
 use proptest::prelude::*;
+use worldpm_ort_bundle::{Error, Overflow, float_type::FloatType};
 
 use super::{
-    Bits, Blocks, Encoding, FloatType, Layout, Source,
+    Bits, Blocks, Encoding, Layout, Source,
     tests::{convert_checked, source, values},
 };
-use crate::{error::Error, options::Overflow};
 
 const ALIGNMENT: usize = 4096;
 

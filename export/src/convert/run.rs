@@ -13,18 +13,18 @@ use std::{
     thread,
 };
 
+use worldpm_ort_bundle::{
+    Error, Overflow, Result,
+    files::open_regular,
+    float_type::{self, Overflowed},
+    manifest::OverflowedTensor,
+};
+
 use super::{
-    float::{self, Overflowed},
     job::{Encoding, Job},
     low_rank::{Factors, LowRank},
 };
-use crate::{
-    error::{Error, Result},
-    files::open_regular,
-    manifest::OverflowedTensor,
-    options::Overflow,
-    output::output_error,
-};
+use crate::output::output_error;
 
 /// Bytes of the source that a worker reads at a time. Its memory is a few times this.
 const CHUNK_BYTES: u64 = 1 << 20;
@@ -208,7 +208,7 @@ impl Work<'_> {
             .read_exact_at(&mut buffers.input, from)
             .map_err(read_error)?;
         if self.rules.finite
-            && let Some(index) = float::first_not_finite(job.source.float, &buffers.input)
+            && let Some(index) = float_type::first_not_finite(job.source.float, &buffers.input)
         {
             let index = chunk.first * unit as u64 + index as u64;
             return Err(self.not_finite(job, index));
@@ -312,7 +312,7 @@ fn encode(
     let mut rest: Vec<&mut [u8]> = outputs.iter_mut().map(Vec::as_mut_slice).collect();
     for input in input.chunks(piece * unit * element) {
         values.resize(input.len() / element, 0.0);
-        float::decode(job.source.float, input, values);
+        float_type::decode(job.source.float, input, values);
         if let Some(update) = &job.source.update {
             let factors = factors.insert(update.factors()?);
             factors.add(first as usize * unit, values);

@@ -5,13 +5,11 @@
 use std::{fs, num::NonZeroUsize, path::Path, sync::Mutex};
 
 use half::{bf16, f16};
-
-use super::{Encoding, FloatType, Progress, Rules, Sink, Source, StageFile, run};
-use crate::{
-    error::{Error, Result},
-    manifest::OverflowedTensor,
-    options::Overflow,
+use worldpm_ort_bundle::{
+    Error, Overflow, Result, float_type::FloatType, manifest::OverflowedTensor,
 };
+
+use super::{Encoding, Progress, Rules, Sink, Source, StageFile, run};
 
 /// More than two chunks of 1 MiB in bfloat16.
 const LARGE: [u64; 2] = [1301, 1003];
@@ -155,7 +153,8 @@ fn tensors_are_aligned() {
     assert_eq!(data.len(), 4096 + 6);
     assert_eq!(data[4096..4098], bf16::from_f32(1.0).to_le_bytes());
     let header =
-        crate::checkpoint::header::read(&dir.path().join("out"), Path::new("out")).unwrap();
+        worldpm_ort_bundle::safetensors::header::read(&dir.path().join("out"), Path::new("out"))
+            .unwrap();
     let tensors: Vec<(&str, u64)> = header
         .tensors
         .iter()

@@ -7,18 +7,18 @@ use std::{
 };
 
 use serde::Serialize;
-
-use super::tensors::{LayerInfo, Tensor, TensorGroup, group, runs};
-use crate::{
-    error::{Error, Result},
+use worldpm_ort_bundle::{
+    Error, Result,
+    cost::{Costs, StageMemory, TokenBudget},
     files,
     fingerprint::sampled_sha256,
+    hash::{header_sha256, sha256_hex},
     manifest::{Manifest, WeightFile},
-    plan::{Costs, StageMemory, TokenBudget},
     proto::{ModelProto, view::element_name},
     readiness::{self, Origin, Place, Placement, Report, Violation},
-    write::{header_sha256, sha256_hex},
 };
+
+use super::tensors::{LayerInfo, Tensor, TensorGroup, group, runs};
 
 /// A bundle, without its weights' values.
 #[derive(Clone, Debug, PartialEq, Serialize)]

@@ -3,15 +3,16 @@
 use std::path::Path;
 
 use serde::Serialize;
+use worldpm_ort_bundle::{
+    Error, Result,
+    checkpoint_files::CONFIG_FILE,
+    files,
+    hash::{header_sha256, sha256_hex},
+    manifest::Model,
+};
 
 use super::tensors::{Tensor, TensorGroup, group};
-use crate::{
-    checkpoint::{CONFIG_FILE, Checkpoint},
-    error::{Error, Result},
-    files,
-    manifest::Model,
-    write::{describe, header_sha256, sha256_hex},
-};
+use crate::{checkpoint::Checkpoint, write::describe};
 
 /// A checkpoint, without its weights' values.
 #[derive(Clone, Debug, PartialEq, Serialize)]

@@ -14,12 +14,7 @@ pub use tensors::{LayerInfo, TensorGroup};
 use std::path::Path;
 
 use serde::Serialize;
-
-use crate::{
-    checkpoint::CONFIG_FILE,
-    error::{Error, Result},
-    manifest,
-};
+use worldpm_ort_bundle::{Error, Result, checkpoint_files::CONFIG_FILE, manifest};
 
 /// A bundle or a checkpoint.
 #[derive(Clone, Debug, PartialEq, Serialize)]

@@ -4,14 +4,15 @@
 
 use std::fs;
 
+use worldpm_ort_bundle::{Device, readiness::Place};
+
 use super::{
     tensors::{Tensor, group, runs},
     *,
 };
 use crate::{
-    Checkpoint, Device, ExportOptions, export,
+    Checkpoint, ExportOptions, export,
     plan::Stages,
-    readiness::Place,
     synth::{Preset, synth},
 };
 

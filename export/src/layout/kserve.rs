@@ -4,10 +4,15 @@
 
 use std::fmt::Write;
 
-use super::{Places, limits::Limits, pool_arguments, triton::ENGINE_CACHE};
-use crate::{
+use worldpm_ort_bundle::{
+    Device,
     manifest::{Manifest, Model},
-    options::Device,
+};
+
+use super::{
+    limits::Limits,
+    places::{Places, pool_arguments},
+    triton::ENGINE_CACHE,
 };
 
 const GIB: u64 = 1 << 30;

@@ -1,7 +1,8 @@
 //! How large the tensors of a request get, and the memory that a server keeps for them.
 
+use worldpm_ort_bundle::manifest::{Stage, TensorInfo};
+
 use super::options::ServingOptions;
-use crate::manifest::{Stage, TensorInfo};
 
 /// Requests that a stage may have at once: one that is computed and one that waits. Without a bound, what a fast stage
 /// hands to a slow one would pile up in memory.

@@ -1,11 +1,8 @@
 //! What serving bundles are made with.
 
-use crate::{
-    error::{Error, Result},
-    plan::TokenBudget,
-};
+use worldpm_ort_bundle::{Error, Result, cost::TokenBudget};
 
-/// How a bundle for a server is laid out and sized; with [`Layout::Plain`](crate::Layout::Plain) of no effect.
+/// How a bundle for a server is laid out and sized; with [`Layout::Plain`](worldpm_ort_bundle::Layout::Plain) of no effect.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServingOptions {
     /// The name that clients ask for; stages are called after it. Lower-case letters, digits and hyphens, up to 48

@@ -2,10 +2,15 @@
 
 use std::fmt::Write;
 
-use super::{Places, limits::Limits, pool_arguments, triton::ENGINE_CACHE};
-use crate::{
+use worldpm_ort_bundle::{
+    Device, Interface, Layout, Pooling,
     manifest::{Manifest, TensorInfo},
-    options::{Device, Interface, Layout, Pooling},
+};
+
+use super::{
+    limits::Limits,
+    places::{Places, pool_arguments},
+    triton::ENGINE_CACHE,
 };
 
 /// The README of a bundle for a server.
@@ -79,7 +84,7 @@ fn requests(places: &Places, manifest: &Manifest, limits: Limits) -> String {
     );
     let mut known: Vec<&str> = Vec::new();
     let inputs = manifest.stages.iter().flat_map(|stage| &stage.inputs);
-    for input in inputs.filter(|input| input.name != crate::names::HIDDEN_STATES) {
+    for input in inputs.filter(|input| input.name != worldpm_ort_bundle::names::HIDDEN_STATES) {
         if !known.contains(&input.name.as_str()) {
             known.push(&input.name);
             row(&mut text, input, "input");

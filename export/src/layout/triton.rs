@@ -7,17 +7,16 @@
 //! outputs.
 
 use sha2::{Digest, Sha256};
+use worldpm_ort_bundle::{
+    Device, Error, Result,
+    hash::hex,
+    manifest::{Manifest, Stage, TensorInfo},
+};
 
 use super::{
-    Places, ensemble_tensor,
     limits::{IN_FLIGHT, Limits, smallest_shape},
+    places::{Places, ensemble_tensor},
     text_proto::TextProto,
-};
-use crate::{
-    error::{Error, Result},
-    manifest::{Manifest, Stage, TensorInfo},
-    options::Device,
-    write::hex,
 };
 
 /// Where TensorRT's engines are kept in the server's container.

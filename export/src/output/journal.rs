@@ -14,9 +14,9 @@ use std::sync::{Mutex, PoisonError};
 
 use rustix::fs::{AtFlags, CWD, OFlags, linkat};
 use serde::{Deserialize, Serialize};
+use worldpm_ort_bundle::files::{inside, read_text_limited};
 
 use super::owned;
-use crate::files::read_text_limited;
 
 /// How the name of a journal ends.
 const SUFFIX: &str = ".lock";
@@ -193,7 +193,7 @@ fn abandoned(path: &Path, id: &str) -> Option<(File, Content)> {
     if !fs::symlink_metadata(path).ok()?.is_file() {
         return None;
     }
-    let file = crate::files::open_regular(path).ok()?;
+    let file = worldpm_ort_bundle::files::open_regular(path).ok()?;
     file.try_lock().ok()?;
     let text = read_text_limited(path, MAX_BYTES).ok()?;
     let mut lines = text.lines();
@@ -205,8 +205,8 @@ fn abandoned(path: &Path, id: &str) -> Option<(File, Content)> {
     // A loss of power may have cut the last line.
     for line in lines.map_while(|line| serde_json::from_str(line).ok()) {
         match line {
-            Line::New(name) | Line::Old(name) => content.files.extend(owned::inside(&name)),
-            Line::Moving(name, inode) if owned::inside(&name).is_some() => {
+            Line::New(name) | Line::Old(name) => content.files.extend(inside(&name)),
+            Line::Moving(name, inode) if inside(&name).is_some() => {
                 content.moving.push((name, inode));
             }
             Line::Moving(..) | Line::Format { .. } => {}

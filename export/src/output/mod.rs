@@ -3,7 +3,7 @@
 //! It is filled under a temporary name beside its final one and takes its place in one step when it is complete. What
 //! is not ours is never touched: [`journal`] says how ownership is proved.
 
-mod addition;
+pub(crate) mod addition;
 mod journal;
 mod owned;
 mod place;
@@ -17,11 +17,9 @@ use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use crate::error::{Error, Result};
-pub(crate) use addition::put;
 use journal::Journal;
-pub(crate) use owned::inside;
 use place::Exchanged;
+use worldpm_ort_bundle::{Error, Result};
 
 /// What the directories of a kind have in common.
 #[derive(Clone, Copy, Debug)]

@@ -3,14 +3,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::io;
-use std::path::{Component, Path, PathBuf};
-
-/// `name` as a path inside of a directory: no root, no `..`.
-pub(crate) fn inside(name: &str) -> Option<PathBuf> {
-    let path = Path::new(name);
-    let normal = |part: Component<'_>| matches!(part, Component::Normal(_));
-    (!name.is_empty() && path.components().all(normal)).then(|| path.components().collect())
-}
+use std::path::{Path, PathBuf};
 
 /// The first entry of `dir` that is neither one of `files` (paths inside of it) nor a folder on the way to one.
 pub(super) fn foreign(dir: &Path, files: &BTreeSet<PathBuf>) -> io::Result<Option<PathBuf>> {

@@ -1,8 +1,9 @@
 //! How fast a pipeline could be, and what a data set would cost on it: a bound from data sheets, not a measurement.
 
 use serde::Serialize;
+use worldpm_ort_bundle::cost::Part;
 
-use super::{cost::Part, gpu::Gpu};
+use super::gpu::Gpu;
 
 /// Shares of a GPU's peak rates that are counted on.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]

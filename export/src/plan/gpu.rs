@@ -3,8 +3,7 @@
 use std::{fmt, str::FromStr};
 
 use serde::Serialize;
-
-use super::bytes::Bytes;
+use worldpm_ort_bundle::Bytes;
 
 /// A GPU, as its maker describes it.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]

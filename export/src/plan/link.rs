@@ -3,8 +3,7 @@
 use std::{fmt, str::FromStr};
 
 use serde::Serialize;
-
-use super::bytes::Bytes;
+use worldpm_ort_bundle::Bytes;
 
 /// Share of a link's nominal rate that is counted on, when the link is given by name.
 const SHARE: f64 = 0.8;

@@ -2,16 +2,12 @@
 
 use std::{fmt, ops::Range, str::FromStr};
 
-use super::{
-    bytes::Bytes,
-    cost::{Costs, Part},
-    memory::{Overheads, StageMemory, TokenBudget},
+use worldpm_ort_bundle::{
+    Bytes, Device, Error, Result,
+    cost::{Costs, Overheads, Part, StageMemory, TokenBudget},
 };
-use crate::{
-    error::{Error, Result},
-    options::Device,
-    shard::{self, Cost},
-};
+
+use super::divide::{self, Cost};
 
 /// How many stages a model is divided into: a number, or `auto`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -127,7 +123,7 @@ pub fn place(
             continue;
         };
         let limits: Vec<u64> = chosen.iter().map(|chosen| model.limit(chosen.1)).collect();
-        if let Some(plan) = shard::divide(&model.layers, &limits) {
+        if let Some(plan) = divide::divide(&model.layers, &limits) {
             return Ok(plan
                 .into_iter()
                 .zip(chosen)

@@ -3,23 +3,18 @@
 use std::ops::Range;
 
 use serde::Serialize;
+use worldpm_ort_bundle::{
+    Bytes, Device, Error, Manifest, Result,
+    cost::{DEFAULT_MEAN_LENGTH, GraphCosts, ModelCosts, Pack, Part, StageMemory, TokenBudget},
+};
 
 use super::{
-    bytes::Bytes,
-    cost::{Costs, Pack, Part},
     estimate::{Bill, Efficiency, Speed, StageTime, bill, speed},
     gpu::{Gpu, GpuCount},
-    memory::{Overheads, StageMemory, TokenBudget},
     place::{DeviceMemory, PlacedStage, Stages, place},
+    stages,
 };
-use crate::{
-    checkpoint::Checkpoint,
-    error::{Error, Result},
-    manifest::Manifest,
-    options::{Device, ExportOptions},
-    proto::ModelProto,
-    write,
-};
+use crate::{checkpoint::Checkpoint, options::ExportOptions};
 
 /// The devices that a plan is for.
 #[derive(Clone, Debug, PartialEq)]
@@ -98,19 +93,16 @@ impl PlanOptions {
         Self {
             fleet,
             budget: TokenBudget::default(),
-            mean_length: 512,
+            mean_length: DEFAULT_MEAN_LENGTH,
             efficiency: Efficiency::default(),
             tokens: None,
             price_per_hour: None,
         }
     }
 
-    /// A pack of as many average conversations as the budget has room for. One that is longer than the budget goes alone.
+    /// A pack of average conversations.
     fn typical(&self) -> Pack {
-        let columns = self.mean_length.max(1);
-        let room = self.budget.max_tokens.min(self.budget.max_cells);
-        let rows = (room / columns).max(1);
-        Pack::of_even_rows(rows.saturating_mul(columns), rows, columns, rows)
+        self.budget.typical(self.mean_length)
     }
 }
 
@@ -119,22 +111,10 @@ impl PlanOptions {
 pub struct Prepared {
     architecture: String,
     precision: String,
-    device: Device,
-    hidden_size: u64,
     /// For a checkpoint, the whole model; for a bundle, each of its stages.
-    graphs: Vec<Graph>,
+    costs: ModelCosts,
     /// How a checkpoint is divided; a bundle is.
     stages: Option<Stages>,
-}
-
-/// The costs of a graph.
-#[derive(Clone, Debug)]
-struct Graph {
-    layers: Range<usize>,
-    /// For a pack that fills the budget, which takes the most memory.
-    fullest: Costs,
-    /// For a pack of average conversations.
-    typical: Costs,
 }
 
 impl Prepared {
@@ -153,14 +133,16 @@ impl Prepared {
             .fullest(config.max_position_embeddings as u64);
         Ok(Self {
             architecture: config.architecture.to_string(),
-            precision: write::precision(checkpoint, export)?.to_string(),
-            device: export.device,
-            hidden_size: config.hidden_size as u64,
-            graphs: vec![Graph {
-                layers: 0..config.num_hidden_layers,
-                fullest: write::costs(checkpoint, export, fullest)?,
-                typical: write::costs(checkpoint, export, options.typical())?,
-            }],
+            precision: stages::precision(checkpoint, export)?.to_string(),
+            costs: ModelCosts {
+                device: export.device,
+                hidden_size: config.hidden_size as u64,
+                graphs: vec![GraphCosts {
+                    layers: 0..config.num_hidden_layers,
+                    fullest: stages::costs(checkpoint, export, fullest)?,
+                    typical: stages::costs(checkpoint, export, options.typical())?,
+                }],
+            },
             stages: Some(export.stages),
         })
     }
@@ -171,25 +153,12 @@ impl Prepared {
     /// [`Error::Manifest`] and [`Error::Model`] when the bundle cannot be read.
     pub fn bundle(directory: &std::path::Path, options: &PlanOptions) -> Result<Self> {
         let manifest = Manifest::read(directory)?;
-        let fullest = options.budget.fullest(manifest.max_length as u64);
-        let graphs = manifest
-            .stages
-            .iter()
-            .map(|stage| {
-                let model = ModelProto::read(&directory.join(&stage.graph))?;
-                Ok(Graph {
-                    layers: stage.layers.0..stage.layers.1,
-                    fullest: Costs::of(&model, manifest.device, fullest)?,
-                    typical: Costs::of(&model, manifest.device, options.typical())?,
-                })
-            })
-            .collect::<Result<_>>()?;
+        let (budget, mean_length) = (options.budget, options.mean_length);
+        let costs = ModelCosts::of_bundle(directory, &manifest, budget, mean_length)?;
         Ok(Self {
             architecture: manifest.model.architecture,
             precision: manifest.precision.to_string(),
-            device: manifest.device,
-            hidden_size: manifest.model.hidden_size as u64,
-            graphs,
+            costs,
             stages: None,
         })
     }
@@ -197,61 +166,35 @@ impl Prepared {
     /// The kind of device that it is for.
     #[must_use]
     pub fn device(&self) -> Device {
-        self.device
+        self.costs.device
     }
 
-    /// Bytes that a stage hands on for each token: hidden states are floats on the CPU, and have 16 bits elsewhere.
+    /// Bytes that a stage hands on for each token, see [`ModelCosts::hidden_bytes`].
     #[must_use]
     pub fn hidden_bytes(&self) -> u64 {
-        match self.device {
-            Device::Cpu => 4 * self.hidden_size,
-            Device::Cuda => 2 * self.hidden_size,
-        }
-    }
-
-    /// What each stage of a bundle takes for a pack that fills the budget. On the CPU the embedding stays in its file,
-    /// of which the rows in use are mapped.
-    #[must_use]
-    pub fn stage_memory(&self) -> Vec<StageMemory> {
-        let stage = |(index, graph): (usize, &Graph)| {
-            let layers = graph.layers.clone();
-            let mut memory = graph.fullest.stage_memory(layers, self.device);
-            if self.device == Device::Cpu {
-                let embedding = Overheads::of(self.device).resident(self.embedding(index));
-                memory.weights = memory.weights.saturating_sub(embedding);
-            }
-            memory
-        };
-        self.graphs.iter().enumerate().map(stage).collect()
-    }
-
-    /// Multiplications and additions of each stage of a bundle for a pack of average conversations.
-    #[must_use]
-    pub fn stage_work(&self) -> Vec<u64> {
-        let work = |graph: &Graph| graph.typical.total().flops;
-        self.graphs.iter().map(work).collect()
+        self.costs.hidden_bytes()
     }
 
     /// The stages on their devices.
     fn place(&self, options: &PlanOptions) -> Result<Vec<PlacedStage>> {
         let memory = options.fleet.memory();
-        if let (Some(stages), [graph]) = (self.stages, self.graphs.as_slice()) {
+        if let (Some(stages), [graph]) = (self.stages, self.costs.graphs.as_slice()) {
             return place(
                 &graph.fullest,
                 stages,
-                self.device,
+                self.device(),
                 Some(&memory),
                 options.budget,
             );
         }
-        let placed = self.graphs.iter().enumerate().map(|(index, graph)| {
+        let placed = self.costs.graphs.iter().enumerate().map(|(index, graph)| {
             let capacity = match &memory {
                 DeviceMemory::Each(size) => Some(*size),
                 DeviceMemory::List(sizes) => sizes.get(index).copied(),
             };
             let memory = graph
                 .fullest
-                .stage_memory(graph.layers.clone(), self.device);
+                .stage_memory(graph.layers.clone(), self.device());
             let fits = capacity.is_some_and(|capacity| memory.total() <= capacity.0);
             if fits {
                 return Ok(PlacedStage {
@@ -276,18 +219,10 @@ impl Prepared {
 
     /// The parts of a stage for a typical pack.
     fn parts(&self, index: usize, layers: &Range<usize>) -> Vec<Part> {
-        match (self.graphs.as_slice(), self.graphs.get(index)) {
+        match (self.costs.graphs.as_slice(), self.costs.graphs.get(index)) {
             ([whole], _) => whole.typical.stage_parts(layers),
             (_, Some(graph)) => graph.typical.parts().copied().collect(),
             _ => Vec::new(),
-        }
-    }
-
-    /// Bytes of the embedding, when the stage has it: it is not read whole.
-    fn embedding(&self, index: usize) -> u64 {
-        match (index, self.graphs.first()) {
-            (0, Some(graph)) => graph.typical.first.resident,
-            _ => 0,
         }
     }
 }
@@ -358,7 +293,7 @@ pub fn plan(model: &Prepared, options: &PlanOptions) -> Result<Plan> {
             let gpu = options.fleet.gpu(stage.device);
             let parts = model.parts(index, &stage.layers);
             let resident: u64 = parts.iter().map(|part| part.resident).sum();
-            let read = resident.saturating_sub(model.embedding(index));
+            let read = resident.saturating_sub(model.costs.embedding(index));
             let time = gpu.map(|gpu| StageTime::of(&parts, read, &gpu, options.efficiency));
             times.extend(time);
             PlannedStage {
@@ -390,7 +325,7 @@ pub fn plan(model: &Prepared, options: &PlanOptions) -> Result<Plan> {
     Ok(Plan {
         architecture: model.architecture.clone(),
         precision: model.precision.clone(),
-        device: model.device,
+        device: model.device(),
         max_tokens: options.budget.max_tokens,
         max_cells: options.budget.max_cells,
         pack_tokens: options.typical().tokens,

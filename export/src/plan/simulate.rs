@@ -8,8 +8,7 @@
 use std::collections::VecDeque;
 
 use serde::Serialize;
-
-use crate::error::{Error, Result};
+use worldpm_ort_bundle::{Error, Result};
 
 /// Most packs that are simulated.
 const MOST_PACKS: usize = 100_000;

@@ -1,16 +1,12 @@
 //! A plan, simulated: its stages with their times, the copies between them, and what the pipeline reaches.
 
 use serde::Serialize;
+use worldpm_ort_bundle::{Bytes, Device, Error, Result};
 
 use super::{
-    bytes::Bytes,
     link::Link,
     report::{Plan, Prepared},
     simulate::{Outcome, SimulatedStage, check_count, pack_sizes, simulate},
-};
-use crate::{
-    error::{Error, Result},
-    options::Device,
 };
 
 /// Packs that may wait between two stages of the runtime's pipeline.

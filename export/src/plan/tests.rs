@@ -4,9 +4,14 @@
 
 use std::collections::BTreeMap;
 
+use worldpm_ort_bundle::{
+    Device, Error, Precision, Target,
+    cost::{Part, Peak},
+};
+
 use super::*;
 use crate::{
-    Checkpoint, Device, Error, ExportOptions, Precision, Target, costs, placement,
+    Checkpoint, ExportOptions, costs, placement,
     synth::{Preset, synth},
 };
 

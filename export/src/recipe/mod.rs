@@ -21,13 +21,9 @@ mod tests;
 use std::{collections::BTreeMap, fs, path::Path};
 
 use serde::{Deserialize, Serialize};
+use worldpm_ort_bundle::{Device, Error, Precision, Result, files, published::PublishedScore};
 
-use crate::{
-    checkpoint::ModelConfig,
-    error::{Error, Result},
-    files,
-    options::{Device, Precision},
-};
+use crate::checkpoint::ModelConfig;
 
 pub use shape::Shape;
 
@@ -111,30 +107,6 @@ pub struct Suggested {
     pub precision: Precision,
     /// Pipeline stages: as many as keep each below 40 GB of weights, or one where 80 GB hold all.
     pub stages: usize,
-}
-
-/// A conversation and the score that the authors have published for it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct PublishedScore {
-    /// A name for it.
-    pub id: String,
-    /// The conversation.
-    pub messages: Vec<PublishedMessage>,
-    /// The raw score.
-    pub score: f64,
-    /// What the authors computed it in, which bounds how closely it can be met.
-    pub computed_in: Precision,
-}
-
-/// A message of a published conversation.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct PublishedMessage {
-    /// As in `user`.
-    pub role: String,
-    /// The text.
-    pub content: String,
 }
 
 impl Recipe {

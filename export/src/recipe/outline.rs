@@ -1,9 +1,11 @@
 //! A recipe's model before its weights are here.
 
+use worldpm_ort_bundle::{Error, Result};
+
 use super::Recipe;
 use crate::{
-    checkpoint::{Architecture, Backbone, Checkpoint},
-    error::{Error, Result},
+    arch::{self, Architecture, Scored},
+    checkpoint::Checkpoint,
     synth::{Head, ModelShape, SynthOptions, outline},
 };
 
@@ -18,10 +20,7 @@ impl Recipe {
     /// [`Error::Recipe`] for a model class that this version does not export; [`Error::Option`] for dimensions that make
     /// no model.
     pub fn outline(&self) -> Result<Checkpoint> {
-        let known = Architecture::ALL
-            .into_iter()
-            .find(|known| known.as_str() == self.architecture);
-        let Some((architecture, backbone)) = known.zip(self.backbone()) else {
+        let Some(architecture) = Architecture::from_name(&self.architecture) else {
             return Err(Error::Recipe {
                 recipe: self.name.clone(),
                 field: Some("architecture".to_owned()),
@@ -44,24 +43,18 @@ impl Recipe {
             rope_theta: 1e6,
             rms_norm_eps: 1e-6,
         };
-        let head = match architecture {
-            Architecture::Qwen2ForRewardModel => Head::TwoLayer,
-            Architecture::Qwen2ForProcessRewardModel => Head::Process,
-            _ => Head::OneLayer { bias: false },
+        let class = architecture.class();
+        let head = match (class.head, class.scored) {
+            (arch::Head::OneLayer, _) => Head::OneLayer { bias: false },
+            (arch::Head::TwoLayer, Scored::Steps { .. }) => Head::Process,
+            (arch::Head::TwoLayer, _) => Head::TwoLayer,
         };
         let labels = (0..self.shape.num_labels).map(|label| format!("LABEL_{label}"));
         outline(&SynthOptions {
-            backbone,
+            backbone: architecture.backbone(),
             head,
             labels: labels.collect(),
             ..SynthOptions::new(shape)
         })
-    }
-
-    fn backbone(&self) -> Option<Backbone> {
-        let (decoder, _) = self.architecture.split_once("For")?;
-        Backbone::ALL
-            .into_iter()
-            .find(|backbone| backbone.as_str().eq_ignore_ascii_case(decoder))
     }
 }

@@ -2,7 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::checkpoint::ModelConfig;
+use crate::{
+    arch::{Architecture, Head},
+    checkpoint::ModelConfig,
+};
 
 /// Dimensions of a model, by their names in `config.json`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,10 +48,11 @@ impl Shape {
     /// bits.
     ///
     /// All have the embedding, and a layer of seven matrices, four for attention and three for the gated MLP, and two
-    /// norms. Qwen2 has biases on queries, keys and values, Qwen3 norms of the heads, Gemma2 two more norms. The head
-    /// of a `*RewardModel` is two linear layers with biases, that of a `*ForSequenceClassification` one without.
+    /// norms. Some have biases on queries, keys and values, norms of the heads, or two more norms. The head is two linear
+    /// layers with biases, or one without.
     pub fn parameters(&self, architecture: &str) -> Option<u64> {
-        let (backbone, head) = architecture.split_once("For")?;
+        let class = Architecture::from_name(architecture)?.class();
+        let decoder = class.decoder.decoder();
         let [
             hidden,
             intermediate,
@@ -61,24 +65,20 @@ impl Shape {
         ] = self.fields().map(|(_, value)| value as u128);
         let queries = heads * head_dim;
         let keys = kv_heads * head_dim;
-        let besides = match backbone {
-            "Qwen2" => queries + 2 * keys,
-            "Qwen3" => 2 * head_dim,
-            "Gemma2" => 2 * hidden,
-            "Llama" | "Mistral" => 0,
-            _ => return None,
-        };
+        let when = |has: bool, count: u128| if has { count } else { 0 };
+        let besides = when(decoder.qkv_bias, queries + 2 * keys)
+            + when(decoder.head_norms, 2 * head_dim)
+            + when(decoder.sandwich_norms, 2 * hidden);
         let attention = 2 * hidden.checked_mul(queries + keys)?;
         let mlp = 3 * hidden.checked_mul(intermediate)?;
         let layer = attention
             .checked_add(mlp)?
             .checked_add(2 * hidden + besides)?;
-        let head = match head {
-            "RewardModel" | "ProcessRewardModel" => hidden
+        let head = match class.head {
+            Head::TwoLayer => hidden
                 .checked_mul(hidden + labels + 1)?
                 .checked_add(labels)?,
-            "SequenceClassification" => hidden.checked_mul(labels)?,
-            _ => return None,
+            Head::OneLayer => hidden.checked_mul(labels)?,
         };
         let all = vocab
             .checked_mul(hidden)?

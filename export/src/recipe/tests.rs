@@ -295,7 +295,7 @@ fn every_recipe_can_be_planned_without_its_weights() {
                 device: Device::Cuda,
                 ..crate::ExportOptions::default()
             },
-            crate::plan::TokenBudget::default().fullest(1024),
+            worldpm_ort_bundle::cost::TokenBudget::default().fullest(1024),
         );
         assert_eq!(
             costs.unwrap().total().stored,

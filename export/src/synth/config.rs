@@ -3,10 +3,10 @@
 use std::path::Path;
 
 use serde_json::{Map, Value, json};
+use worldpm_ort_bundle::{Error, Result, checkpoint_files::CONFIG_FILE};
 
-use super::{ConfigStyle, Head, SynthOptions};
-use crate::checkpoint::{Architecture, Backbone, CONFIG_FILE, ModelConfig};
-use crate::error::{Error, Result};
+use super::options::{ConfigStyle, Head, SynthOptions};
+use crate::checkpoint::ModelConfig;
 
 /// The configuration, checked by the same rules as one that is read.
 ///
@@ -41,7 +41,7 @@ fn json(options: &SynthOptions) -> Value {
         }
     };
     set(json!({
-        "architectures": [architecture(options).as_str()],
+        "architectures": [options.class_name()],
         "attention_dropout": 0.0,
         "bos_token_id": 151643,
         "eos_token_id": 151643,
@@ -74,38 +74,13 @@ fn json(options: &SynthOptions) -> Value {
     if let Some(head_dim) = shape.head_dim {
         set(json!({"head_dim": head_dim}));
     }
-    let windows = json!({
-        "max_window_layers": layers,
-        "sliding_window": null,
-        "use_sliding_window": false,
-    });
-    match options.backbone {
-        Backbone::Qwen2 => set(windows),
-        Backbone::Qwen3 => {
-            set(windows);
-            set(json!({"attention_bias": false, "head_dim": head_dim}));
-        }
-        Backbone::Llama => set(json!({
-            "attention_bias": false,
-            "mlp_bias": false,
-            "pretraining_tp": 1,
-        })),
-        Backbone::Mistral => set(json!({"sliding_window": null})),
-        Backbone::Gemma2 => set(json!({
-            "attention_bias": false,
-            "attn_logit_softcapping": 50.0,
-            "cache_implementation": "hybrid",
-            "final_logit_softcapping": 30.0,
-            "head_dim": head_dim,
-            "hidden_act": "gelu_pytorch_tanh",
-            "hidden_activation": "gelu_pytorch_tanh",
-            "query_pre_attn_scalar": head_dim,
-            "sliding_window": 4096,
-        })),
-    }
+    set((options.backbone.decoder().made_up)(layers, head_dim));
     if options.config_style == ConfigStyle::Transformers5
-        && let Some(types) = layer_types(options)
+        && !options.backbone.decoder().layer_types.is_empty()
     {
+        // The list is made before the number of layers is checked.
+        let types = options.backbone.decoder().layer_types.iter().cycle();
+        let types: Vec<_> = types.take(layers.min(1 << 17)).collect();
         set(json!({"layer_types": types}));
     }
     match options.config_style {
@@ -129,36 +104,6 @@ fn json(options: &SynthOptions) -> Value {
     }
     set(Value::Object(options.config.clone()));
     sorted(Value::Object(fields))
-}
-
-/// The kind of each layer, for decoders whose files tell it.
-fn layer_types(options: &SynthOptions) -> Option<Vec<&'static str>> {
-    // The list is built before the number of layers is checked.
-    let layers = 0..options.shape.num_hidden_layers.min(1 << 17);
-    match options.backbone {
-        Backbone::Qwen2 | Backbone::Qwen3 => Some(layers.map(|_| "full_attention").collect()),
-        Backbone::Gemma2 => {
-            let slides = layers.map(|layer| match layer % 2 {
-                0 => "sliding_attention",
-                _ => "full_attention",
-            });
-            Some(slides.collect())
-        }
-        Backbone::Llama | Backbone::Mistral => None,
-    }
-}
-
-/// The model class of a decoder under a head.
-fn architecture(options: &SynthOptions) -> Architecture {
-    match (options.backbone, options.head) {
-        (Backbone::Qwen2, Head::TwoLayer) => Architecture::Qwen2ForRewardModel,
-        (Backbone::Qwen2, Head::Process) => Architecture::Qwen2ForProcessRewardModel,
-        (Backbone::Qwen2, Head::OneLayer { .. }) => Architecture::Qwen2ForSequenceClassification,
-        (Backbone::Qwen3, _) => Architecture::Qwen3ForSequenceClassification,
-        (Backbone::Llama, _) => Architecture::LlamaForSequenceClassification,
-        (Backbone::Mistral, _) => Architecture::MistralForSequenceClassification,
-        (Backbone::Gemma2, _) => Architecture::Gemma2ForSequenceClassification,
-    }
 }
 
 /// The keys in order, as `transformers` saves them.

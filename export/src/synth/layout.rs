@@ -3,12 +3,18 @@
 use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
+use worldpm_ort_bundle::{
+    Error, Result,
+    checkpoint_files::SINGLE_FILE,
+    safetensors::{
+        Dtype,
+        header::{Entry, LENGTH_BYTES},
+    },
+};
 
-use super::{Head, SynthOptions};
-use crate::checkpoint::header::{Entry, LENGTH_BYTES};
-use crate::checkpoint::index::SINGLE_FILE;
-use crate::checkpoint::{Backbone, Dtype, ModelConfig};
-use crate::error::{Error, Result};
+use super::options::{Head, SynthOptions};
+
+use crate::checkpoint::ModelConfig;
 
 /// Weights are bf16.
 pub(super) const ELEMENT_BYTES: u64 = 2;
@@ -92,14 +98,14 @@ impl Tensors {
                 self.bias(module(&format!("{name}.bias")), out);
             }
         }
-        if config.architecture.backbone() == Backbone::Qwen3 {
+        if config.architecture.backbone().decoder().head_norms {
             for name in ["self_attn.q_norm.weight", "self_attn.k_norm.weight"] {
                 // More than 1, or the products of normalised heads would hardly differ.
                 self.add(module(name), &[config.head_dim], 1.6, 0.3);
             }
         }
         let mut norms = vec!["input_layernorm", "post_attention_layernorm"];
-        if config.architecture.backbone() == Backbone::Gemma2 {
+        if config.architecture.backbone().decoder().sandwich_norms {
             norms.extend(["pre_feedforward_layernorm", "post_feedforward_layernorm"]);
         }
         for name in norms {
@@ -116,13 +122,13 @@ impl Tensors {
 pub(super) fn tensors(config: &ModelConfig, options: &SynthOptions) -> Vec<Tensor> {
     let hidden = config.hidden_size;
     let labels = options.label_names().len();
-    let gemma = config.architecture.backbone() == Backbone::Gemma2;
+    let decoder = config.architecture.backbone().decoder();
     let mut t = Tensors {
         all: Vec::new(),
-        less_one: gemma,
+        less_one: decoder.norms_less_one,
     };
-    // Gemma's are multiplied by the square root of their width.
-    let embedding_std = if gemma {
+    // They are multiplied by the square root of their width.
+    let embedding_std = if decoder.scaled_embedding {
         1.0 / (hidden as f32).sqrt()
     } else {
         1.0

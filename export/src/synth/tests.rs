@@ -8,7 +8,7 @@ use std::fs;
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
-use super::*;
+use super::{options::DEFAULT_SHARD_BYTES, *};
 use crate::checkpoint::{Architecture, Checkpoint};
 
 /// A model as small as the tokenizer allows.

@@ -11,9 +11,10 @@ use half::bf16;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 use sha2::{Digest, Sha256};
+use worldpm_ort_bundle::{Error, Result};
 
 use super::layout::{ELEMENT_BYTES, Shard, Tensor};
-use crate::error::{Error, Result};
+
 use crate::output::output_error;
 
 /// What one worker makes at a time; memory is this times the number of cores.

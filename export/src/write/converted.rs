@@ -2,12 +2,15 @@
 
 use std::{fs::File, io::Write, path::Path};
 
+use worldpm_ort_bundle::{
+    Error, Result,
+    manifest::{Weights, WeightsPlace},
+};
+
 use super::weight_files::describe;
 use crate::{
     checkpoint::{Checkpoint, adapter::Adapter},
     convert::{self, Progress, Rules, Sink, StageFile},
-    error::{Error, Result},
-    manifest::{Weights, WeightsPlace},
     options::ExportOptions,
     output::{StagedDir, output_error},
 };

@@ -1,38 +1,36 @@
 //! Puts a bundle on disk: all of it or nothing.
 
 mod converted;
-mod format;
 mod owned;
-mod stages;
+#[cfg(test)]
+mod readiness_tests;
 mod weight_files;
-
-pub(crate) use stages::precision;
-pub use stages::{costs, placement};
-pub use weight_files::{file_sha256, header_sha256};
 
 use std::{collections::BTreeMap, path::Path};
 
-use sha2::{Digest, Sha256};
-
-use format::Format;
+use worldpm_ort_bundle::{
+    Error, Layout, Pooling, Precision, Result, Target, files,
+    graph::{Graph, Value},
+    hash::sha256_hex,
+    manifest::{self, FORMAT, FORMAT_VERSION, Manifest, Model, Source, Stage, TensorInfo, Token},
+    probes::{self, Probe},
+    readiness,
+    text_files::TextFiles,
+};
 
 use crate::{
-    arch::{self, StageSpec},
+    arch::is_harmless,
     block::weights::Weights,
     checkpoint::{Checkpoint, ModelConfig, adapter::Adapter},
     convert::Progress,
-    error::{Error, Result},
-    files,
-    graph::{Graph, Value},
     labels,
     layout::Places,
-    manifest::{self, FORMAT, FORMAT_VERSION, Manifest, Model, Source, Stage, TensorInfo, Token},
-    options::{ExportOptions, Layout, Pooling, Precision, Target},
+    options::ExportOptions,
     output::{self, StagedDir},
+    plan::{self, format::Format},
     pooling,
-    probes::{self, Probe},
-    readiness,
-    text_files::{self, TextFiles},
+    stage::{self, StageSpec},
+    text,
 };
 
 /// Lowest ONNX Runtime that has every operator in use on the CPU.
@@ -105,7 +103,7 @@ pub fn export_then<E: From<Error>>(
 /// # Errors
 /// [`Error::Output`], naming the file.
 pub fn write_probes(bundle: &Path, content: &[u8]) -> Result<()> {
-    output::put(bundle, owned::BUNDLE, probes::FILE_NAME, content)
+    output::addition::put(bundle, owned::BUNDLE, probes::FILE_NAME, content)
 }
 
 /// Writes the bundle under a temporary name.
@@ -128,14 +126,14 @@ fn fill(
         Some(dir) => Some(Adapter::open(dir, checkpoint)?),
         None => None,
     };
-    let (_, used) = stages::whole(checkpoint, &format, options)?;
+    let (_, used) = plan::stages::whole(checkpoint, &format, options)?;
     refuse_extra_tensors(checkpoint, &used.tensors)?;
     if let Some(adapter) = &adapter {
         adapter.require_used(|tensor| used.tensors.contains_key(tensor))?;
     }
     let quantization = format.quantization(&used)?;
-    let plan = placement(checkpoint, options)?;
-    let (text_from, text_files) = text_files::choose(checkpoint.dir(), options)?;
+    let plan = plan::placement(checkpoint, options)?;
+    let (text_from, text_files) = text::choose(checkpoint.dir(), options)?;
     text_files.require()?;
     let scoring = pooling::resolve(checkpoint, &text_files, options)?;
 
@@ -166,7 +164,7 @@ fn fill(
             format.compute,
         )
         .with_adapter(adapter.as_ref());
-        let mut graph = arch::build_stage(checkpoint, &mut weights, &spec)?;
+        let mut graph = stage::build_stage(checkpoint, &mut weights, &spec)?;
         if let Some(file) = weights.into_file() {
             let file = converted::NewFile::new(file, places.stage_folder(index));
             graph.shift_weights(file.data_start());
@@ -210,7 +208,7 @@ fn fill(
         system_marker: system_marker(checkpoint, options),
         from: text_from,
         tokenizer_class: text_files.class(),
-        files: text_files.write(&output, options.layout == Layout::Triton)?,
+        files: text::write(&text_files, &output, options.layout == Layout::Triton)?,
     };
 
     let (repository, revision) = weight_files::hub_origin(checkpoint.dir());
@@ -269,7 +267,7 @@ pub struct TextPlan {
 /// As [`TextFiles::of_checkpoint`]; [`Error::Option`] when an adapter has only some text files, see
 /// [`ExportOptions::text_from`].
 pub fn text_files(checkpoint: &Checkpoint, options: &ExportOptions) -> Result<TextFiles> {
-    let (_, files) = text_files::choose(checkpoint.dir(), options)?;
+    let (_, files) = text::choose(checkpoint.dir(), options)?;
     files.require()?;
     Ok(files)
 }
@@ -296,7 +294,7 @@ pub fn text_plan(
 fn system_marker(checkpoint: &Checkpoint, options: &ExportOptions) -> bool {
     options
         .system_marker
-        .unwrap_or_else(|| arch::system_marker(checkpoint.config().architecture))
+        .unwrap_or_else(|| checkpoint.config().architecture.class().system_marker)
 }
 
 fn probes_of(config: &ModelConfig, scoring: &pooling::Scoring) -> Vec<Probe> {
@@ -401,7 +399,7 @@ fn refuse_extra_tensors(checkpoint: &Checkpoint, used: &BTreeMap<String, u64>) -
     let extra = checkpoint
         .tensors()
         .iter()
-        .find(|(name, _)| !used.contains_key(*name) && !arch::is_harmless(name));
+        .find(|(name, _)| !used.contains_key(*name) && !is_harmless(name));
     let Some((name, entry)) = extra else {
         return Ok(());
     };
@@ -420,12 +418,4 @@ fn refuse_extra_tensors(checkpoint: &Checkpoint, used: &BTreeMap<String, u64>) -
 fn read(path: &Path) -> Result<Vec<u8>> {
     files::read_limited(path, files::MAX_TEXT_BYTES)
         .map_err(|source| Error::io("read", path, source))
-}
-
-pub(crate) fn sha256_hex(bytes: &[u8]) -> String {
-    hex(&Sha256::digest(bytes))
-}
-
-pub(crate) fn hex(digest: &[u8]) -> String {
-    digest.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -6,16 +6,14 @@ use std::{
 };
 
 use serde_json::Value;
-
-use crate::{
-    checkpoint::Checkpoint,
-    error::{Error, Result},
-    files, layout,
+use worldpm_ort_bundle::{
+    Error, Result,
+    files::{self, inside},
     manifest::{self, FORMAT},
-    options::ExportOptions,
-    output::{Kind, inside},
     probes,
 };
+
+use crate::{checkpoint::Checkpoint, layout, options::ExportOptions, output::Kind};
 
 /// Bundles as outputs.
 pub(super) const BUNDLE: Kind = Kind {

@@ -7,7 +7,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
-use worldpm_ort_export::{Manifest, Pooling};
+use worldpm_ort_bundle::{Manifest, Pooling};
 
 use super::drift_report;
 use crate::{

@@ -4,7 +4,8 @@ use std::io::Write;
 
 use anyhow::{Result, ensure};
 use serde_json::{Value, json};
-use worldpm_ort_export::{Manifest, recipe::Recipe};
+use worldpm_ort_bundle::Manifest;
+use worldpm_ort_export::recipe::Recipe;
 
 use super::probes::small;
 use crate::{

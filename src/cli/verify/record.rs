@@ -7,7 +7,8 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail, ensure};
-use worldpm_ort_export::{Checkpoint, ExportOptions, Manifest, Pooling, file_sha256};
+use worldpm_ort_bundle::{Manifest, Pooling, hash::file_sha256};
+use worldpm_ort_export::{Checkpoint, ExportOptions};
 
 use crate::{
     Bundle,

@@ -12,7 +12,7 @@ use std::{
 };
 
 use sha2::{Digest, Sha256};
-use worldpm_ort_export::manifest::WeightFile;
+use worldpm_ort_bundle::manifest::WeightFile;
 
 use crate::ep::{ProviderError, StageContext};
 

@@ -118,7 +118,7 @@ impl TensorRtOptions {
 
     /// Refuses bundles that TensorRT's parser cannot read.
     pub(super) fn check(&self, context: &StageContext<'_>) -> Result<(), ProviderError> {
-        use worldpm_ort_export::Target;
+        use worldpm_ort_bundle::Target;
 
         let beside =
             |folder: &Path| folder.canonicalize().ok() == context.weights.canonicalize().ok();

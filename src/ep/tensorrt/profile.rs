@@ -4,7 +4,7 @@
 //! an engine has to hold as many rows as there may be, each as long as one may be. ONNX Runtime's provider uses one
 //! profile only, so the rows of a pack are bounded instead, and the planner keeps to that.
 
-use worldpm_ort_export::manifest::TensorInfo;
+use worldpm_ort_bundle::manifest::TensorInfo;
 
 use crate::{batch::Budget, ep::ProviderError};
 

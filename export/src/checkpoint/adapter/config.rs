@@ -4,13 +4,13 @@ use std::path::Path;
 
 use regex::Regex;
 use serde_json::Value;
+use worldpm_ort_bundle::{
+    Error, Result, checkpoint_files::read_text, hash::sha256_hex, json::kind,
+};
 
 use super::select::Selection;
 use crate::checkpoint::fields::Fields;
-use crate::checkpoint::{python_json, read_text};
-use crate::error::{Error, Result};
-use crate::json::kind;
-use crate::write::sha256_hex;
+use crate::checkpoint::python_json;
 
 /// A real one has a few KB.
 const MAX_CONFIG_BYTES: u64 = 16 << 20;
@@ -99,7 +99,7 @@ impl AdapterConfig {
             map,
         };
         refuse_other_kinds(&fields)?;
-        let modules_to_save = names(&fields, "modules_to_save")?;
+        let modules_to_save = fields.module_names("modules_to_save")?;
         let config = Self {
             selection: Selection::read(&fields, &modules_to_save)?,
             rank: fields.size("r")?,
@@ -175,21 +175,6 @@ fn patterns<T>(
                 fields.error(name, format!("`{key}` is {value}; it must be {expected}"))
             })?;
             Ok((regex, value))
-        })
-        .collect()
-}
-
-/// A list of module names; none where the field is absent.
-pub(super) fn names(fields: &Fields<'_>, name: &str) -> Result<Vec<String>> {
-    let problem = || fields.error(name, "must be a list of module names");
-    let Some(value) = fields.get(name) else {
-        return Ok(Vec::new());
-    };
-    let list = value.as_array().ok_or_else(problem)?;
-    list.iter()
-        .map(|name| {
-            let name = name.as_str().filter(|name| !name.is_empty());
-            name.map(str::to_owned).ok_or_else(problem)
         })
         .collect()
 }

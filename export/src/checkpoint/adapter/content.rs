@@ -5,11 +5,11 @@ use std::path::Path;
 
 use half::{bf16, f16};
 use sha2::{Digest, Sha256};
-
-use crate::checkpoint::Dtype;
-use crate::checkpoint::header::Header;
-use crate::error::{Error, Result};
-use crate::files::open_regular;
+use worldpm_ort_bundle::{
+    Error, Result,
+    files::open_regular,
+    safetensors::{Dtype, Header},
+};
 
 /// Bytes that are read at a time.
 const BLOCK: usize = 1 << 20;
@@ -52,7 +52,7 @@ pub(super) fn check(path: &Path, header: &Header) -> Result<String> {
             })
         })?;
     }
-    Ok(crate::write::hex(&hasher.finalize()))
+    Ok(worldpm_ort_bundle::hash::hex(&hasher.finalize()))
 }
 
 /// Whether the exponents of all values are below that of infinities and NaN.

@@ -12,26 +12,26 @@
 
 mod config;
 mod content;
+pub(super) mod files;
 mod names;
 mod select;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use self::config::AdapterConfig;
-use self::names::{Role, Whole};
-use super::header::{self, Header, HeaderTensor};
-use super::{Checkpoint, TensorEntry, identity, require_unwritten};
-use crate::arch;
-use crate::error::{Error, Result};
-use crate::fingerprint::FileIdentity;
+use worldpm_ort_bundle::{
+    Error, Result,
+    checkpoint_files::{ADAPTER_CONFIG, ADAPTER_WEIGHTS},
+    fingerprint::FileIdentity,
+    safetensors::HeaderTensor,
+};
 
-/// Name of the configuration in an adapter's directory.
-pub(crate) const CONFIG_FILE: &str = "adapter_config.json";
-/// Name of the weights there.
-pub(crate) const WEIGHTS_FILE: &str = "adapter_model.safetensors";
-/// The weights as older versions saved them.
-const PICKLED_FILE: &str = "adapter_model.bin";
+use self::config::AdapterConfig;
+use self::files::Files;
+use self::names::{Role, Whole};
+use super::Checkpoint;
+use super::tensors::{TensorEntry, require_unwritten};
+use crate::arch::{EMBED_TOKENS, is_harmless};
 
 /// An adapter that fits its checkpoint.
 #[derive(Debug)]
@@ -112,7 +112,7 @@ impl Adapter {
 
     /// The file with its tensors.
     pub(crate) fn weights(&self) -> PathBuf {
-        self.dir.join(WEIGHTS_FILE)
+        self.dir.join(ADAPTER_WEIGHTS)
     }
 
     /// Refuses weights that were written to since the adapter was opened.
@@ -173,56 +173,6 @@ impl Adapter {
             ),
         })
     }
-}
-
-/// The two files of an adapter.
-struct Files {
-    config: AdapterConfig,
-    config_sha256: String,
-    path: PathBuf,
-    identity: FileIdentity,
-    header: Header,
-}
-
-impl Files {
-    fn read(dir: &Path) -> Result<Self> {
-        std::fs::read_dir(dir)
-            .map_err(|source| Error::io("open the adapter directory", dir, source))?;
-        let (config, config_sha256) = AdapterConfig::read(&dir.join(CONFIG_FILE))?;
-        let path = dir.join(WEIGHTS_FILE);
-        if !path.exists() && dir.join(PICKLED_FILE).exists() {
-            return Err(Error::Unsupported {
-                what: format!(
-                    "{}: `{PICKLED_FILE}`, weights as Python pickles,",
-                    dir.display()
-                ),
-                hint: "save the adapter again as safetensors, with `safe_serialization=True`"
-                    .to_owned(),
-            });
-        }
-        let identity = identity(&path)?;
-        let header = header::read(&path, &path)?;
-        Ok(Self {
-            config,
-            config_sha256,
-            path,
-            identity,
-            header,
-        })
-    }
-}
-
-/// The tensors that the adapter in `dir` holds whole and whose names in the model begin with `prefix`, by those names.
-///
-/// # Errors
-/// As for [`Adapter::open`], but for what depends on the checkpoint.
-pub(super) fn head(dir: &Path, prefix: &str) -> Result<BTreeMap<String, HeaderTensor>> {
-    let tensors = Files::read(dir)?.header.tensors.into_iter();
-    let whole = tensors.filter_map(|tensor| match names::parse(&tensor.name) {
-        Ok((name, Role::Whole(_))) if name.starts_with(prefix) => Some((name, tensor)),
-        _ => None,
-    });
-    Ok(whole.collect())
 }
 
 /// What the file has for one tensor of the checkpoint.
@@ -343,7 +293,7 @@ impl Fit<'_> {
             return Err(self.error(
                 tensor,
                 format!(
-                    "is for `{module}`, which `{CONFIG_FILE}` does not select (`target_modules`, and what restricts \
+                    "is for `{module}`, which `{ADAPTER_CONFIG}` does not select (`target_modules`, and what restricts \
                      it): PEFT would drop it; mend the configuration, or take the one that was saved with the weights"
                 ),
             ));
@@ -411,7 +361,7 @@ impl Fit<'_> {
         Err(self.error(
             tensor,
             format!(
-                "has shape {:?}; `{name}` of the checkpoint, {base:?}, and `{CONFIG_FILE}` make it {expected:?}",
+                "has shape {:?}; `{name}` of the checkpoint, {base:?}, and `{ADAPTER_CONFIG}` make it {expected:?}",
                 tensor.shape
             ),
         ))
@@ -420,11 +370,11 @@ impl Fit<'_> {
     /// Modules that are selected and have no update. A language model's head is none of the model that is scored with.
     fn unchanged(&self, changes: &BTreeMap<String, Change>) -> Vec<String> {
         let matrices = self.checkpoint.tensors().iter().filter(|(name, entry)| {
-            entry.shape.len() == 2 && !arch::is_harmless(name) && name.ends_with(".weight")
+            entry.shape.len() == 2 && !is_harmless(name) && name.ends_with(".weight")
         });
         matrices
             .filter(|(name, _)| {
-                let is_linear = *name != arch::EMBED_TOKENS;
+                let is_linear = *name != EMBED_TOKENS;
                 let change = changes.get(*name);
                 self.config.selects(module_of(name), is_linear)
                     && change.is_none_or(|change| change.update.is_none())
@@ -453,7 +403,7 @@ impl Fit<'_> {
                     tensor: names::saved(lost),
                     file: self.path.display().to_string(),
                     problem: format!(
-                        "is missing; `modules_to_save` of `{CONFIG_FILE}` lists `{saved}`"
+                        "is missing; `modules_to_save` of `{ADAPTER_CONFIG}` lists `{saved}`"
                     ),
                 });
             }

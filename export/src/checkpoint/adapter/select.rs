@@ -2,10 +2,10 @@
 
 use regex::Regex;
 use serde_json::Value;
+use worldpm_ort_bundle::Result;
 
 use crate::checkpoint::fields::Fields;
 use crate::checkpoint::python_json::shown;
-use crate::error::Result;
 
 /// All linear layers, as `target_modules`.
 const ALL_LINEAR: &str = "all-linear";
@@ -40,7 +40,7 @@ enum Names {
 
 impl Selection {
     /// # Errors
-    /// [`Error::Config`](crate::Error::Config), naming the field that makes no sense.
+    /// [`Error::Config`](worldpm_ort_bundle::Error::Config), naming the field that makes no sense.
     pub(super) fn read(fields: &Fields<'_>, modules_to_save: &[String]) -> Result<Self> {
         let targets = match names(fields, "target_modules")? {
             Some(Names::Pattern(_)) if is_all_linear(fields) => Names::AllLinear,
@@ -127,7 +127,9 @@ fn names(fields: &Fields<'_>, name: &str) -> Result<Option<Names>> {
             let pattern = regex(fields, name, text, &format!("^(?:{text})$"))?;
             Ok(Some(Names::Pattern(pattern)))
         }
-        Some(_) => super::config::names(fields, name).map(|list| Some(Names::List(list))),
+        Some(_) => fields
+            .module_names(name)
+            .map(|list| Some(Names::List(list))),
     }
 }
 
@@ -151,7 +153,7 @@ fn layers(fields: &Fields<'_>) -> Result<Option<(Vec<u64>, Vec<Regex>)>> {
         None => Vec::new(),
         Some(Value::String(pattern)) if pattern.is_empty() => Vec::new(),
         Some(Value::String(pattern)) => vec![pattern.clone()],
-        Some(_) => super::config::names(fields, "layers_pattern")?,
+        Some(_) => fields.module_names("layers_pattern")?,
     };
     if layers.is_empty() {
         return match patterns.is_empty() {
@@ -204,7 +206,7 @@ mod tests {
             prefix: "",
             map: value.as_object().unwrap(),
         };
-        let saved = super::super::config::names(&fields, "modules_to_save")?;
+        let saved = fields.module_names("modules_to_save")?;
         Selection::read(&fields, &saved)
     }
 

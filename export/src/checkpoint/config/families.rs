@@ -5,9 +5,9 @@
 use std::path::Path;
 
 use serde_json::{Value, json};
+use worldpm_ort_bundle::{Error, Result};
 
 use super::{Activation, Architecture, ModelConfig, RopeScaling};
-use crate::error::{Error, Result};
 
 fn parse(config: &Value) -> Result<ModelConfig> {
     ModelConfig::from_json(config, Path::new("config.json"))

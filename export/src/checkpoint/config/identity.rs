@@ -1,15 +1,10 @@
 //! Which model class a file is of. Three fields say so, and they have to agree.
 
 use serde_json::Value;
+use worldpm_ort_bundle::{Error, Result, json::kind};
 
-use super::architecture::{Architecture, Backbone};
+use crate::arch::{Architecture, Backbone};
 use crate::checkpoint::fields::Fields;
-use crate::error::{Error, Result};
-use crate::json::kind;
-
-/// Configuration classes that the published code of [`Architecture::Qwen2ForRewardModel`] and
-/// [`Architecture::Qwen2ForProcessRewardModel`] comes with; they add no field to those of Qwen2.
-const PUBLISHED_CONFIGS: [&str; 2] = ["Qwen2RMConfig", "Qwen2Config"];
 
 /// The model class.
 ///
@@ -39,13 +34,14 @@ pub(super) fn read(fields: &Fields<'_>, head_is_lent: bool) -> Result<Architectu
 /// The class with one linear head over the decoder of a model without a head, or with that of a language model.
 fn base_model(name: &str) -> Option<Architecture> {
     Architecture::ALL.into_iter().find(|architecture| {
-        let family = architecture
-            .as_str()
-            .strip_suffix("ForSequenceClassification");
-        family.is_some_and(|family| {
-            name.strip_prefix(family)
-                .is_some_and(|rest| ["ForCausalLM", "Model"].contains(&rest))
-        })
+        let class = architecture.class();
+        let family = class.name.strip_suffix("ForSequenceClassification");
+        family
+            .filter(|_| class.code.is_none())
+            .is_some_and(|family| {
+                name.strip_prefix(family)
+                    .is_some_and(|rest| ["ForCausalLM", "Model"].contains(&rest))
+            })
     })
 }
 
@@ -83,7 +79,7 @@ fn check_type(fields: &Fields<'_>, name: &str, backbone: Backbone) -> Result<()>
 /// Refuses code that takes the place of the class that is implemented here.
 ///
 /// `transformers` runs code of a checkpoint only where it is trusted (`trust_remote_code`), and its own class
-/// otherwise, without a word. Which of them its author means, the file does not say. Two classes exist as such code
+/// otherwise, without a word. Which of them its author means, the file does not say. Some classes exist as such code
 /// alone; it is what they are implemented from.
 fn check_code(fields: &Fields<'_>, architecture: Architecture) -> Result<()> {
     let Some(map) = fields.get("auto_map") else {
@@ -92,16 +88,13 @@ fn check_code(fields: &Fields<'_>, architecture: Architecture) -> Result<()> {
     let map = map
         .as_object()
         .ok_or_else(|| fields.error("auto_map", format!("must be an object, not {}", kind(map))))?;
-    let is_published_code = matches!(
-        architecture,
-        Architecture::Qwen2ForRewardModel | Architecture::Qwen2ForProcessRewardModel
-    );
+    let code = architecture.class().code;
     for (loader, value) in map {
         let class = value.as_str().and_then(|path| path.rsplit('.').next());
         let is_ours = match (loader.as_str(), class) {
-            ("AutoConfig", Some(class)) => is_published_code && PUBLISHED_CONFIGS.contains(&class),
+            ("AutoConfig", Some(class)) => code.is_some_and(|configs| configs.contains(&class)),
             ("AutoModel" | "AutoModelForSequenceClassification", Some(class)) => {
-                is_published_code && class == architecture.as_str()
+                code.is_some() && class == architecture.as_str()
             }
             (
                 "AutoConfig" | "AutoModel" | "AutoModelForSequenceClassification" | "AutoTokenizer",

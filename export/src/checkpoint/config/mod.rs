@@ -1,6 +1,5 @@
 //! The model's dimensions and rules, read from `config.json`.
 
-mod architecture;
 #[cfg(test)]
 mod families;
 #[cfg(test)]
@@ -17,16 +16,14 @@ mod windows;
 use std::path::Path;
 
 use serde_json::Value;
+use worldpm_ort_bundle::{
+    Error, Result, checkpoint_files::read_text, files::MAX_CONFIG_BYTES, json::kind,
+};
 
 use super::fields::{Fields, MAX_SIZE};
 use super::python_json::{self, shown};
-use super::read_text;
-use crate::error::{Error, Result};
-use crate::files::MAX_CONFIG_BYTES;
-use crate::json::kind;
+use crate::arch::{Activation, Architecture, Decoder};
 
-pub use architecture::{Architecture, Backbone};
-pub use layer::Activation;
 pub use rope::{Rope, RopeScaling};
 
 /// More layers are refused: each costs names and graph nodes before a weight is looked at.
@@ -147,11 +144,11 @@ impl Found {
         };
 
         let architecture = identity::read(&fields, head_is_lent)?;
-        let backbone = architecture.backbone();
+        let decoder = architecture.backbone().decoder();
         let table::Checked {
             read: ref map,
             mut unknown,
-        } = table::check(&fields, table::FIELDS, backbone)?;
+        } = table::check(&fields, table::FIELDS, decoder)?;
         let fields = Fields { map, ..fields };
         let hidden_size = fields.size("hidden_size")?;
         let num_hidden_layers = fields.size("num_hidden_layers")?;
@@ -162,28 +159,25 @@ impl Found {
             ));
         }
         let num_attention_heads = fields.size("num_attention_heads")?;
-        let num_key_value_heads = match (map.get("num_key_value_heads"), backbone) {
-            // Null means "as many as query heads"; an absent field does so for Llama only, since
+        let num_key_value_heads = match (map.get("num_key_value_heads"), decoder.kv_heads_default) {
+            // Null means "as many as query heads"; an absent field does so for some classes only, since
             // the default of `transformers` is a fixed number for the others.
-            (Some(Value::Null), _) | (None, Backbone::Llama) => num_attention_heads,
+            (Some(Value::Null), _) | (None, true) => num_attention_heads,
             _ => fields.size("num_key_value_heads")?,
         };
         let stated_positions = fields.size("max_position_embeddings")?;
-        let rope = rope::read(&fields, backbone, stated_positions)?;
-        unknown.extend(rope::unknown_fields(&fields, backbone)?);
+        let rope = rope::read(&fields, decoder, stated_positions)?;
+        unknown.extend(rope::unknown_fields(&fields, decoder)?);
         let max_position_embeddings = rope.scaling.reach().unwrap_or(0).max(stated_positions);
         let vocab_size = fields.size("vocab_size")?;
 
         layer::check_direction(&fields)?;
         check_quantization(&fields)?;
         let label_names = labels::label_names(&fields)?;
-        let attention_bias = match backbone {
-            Backbone::Qwen2 | Backbone::Mistral => false,
-            _ => fields.flag("attention_bias")?.unwrap_or(false),
-        };
+        let attention_bias = fields.flag("attention_bias")?.unwrap_or(false);
         let head_dim = head_dim(
             &fields,
-            backbone,
+            decoder,
             hidden_size,
             num_attention_heads,
             num_key_value_heads,
@@ -201,19 +195,14 @@ impl Found {
             max_position_embeddings,
             rms_norm_eps: fields.positive("rms_norm_eps")?,
             rope,
-            activation: layer::activation(&fields, backbone)?,
-            query_pre_attn_scalar: layer::query_scalar(&fields, backbone, head_dim)?,
-            attn_logit_softcapping: layer::softcap(&fields, backbone)?,
-            qkv_bias: attention_bias || backbone == Backbone::Qwen2,
+            activation: layer::activation(&fields, decoder)?,
+            query_pre_attn_scalar: layer::query_scalar(&fields, decoder, head_dim)?,
+            attn_logit_softcapping: layer::softcap(&fields, decoder)?,
+            qkv_bias: attention_bias || decoder.qkv_bias,
             output_bias: attention_bias,
-            mlp_bias: backbone == Backbone::Llama && fields.flag("mlp_bias")?.unwrap_or(false),
-            windows: windows::read(
-                &fields,
-                backbone,
-                num_hidden_layers,
-                max_position_embeddings,
-            )?,
-            pad_token_id: pad_token_id(&fields, backbone, vocab_size)?,
+            mlp_bias: fields.flag("mlp_bias")?.unwrap_or(false),
+            windows: windows::read(&fields, decoder, num_hidden_layers, max_position_embeddings)?,
+            pad_token_id: pad_token_id(&fields, decoder, vocab_size)?,
             tie_word_embeddings: fields.flag("tie_word_embeddings")?.unwrap_or(false),
             num_labels: labels::num_labels(&fields, label_names.as_deref())?,
             label_names,
@@ -229,7 +218,7 @@ impl Found {
 
 fn head_dim(
     fields: &Fields<'_>,
-    backbone: Backbone,
+    decoder: &Decoder,
     hidden: usize,
     heads: usize,
     kv_heads: usize,
@@ -243,7 +232,7 @@ fn head_dim(
     let (field, head_dim) = match fields.get("head_dim") {
         Some(_) => ("head_dim", fields.size("head_dim")?),
         // The default of `transformers` is then a fixed number.
-        None if matches!(backbone, Backbone::Qwen3 | Backbone::Gemma2) => {
+        None if decoder.head_dim_needed => {
             return Err(fields.missing("head_dim"));
         }
         None if hidden.is_multiple_of(heads) => ("hidden_size", hidden / heads),
@@ -286,11 +275,11 @@ fn check_quantization(fields: &Fields<'_>) -> Result<()> {
     ))
 }
 
-fn pad_token_id(fields: &Fields<'_>, backbone: Backbone, vocab_size: usize) -> Result<Option<u32>> {
+fn pad_token_id(fields: &Fields<'_>, decoder: &Decoder, vocab_size: usize) -> Result<Option<u32>> {
     let value = match fields.map.get("pad_token_id") {
-        // The default of `transformers`; it has none for the others.
-        None if backbone == Backbone::Gemma2 => return Ok(Some(0)),
-        None | Some(Value::Null) => return Ok(None),
+        // The default of `transformers`.
+        None => return Ok(decoder.pad_token_id),
+        Some(Value::Null) => return Ok(None),
         Some(value) => value,
     };
     if value.as_i64() == Some(-1) {

@@ -1,16 +1,12 @@
 //! Rotary position embeddings.
 
 use serde_json::Value;
+use worldpm_ort_bundle::{Result, json::kind};
 
-use super::architecture::Backbone;
 use super::table;
-use crate::checkpoint::fields::Fields;
 use crate::checkpoint::python_json::is_number;
-use crate::error::Result;
-use crate::json::kind;
+use crate::{arch::Decoder, checkpoint::fields::Fields};
 
-/// What `transformers` takes for Llama when the file does not say: those of Llama 1 and 2 do not.
-const LLAMA_THETA: f64 = 10_000.0;
 /// Rotations per original context above which YaRN leaves a frequency alone, unless the file says.
 const YARN_BETA_FAST: f64 = 32.0;
 /// Rotations per original context below which YaRN divides a frequency by its whole factor, unless the
@@ -98,7 +94,7 @@ impl RopeScaling {
 /// a value is given twice, both have to be the same.
 pub(super) fn read(
     fields: &Fields<'_>,
-    backbone: Backbone,
+    decoder: &Decoder,
     max_position_embeddings: usize,
 ) -> Result<Rope> {
     refuse_partial(fields)?;
@@ -106,7 +102,7 @@ pub(super) fn read(
     for rope in sets(fields)? {
         let one = Rope {
             scaling: read_scaling(fields, &rope, max_position_embeddings)?,
-            theta: theta(fields, Some(&rope), backbone)?,
+            theta: theta(fields, Some(&rope), decoder)?,
         };
         if found.as_ref().is_some_and(|other| *other != one) {
             return Err(fields.error(
@@ -119,7 +115,7 @@ pub(super) fn read(
     let rope = match found {
         Some(rope) => rope,
         None => Rope {
-            theta: theta(fields, None, backbone)?,
+            theta: theta(fields, None, decoder)?,
             scaling: RopeScaling::Default,
         },
     };
@@ -136,10 +132,10 @@ pub(super) fn read(
 ///
 /// # Errors
 /// As for [`table::check`].
-pub(super) fn unknown_fields(fields: &Fields<'_>, backbone: Backbone) -> Result<Vec<String>> {
+pub(super) fn unknown_fields(fields: &Fields<'_>, decoder: &Decoder) -> Result<Vec<String>> {
     let mut unknown = Vec::new();
     for rope in sets(fields)? {
-        unknown.extend(table::check(&rope, table::ROPE_FIELDS, backbone)?.unknown);
+        unknown.extend(table::check(&rope, table::ROPE_FIELDS, decoder)?.unknown);
     }
     Ok(unknown)
 }
@@ -165,7 +161,7 @@ fn sets<'a>(fields: &Fields<'a>) -> Result<Vec<Fields<'a>>> {
     Ok(sets)
 }
 
-fn theta(fields: &Fields<'_>, rope: Option<&Fields<'_>>, backbone: Backbone) -> Result<f64> {
+fn theta(fields: &Fields<'_>, rope: Option<&Fields<'_>>, decoder: &Decoder) -> Result<f64> {
     let one = |fields: &Fields<'_>| match fields.get("rope_theta") {
         Some(_) => fields.positive("rope_theta").map(Some),
         None => Ok(None),
@@ -181,13 +177,13 @@ fn theta(fields: &Fields<'_>, rope: Option<&Fields<'_>>, backbone: Backbone) -> 
         ));
     }
     let is_null = |fields: &Fields<'_>| fields.map.contains_key("rope_theta");
-    match (inside.or(outside), backbone) {
+    match (inside.or(outside), decoder.rope_theta) {
         (Some(theta), _) => Ok(theta),
         (None, _) if is_null(fields) || rope.is_some_and(is_null) => {
             Err(fields.error("rope_theta", "is null; the model needs it"))
         }
-        (None, Backbone::Llama) => Ok(LLAMA_THETA),
-        (None, _) => Err(fields.error(
+        (None, Some(theta)) => Ok(theta),
+        (None, None) => Err(fields.error(
             "rope_theta",
             "is missing, here and in `rope_parameters`; the model needs it",
         )),

@@ -4,36 +4,46 @@
 //! not here. Whether a field changes the mathematics was tried out with both on small models, under every kind of value.
 
 use serde_json::{Map, Value};
+use worldpm_ort_bundle::Result;
 
-use super::architecture::Backbone::{self, Gemma2, Llama, Mistral, Qwen2, Qwen3};
-use crate::checkpoint::fields::Fields;
 use crate::checkpoint::python_json::shown;
-use crate::error::Result;
+use crate::{arch::Decoder, checkpoint::fields::Fields};
 
 /// What becomes of a field.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Rule {
-    /// It is read for these decoders. The classes of the others pass over it, as `transformers`' do.
-    Read(&'static [Backbone]),
+    /// It is read.
+    Read,
+    /// It is read for the decoders that have it ([`Decoder::fields`]). The classes of the others pass over it, as
+    /// `transformers`' do.
+    Own,
     /// No score depends on it.
     Harmless,
     /// It has to be absent, or one of these values (a JSON list), which are what is computed.
     Only(&'static str),
 }
 
-use Rule::{Harmless, Only, Read};
+impl Rule {
+    /// Whether the field of this name is read for a decoder.
+    pub(super) fn is_read(self, name: &str, decoder: &Decoder) -> bool {
+        match self {
+            Self::Read => true,
+            Self::Own => decoder.fields.contains(&name),
+            Self::Harmless | Self::Only(_) => false,
+        }
+    }
+}
+
+use Rule::{Harmless, Only, Own, Read};
 
 /// A rule, and the reason for it, or what the field is about.
 pub(super) type Entry = (Rule, &'static str);
 
-const ALL: &[Backbone] = &Backbone::ALL;
-const SLIDING: &[Backbone] = &[Qwen2, Qwen3, Mistral, Gemma2];
-const QWEN: &[Backbone] = &[Qwen2, Qwen3];
-
 /// What says that there is none of a thing.
 const NOTHING: &str = "[null, false, [], {}, \"\"]";
 
-const READ: Entry = (Read(ALL), "decides what is computed");
+const READ: Entry = (Read, "decides what is computed");
+const OWN: Entry = (Own, "read where the class has it");
 
 const GENERATION: Entry = (Harmless, "only the generation of text reads it");
 const TRAINING: Entry = (Harmless, "only training reads it");
@@ -90,20 +100,14 @@ pub(super) const FIELDS: &[(&str, Entry)] = &[
     ("architectures", READ),
     ("assistant_confidence_threshold", GENERATION),
     ("assistant_lookbehind", GENERATION),
-    (
-        "attention_bias",
-        (Read(&[Qwen3, Llama, Gemma2]), "read where the class has it"),
-    ),
+    ("attention_bias", OWN),
     (
         "attention_chunk_size",
         (Only("[null]"), "attention in chunks"),
     ),
     ("attention_dropout", TRAINING),
     ("attn_implementation", KERNEL),
-    (
-        "attn_logit_softcapping",
-        (Read(&[Gemma2]), "read where the class has it"),
-    ),
+    ("attn_logit_softcapping", OWN),
     ("attribute_map", (Only("[{}]"), "fields under other names")),
     ("auto_map", READ),
     ("bad_words_ids", GENERATION),
@@ -171,17 +175,8 @@ pub(super) const FIELDS: &[(&str, Entry)] = &[
     ("gradient_checkpointing", TRAINING),
     ("has_no_defaults_at_init", LOADING),
     ("head_dim", READ),
-    (
-        "hidden_act",
-        (
-            Read(&[Qwen2, Qwen3, Llama, Mistral]),
-            "read where the class has it",
-        ),
-    ),
-    (
-        "hidden_activation",
-        (Read(&[Gemma2]), "read where the class has it"),
-    ),
+    ("hidden_act", OWN),
+    ("hidden_activation", OWN),
     ("hidden_dropout", TRAINING),
     ("hidden_size", READ),
     ("id2label", READ),
@@ -205,21 +200,15 @@ pub(super) const FIELDS: &[(&str, Entry)] = &[
             "the inverse of `id2label`, which names the scores",
         ),
     ),
-    (
-        "layer_types",
-        (Read(SLIDING), "read where the class has it"),
-    ),
+    ("layer_types", OWN),
     ("length_penalty", GENERATION),
     ("local_files_only", LOADING),
     ("logits_mup_width_multiplier", LANGUAGE_HEAD),
     ("max_length", GENERATION),
     ("max_position_embeddings", READ),
-    (
-        "max_window_layers",
-        (Read(QWEN), "read where the class has it"),
-    ),
+    ("max_window_layers", OWN),
     ("min_length", GENERATION),
-    ("mlp_bias", (Read(&[Llama]), "read where the class has it")),
+    ("mlp_bias", OWN),
     ("mlp_layer_types", EXPERTS),
     ("model_type", READ),
     ("mtp_hidden_states_first", FURTHER_TOKENS),
@@ -263,10 +252,7 @@ pub(super) const FIELDS: &[(&str, Entry)] = &[
     ("proxies", LOADING),
     ("pruned_heads", (Only(NOTHING), "heads that are taken out")),
     ("quantization_config", READ),
-    (
-        "query_pre_attn_scalar",
-        (Read(&[Gemma2]), "read where the class has it"),
-    ),
+    ("query_pre_attn_scalar", OWN),
     ("remove_invalid_values", GENERATION),
     ("repetition_penalty", GENERATION),
     ("repo_id", LOADING),
@@ -285,10 +271,7 @@ pub(super) const FIELDS: &[(&str, Entry)] = &[
         (Harmless, "about `per_layer_config`, which is refused"),
     ),
     ("skip", PER_LAYER),
-    (
-        "sliding_window",
-        (Read(SLIDING), "read where the class has it"),
-    ),
+    ("sliding_window", OWN),
     (
         "sliding_window_size",
         (
@@ -343,10 +326,7 @@ pub(super) const FIELDS: &[(&str, Entry)] = &[
     ),
     ("use_pretrained_backbone", VISION),
     ("use_return_dict", OUTPUT),
-    (
-        "use_sliding_window",
-        (Read(QWEN), "read where the class has it"),
-    ),
+    ("use_sliding_window", OWN),
     ("use_timm_backbone", VISION),
     ("vocab_size", READ),
 ];
@@ -396,11 +376,11 @@ pub(super) struct Checked {
 /// Refuses fields that say that something else is computed, and sorts out the others.
 ///
 /// # Errors
-/// [`Error::Unsupported`](crate::Error::Unsupported), naming the field.
+/// [`Error::Unsupported`](worldpm_ort_bundle::Error::Unsupported), naming the field.
 pub(super) fn check(
     fields: &Fields<'_>,
     table: &[(&str, Entry)],
-    backbone: Backbone,
+    decoder: &Decoder,
 ) -> Result<Checked> {
     let mut checked = Checked {
         read: Map::new(),
@@ -408,12 +388,10 @@ pub(super) fn check(
     };
     for (name, value) in fields.map {
         match entry(table, name) {
-            Some((Read(decoders), _)) => {
-                if decoders.contains(&backbone) {
-                    checked.read.insert(name.clone(), value.clone());
-                }
+            Some((rule, _)) if rule.is_read(name, decoder) => {
+                checked.read.insert(name.clone(), value.clone());
             }
-            Some((Harmless, _)) => {}
+            Some((Read | Own | Harmless, _)) => {}
             Some((Only(values), about)) => {
                 if !is_listed(values, value) {
                     return Err(fields.unsupported(

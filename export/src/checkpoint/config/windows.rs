@@ -1,11 +1,12 @@
 //! Sliding windows.
 
 use serde_json::Value;
+use worldpm_ort_bundle::{Result, json::kind};
 
-use super::architecture::Backbone;
-use crate::checkpoint::fields::Fields;
-use crate::error::Result;
-use crate::json::kind;
+use crate::{
+    arch::{Decoder, Windows},
+    checkpoint::fields::Fields,
+};
 
 /// What `transformers` takes for Qwen when `max_window_layers` is absent.
 const QWEN_MAX_WINDOW_LAYERS: u64 = 28;
@@ -16,15 +17,15 @@ const DEFAULT_WINDOW: usize = 4096;
 /// tokens, and where no sequence can outgrow the window.
 pub(super) fn read(
     fields: &Fields<'_>,
-    backbone: Backbone,
+    decoder: &Decoder,
     layers: usize,
     max_positions: usize,
 ) -> Result<Vec<Option<usize>>> {
-    let slides = match backbone {
-        Backbone::Qwen2 | Backbone::Qwen3 => qwen(fields, layers)?,
-        Backbone::Llama => vec![None; layers],
-        Backbone::Mistral => mistral(fields, layers)?,
-        Backbone::Gemma2 => gemma2(fields, layers)?,
+    let slides = match decoder.windows {
+        Windows::Above => above(fields, layers)?,
+        Windows::None => vec![None; layers],
+        Windows::All => all(fields, decoder, layers)?,
+        Windows::Alternating => alternating(fields, layers)?,
     };
     Ok(slides
         .into_iter()
@@ -32,7 +33,7 @@ pub(super) fn read(
         .collect())
 }
 
-fn qwen(fields: &Fields<'_>, layers: usize) -> Result<Vec<Option<usize>>> {
+fn above(fields: &Fields<'_>, layers: usize) -> Result<Vec<Option<usize>>> {
     let window = match fields.flag("use_sliding_window")? {
         Some(true) => window(fields)?,
         _ => None,
@@ -52,7 +53,7 @@ fn qwen(fields: &Fields<'_>, layers: usize) -> Result<Vec<Option<usize>>> {
 }
 
 /// All layers slide. The class passes over `layer_types`, so types that say otherwise are another model's.
-fn mistral(fields: &Fields<'_>, layers: usize) -> Result<Vec<Option<usize>>> {
+fn all(fields: &Fields<'_>, decoder: &Decoder, layers: usize) -> Result<Vec<Option<usize>>> {
     let window = window(fields)?;
     if let Some(types) = fields.get("layer_types")
         && by_type(fields, types, layers, window)?
@@ -60,7 +61,10 @@ fn mistral(fields: &Fields<'_>, layers: usize) -> Result<Vec<Option<usize>>> {
             .any(|&found| found != window)
     {
         return Err(fields.unsupported(
-            "layer_types of layers with and without a window in a Mistral".to_owned(),
+            format!(
+                "layer_types of layers with and without a window in a {}",
+                decoder.name
+            ),
             "either all layers slide, or none with `sliding_window` null".to_owned(),
         ));
     }
@@ -68,7 +72,7 @@ fn mistral(fields: &Fields<'_>, layers: usize) -> Result<Vec<Option<usize>>> {
 }
 
 /// Layers take turns, the first of them slides.
-fn gemma2(fields: &Fields<'_>, layers: usize) -> Result<Vec<Option<usize>>> {
+fn alternating(fields: &Fields<'_>, layers: usize) -> Result<Vec<Option<usize>>> {
     let window = window(fields)?;
     if let Some(types) = fields.get("layer_types") {
         return by_type(fields, types, layers, window);

@@ -1,0 +1,612 @@
+//! Graphs for the CPU whose weights are made into floats before ONNX Runtime sees them.
+//!
+//! ONNX Runtime's CPU provider has no bfloat16 arithmetic, so such a graph has a `Cast` behind every weight. ONNX
+//! Runtime runs the casts when it loads the graph, one after the other, on one core, and holds both forms of a weight
+//! while it does. [`FloatGraph`] takes the casts out: the weights become floats that the caller hands over, made by
+//! [`FloatGraph::read_weights`] on all cores straight from the weight files.
+//!
+//! ONNX Runtime packs the constant weights of matrix products when it loads a graph, which copies each of them, and a
+//! stage that is loaded for one wave is hardly worth that. So most weights are named as inputs of the graph too: such a
+//! weight may be given another value, so it is no constant. Packed weights are summed in one order whatever the product's
+//! other rows; without packing that holds only for weights that are wide enough, see [`sums_alike`].
+
+use std::{
+    collections::{HashMap, HashSet},
+    fs::{self, File},
+    num::NonZeroUsize,
+    os::unix::fs::FileExt,
+    path::{Path, PathBuf},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+};
+
+use crate::{
+    error::{Error, Result},
+    files::{inside, open_regular},
+    float_type::{FloatType, decode},
+    proto::{
+        DimensionProto, ElementType, GraphProto, ModelProto, StringStringEntryProto, TensorProto,
+        TensorShapeProto, TensorTypeProto, TypeProto, ValueInfoProto, view,
+    },
+};
+
+/// Elements that a core reads and converts at a time.
+const CHUNK: usize = 1 << 19;
+/// The operators that multiply by integers.
+const QUANTISED: [&str; 2] = ["MatMulNBits", "QGemm"];
+/// `onnx.TensorProto.DataLocation`: the bytes are in another file.
+const EXTERNAL: i32 = 1;
+
+/// A graph without casts of weights, and the weights that it wants instead.
+///
+/// Vectors (norms, biases) are in the graph itself, where optimisers may read them. Matrices are not: the caller
+/// provides their data.
+#[derive(Clone, Debug)]
+pub struct FloatGraph {
+    /// The graph, as bytes of an ONNX file.
+    pub bytes: Vec<u8>,
+    /// The matrices that were cast: the graph has an initializer of each name and shape.
+    pub weights: Vec<FloatWeight>,
+    /// Where their files are.
+    folder: PathBuf,
+}
+
+/// A weight that is stored as 16-bit floats and wanted as 32-bit floats.
+#[derive(Clone, Debug)]
+pub struct FloatWeight {
+    /// Name of the initializer.
+    pub name: String,
+    /// Shape.
+    pub shape: Vec<usize>,
+    /// Whether ONNX Runtime makes a packed copy of it.
+    pub packed: bool,
+    /// Path in the folder of the weights.
+    file: String,
+    /// Where its bytes begin.
+    offset: u64,
+    stored: FloatType,
+}
+
+/// Whether a product with a weight of `columns` outputs that is not packed sums every row alike, on `threads` threads.
+///
+/// The CPU provider's product of floats gives each thread a range of columns, in blocks of 16, and how many threads take
+/// part depends on the number of rows. A range of more than 64 columns is summed over 128 elements at a time, a narrower
+/// one over 256 or more, which rounds differently.
+#[must_use]
+pub fn sums_alike(columns: usize, threads: NonZeroUsize) -> bool {
+    const BLOCK: usize = 16;
+    const NARROW: usize = 64;
+    let blocks = columns.div_ceil(BLOCK);
+    let fewest = blocks / threads.get().min(blocks.max(1)) * BLOCK;
+    // The last block may have fewer.
+    fewest > NARROW + (blocks * BLOCK - columns)
+}
+
+impl FloatWeight {
+    /// Number of elements.
+    #[must_use]
+    pub fn elements(&self) -> usize {
+        self.shape.iter().product()
+    }
+}
+
+impl FloatGraph {
+    /// Takes the casts of weights out of the graph in the file `path`, whose weights are in `folder`. A graph without any
+    /// is as it was. It is for a session that computes on up to `threads` threads.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when a file cannot be read, [`Error::Model`] when it holds no ONNX model or one whose weights
+    /// have no place in a file.
+    pub fn read(path: &Path, folder: &Path, threads: NonZeroUsize) -> Result<Self> {
+        Self::of(ModelProto::read(path)?, path, folder, threads)
+    }
+
+    /// As [`read`](Self::read), for the bytes of the file.
+    ///
+    /// # Errors
+    /// As for [`read`](Self::read).
+    pub fn from_bytes(
+        bytes: &[u8],
+        path: &Path,
+        folder: &Path,
+        threads: NonZeroUsize,
+    ) -> Result<Self> {
+        Self::of(ModelProto::from_bytes(bytes, path)?, path, folder, threads)
+    }
+
+    fn of(
+        mut model: ModelProto,
+        path: &Path,
+        folder: &Path,
+        threads: NonZeroUsize,
+    ) -> Result<Self> {
+        let fault = |problem: String| Error::Model {
+            path: path.to_owned(),
+            problem,
+        };
+        let Some(graph) = &mut model.graph else {
+            return Err(fault("has no graph".into()));
+        };
+        let quantised = graph
+            .node
+            .iter()
+            .filter_map(|node| node.op_type.as_deref())
+            .any(|operator| QUANTISED.contains(&operator));
+        let is_cast = |node: &crate::proto::NodeProto| {
+            node.op_type.as_deref() == Some("Cast")
+                && view::int(node, "to") == Some(ElementType::Float as i64)
+        };
+        let mut kept: HashSet<&str> = graph
+            .node
+            .iter()
+            .filter(|node| !is_cast(node))
+            .flat_map(|node| &node.input)
+            .map(String::as_str)
+            .collect();
+        kept.extend(
+            graph
+                .output
+                .iter()
+                .filter_map(|value| value.name.as_deref()),
+        );
+        let stored: HashMap<&str, (&TensorProto, FloatType)> = graph
+            .initializer
+            .iter()
+            .filter_map(|tensor| {
+                let name = tensor.name.as_deref()?;
+                let movable = tensor.data_location == Some(EXTERNAL) && !kept.contains(name);
+                Some((name, (tensor, half(tensor).filter(|_| movable)?)))
+            })
+            .collect();
+        let mut weights = Vec::new();
+        let mut initializers = Vec::new();
+        let mut taken = HashSet::new();
+        let mut casts = HashSet::new();
+        for (index, node) in graph
+            .node
+            .iter()
+            .enumerate()
+            .filter(|(_, node)| is_cast(node))
+        {
+            let ([from], [to]) = (node.input.as_slice(), node.output.as_slice()) else {
+                continue;
+            };
+            let Some((tensor, float)) = stored.get(from.as_str()) else {
+                continue;
+            };
+            let weight = weight(tensor, *float, to, folder).map_err(|problem| {
+                fault(format!(
+                    "tensor `{from}`: {problem}; export the checkpoint again"
+                ))
+            })?;
+            if weight.shape.len() < 2 {
+                initializers.push(inline(&weight, folder)?);
+            } else {
+                initializers.push(as_float(tensor, to));
+                weights.push(weight);
+            }
+            casts.insert(index);
+            taken.insert(from.clone());
+        }
+        drop((kept, stored));
+        let mut index = 0;
+        graph.node.retain(|_| {
+            index += 1;
+            !casts.contains(&(index - 1))
+        });
+        graph
+            .initializer
+            .retain(|tensor| !taken.contains(tensor.name.as_deref().unwrap_or_default()));
+        graph.initializer.extend(initializers);
+        // The kernels of integers need packed weights, and such a graph has few floats besides.
+        if !quantised {
+            let unpacked = unpacked(graph, threads);
+            for weight in &mut weights {
+                weight.packed = !unpacked.contains(&weight.name);
+            }
+            let inputs = weights.iter().filter(|weight| !weight.packed).map(input);
+            graph.input.extend(inputs);
+        }
+        Ok(Self {
+            bytes: model.to_bytes(),
+            weights,
+            folder: folder.to_owned(),
+        })
+    }
+
+    /// Bytes of the copies that ONNX Runtime makes of weights.
+    #[must_use]
+    pub fn packed_bytes(&self) -> u64 {
+        let packed = self.weights.iter().filter(|weight| weight.packed);
+        packed.map(|weight| weight.elements() as u64 * 4).sum()
+    }
+
+    /// The weights as floats, in the order of [`weights`](Self::weights), read and converted on `threads` threads.
+    ///
+    /// # Memory
+    /// Besides the floats, a megabyte for each thread.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when a file cannot be opened or read.
+    pub fn read_weights(&self, threads: NonZeroUsize) -> Result<Vec<Vec<f32>>> {
+        let folder = &self.folder;
+        let mut files: HashMap<&str, File> = HashMap::new();
+        for weight in &self.weights {
+            if !files.contains_key(weight.file.as_str()) {
+                let path = folder.join(&weight.file);
+                let file = open_regular(&path).map_err(|error| Error::io("open", &path, error))?;
+                files.insert(&weight.file, file);
+            }
+        }
+        // Zeros come from the system untouched; the threads that write them also fault them in.
+        let mut values: Vec<Vec<f32>> = self
+            .weights
+            .iter()
+            .map(|weight| vec![0.0; weight.elements()])
+            .collect();
+        let chunks = self
+            .weights
+            .iter()
+            .zip(&mut values)
+            .flat_map(|(weight, values)| {
+                let chunks = values.chunks_mut(CHUNK).enumerate();
+                chunks.map(move |(index, chunk)| (weight, index, chunk))
+            });
+        let chunks = Mutex::new(chunks);
+        let failed = Mutex::new(None);
+        let stop = AtomicBool::new(false);
+        thread::scope(|scope| {
+            for _ in 0..threads.get() {
+                scope.spawn(|| {
+                    let mut bytes = Vec::new();
+                    while !stop.load(Ordering::Relaxed) {
+                        let next = chunks.lock().unwrap_or_else(PoisonError::into_inner).next();
+                        let Some((weight, index, chunk)) = next else {
+                            return;
+                        };
+                        let size = weight.stored.bytes();
+                        bytes.resize(chunk.len() * size, 0);
+                        let offset = weight.offset + (index * CHUNK * size) as u64;
+                        if let Err(error) =
+                            files[weight.file.as_str()].read_exact_at(&mut bytes, offset)
+                        {
+                            let path = folder.join(&weight.file);
+                            *failed.lock().unwrap_or_else(PoisonError::into_inner) =
+                                Some(Error::io("read", &path, error));
+                            stop.store(true, Ordering::Relaxed);
+                            return;
+                        }
+                        decode(weight.stored, &bytes, chunk);
+                    }
+                });
+            }
+        });
+        match failed.into_inner().unwrap_or_else(PoisonError::into_inner) {
+            Some(error) => Err(error),
+            None => Ok(values),
+        }
+    }
+}
+
+/// The weights of products that sum alike without packing.
+fn unpacked(graph: &GraphProto, threads: NonZeroUsize) -> HashSet<String> {
+    let columns: HashMap<&str, usize> = graph
+        .initializer
+        .iter()
+        .filter_map(|tensor| {
+            let columns = usize::try_from(*tensor.dims.first()?).ok()?;
+            Some((tensor.name.as_deref()?, columns))
+        })
+        .collect();
+    let mut unpacked = HashSet::new();
+    let mut others = HashSet::new();
+    for node in &graph.node {
+        let transposed =
+            node.op_type.as_deref() == Some("Gemm") && view::int(node, "transB") == Some(1);
+        for (at, name) in node.input.iter().enumerate() {
+            let alike = |columns: &usize| sums_alike(*columns, threads);
+            let is_wide = transposed && at == 1 && columns.get(name.as_str()).is_some_and(alike);
+            match is_wide {
+                true => unpacked.insert(name.clone()),
+                false => others.insert(name.as_str()),
+            };
+        }
+    }
+    unpacked.retain(|name| !others.contains(name.as_str()));
+    unpacked
+}
+
+/// The input of a graph that a weight is named as.
+fn input(weight: &FloatWeight) -> ValueInfoProto {
+    let dimension = |&size: &usize| DimensionProto {
+        dim_value: Some(size as i64),
+        ..DimensionProto::default()
+    };
+    ValueInfoProto {
+        name: Some(weight.name.clone()),
+        r#type: Some(TypeProto {
+            tensor_type: Some(TensorTypeProto {
+                elem_type: Some(ElementType::Float as i32),
+                shape: Some(TensorShapeProto {
+                    dim: weight.shape.iter().map(dimension).collect(),
+                }),
+            }),
+        }),
+    }
+}
+
+/// The 16-bit type of a tensor, when it has one.
+fn half(tensor: &TensorProto) -> Option<FloatType> {
+    [FloatType::Bf16, FloatType::F16]
+        .into_iter()
+        .find(|float| tensor.data_type == Some(float.element() as i32))
+}
+
+/// What the graph says of a weight, when the file in `folder` has it.
+fn weight(
+    tensor: &TensorProto,
+    stored: FloatType,
+    name: &str,
+    folder: &Path,
+) -> Result<FloatWeight, String> {
+    let entry = |key: &str| {
+        tensor
+            .external_data
+            .iter()
+            .find(|entry| entry.key.as_deref() == Some(key))
+            .and_then(|entry| entry.value.as_deref())
+            .ok_or_else(|| format!("has no `{key}`"))
+    };
+    let offset = entry("offset")?;
+    let shape = tensor
+        .dims
+        .iter()
+        .map(|&size| usize::try_from(size).map_err(|_| format!("has a dimension of {size}")));
+    let shape = shape.collect::<Result<Vec<usize>, _>>()?;
+    let offset: u64 = offset
+        .parse()
+        .map_err(|_| format!("has the offset `{offset}`"))?;
+    let file = entry("location")?;
+    if inside(file).is_none() {
+        return Err(format!(
+            "is in `{file}`, which is not in the folder of the weights"
+        ));
+    }
+    // Before anything is allocated for it.
+    let path = folder.join(file);
+    let there = fs::metadata(&path).map_err(|error| format!("{}: {error}", path.display()))?;
+    let end = shape
+        .iter()
+        .try_fold(stored.bytes() as u64, |bytes, &size| {
+            bytes.checked_mul(size as u64)
+        })
+        .and_then(|bytes| bytes.checked_add(offset));
+    if end.is_none_or(|end| end > there.len()) {
+        return Err(format!("does not end within {}", path.display()));
+    }
+    Ok(FloatWeight {
+        name: name.to_owned(),
+        shape,
+        packed: true,
+        file: file.to_owned(),
+        offset,
+        stored,
+    })
+}
+
+/// A small weight, as floats in the graph.
+fn inline(weight: &FloatWeight, folder: &Path) -> Result<TensorProto> {
+    let path = folder.join(&weight.file);
+    let file = open_regular(&path).map_err(|error| Error::io("open", &path, error))?;
+    let mut bytes = vec![0; weight.elements() * weight.stored.bytes()];
+    file.read_exact_at(&mut bytes, weight.offset)
+        .map_err(|error| Error::io("read", &path, error))?;
+    let mut values = vec![0.0; weight.elements()];
+    decode(weight.stored, &bytes, &mut values);
+    Ok(TensorProto {
+        name: Some(weight.name.clone()),
+        data_type: Some(ElementType::Float as i32),
+        dims: weight.shape.iter().map(|&size| size as i64).collect(),
+        raw_data: Some(
+            values
+                .iter()
+                .flat_map(|value| value.to_le_bytes())
+                .collect(),
+        ),
+        ..TensorProto::default()
+    })
+}
+
+/// The initializer that stands for a cast. It refers to the stored bytes, which are never read through it.
+fn as_float(tensor: &TensorProto, name: &str) -> TensorProto {
+    let elements: i64 = tensor.dims.iter().product();
+    let mut float = TensorProto {
+        name: Some(name.to_owned()),
+        data_type: Some(ElementType::Float as i32),
+        ..tensor.clone()
+    };
+    float
+        .external_data
+        .retain(|entry| entry.key.as_deref() != Some("length"));
+    float.external_data.push(StringStringEntryProto {
+        key: Some("length".into()),
+        value: Some((elements * 4).to_string()),
+    });
+    float
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::proto::{AttributeProto, GraphProto, NodeProto};
+
+    /// A graph with a cast of one weight of two rows of three, and a file with it at byte 4.
+    fn graph(folder: &Path, location: &str, offset: &str, dims: &[i64]) -> Result<FloatGraph> {
+        let values = [0_u16, 0, 0x3f80, 0x4000, 0xbf80, 0, 0x4040, 0x4080];
+        let bytes: Vec<u8> = values
+            .iter()
+            .flat_map(|value| value.to_le_bytes())
+            .collect();
+        fs::write(folder.join("weights"), bytes).unwrap();
+        let entry = |key: &str, value: &str| StringStringEntryProto {
+            key: Some(key.into()),
+            value: Some(value.into()),
+        };
+        let model = ModelProto {
+            graph: Some(GraphProto {
+                initializer: vec![TensorProto {
+                    name: Some("w".into()),
+                    dims: dims.to_vec(),
+                    data_type: Some(ElementType::BFloat16 as i32),
+                    data_location: Some(EXTERNAL),
+                    external_data: vec![entry("location", location), entry("offset", offset)],
+                    ..TensorProto::default()
+                }],
+                node: vec![NodeProto {
+                    op_type: Some("Cast".into()),
+                    input: vec!["w".into()],
+                    output: vec!["w/float".into()],
+                    attribute: vec![AttributeProto {
+                        name: Some("to".into()),
+                        i: Some(ElementType::Float as i64),
+                        ..AttributeProto::default()
+                    }],
+                    ..NodeProto::default()
+                }],
+                ..GraphProto::default()
+            }),
+            ..ModelProto::default()
+        };
+        let path = folder.join("graph.onnx");
+        fs::write(&path, model.to_bytes()).unwrap();
+        FloatGraph::read(&path, folder, NonZeroUsize::MIN)
+    }
+
+    #[test]
+    fn matrices_are_read_and_vectors_are_in_the_graph() {
+        let folder = tempfile::tempdir().unwrap();
+        let matrix = graph(folder.path(), "weights", "4", &[2, 3]).unwrap();
+        assert_eq!(matrix.weights[0].name, "w/float");
+        let values = matrix.read_weights(NonZeroUsize::new(3).unwrap()).unwrap();
+        assert_eq!(values, [[1.0, 2.0, -1.0, 0.0, 3.0, 4.0]]);
+        let vector = graph(folder.path(), "weights", "4", &[3]).unwrap();
+        assert!(vector.weights.is_empty());
+        let graph = ModelProto::read(&folder.path().join("graph.onnx")).unwrap();
+        assert!(
+            graph.graph.unwrap().node.len() == 1,
+            "the file is as it was"
+        );
+        let written = folder.path().join("written.onnx");
+        fs::write(&written, &vector.bytes).unwrap();
+        let graph = ModelProto::read(&written).unwrap().graph.unwrap();
+        assert!(graph.node.is_empty());
+        let raw = graph.initializer[0].raw_data.clone().unwrap();
+        assert_eq!(raw, [1.0_f32, 2.0, -1.0].map(f32::to_le_bytes).concat());
+    }
+
+    /// The smallest range of columns that a thread gets, for any number of rows.
+    #[test]
+    fn weights_that_are_wide_enough_for_the_threads() {
+        let narrowest = |columns: usize, threads: usize| {
+            let blocks = columns.div_ceil(16);
+            (1..=threads.min(blocks))
+                .flat_map(|used| (0..used).map(move |thread| (thread, used)))
+                .map(|(thread, used)| {
+                    let blocks_of = blocks / used + usize::from(thread < blocks % used);
+                    let before = thread * (blocks / used) + thread.min(blocks % used);
+                    (blocks_of * 16).min(columns - before * 16)
+                })
+                .min()
+                .unwrap()
+        };
+        for threads in [1, 2, 3, 4, 7, 8, 16, 64, 128] {
+            for columns in (1..400).chain([512, 896, 1000, 1024, 4864, 8192, 29568]) {
+                let alike = sums_alike(columns, NonZeroUsize::new(threads).unwrap());
+                let narrowest = narrowest(columns, threads);
+                // A last range that is narrow by its last block alone is taken for narrow with some that are not.
+                assert!(!alike || narrowest > 64, "{columns} on {threads}");
+                assert!(alike || narrowest < 64 + 16, "{columns} on {threads}");
+            }
+        }
+        for (columns, threads, alike) in [
+            (64, 1, false),
+            (80, 1, true),
+            (128, 2, false),
+            (1024, 8, true),
+            (1024, 16, false),
+            (8192, 64, true),
+        ] {
+            assert_eq!(
+                sums_alike(columns, NonZeroUsize::new(threads).unwrap()),
+                alike
+            );
+        }
+    }
+
+    #[test]
+    fn wide_weights_of_products_are_not_packed() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("graph.onnx");
+        graph(folder.path(), "weights", "4", &[2, 3]).unwrap();
+        fs::write(folder.path().join("weights"), vec![0; 1 << 12]).unwrap();
+        let mut model = ModelProto::read(&path).unwrap();
+        let parts = model.graph.as_mut().unwrap();
+        parts.initializer[0].dims = vec![160, 3];
+        let gemm = |input: [&str; 2], transposed: i64| NodeProto {
+            op_type: Some("Gemm".into()),
+            input: input.map(Into::into).to_vec(),
+            output: vec!["y".into()],
+            attribute: vec![AttributeProto {
+                name: Some("transB".into()),
+                i: Some(transposed),
+                ..AttributeProto::default()
+            }],
+            ..NodeProto::default()
+        };
+        for (inputs, transposed, threads, packed) in [
+            (["x", "w/float"], 1, 1, false),
+            (["x", "w/float"], 1, 2, false),
+            (["x", "w/float"], 1, 3, true),
+            (["x", "w/float"], 0, 1, true),
+            (["w/float", "x"], 1, 1, true),
+        ] {
+            let mut model = model.clone();
+            let parts = model.graph.as_mut().unwrap();
+            parts.node.push(gemm(inputs, transposed));
+            fs::write(&path, model.to_bytes()).unwrap();
+            let threads = NonZeroUsize::new(threads).unwrap();
+            let read = FloatGraph::read(&path, folder.path(), threads).unwrap();
+            assert_eq!(read.weights[0].packed, packed, "{inputs:?} {threads}");
+            assert_eq!(read.packed_bytes(), if packed { 160 * 3 * 4 } else { 0 });
+            fs::write(&path, &read.bytes).unwrap();
+            let inputs = ModelProto::read(&path).unwrap().graph.unwrap().input;
+            assert_eq!(inputs.len(), usize::from(!packed));
+        }
+    }
+
+    #[test]
+    fn weights_that_are_not_where_the_graph_says() {
+        let folder = tempfile::tempdir().unwrap();
+        for (location, offset, dims, expected) in [
+            ("gone", "4", &[2, 3][..], "No such file"),
+            ("../weights", "4", &[2, 3], "not in the folder"),
+            ("/etc/hostname", "0", &[1, 1], "not in the folder"),
+            ("weights", "6", &[2, 3], "does not end within"),
+            ("weights", "4", &[i64::MAX, i64::MAX], "does not end within"),
+            ("weights", "four", &[2, 3], "the offset `four`"),
+            ("weights", "4", &[-2, 3], "a dimension of -2"),
+        ] {
+            let error = graph(folder.path(), location, offset, dims)
+                .unwrap_err()
+                .to_string();
+            assert!(
+                error.contains(expected) && error.contains("tensor `w`"),
+                "{error}"
+            );
+        }
+    }
+}
