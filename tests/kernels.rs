@@ -12,7 +12,7 @@ use std::{fs, path::Path};
 use worldpm_ort::{
     MatmulPrecision, Residency, Scorer, ScorerOptions,
     batch::Budget,
-    export::{
+    bundle_format::{
         Manifest,
         fused::{DOMAIN, FusedGraph, Wanted, fuse},
         proto::ModelProto,
