@@ -502,6 +502,9 @@ fn a_profile_tells_operators_apart() {
         "1",
         "--samples",
         "0",
+        // Whose operators have the same names on every processor.
+        "--cpu-kernels",
+        "onnxruntime",
     ];
     assert_eq!(
         bench(&bundle, &flags)["operators"],
