@@ -5,7 +5,7 @@
 //! one JSON line: `{"seconds", "scores", "real_tokens", "unique_tokens", "padded_cells", "packs"}`.
 //!
 //! ```text
-//! cargo run --release --example score_rounds -- BUNDLE [THREADS]
+//! cargo run --release --example score_rounds -- BUNDLE [THREADS [highest|high|medium|onnxruntime]]
 //! ```
 
 use std::{
@@ -22,10 +22,17 @@ fn main() -> Result<()> {
     let mut args = env::args().skip(1);
     let bundle = args
         .next()
-        .context("usage: score_rounds BUNDLE [THREADS]")?;
+        .context("usage: score_rounds BUNDLE [THREADS [MATMUL]]")?;
     let mut options = ScorerOptions::default();
     if let Some(threads) = args.next() {
         options = options.with_threads(threads.parse().context("THREADS")?);
+    }
+    match args.next().as_deref() {
+        None => {}
+        Some("onnxruntime") => options.kernels = false,
+        Some(precision) => {
+            options.matmul_precision = precision.parse().map_err(anyhow::Error::msg)?;
+        }
     }
     worldpm_ort::engine::return_large_blocks();
     let scorer = Scorer::open(bundle.as_ref(), &options)?;

@@ -77,8 +77,8 @@ def make_workloads(texts):
 class Ours:
     name = "worldpm-ort"
 
-    def __init__(self, runner, bundle, threads):
-        command = [runner, bundle, str(threads)]
+    def __init__(self, runner, bundle, threads, matmul):
+        command = [runner, bundle, str(threads), matmul]
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1)
 
     def run(self, conversations):
@@ -252,6 +252,7 @@ def main():
     parser.add_argument("--out", type=Path, required=True, help="folder for bench.json and bench.md")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--matmul", default="highest", help="of worldpm-ort: highest, high, medium or onnxruntime")
     parser.add_argument("--workloads", nargs="*", help="only these (by name)")
     parser.add_argument("--dtypes", nargs="*", default=["float32", "bfloat16"], help="of transformers")
     options = parser.parse_args()
@@ -265,7 +266,7 @@ def main():
     config = json.loads((options.checkpoint / "config.json").read_text())
     tokenizer = transformers.AutoTokenizer.from_pretrained(options.checkpoint)
     workloads = make_workloads(Texts(tokenizer))
-    ours = Ours(options.runner, str(options.bundle), options.threads)
+    ours = Ours(options.runner, str(options.bundle), options.threads, options.matmul)
     references = [Reference(options.checkpoint, getattr(torch, name), tokenizer) for name in options.dtypes]
     rows = []
     for name in options.workloads or workloads:
@@ -277,6 +278,7 @@ def main():
     notes = {
         "cpu": cpu_model(),
         "threads": options.threads,
+        "matmul": options.matmul,
         "rounds": options.rounds,
         "load_before": load,
         "torch": torch.__version__,
@@ -287,7 +289,8 @@ def main():
     }
     markdown = table(rows, [ours.name, *(reference.name for reference in references)])
     markdown += (
-        f"\n\nMedian of {options.rounds} alternating rounds, {options.threads} threads, {notes['cpu']}, torch "
+        f"\n\nMedian of {options.rounds} alternating rounds, {options.threads} threads, {notes['cpu']}, "
+        f"matrix products {options.matmul}, torch "
         f"{notes['torch']}, transformers {notes['transformers']}. The share is that of worldpm-ort's linear layers (best "
         f"round, everything else counted as theirs) in torch's own fp32 matrix products at their best, "
         f"{notes['fp32_gflops']:.0f} GFLOP/s; another library's kernels may pass 100%. Score differences are from transformers in fp32. Peak resident memory of "

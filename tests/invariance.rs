@@ -20,19 +20,28 @@ const SHAPE: &[&str] = &[
 ];
 const LAYERS: usize = 4;
 
-fn scorer(stages: usize, target: &str, budget: Budget) -> Scorer {
+/// Whose kernels compute: our own, where the processor has a unit for them, or ONNX Runtime's.
+const KERNELS: [bool; 2] = [true, false];
+
+fn options(budget: Budget, kernels: bool) -> ScorerOptions {
+    let mut options = ScorerOptions::default().with_budget(budget);
+    options.kernels = kernels;
+    options
+}
+
+fn scorer(stages: usize, target: &str, budget: Budget, kernels: bool) -> Scorer {
     let stages = stages.to_string();
     let bundle = support::bundle(
         SHAPE,
         &["--stages", &stages, "--target", target, "--end-token", ""],
     );
-    Scorer::open(&bundle, &ScorerOptions::default().with_budget(budget)).unwrap()
+    Scorer::open(&bundle, &options(budget, kernels)).unwrap()
 }
 
-/// One scorer per number of stages and target, opened once.
-fn scorers() -> &'static [Scorer] {
-    static SCORERS: OnceLock<Vec<Scorer>> = OnceLock::new();
-    SCORERS.get_or_init(|| {
+/// One scorer per number of stages, opened once.
+fn scorers(kernels: bool) -> &'static [Scorer] {
+    static SCORERS: [OnceLock<Vec<Scorer>>; 2] = [OnceLock::new(), OnceLock::new()];
+    SCORERS[usize::from(kernels)].get_or_init(|| {
         let budgets = [(2048, 16384), (300, 900), (64, 4096), (700, 700)];
         [1, 2, 3, LAYERS]
             .iter()
@@ -41,7 +50,7 @@ fn scorers() -> &'static [Scorer] {
                 let budget = Budget::default()
                     .with_max_tokens(tokens)
                     .with_max_cells(cells);
-                scorer(stages, "ort", budget)
+                scorer(stages, "ort", budget, kernels)
             })
             .collect()
     })
@@ -86,15 +95,17 @@ proptest! {
     fn a_score_has_the_same_bits_in_any_company(
         sequences in sequences(),
         order in Just(()).prop_perturb(|(), mut rng| rng.next_u64()),
+        kernels in any::<bool>(),
     ) {
+        let scorers = scorers(kernels);
         let alone: Vec<u32> = sequences
             .iter()
-            .flat_map(|one| bits(&scorers()[0], std::slice::from_ref(one)))
+            .flat_map(|one| bits(&scorers[0], std::slice::from_ref(one)))
             .collect();
         let mut shuffled: Vec<usize> = (0..sequences.len()).collect();
         shuffled.sort_by_key(|i| (*i as u64 + 1).wrapping_mul(order | 1));
         let reordered: Vec<Vec<u32>> = shuffled.iter().map(|&i| sequences[i].clone()).collect();
-        for (index, scorer) in scorers().iter().enumerate() {
+        for (index, scorer) in scorers.iter().enumerate() {
             prop_assert_eq!(&bits(scorer, &sequences), &alone, "scorer {}", index);
             let expected: Vec<u32> = shuffled.iter().map(|&i| alone[i]).collect();
             prop_assert_eq!(bits(scorer, &reordered), expected, "scorer {}, reordered", index);
@@ -227,8 +238,11 @@ fn assert_same_alone(scorer: &Scorer, longest: usize, what: &str) {
 
 #[test]
 fn edge_lengths() {
-    for target in ["ort", "onnx"] {
-        assert_same_alone(&scorer(1, target, Budget::default()), usize::MAX, target);
+    for kernels in KERNELS {
+        for target in ["ort", "onnx"] {
+            let scorer = scorer(1, target, Budget::default(), kernels);
+            assert_same_alone(&scorer, usize::MAX, &format!("{target}, ours {kernels}"));
+        }
     }
 }
 
@@ -265,13 +279,16 @@ fn edge_lengths_of_other_decoders() {
         .concat();
         for target in ["ort", "onnx"] {
             let bundle = support::bundle(&synth, &["--target", target]);
-            let scorer = Scorer::open(&bundle, &ScorerOptions::default()).unwrap();
-            assert_same_alone(&scorer, 300, &format!("{decoder:?}, target {target}"));
+            for kernels in KERNELS {
+                let scorer = Scorer::open(&bundle, &options(Budget::default(), kernels)).unwrap();
+                let what = format!("{decoder:?}, target {target}, ours {kernels}");
+                assert_same_alone(&scorer, 300, &what);
+            }
         }
     }
 }
 
-/// Quantised weights have kernels of their own, some of which work on two rows at a time.
+/// Quantised weights have kernels of their own in ONNX Runtime, some of which work on two rows at a time.
 #[test]
 fn quantised_weights() {
     let text: Vec<u32> = (0..300).map(|i| (i * 7919) % 150_000).collect();
@@ -301,7 +318,7 @@ fn quantised_weights() {
             ];
             let bundle = support::bundle(SHAPE, &[&common, flags].concat());
             let budget = Budget::default().with_max_tokens(tokens);
-            Scorer::open(&bundle, &ScorerOptions::default().with_budget(budget)).unwrap()
+            Scorer::open(&bundle, &options(budget, false)).unwrap()
         };
         let whole = open("1", 2048);
         let together = bits(&whole, &sequences);
@@ -322,7 +339,7 @@ fn a_scorer_is_shared_between_threads() {
     let sequences: Vec<Vec<u32>> = (1..40)
         .map(|n: u32| (0..n * 3).map(|i| (i * 31 + n) % 150_000).collect())
         .collect();
-    let scorer = &scorers()[1];
+    let scorer = &scorers(true)[1];
     let expected = bits(scorer, &sequences);
     std::thread::scope(|scope| {
         for worker in 0..4 {

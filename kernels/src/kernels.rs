@@ -128,7 +128,10 @@ impl Kernels {
             Unit::Avx512(_) => precision == Precision::Medium,
         };
         #[cfg(not(all(target_arch = "x86_64", target_os = "linux")))]
-        match self.unit {}
+        {
+            let _ = precision;
+            match self.unit {}
+        }
     }
 
     /// `out[token, n] = x[token] . weight[n] + bias[n]`, where `x` is `[tokens, inner]`.

@@ -3,6 +3,7 @@
 use std::fs;
 
 use worldpm_ort_bundle::Bytes;
+use worldpm_ort_kernels::Kernels;
 
 use super::{Finding, Level};
 use crate::memory;
@@ -15,10 +16,24 @@ pub(super) fn examine() -> Vec<Finding> {
     let mut findings = vec![
         memory_of(memory::available(), total(&read("/proc/meminfo"))),
         processors(memory::cores().len(), &read("/proc/cpuinfo")),
+        kernels(Kernels::detect().as_ref()),
     ];
     findings.extend(limits(&read("/proc/self/limits")));
     findings.extend(overcommit(read("/proc/sys/vm/overcommit_memory").trim()));
     findings
+}
+
+/// What multiplies for models on the CPU.
+fn kernels(kernels: Option<&Kernels>) -> Finding {
+    let found = match kernels {
+        Some(kernels) => format!(
+            "models on the CPU run with our own kernels, on {}",
+            kernels.unit()
+        ),
+        None => "models on the CPU run with ONNX Runtime's: there is no unit for bfloat16 numbers that this process may use"
+            .to_owned(),
+    };
+    Finding::ok("kernels", found)
 }
 
 fn total(meminfo: &str) -> Option<u64> {
