@@ -5,7 +5,7 @@
 
 mod support;
 
-use std::{num::NonZeroUsize, sync::OnceLock};
+use std::{num::NonZeroUsize, path::Path, sync::OnceLock};
 
 use proptest::prelude::*;
 use worldpm_ort::{Output, Residency, Scorer, ScorerOptions, batch::Budget};
@@ -423,13 +423,26 @@ fn check_drawn(model: &Drawn) -> Result<(), TestCaseError> {
     support::run_ok(&[&export[..], &form, &[model.precision]].concat());
     let mut sequences = edges();
     sequences.retain(|sequence| sequence.len() <= 257);
+    for kernels in KERNELS {
+        check_residencies(bundle.as_ref(), model, &sequences, kernels)?;
+    }
+    Ok(())
+}
+
+/// Streamed and resident, a sequence has the same bits in any company.
+fn check_residencies(
+    bundle: &Path,
+    model: &Drawn,
+    sequences: &[Vec<u32>],
+    kernels: bool,
+) -> Result<(), TestCaseError> {
     let mut resident = None;
     for residency in [Residency::Resident, Residency::Streamed] {
-        let options = ScorerOptions::default()
+        let options = options(Budget::default(), kernels)
             .with_residency(residency)
             .with_threads(NonZeroUsize::new(model.threads).unwrap());
-        let scorer = Scorer::open(bundle.as_ref(), &options).unwrap();
-        let together = bits(&scorer, &sequences);
+        let scorer = Scorer::open(bundle, &options).unwrap();
+        let together = bits(&scorer, sequences);
         for chosen in [
             &[0, 6, 20][..],
             &[1],
