@@ -38,6 +38,7 @@ pub mod probes;
 pub mod proto;
 pub mod readiness;
 pub mod recipe;
+pub mod rounded;
 pub mod shard;
 pub mod synth;
 pub mod text_files;
