@@ -57,11 +57,48 @@ pub fn round_to_bf16(bytes: &[u8], path: &Path) -> Result<Vec<u8>> {
         };
         let exact = format!("{result}/exact");
         node.output[0].clone_from(&exact);
-        nodes.push(node);
+        nodes.extend(in_steps(node, &exact));
         nodes.extend(rounding(&exact, &result));
     }
     graph.node = nodes;
     Ok(model.to_bytes())
+}
+
+/// The nodes in place of one whose first result is `exact`, with what `transformers` stores on the way rounded: of a rotation
+/// the products with cosines and with sines.
+fn in_steps(node: NodeProto, exact: &str) -> Vec<NodeProto> {
+    let [x, cos, sin] = match node.input.as_slice() {
+        [x, cos, sin] if is(&node, "RotaryEmbedding") => [x, cos, sin].map(String::clone),
+        _ => return vec![node],
+    };
+    let zero = format!("{exact}/zero");
+    let mut nodes = vec![plain("Sub", [&sin, &sin], &zero)];
+    let mut parts = Vec::new();
+    for (name, tables) in [("cos", [&cos, &zero]), ("sin", [&zero, &sin])] {
+        let part = format!("{exact}/{name}");
+        let product = format!("{part}/exact");
+        nodes.push(NodeProto {
+            input: vec![x.clone(), tables[0].clone(), tables[1].clone()],
+            output: vec![product.clone()],
+            name: Some(product.clone()),
+            ..node.clone()
+        });
+        nodes.extend(rounding(&product, &part));
+        parts.push(part);
+    }
+    nodes.push(plain("Add", [&parts[0], &parts[1]], exact));
+    nodes
+}
+
+/// A node of the standard operators.
+fn plain(operator: &str, inputs: [&str; 2], result: &str) -> NodeProto {
+    NodeProto {
+        input: inputs.map(str::to_owned).to_vec(),
+        output: vec![result.to_owned()],
+        name: Some(result.to_owned()),
+        op_type: Some(operator.into()),
+        ..NodeProto::default()
+    }
 }
 
 /// Of each node, whether its first result is rounded.
@@ -266,6 +303,8 @@ mod tests {
                 "cos/scaled",
                 "norm",
                 "q",
+                "r/exact/cos",
+                "r/exact/sin",
                 "r",
                 "silu"
             ]
