@@ -841,3 +841,21 @@ fn the_drift_of_integers_is_measured_and_bounds_them() {
     let said = stderr(&made);
     assert!(said.contains("was not measured"), "{said}");
 }
+
+/// Products of fewer bits have limits of their own, unless that of the bundle is wider.
+#[test]
+fn limits_of_products_of_fewer_bits() {
+    let plain = support::bundle(SHAPE, SCORED);
+    let fp16 = support::bundle(SHAPE, &[&["--precision", "fp16"], SCORED].concat());
+    for (model, precision, limit) in [
+        (&plain, "highest", 1e-4),
+        (&plain, "high", 1e-3),
+        (&plain, "medium", 0.2),
+        (&fp16, "high", 0.025),
+        (&fp16, "medium", 0.2),
+    ] {
+        let report = report(model, &["--float32-matmul-precision", precision]);
+        assert_eq!(report["limit"]["value"], limit, "{precision}: {report}");
+        assert_eq!(report["passed"], true, "{precision}: {report}");
+    }
+}
