@@ -111,6 +111,7 @@ pub(crate) fn load(bundle: &Bundle, options: &ScorerOptions, max_length: usize) 
                 streamed: residency.streamed.is_some(),
                 shares_device: machine.is_shared(slot),
                 kernels,
+                rounds_to_bf16: options.simulate_bf16,
                 profile: options.profile.clone(),
             })
             .collect()

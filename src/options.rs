@@ -44,6 +44,10 @@ pub struct ScorerOptions {
     pub kernels: bool,
     /// How exactly those kernels multiply. Default: [`MatmulPrecision::Highest`], as exactly as floats.
     pub matmul_precision: MatmulPrecision,
+    /// Whether results on the CPU are rounded to bfloat16, which tells how far a computation in bfloat16 moves scores.
+    /// Default: no.
+    #[doc(hidden)]
+    pub simulate_bf16: bool,
     /// Folder that ONNX Runtime writes a profile of each stage into when the stage is dropped: a JSON file of events for
     /// each node that was run. Default: none. Costs a few microseconds for each node.
     pub profile: Option<PathBuf>,
@@ -85,6 +89,7 @@ impl Default for ScorerOptions {
             observer: None,
             kernels: true,
             matmul_precision: MatmulPrecision::default(),
+            simulate_bf16: false,
             profile: None,
             budget: Budget::default(),
             max_length: None,

@@ -5,6 +5,7 @@ use std::{path::Path, sync::Arc, time::Instant};
 use worldpm_ort_bundle::{Interface, Manifest, Pooling, text_files::TextFiles};
 
 use crate::{
+    MatmulPrecision,
     batch::{Budget, plan},
     bundle::Bundle,
     counters::{Counters, Tally},
@@ -44,6 +45,7 @@ pub struct Scorer {
     pooling: Pooling,
     reading: Reading,
     allow_no_answer: bool,
+    matmul_precision: MatmulPrecision,
 }
 
 impl Scorer {
@@ -98,6 +100,7 @@ impl Scorer {
             loaded,
             bundle,
             allow_no_answer: options.allow_no_answer,
+            matmul_precision: options.matmul_precision,
         })
     }
 
@@ -105,6 +108,12 @@ impl Scorer {
     #[must_use]
     pub fn manifest(&self) -> &Manifest {
         self.bundle.manifest()
+    }
+
+    /// How exactly our own kernels multiply, where they do.
+    #[must_use]
+    pub fn matmul_precision(&self) -> MatmulPrecision {
+        self.matmul_precision
     }
 
     /// The device of each stage, for each copy of the model.

@@ -253,11 +253,15 @@ fn reference_scores_are_the_same_however_they_are_made() {
     ] {
         let out = place.path().join(name);
         assert!(export(&checkpoint, &out, flags).status.success());
-        assert_eq!(
-            fs::read(out.join("probes.json")).unwrap(),
-            expected,
-            "{name}"
-        );
+        let mut found = fs::read(out.join("probes.json")).unwrap();
+        if name == "fp16" {
+            // What was measured of the bundle is its own.
+            let mut file = read_json(&out.join("probes.json"));
+            assert!(file.as_object_mut().unwrap().remove("drift").is_some());
+            assert_eq!(file, serde_json::from_slice::<Value>(&expected).unwrap());
+            found.clone_from(&expected);
+        }
+        assert_eq!(found, expected, "{name}");
     }
 
     for (name, flags, record) in [
@@ -782,4 +786,76 @@ fn usage() {
         &["no-such"],
     );
     run_ok(&["verify", "--help"]);
+}
+
+/// What an export with integers measures is said, recorded and the limit of `verify`, which a damaged bundle is beyond.
+#[test]
+fn the_drift_of_integers_is_measured_and_bounds_them() {
+    let checkpoint = support::checkpoint(SHAPE);
+    let place = tempfile::tempdir().unwrap();
+    let out = place.path().join("int4");
+    let int4 = ["--precision", "int4"];
+    let made = export(&checkpoint, &out, &[&int4[..], SCORED].concat());
+    let said = stderr(&made);
+    assert!(made.status.success(), "{said}");
+    for part in [
+        "warning: int4 moves the scores",
+        "of bf16, simulated: rms",
+        "--keep",
+        "verify --against",
+    ] {
+        assert!(said.contains(part), "no {part:?} in: {said}");
+    }
+    let drift = read_json(&out.join("probes.json"))["drift"].clone();
+    let of = |name: &str| drift[name]["rms"].as_f64().unwrap();
+    // Were the casts optimised away, only the last bits would differ.
+    assert!((1e-3..0.1).contains(&of("bf16")), "{drift}");
+    assert!(of("bundle") > of("bf16"), "{drift}");
+
+    let sound = report(&out, &[]);
+    assert_eq!(sound["passed"], true, "{sound}");
+    assert_eq!(sound["limit"]["value"], drift["limit"]);
+    assert_eq!(sound["drift_of_bf16"], drift["bf16"]);
+
+    // A bundle that is twice as far off as it may be.
+    edit_json(&out.join("probes.json"), |file| {
+        file["drift"]["limit"] = json!(drift["limit"].as_f64().unwrap() / 4.0);
+    });
+    assert_eq!(report(&out, &[])["passed"], false);
+    edit_json(&out.join("probes.json"), |file| {
+        file["drift"]["bf16"]["rms"] = json!(-1.0);
+    });
+    expect_error("negative", &verify(&out, &[]), &["drift.bf16", "--record"]);
+    // A bundle of an older exporter.
+    edit_json(&out.join("probes.json"), |file| {
+        file.as_object_mut().unwrap().remove("drift");
+    });
+    assert_eq!(report(&out, &[])["limit"]["value"], 5.0);
+
+    let silent = place.path().join("off");
+    let made = export(
+        &checkpoint,
+        &silent,
+        &[&int4[..], &["--probes", "off"]].concat(),
+    );
+    let said = stderr(&made);
+    assert!(said.contains("was not measured"), "{said}");
+}
+
+/// Products of fewer bits have limits of their own, unless that of the bundle is wider.
+#[test]
+fn limits_of_products_of_fewer_bits() {
+    let plain = support::bundle(SHAPE, SCORED);
+    let fp16 = support::bundle(SHAPE, &[&["--precision", "fp16"], SCORED].concat());
+    for (model, precision, limit) in [
+        (&plain, "highest", 1e-4),
+        (&plain, "high", 1e-3),
+        (&plain, "medium", 0.2),
+        (&fp16, "high", 0.025),
+        (&fp16, "medium", 0.2),
+    ] {
+        let report = report(model, &["--float32-matmul-precision", precision]);
+        assert_eq!(report["limit"]["value"], limit, "{precision}: {report}");
+        assert_eq!(report["passed"], true, "{precision}: {report}");
+    }
 }

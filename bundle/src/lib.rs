@@ -26,6 +26,7 @@ pub mod probes;
 pub mod proto;
 pub mod published;
 pub mod readiness;
+pub mod rounded;
 pub mod safetensors;
 pub mod text_files;
 mod token;

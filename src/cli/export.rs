@@ -29,7 +29,7 @@ use super::{
 use crate::{
     ScorerOptions, export_checked,
     verify::{
-        VerifyError,
+        MeasuredDrift, VerifyError, is_lossy,
         reference::{self, Asked},
     },
 };
@@ -89,9 +89,9 @@ pub(super) fn run(args: &ExportArgs) -> Result<Status> {
         bar.set_position(progress.done);
     };
     check_text::in_own_process(text_files(&checkpoint, &options)?.dir())?;
-    let finish = |bundle: &Path, _: &Manifest, options: &ExportOptions| {
+    let finish = |bundle: &Path, manifest: &Manifest, options: &ExportOptions| {
         bar.finish_and_clear();
-        score_probes(&checkpoint, options, args, bundle)
+        score_probes(&checkpoint, options, args, bundle, manifest)
     };
     let exported = export_checked(&checkpoint, &args.out, &options, &progress, finish)?;
     for note in &exported.notes {
@@ -226,8 +226,13 @@ fn score_probes(
     options: &ExportOptions,
     args: &ExportArgs,
     bundle: &Path,
+    manifest: &Manifest,
 ) -> Result<()> {
+    let lossy = is_lossy(manifest);
     if args.probes == ProbeScores::Off {
+        if lossy {
+            not_measured(manifest, "--probes is off");
+        }
         return Ok(());
     }
     let mut scorer = ScorerOptions::default();
@@ -236,9 +241,23 @@ fn score_probes(
         ProbeScores::On => Asked::Yes,
         ProbeScores::Auto | ProbeScores::Off => Asked::No,
     };
-    match reference::make(checkpoint, options, &scorer, asked) {
-        Ok((reference, skipped)) => {
+    let made = if lossy {
+        let tell = |what: &str| tell!("scoring the probes: {what}");
+        let made = (bundle, manifest);
+        reference::make_and_measure(checkpoint, options, &scorer, asked, made, &tell)
+    } else {
+        reference::make(checkpoint, options, &scorer, asked)
+            .map(|(reference, skipped)| (reference, skipped, None))
+    };
+    match made {
+        Ok((reference, skipped, unmeasured)) => {
             report_skipped(&skipped);
+            if let Some(reason) = unmeasured {
+                not_measured(manifest, &reason);
+            }
+            if let Some(drift) = &reference.drift {
+                report_drift(manifest, drift);
+            }
             Ok(reference.write_into_unfinished(bundle)?)
         }
         // What the user named must be usable, and a full disk is no reason to go on.
@@ -252,9 +271,37 @@ fn score_probes(
                  `worldpm-ort verify --record --model {}` adds them, on a machine that can.",
                 args.out.display()
             );
+            if lossy {
+                not_measured(manifest, "there are no reference scores");
+            }
             Ok(())
         }
     }
+}
+
+fn not_measured(manifest: &Manifest, reason: &str) {
+    tell!(
+        "note: how far {} moves the scores of this model was not measured, since {reason}; `worldpm-ort verify --against` \
+         measures it on your own data",
+        manifest.precision
+    );
+}
+
+/// Says how far the precision moved the scores of the probes, and warns when bf16 would have moved them less.
+fn report_drift(manifest: &Manifest, drift: &MeasuredDrift) {
+    let precision = manifest.precision;
+    let MeasuredDrift { bundle, bf16, .. } = drift;
+    if bundle.rms <= bf16.rms {
+        tell!(
+            "drift of {precision} from fp32 over the probes: {bundle}; of bf16, simulated: {bf16}"
+        );
+        return;
+    }
+    tell!(
+        "warning: {precision} moves the scores of this model further than bf16 does. Drift from fp32 over the probes: \
+         {bundle}; of bf16, simulated: {bf16}. Export without --precision to keep the checkpoint's own weights, keep \
+         layers of them with --keep, or measure on your own data with `worldpm-ort verify --against` whether it matters"
+    );
 }
 
 pub(super) fn report_skipped(skipped: &[reference::Skipped]) {

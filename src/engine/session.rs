@@ -16,7 +16,7 @@ use ort::{
     session::{RunOptions, Session, builder::SessionBuilder},
     value::{DynValue, Outlet, PrimitiveTensorElementType, Tensor, TensorElementType},
 };
-use worldpm_ort_bundle::{Manifest, floats::FloatGraph, manifest, names};
+use worldpm_ort_bundle::{Manifest, floats::FloatGraph, manifest, names, rounded::round_to_bf16};
 
 use super::{EngineError, Failure, Flow, KernelChoice, OnnxRuntime, Stage, Watch};
 use crate::{
@@ -80,6 +80,8 @@ pub(crate) struct StageSetup {
     pub(crate) shares_device: bool,
     /// What our own kernels do, on the CPU.
     pub(crate) kernels: Option<KernelChoice>,
+    /// Whether results are rounded to bfloat16, on the CPU.
+    pub(crate) rounds_to_bf16: bool,
     /// Folder for a profile of its runs.
     pub(crate) profile: Option<PathBuf>,
 }
@@ -123,6 +125,12 @@ impl SessionStage {
             .weights
             .to_str()
             .ok_or_else(|| fault(format!("{} is not UTF-8", setup.weights.display())))?;
+        let graph = match setup.provider {
+            Provider::Cpu if setup.rounds_to_bf16 => {
+                round_to_bf16(&graph, &setup.graph).map_err(|error| fault(error_chain(&error)))?
+            }
+            _ => graph,
+        };
         let (graph, domain) = match setup.provider {
             Provider::Cpu => with_kernels(&setup, graph).map_err(&fault)?,
             _ => (graph, None),

@@ -56,6 +56,9 @@ pub enum VerifyError {
         /// Why.
         problem: crate::Error,
     },
+    /// Scores of the probes are not all finite, or there are none.
+    #[error("{0} gives no finite score for every probe")]
+    Drift(String),
     /// The checkpoint of a bundle is not known.
     #[error("{0}")]
     Checkpoint(String),

@@ -1,8 +1,9 @@
 //! How far a score may be from its reference.
 
-use worldpm_ort_bundle::{Manifest, Precision};
+use worldpm_ort_bundle::{Device, Manifest, Precision};
 
-use super::reference::is_reference;
+use super::{MeasuredDrift, reference::is_reference};
+use crate::MatmulPrecision;
 
 /// fp32: what the scores of this project are held to against `transformers`. Between processors, versions of
 /// ONNX Runtime and stages they differ by 1e-5 at most.
@@ -15,7 +16,10 @@ const BF16: f64 = 0.2;
 /// fp16: three times the largest difference, 0.0081, measured as for bf16.
 const FP16: f64 = 0.025;
 
-/// int8, int4 and w8a8: three times the largest difference (0.127, 1.64 and 0.153) to fp32 over the probes of three
+/// Our own kernels where they split floats into two bfloat16 numbers, which have 7 bits less than floats.
+const HIGH: f64 = 1e-3;
+
+/// int8, int4 and w8a8 of a bundle whose drift was not measured at export: three times the largest difference (0.127, 1.64 and 0.153) to fp32 over the probes of three
 /// random checkpoints, in every form of blocks (`scripts/quantised-drift`). How far such weights move the scores of
 /// trained models is the model's own affair; `verify --against` measures it on the user's data, and `--tolerance` sets
 /// another limit.
@@ -35,16 +39,41 @@ pub struct Limit {
 }
 
 impl Limit {
-    /// The limit for the arithmetic of a bundle.
+    /// The limit for the arithmetic of a bundle, whose drift was `measured` at export or not, when our own kernels multiply
+    /// as exactly as `matmul` says.
     #[must_use]
-    pub fn of(manifest: &Manifest) -> Self {
-        if is_reference(manifest) {
-            return Self {
+    pub fn of(
+        manifest: &Manifest,
+        measured: Option<&MeasuredDrift>,
+        matmul: MatmulPrecision,
+    ) -> Self {
+        let integers = matches!(
+            manifest.precision,
+            Precision::Int8 | Precision::Int4 | Precision::W8a8
+        );
+        let own = match measured {
+            _ if is_reference(manifest) => Self {
                 value: FP32,
                 source: "fp32 on the CPU".into(),
-            };
+            },
+            Some(measured) if integers => Self {
+                value: measured.limit,
+                source: format!("{}, twice the drift at export", manifest.precision),
+            },
+            _ => Self::of_precision(manifest.precision),
+        };
+        let products = match matmul {
+            MatmulPrecision::High if manifest.device == Device::Cpu => HIGH,
+            MatmulPrecision::Medium if manifest.device == Device::Cpu => BF16,
+            _ => return own,
+        };
+        if own.value >= products {
+            return own;
         }
-        Self::of_precision(manifest.precision)
+        Self {
+            value: products,
+            source: format!("--float32-matmul-precision {matmul}"),
+        }
     }
 
     /// The limit for weights of a precision.

@@ -58,13 +58,19 @@ impl ProbeReport {
 /// Scores the probes of a bundle and compares them with `reference`. Conversations go through the bundle's
 /// template and tokenizer, and have to become the token ids that the reference was made with.
 ///
-/// `limit` is the largest difference; default: [`Limit::of`] the bundle.
+/// `limit` is the largest difference; default: [`Limit::of`] the bundle and what was measured of it.
 ///
 /// The scorer should be opened with [`scorer_options`](super::scorer_options).
 #[must_use]
 pub fn run(scorer: &Scorer, reference: &Reference, limit: Option<f64>) -> ProbeReport {
     let manifest = scorer.manifest();
-    let limit = limit.map_or_else(|| Limit::of(manifest), Limit::given);
+    let limit = limit.map_or_else(
+        || {
+            let measured = reference.drift.as_ref();
+            Limit::of(manifest, measured, scorer.matmul_precision())
+        },
+        Limit::given,
+    );
     let sequences: Vec<Vec<u32>> = reference.probes.iter().map(|p| p.ids.clone()).collect();
     let results = reference
         .probes

@@ -61,7 +61,7 @@ pub fn run_published(
             )
         })
         .collect();
-    let bundle = Limit::of(scorer.manifest()).value;
+    let bundle = Limit::of(scorer.manifest(), None, scorer.matmul_precision()).value;
     published
         .iter()
         .zip(scorer.evaluate(&conversations))

@@ -5,7 +5,12 @@
 //! checkpoint is exported with the same options. On one machine the scores have the same bits every time,
 //! for any number of threads.
 
-use std::{collections::BTreeSet, fs, io::ErrorKind, path::Path};
+use std::{
+    collections::BTreeSet,
+    fs,
+    io::ErrorKind,
+    path::{Path, PathBuf},
+};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -20,7 +25,11 @@ use worldpm_ort_export::{
     write_probes,
 };
 
-use super::{VerifyError, numbers, scorer_options};
+use super::{
+    MeasuredDrift, VerifyError,
+    measured::{measure, unmeasurable},
+    numbers, scorer_options,
+};
 use crate::{
     Bundle, Conversation, Error, Message, Scorer, ScorerOptions,
     batch::Budget,
@@ -56,6 +65,8 @@ pub struct Reference {
     pub made_with: MadeWith,
     /// A score for each probe that the model takes.
     pub probes: Vec<ProbeScores>,
+    /// How far the bundle was from them at export, where its weights are integers or fp16 and that was measured.
+    pub drift: Option<MeasuredDrift>,
 }
 
 /// How reference scores were made.
@@ -122,48 +133,107 @@ pub fn make(
     scorer: &ScorerOptions,
     asked: Asked,
 ) -> Result<(Reference, Vec<Skipped>), VerifyError> {
-    let weights = weight_bytes(checkpoint);
-    if asked == Asked::No && weights > UNASKED_BYTES {
-        return Err(VerifyError::Memory {
-            needed: weights,
-            limit: UNASKED_BYTES,
-            what: "the most that is loaded unasked",
-        });
+    let exact = Exact::export(checkpoint, options, scorer, asked)?;
+    score(&exact.bundle, exact.scorer)
+}
+
+/// As [`make`], and measures how far the bundle in `bundle`, which has this manifest, and bf16 are from the reference:
+/// [`Reference::drift`]. `tell` is told what is being done.
+///
+/// The third value says why the drift was not measured, if it was not; the reference is there all the same.
+///
+/// # Memory
+/// As [`make`], or what `bundle` takes: one model is in memory at a time.
+///
+/// # Errors
+/// As [`make`].
+pub fn make_and_measure(
+    checkpoint: &Checkpoint,
+    options: &ExportOptions,
+    scorer: &ScorerOptions,
+    asked: Asked,
+    (bundle, manifest): (&Path, &Manifest),
+    tell: &dyn Fn(&str),
+) -> Result<(Reference, Vec<Skipped>, Option<String>), VerifyError> {
+    let exact = Exact::export(checkpoint, options, scorer, asked)?;
+    tell("the reference, in fp32");
+    let (mut reference, skipped) = score(&exact.bundle, exact.scorer.clone())?;
+    if let Some(reason) = unmeasurable(manifest) {
+        return Ok((reference, skipped, Some(reason.to_owned())));
     }
-    let limit = scorer.memory.or_else(memory::available);
-    let whole = limit.is_none_or(|limit| needed(weights) <= limit);
-    // Found missing before anything is written.
-    OnnxRuntime::load(scorer.ort_library.as_deref(), scorer.threads).map_err(Error::from)?;
-    let place = tempfile::tempdir().map_err(|source| VerifyError::Write {
-        path: std::env::temp_dir(),
-        source,
-    })?;
-    let bundle = place.path().join("reference");
-    let options = ExportOptions {
-        target: Target::Ort,
-        interface: Interface::Packed,
-        layout: Layout::Plain,
-        serving: ServingOptions::default(),
-        device: Device::Cpu,
-        stages: Stages::Count(if whole {
-            1
-        } else {
-            checkpoint.config().num_hidden_layers
-        }),
-        device_memory: None,
-        weights: WeightsMode::Reference,
-        // Merged weights are rounded to what they are stored in.
-        precision: options.adapter.as_ref().map(|_| Precision::Fp32),
-        quantization: QuantizationOptions::default(),
-        checksum: false,
-        ..options.clone()
+    let options = for_references(exact.scorer);
+    let unmeasured = match measure(&reference, &exact.bundle, bundle, &options, tell) {
+        Ok(drift) => {
+            reference.drift = Some(drift);
+            None
+        }
+        Err(error) => Some(error.to_string()),
     };
-    export(checkpoint, &bundle, &options)?;
-    let mut own = ScorerOptions::default();
-    own.ort_library.clone_from(&scorer.ort_library);
-    own.threads = scorer.threads;
-    own.memory = scorer.memory;
-    score(&bundle, own)
+    Ok((reference, skipped, unmeasured))
+}
+
+/// A bundle on the reference path, see [`is_reference`], for as long as it is needed.
+struct Exact {
+    bundle: PathBuf,
+    /// What it is scored with.
+    scorer: ScorerOptions,
+    _place: tempfile::TempDir,
+}
+
+impl Exact {
+    fn export(
+        checkpoint: &Checkpoint,
+        options: &ExportOptions,
+        scorer: &ScorerOptions,
+        asked: Asked,
+    ) -> Result<Self, VerifyError> {
+        let weights = weight_bytes(checkpoint);
+        if asked == Asked::No && weights > UNASKED_BYTES {
+            return Err(VerifyError::Memory {
+                needed: weights,
+                limit: UNASKED_BYTES,
+                what: "the most that is loaded unasked",
+            });
+        }
+        let limit = scorer.memory.or_else(memory::available);
+        let whole = limit.is_none_or(|limit| needed(weights) <= limit);
+        // Found missing before anything is written.
+        OnnxRuntime::load(scorer.ort_library.as_deref(), scorer.threads).map_err(Error::from)?;
+        let place = tempfile::tempdir().map_err(|source| VerifyError::Write {
+            path: std::env::temp_dir(),
+            source,
+        })?;
+        let bundle = place.path().join("reference");
+        let options = ExportOptions {
+            target: Target::Ort,
+            interface: Interface::Packed,
+            layout: Layout::Plain,
+            serving: ServingOptions::default(),
+            device: Device::Cpu,
+            stages: Stages::Count(if whole {
+                1
+            } else {
+                checkpoint.config().num_hidden_layers
+            }),
+            device_memory: None,
+            weights: WeightsMode::Reference,
+            // Merged weights are rounded to what they are stored in.
+            precision: options.adapter.as_ref().map(|_| Precision::Fp32),
+            quantization: QuantizationOptions::default(),
+            checksum: false,
+            ..options.clone()
+        };
+        export(checkpoint, &bundle, &options)?;
+        let mut own = ScorerOptions::default();
+        own.ort_library.clone_from(&scorer.ort_library);
+        own.threads = scorer.threads;
+        own.memory = scorer.memory;
+        Ok(Self {
+            bundle,
+            scorer: own,
+            _place: place,
+        })
+    }
 }
 
 /// Makes reference scores with a bundle that is itself on the reference path, see [`is_reference`].
@@ -204,12 +274,7 @@ pub fn of_bundle(
 fn score(bundle: &Path, options: ScorerOptions) -> Result<(Reference, Vec<Skipped>), VerifyError> {
     let runtime =
         OnnxRuntime::load(options.ort_library.as_deref(), options.threads).map_err(Error::from)?;
-    let options = options.with_budget(
-        Budget::default()
-            .with_max_tokens(PACK_TOKENS)
-            .with_max_cells(PACK_TOKENS),
-    );
-    let scorer = Scorer::open(bundle, &scorer_options(options))?;
+    let scorer = Scorer::open(bundle, &scorer_options(for_references(options)))?;
     let probes = &scorer.manifest().probes;
     let ids: Vec<_> = probes
         .iter()
@@ -253,9 +318,26 @@ fn score(bundle: &Path, options: ScorerOptions) -> Result<(Reference, Vec<Skippe
                 precision: "fp32".into(),
             };
             let probes = taken;
-            Ok((Reference { made_with, probes }, skipped))
+            let drift = None;
+            let reference = Reference {
+                made_with,
+                probes,
+                drift,
+            };
+            Ok((reference, skipped))
         }
     }
+}
+
+/// ONNX Runtime computes references, so that they have the same bits whatever the weights are stored as, and say something
+/// of our own kernels too.
+fn for_references(mut options: ScorerOptions) -> ScorerOptions {
+    options.kernels = false;
+    options.with_budget(
+        Budget::default()
+            .with_max_tokens(PACK_TOKENS)
+            .with_max_cells(PACK_TOKENS),
+    )
 }
 
 /// Whether a bundle computes in fp32 on the CPU over the checkpoint's own weights, from packed tokens.
@@ -353,18 +435,25 @@ impl Reference {
         let probes = self.probes.iter().map(
             |ProbeScores { name, ids, scores }| json!({"name": name, "ids": ids, "scores": scores}),
         );
-        json!({
+        let mut value = json!({
             "format": FORMAT,
             "format_version": FORMAT_VERSION,
             "made_with": self.made_with,
             "probes": probes.collect::<Vec<_>>(),
-        })
+        });
+        if let Some(drift) = &self.drift {
+            value["drift"] = json!(drift);
+        }
+        value
     }
 
     /// Whether these are scores of the probes of `manifest`.
     fn check(&self, manifest: &Manifest) -> Result<(), String> {
         if self.probes.is_empty() {
             return Err("`probes` is empty".into());
+        }
+        if let Some(drift) = &self.drift {
+            drift.check()?;
         }
         let mut names = BTreeSet::new();
         for (at, ProbeScores { name, ids, scores }) in self.probes.iter().enumerate() {
@@ -409,6 +498,7 @@ fn parse(text: &[u8]) -> Result<Reference, String> {
     struct Body {
         made_with: MadeWith,
         probes: Vec<ProbeScores>,
+        drift: Option<MeasuredDrift>,
     }
     // The version comes first: a later format may differ in everything else.
     let head: Head = serde_json::from_slice(text).map_err(|error| error.to_string())?;
@@ -418,7 +508,14 @@ fn parse(text: &[u8]) -> Result<Reference, String> {
             head.format, head.format_version
         ));
     }
-    let Body { made_with, probes } =
-        serde_json::from_slice(text).map_err(|error| error.to_string())?;
-    Ok(Reference { made_with, probes })
+    let Body {
+        made_with,
+        probes,
+        drift,
+    } = serde_json::from_slice(text).map_err(|error| error.to_string())?;
+    Ok(Reference {
+        made_with,
+        probes,
+        drift,
+    })
 }

@@ -8,8 +8,8 @@
 use std::{
     arch::x86_64::{
         __m512, __m512i, _mm512_add_ps, _mm512_castsi512_ps, _mm512_load_ps, _mm512_load_si512,
-        _mm512_mask_storeu_ps, _mm512_maskz_loadu_ps, _mm512_mul_ps, _mm512_setzero_si512,
-        _mm512_store_ps,
+        _mm512_mask_storeu_ps, _mm512_maskz_loadu_ps, _mm512_mul_ps, _mm512_setzero_ps,
+        _mm512_setzero_si512, _mm512_store_ps,
     },
     cell::RefCell,
     ops::Range,
@@ -30,8 +30,10 @@ use crate::{Activation, Threads, Values, Weight};
 const TOKENS: usize = 512;
 /// Most rows of a weight in a task.
 const ROWS: usize = 128;
-/// Steps that are summed before they are added to the steps before: fewer roundings add up than in one long sum.
+/// Steps that are summed before they are added to the steps before: fewer roundings add up than in one long sum. Where
+/// inputs are rounded that matters less than the additions cost.
 const STEPS: usize = 16;
+const STEPS_OF_ROUNDED: usize = 32;
 /// Tasks for each thread, where there are rows enough: the threads are done at about the same time.
 const TASKS: usize = 4;
 /// Lines of the sums of a block of rows and one of tokens.
@@ -83,17 +85,14 @@ pub(crate) fn linear(
             let range = task * rows..width.min((task + 1) * rows);
             BUFFERS.with_borrow_mut(|(panel, [sums, _])| {
                 let sums = accumulate(unit, tokens, &weight.values, &range, panel, sums);
-                for tile in tiles(tokens.count, &range) {
-                    // SAFETY: whoever has a `Unit` has AVX-512.
-                    let values = unsafe { by_token(&sums[tile.lines()]) };
-                    for (value, token) in values.iter().zip(tile.tokens) {
-                        // SAFETY: a task writes to its own columns of these tokens.
-                        let out =
-                            unsafe { out.slice((start + token) * width + tile.column, tile.width) };
-                        // SAFETY: whoever has a `Unit` has AVX-512.
-                        unsafe { store(add(*value, weight.bias, tile.column), out) };
-                    }
-                }
+                let columns = Columns {
+                    first_token: start,
+                    count: tokens.count,
+                    range: &range,
+                    width,
+                };
+                // SAFETY: whoever has a `Unit` has AVX-512.
+                unsafe { finish(&columns, (sums, weight.bias), out) };
             });
         });
     });
@@ -117,24 +116,74 @@ pub(crate) fn gated(
             BUFFERS.with_borrow_mut(|(panel, [gates, ups])| {
                 let gates = accumulate(unit, tokens, &gate.values, &range, panel, gates);
                 let ups = accumulate(unit, tokens, &up.values, &range, panel, ups);
-                for tile in tiles(tokens.count, &range) {
-                    // SAFETY: whoever has a `Unit` has AVX-512.
-                    let (gates, ups) =
-                        unsafe { (by_token(&gates[tile.lines()]), by_token(&ups[tile.lines()])) };
-                    for ((g, u), token) in gates.iter().zip(ups).zip(tile.tokens) {
-                        // SAFETY: a task writes to its own columns of these tokens.
-                        let out =
-                            unsafe { out.slice((start + token) * width + tile.column, tile.width) };
-                        // SAFETY: whoever has a `Unit` has AVX-512.
-                        unsafe {
-                            let g = activate(activation, add(*g, gate.bias, tile.column));
-                            store(_mm512_mul_ps(g, add(u, up.bias, tile.column)), out);
-                        }
-                    }
+                let columns = Columns {
+                    first_token: start,
+                    count: tokens.count,
+                    range: &range,
+                    width,
+                };
+                // SAFETY: whoever has a `Unit` has AVX-512.
+                unsafe {
+                    let (gates, ups) = ((gates, gate.bias), (ups, up.bias));
+                    finish_gated(&columns, gates, ups, activation, out);
                 }
             });
         });
     });
+}
+
+/// The part of an output that a task writes.
+struct Columns<'a> {
+    /// Number of the first token.
+    first_token: usize,
+    /// Tokens.
+    count: usize,
+    /// The columns: rows of the weight.
+    range: &'a Range<usize>,
+    /// Columns of the whole output.
+    width: usize,
+}
+
+impl Columns<'_> {
+    /// The elements of a tile's token.
+    fn of<'o>(&self, out: &'o Shared<f32>, tile: &Tile, token: usize) -> &'o mut [f32] {
+        let start = (self.first_token + token) * self.width + tile.column;
+        // SAFETY: a task writes to its own columns of these tokens.
+        unsafe { out.slice(start, tile.width) }
+    }
+}
+
+/// Writes the sums of a linear layer.
+#[target_feature(enable = "avx512f")]
+fn finish(columns: &Columns<'_>, (sums, bias): (&[Line], Option<&[f32]>), out: Shared<f32>) {
+    for tile in tiles(columns.count, columns.range) {
+        let values = by_token(&sums[tile.lines()]);
+        for (value, token) in values.iter().zip(tile.tokens.clone()) {
+            store(
+                add(*value, bias, tile.column),
+                columns.of(&out, &tile, token),
+            );
+        }
+    }
+}
+
+/// Writes the outputs of a gated layer.
+#[target_feature(enable = "avx512f")]
+fn finish_gated(
+    columns: &Columns<'_>,
+    (gates, gate_bias): (&[Line], Option<&[f32]>),
+    (ups, up_bias): (&[Line], Option<&[f32]>),
+    activation: Activation,
+    out: Shared<f32>,
+) {
+    for tile in tiles(columns.count, columns.range) {
+        let (gates, ups) = (by_token(&gates[tile.lines()]), by_token(&ups[tile.lines()]));
+        for ((gate, up), token) in gates.iter().zip(ups).zip(tile.tokens.clone()) {
+            let gate = activate(activation, add(*gate, gate_bias, tile.column));
+            let value = _mm512_mul_ps(gate, add(up, up_bias, tile.column));
+            store(value, columns.of(&out, &tile, token));
+        }
+    }
 }
 
 /// Rows of a weight for each task.
@@ -187,7 +236,11 @@ fn accumulate<'s>(
     let blocks = range.len().div_ceil(BLOCK);
     let sums = sums.take(tokens.blocks() * blocks * SUMS);
     let steps = tokens.steps();
-    let at_once = steps.div_ceil(steps.div_ceil(STEPS));
+    let most = match tokens.parts {
+        3 => STEPS,
+        _ => STEPS_OF_ROUNDED,
+    };
+    let at_once = steps.div_ceil(steps.div_ceil(most));
     let mut more = [Line([0; 16]); SUMS];
     let tiles = Tiles::configure(unit);
     for first in (0..steps).step_by(at_once) {
@@ -326,7 +379,11 @@ fn by_token(lines: &[Line]) -> [__m512; TILE] {
         *row = unsafe { _mm512_load_si512(line.0.as_ptr().cast()) };
     }
     transpose(&mut rows);
-    rows.map(|row| _mm512_castsi512_ps(row))
+    let mut values = [_mm512_setzero_ps(); TILE];
+    for (value, row) in values.iter_mut().zip(rows) {
+        *value = _mm512_castsi512_ps(row);
+    }
+    values
 }
 
 /// Adds the bias of up to 16 columns from `column` on.

@@ -18,7 +18,10 @@ use crate::{
         score::placement,
         table::{Side, Table},
     },
-    verify::{self, FileCheck, ProbeReport, ProbeResult, PublishedResult, Reference, VerifyError},
+    verify::{
+        self, FileCheck, MeasuredDrift, ProbeDrift, ProbeReport, ProbeResult, PublishedResult,
+        Reference, VerifyError,
+    },
 };
 
 pub(super) fn run(args: &VerifyArgs) -> Result<Status> {
@@ -162,6 +165,14 @@ fn print_probes(output: &mut dyn Write, reference: &Reference, report: &ProbeRep
         "reference: {} on {}, ONNX Runtime {}",
         reference.made_with.precision, reference.made_with.device, reference.made_with.onnxruntime
     )?;
+    if let Some(drift) = ProbeDrift::of_report(report) {
+        let measured = reference.drift.as_ref();
+        let beside = measured.map(|at_export| {
+            let MeasuredDrift { bundle, bf16, .. } = at_export;
+            format!("; at export: {bundle}; of bf16, simulated: {bf16}")
+        });
+        writeln!(output, "drift: {drift}{}", beside.unwrap_or_default())?;
+    }
     writeln!(
         output,
         "{}: {} of {} probes within {:e} ({}){}",
@@ -192,6 +203,11 @@ fn to_json(found: &Found) -> Value {
         value["limit"] = json!({"value": report.limit.value, "source": report.limit.source});
         value["worst"] = json!(report.worst());
         value["reference"] = json!(reference.made_with);
+        value["drift"] = json!(ProbeDrift::of_report(report));
+        if let Some(measured) = &reference.drift {
+            value["drift_at_export"] = json!(measured.bundle);
+            value["drift_of_bf16"] = json!(measured.bf16);
+        }
     }
     if !found.published.is_empty() {
         value["published"] = found.published.iter().map(published::to_json).collect();
