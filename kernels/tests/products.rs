@@ -270,11 +270,11 @@ fn infinity_and_nan_are_not_numbers_afterwards() {
         x[7] = bad;
         for mut kernels in Kernels::all() {
             for precision in Precision::ALL {
-                let mut out = vec![0.0; 4];
+                let mut out = [0.0; 4];
                 kernels
-                    .linear(&OneThread, precision, (&x, 32), &weight, &mut out[..])
+                    .linear(&OneThread, precision, (&x, 32), &weight, &mut out)
                     .unwrap_err();
-                let mut out = vec![0.0; 8];
+                let mut out = [0.0; 8];
                 kernels
                     .linear(&OneThread, precision, (&x, 32), &weight, &mut out)
                     .unwrap();

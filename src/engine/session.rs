@@ -159,8 +159,8 @@ impl SessionStage {
                 .with_config_entry(EXACT_BYTE_PRODUCTS, if has_vnni() { "0" } else { "1" })?
                 .with_config_entry(NO_QUANTISED_GRAPHS, "1")?;
             let mut builder = setup.threads.configure(builder)?;
-            if let Some(domain) = &domain {
-                builder = builder.with_operators(Arc::clone(domain))?;
+            if let Some(domain) = domain {
+                builder = builder.with_operators(domain)?;
             }
             if let Some(folder) = &setup.profile {
                 // Besides the prefix a file's name has the time to the second only.
@@ -378,7 +378,7 @@ fn affinities(cores: &[usize], threads: usize) -> Option<String> {
 fn with_kernels(
     setup: &StageSetup,
     graph: Vec<u8>,
-) -> Result<(Vec<u8>, Option<Arc<OperatorDomain>>), String> {
+) -> Result<(Vec<u8>, Option<OperatorDomain>), String> {
     let Some(kernels) = setup.kernels else {
         return Ok((graph, None));
     };
@@ -388,7 +388,7 @@ fn with_kernels(
     let domain = kernels
         .operators(setup.threads.count())
         .map_err(|error| error.to_string())?;
-    Ok((fused.bytes, Some(Arc::new(domain))))
+    Ok((fused.bytes, Some(domain)))
 }
 
 /// A stage's weights, made into floats without ONNX Runtime.

@@ -146,6 +146,7 @@ struct Columns<'a> {
 
 impl Columns<'_> {
     /// The elements of a tile's token.
+    #[allow(clippy::mut_from_ref)]
     fn of<'o>(&self, out: &'o Shared<f32>, tile: &Tile, token: usize) -> &'o mut [f32] {
         let start = (self.first_token + token) * self.width + tile.column;
         // SAFETY: a task writes to its own columns of these tokens.

@@ -94,7 +94,7 @@ pub(crate) fn activate(activation: Activation, x: __m512) -> __m512 {
         Activation::Silu => _mm512_mul_ps(x, sigmoid(x)),
         Activation::GeluTanh => {
             // `x / 2 * (1 + tanh(y))` with `y = sqrt(2 / pi) * (x + 0.044715 x^3)` is `x * sigmoid(2 y)`.
-            const TWICE_ROOT: f32 = 1.595_769_1;
+            const TWICE_ROOT: f32 = 1.595_769_2;
             let square = _mm512_mul_ps(x, x);
             let inner = _mm512_fmadd_ps(_mm512_set1_ps(0.044_715), _mm512_mul_ps(square, x), x);
             _mm512_mul_ps(x, sigmoid(_mm512_mul_ps(_mm512_set1_ps(TWICE_ROOT), inner)))
