@@ -9,6 +9,7 @@ use worldpm_ort_bundle::{
 };
 
 use crate::{
+    MatmulPrecision,
     batch::Budget,
     bundle::{Bundle, read_graph},
     device::gpus,
@@ -38,6 +39,8 @@ pub(crate) struct Loaded {
     pub(crate) budget: Budget,
     /// Most tokens of a conversation that there is memory for.
     pub(crate) max_length: usize,
+    /// How exactly products with weights of few bits are computed.
+    pub(crate) matmul_precision: MatmulPrecision,
 }
 
 /// Most that the allocators of a stage on the CPU keep when its run is over and other stages run: blocks too small to be
@@ -56,7 +59,7 @@ pub(crate) fn load(bundle: &Bundle, options: &ScorerOptions, max_length: usize) 
         Device::Cpu if options.kernels => KernelChoice::new(options.matmul_precision),
         _ => None,
     };
-    let in_place = in_place(bundle, kernels)?;
+    let Replaced { products, in_place } = replaced(bundle, kernels)?;
     let stages = with_weights_in_place(costs.stage_memory(), &in_place);
     let Placed {
         mut slots,
@@ -142,23 +145,38 @@ pub(crate) fn load(bundle: &Bundle, options: &ScorerOptions, max_length: usize) 
         reason,
         budget,
         max_length,
+        matmul_precision: match products {
+            true => options.matmul_precision,
+            false => MatmulPrecision::Highest,
+        },
     })
 }
 
-/// Of each stage, bytes of weights that our kernels read where they are, in place of floats of twice the size.
-fn in_place(bundle: &Bundle, kernels: Option<KernelChoice>) -> Result<Vec<u64>> {
+/// What our kernels take over.
+struct Replaced {
+    /// Whether there are products among it.
+    products: bool,
+    /// Of each stage, bytes of weights that they read where they are, in place of floats of twice the size.
+    in_place: Vec<u64>,
+}
+
+fn replaced(bundle: &Bundle, kernels: Option<KernelChoice>) -> Result<Replaced> {
     let manifest = bundle.manifest();
-    let stages = manifest.stages.iter();
-    let Some(kernels) = kernels else {
-        return Ok(vec![0; stages.len()]);
+    let mut replaced = Replaced {
+        products: false,
+        in_place: vec![0; manifest.stages.len()],
     };
-    let bytes = |stage| {
+    let Some(kernels) = kernels else {
+        return Ok(replaced);
+    };
+    for (stage, in_place) in manifest.stages.iter().zip(&mut replaced.in_place) {
         let graph = read_graph(bundle.directory(), stage)?;
         let path = bundle.directory().join(&stage.graph);
         let fused = kernels.fuse(&graph, &path, manifest.model.head_dim)?;
-        Ok(fused.weight_bytes)
-    };
-    stages.map(bytes).collect()
+        replaced.products |= fused.products > 0;
+        *in_place = fused.weight_bytes;
+    }
+    Ok(replaced)
 }
 
 fn with_weights_in_place(mut stages: Vec<StageMemory>, in_place: &[u64]) -> Vec<StageMemory> {

@@ -45,7 +45,6 @@ pub struct Scorer {
     pooling: Pooling,
     reading: Reading,
     allow_no_answer: bool,
-    matmul_precision: MatmulPrecision,
 }
 
 impl Scorer {
@@ -100,7 +99,6 @@ impl Scorer {
             loaded,
             bundle,
             allow_no_answer: options.allow_no_answer,
-            matmul_precision: options.matmul_precision,
         })
     }
 
@@ -110,10 +108,11 @@ impl Scorer {
         self.bundle.manifest()
     }
 
-    /// How exactly our own kernels multiply, where they do.
+    /// How exactly products are computed: what was asked for where our own kernels multiply, else
+    /// [`MatmulPrecision::Highest`], as floats.
     #[must_use]
     pub fn matmul_precision(&self) -> MatmulPrecision {
-        self.matmul_precision
+        self.loaded.matmul_precision
     }
 
     /// The device of each stage, for each copy of the model.

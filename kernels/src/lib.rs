@@ -16,13 +16,17 @@
 //! through the keys of a row from its beginning, in blocks of one size, and no query reads a key behind its own.
 
 mod kernels;
+mod operands;
 mod precision;
+mod shape_error;
 mod threads;
 mod weight;
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 mod x86;
 
-pub use kernels::{Activation, Attention, Kernels, Mask, ShapeError};
+pub use kernels::Kernels;
+pub use operands::{Activation, Attention, Mask};
 pub use precision::Precision;
+pub use shape_error::ShapeError;
 pub use threads::{OneThread, Threads};
 pub use weight::{Blocks, Values, Weight};

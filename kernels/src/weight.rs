@@ -1,6 +1,6 @@
 use half::{bf16, f16};
 
-use crate::{ShapeError, kernels::require};
+use crate::{ShapeError, shape_error::require};
 
 /// A weight of a linear layer.
 #[derive(Clone, Copy, Debug)]

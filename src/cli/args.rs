@@ -108,8 +108,8 @@ pub(super) struct ExportArgs {
     pub(super) max_batch_tokens: Option<NonZeroU64>,
     /// What the weights are stored as: bf16, fp16, fp32, int8, int4 or w8a8 (8-bit weights and activations, for
     /// the CPU) [default: the recipe's, or as in the checkpoint]. Another than the checkpoint's makes new weight files in the
-    /// bundle. On trained weights int8 moves scores 2 to 3 times as far as bf16 does, w8a8 6 to 12 times, int4 14 times and
-    /// more (docs/precision.md); --probes measures it
+    /// bundle. On trained weights int8 moves scores 2 to 3 times as far as bf16 does (as far, where score has its own
+    /// kernels), w8a8 6 to 12 times, int4 14 times and more (docs/precision.md); --probes measures it
     #[arg(long, value_name = "PRECISION")]
     pub(super) precision: Option<Precision>,
     /// Weights that share a scale, for int8 and int4: 32, 64 or 128 [default: 32]

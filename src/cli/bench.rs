@@ -37,6 +37,7 @@ pub(super) fn run(args: &BenchArgs) -> Result<Status> {
     let loading = Instant::now();
     let bench = Bench::open(&args.model, options)?;
     tell!("{}", loaded(bench.scorer(), loading.elapsed()));
+    args.scorer.report_unused(bench.scorer());
     let workload = match data {
         Some(workload) => workload,
         None => bench.workload(&args.spec())?,

@@ -21,7 +21,7 @@ use super::{
     output::Results,
     records::{Answer, Entries, Entry, input_metadata, open_input},
 };
-use crate::{Evaluation, Output, Scorer, ScorerOptions, ep::Provider, json::Json};
+use crate::{Evaluation, MatmulPrecision, Output, Scorer, ScorerOptions, ep::Provider, json::Json};
 
 /// Records of a file that are looked at before the model is loaded.
 const LOOKED_AT: usize = 256;
@@ -39,6 +39,7 @@ pub(super) fn run(args: &ScoreArgs) -> Result<Status> {
     let loading = Instant::now();
     let scorer = Scorer::open(&args.model, &options(args))?;
     tell!("{}", loaded(&scorer, loading.elapsed()));
+    args.scorer.report_unused(&scorer);
 
     output.open()?;
     let scoring = Instant::now();
@@ -190,8 +191,12 @@ pub(super) fn placement(scorer: &Scorer) -> String {
         true => (", streamed", scorer.residency_reason()),
         false => ("", scorer.residency_reason()),
     };
+    let precision = match scorer.matmul_precision() {
+        MatmulPrecision::Highest => String::new(),
+        precision => format!(", {precision} precision of products"),
+    };
     format!(
-        "on {}{reason}{copies}, {stages}{residency} ({why})",
+        "on {}{reason}{copies}, {stages}{residency} ({why}){precision}",
         devices.join(" | ")
     )
 }

@@ -7,7 +7,7 @@ use worldpm_ort_bundle::Bytes;
 use worldpm_ort_kernels::Precision;
 
 use crate::{
-    Residency, ScorerOptions,
+    Residency, Scorer, ScorerOptions,
     batch::Budget,
     ep::{Devices, ProviderOption, ProviderOptions},
 };
@@ -70,6 +70,18 @@ pub(super) fn at_least_one(text: &str) -> Result<NonZeroUsize, String> {
 }
 
 impl ScorerArgs {
+    /// Says what was asked for and cannot be had: products of another precision than is computed.
+    pub(super) fn report_unused(&self, scorer: &Scorer) {
+        let (asked, used) = (self.float32_matmul_precision, scorer.matmul_precision());
+        if asked != used {
+            tell!(
+                "note: products are computed as exactly as floats, not in {asked} precision: that takes a model on an x86-64 \
+                 CPU with AMX or AVX-512 BF16 (see `worldpm-ort doctor`), weights of bf16, fp16, int8 or int4, and \
+                 --cpu-kernels auto"
+            );
+        }
+    }
+
     pub(super) fn options(&self) -> ScorerOptions {
         let mut options = ScorerOptions::default().with_devices(self.device.clone());
         options.threads = self.threads;

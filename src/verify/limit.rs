@@ -19,10 +19,10 @@ const FP16: f64 = 0.025;
 /// Our own kernels where they split floats into two bfloat16 numbers, which have 7 bits less than floats.
 const HIGH: f64 = 1e-3;
 
-/// int8, int4 and w8a8 of a bundle whose drift was not measured at export: three times the largest difference (0.127, 1.64 and 0.153) to fp32 over the probes of three
-/// random checkpoints, in every form of blocks (`scripts/quantised-drift`). How far such weights move the scores of
-/// trained models is the model's own affair; `verify --against` measures it on the user's data, and `--tolerance` sets
-/// another limit.
+/// int8, int4 and w8a8 of a bundle whose drift was not measured at export: three times the largest difference (0.127, 1.64
+/// and 0.153) to fp32 over the probes of three random checkpoints, in every form of blocks (`scripts/quantised-drift`). How
+/// far such weights move the scores of trained models is the model's own affair; `verify --against` measures it on the
+/// user's data, and `--tolerance` sets another limit.
 const INT8: f64 = 0.4;
 const INT4: f64 = 5.0;
 const W8A8: f64 = 0.5;

@@ -2,8 +2,8 @@
 //!
 //! Tokens are packed some hundreds at a time. Then each task takes a range of a weight's rows: it packs them, a part of
 //! the inner dimension after the other, so that they stay in the cache of its core, and multiplies them with all of those
-//! tokens. Each part is summed by itself and added to those before. Where the parts end depends on the inner dimension
-//! alone, so the order of summation does too.
+//! tokens. Each part is summed by itself and added to those before. Where the parts end depends on the inner dimension and
+//! the precision alone, so the order of summation does too.
 
 use std::{
     arch::x86_64::{
@@ -265,22 +265,10 @@ fn accumulate<'s>(
                     .zip(sums.chunks_exact_mut(SUMS))
                 {
                     let used = used_parts(part, tokens.parts);
-                    if first == 0 && part == 0 {
-                        multiply(
-                            tiles.as_ref(),
-                            (used, tokens.parts),
-                            rows,
-                            tokens_block,
-                            sums,
-                        );
-                    } else {
-                        multiply(
-                            tiles.as_ref(),
-                            (used, tokens.parts),
-                            rows,
-                            tokens_block,
-                            &mut more,
-                        );
+                    let fresh = first == 0 && part == 0;
+                    let to = if fresh { &mut *sums } else { &mut more[..] };
+                    multiply(tiles.as_ref(), (used, tokens.parts), rows, tokens_block, to);
+                    if !fresh {
                         // SAFETY: whoever has a `Unit` has AVX-512.
                         unsafe { add_lines(sums, &more) };
                     }

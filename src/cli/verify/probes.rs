@@ -47,6 +47,7 @@ pub(super) fn run(args: &VerifyArgs) -> Result<Status> {
     let loading = Instant::now();
     let options = verify::scorer_options(args.scorer.options());
     let scorer = Scorer::open(&args.model, &options)?;
+    args.scorer.report_unused(&scorer);
     tell!(
         "{} {}, loaded in {:.1} s",
         scorer.manifest().model.architecture,
