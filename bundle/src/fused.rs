@@ -35,8 +35,8 @@ pub const DOMAIN: &str = "worldpm_ort";
 pub const LINEAR: &str = "Linear";
 /// [`LINEAR`] with a half weight.
 pub const LINEAR_F16: &str = "LinearF16";
-/// [`LINEAR`] with a weight as `MatMulNBits` has it: `x`, integers, scales, zero points or none, bias or none. The
-/// attributes [`EXACT`], `bits` and `block_size`.
+/// [`LINEAR`] with a weight as `MatMulNBits` has it: `x`, integers, scales, zero points, bias or none. The attributes
+/// [`EXACT`], `bits`, `block_size` and [`ZERO_POINTS`].
 pub const LINEAR_BLOCKS: &str = "LinearBlocks";
 /// `activation(x . gate + gate bias) * (x . up + up bias)`: `x`, `gate`, `up`, and the biases or none. The attribute
 /// [`ACTIVATION`].
@@ -44,13 +44,16 @@ pub const GATED: &str = "GatedLinear";
 /// [`GATED`] with half weights.
 pub const GATED_F16: &str = "GatedLinearF16";
 /// [`GATED`] with weights as `MatMulNBits` has them: `x`, integers and scales of `gate`, those of `up`, the zero points of
-/// both or none, the biases of both or none. The attributes [`ACTIVATION`], `bits` and `block_size`.
+/// both, the biases of both or none. The attributes [`ACTIVATION`], `bits`, `block_size` and [`ZERO_POINTS`].
 pub const GATED_BLOCKS: &str = "GatedLinearBlocks";
 /// Attention: queries, keys and values `[T, heads * size]`, the packed token of each cell `[B, S]`, the cells that attend
 /// `[n]`. The attributes of `GroupQueryAttention`.
 pub const ATTENTION: &str = "PackedAttention";
 /// Whether a product is part of the reward head, which is always computed as exactly as floats are.
 pub const EXACT: &str = "exact";
+/// Whether a weight has zero points. Without them the integers stand in their place, for nothing: ONNX Runtime 1.23 crashes
+/// at an operator of another library that leaves an input out before one that is there.
+pub const ZERO_POINTS: &str = "zero_points";
 /// [`SILU`] or [`GELU_TANH`].
 pub const ACTIVATION: &str = "activation";
 /// `x * sigmoid(x)`.
@@ -64,6 +67,8 @@ const FORMS: [(&str, &str); 3] = [
     (LINEAR_F16, GATED_F16),
     (LINEAR_BLOCKS, GATED_BLOCKS),
 ];
+/// What linear layers with blocks say of them.
+const BLOCK_ATTRIBUTES: [&str; 3] = ["bits", "block_size", ZERO_POINTS];
 /// What blocks of integers must be a multiple of.
 const BLOCK_MULTIPLE: i64 = 32;
 /// What a width of heads must be a multiple of.
@@ -341,12 +346,14 @@ impl<'a> Nodes<'a> {
         if !fits {
             return None;
         }
-        let input = [0, 1, 2, 3, 5].map(|at| part(at).to_owned());
-        let exact = integer(EXACT, (!part(1).contains("layers.")).into());
+        let has_zero_points = !part(3).is_empty();
+        let zero_points = if has_zero_points { 3 } else { 1 };
+        let input = [0, 1, 2, zero_points, 5].map(|at| part(at).to_owned());
         let attributes = vec![
-            exact,
+            integer(EXACT, (!part(1).contains("layers.")).into()),
             integer("bits", bits),
             integer("block_size", block_size),
+            integer(ZERO_POINTS, has_zero_points.into()),
         ];
         Some(Replacement {
             node: node(LINEAR_BLOCKS, product, input.into(), attributes),
@@ -408,7 +415,10 @@ impl<'a> Nodes<'a> {
         let (gate_place, gate_node, gate_operator) = self.linear_maker(gate)?;
         places.push(gate_place);
         let same = |name: &str| int(gate_node, name) == int(up_node, name);
-        let alike = operator == gate_operator && ["bits", "block_size"].into_iter().all(same);
+        // Both have a bias, or none: no input is left out before one that is there.
+        let alike = operator == gate_operator
+            && BLOCK_ATTRIBUTES.into_iter().all(same)
+            && gate_node.input.len() == up_node.input.len();
         // Gates of the head, were there any, would not be computed as exactly.
         let in_layers = [gate_node, up_node]
             .iter()
@@ -431,7 +441,7 @@ impl<'a> Nodes<'a> {
             let ([gate, up], [gate_scales, up_scales]) = (integers, scales);
             input.extend([gate, gate_scales, up, up_scales]);
             input.extend(both(&[3, 4]).into_iter().flatten());
-            for name in ["bits", "block_size"] {
+            for name in BLOCK_ATTRIBUTES {
                 attributes.push(integer(name, int(up_node, name)?));
             }
         } else {

@@ -121,23 +121,20 @@ struct Places {
 impl Form {
     /// The inputs of a linear layer with one weight, or with two.
     fn inputs(self, weights: usize) -> Vec<OperatorInput> {
-        let required: &[TensorElementType] = match self {
-            Self::Bf16 => &[BF16],
-            Self::F16 => &[F16],
-            Self::Blocks => &[BYTES, FLOAT],
+        let (parts, zero_points): (&[TensorElementType], _) = match self {
+            Self::Bf16 => (&[BF16], 0),
+            Self::F16 => (&[F16], 0),
+            Self::Blocks => (&[BYTES, FLOAT], weights),
         };
-        let optional: &[TensorElementType] = match self {
-            Self::Bf16 | Self::F16 => &[FLOAT],
-            Self::Blocks => &[BYTES, FLOAT],
-        };
-        let required = (0..weights).flat_map(|_| required);
-        let optional = optional
-            .iter()
-            .flat_map(|kind| (0..weights).map(move |_| kind));
-        [OperatorInput::required(FLOAT)]
+        let parts = (0..weights).flat_map(|_| parts.iter().copied());
+        let zero_points = (0..zero_points).map(|_| BYTES);
+        let biases = (0..weights).map(|_| OperatorInput::optional(FLOAT));
+        [FLOAT]
             .into_iter()
-            .chain(required.map(|&kind| OperatorInput::required(kind)))
-            .chain(optional.map(|&kind| OperatorInput::optional(kind)))
+            .chain(parts)
+            .chain(zero_points)
+            .map(OperatorInput::required)
+            .chain(biases)
             .collect()
     }
 
@@ -165,6 +162,7 @@ impl Form {
 struct Sizes {
     bits: usize,
     block_size: usize,
+    has_zero_points: bool,
 }
 
 impl Sizes {
@@ -176,6 +174,7 @@ impl Sizes {
         Self {
             bits: size("bits"),
             block_size: size("block_size"),
+            has_zero_points: size(fused::ZERO_POINTS) == 1,
         }
     }
 }
@@ -201,7 +200,10 @@ impl<'a> Operand<'a> {
             Form::Bf16 | Form::F16 => (None, None),
             Form::Blocks => (
                 Some(required(context, places.scales)?),
-                optional(context, places.zero_points)?,
+                match sizes.has_zero_points {
+                    true => Some(required(context, places.zero_points)?),
+                    false => None,
+                },
             ),
         };
         Ok(Self {
@@ -419,7 +421,7 @@ fn required(context: &ComputeContext, input: usize) -> ort::Result<ValueRef<'_>>
         .ok_or_else(|| ort::Error::new(format!("input {input} is missing")))
 }
 
-/// An input that may be left out, at the end or in between.
+/// An input that may be left out, at the end.
 fn optional(context: &ComputeContext, input: usize) -> ort::Result<Option<ValueRef<'_>>> {
     match input < context.num_inputs()? {
         true => context.input(input),
