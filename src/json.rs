@@ -12,7 +12,7 @@ pub use object::Object;
 pub(crate) use parse::Parser;
 pub use parse::{JsonError, JsonErrorKind};
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use serde::{Serialize, Serializer};
 use serde_json::Value;
@@ -36,8 +36,8 @@ pub enum Json {
     Bool(bool),
     /// A number, by its text.
     Number(Number),
-    /// A string.
-    String(String),
+    /// A string, which clones share.
+    String(Arc<str>),
     /// A list.
     Array(Vec<Json>),
     /// An object.
@@ -136,7 +136,7 @@ impl From<Value> for Json {
             Value::Null => Self::Null,
             Value::Bool(value) => Self::Bool(value),
             Value::Number(number) => Self::Number(number.into()),
-            Value::String(text) => Self::String(text),
+            Value::String(text) => text.into(),
             Value::Array(items) => Self::Array(items.into_iter().map(Self::from).collect()),
             Value::Object(fields) => Self::Object(fields.into()),
         }
@@ -145,12 +145,18 @@ impl From<Value> for Json {
 
 impl From<&str> for Json {
     fn from(text: &str) -> Self {
-        Self::String(text.to_owned())
+        Self::String(text.into())
     }
 }
 
 impl From<String> for Json {
     fn from(text: String) -> Self {
+        Self::String(text.into())
+    }
+}
+
+impl From<Arc<str>> for Json {
+    fn from(text: Arc<str>) -> Self {
         Self::String(text)
     }
 }

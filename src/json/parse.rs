@@ -1,5 +1,7 @@
 //! From text to values.
 
+use std::sync::Arc;
+
 use super::{Json, Number, Object};
 
 /// Levels of lists and objects in one another, one more than may be: as `serde_json` has it.
@@ -82,7 +84,11 @@ impl<'a> Parser<'a> {
         self.take_memory(VALUE_BYTES)?;
         match self.peek() {
             Some(b'"') => {
-                let text = self.string()?;
+                let (text, has_escapes) = self.quoted()?;
+                let text: Arc<str> = match has_escapes {
+                    false => text.into(),
+                    true => unescaped(text).into(),
+                };
                 self.take_memory(text.len())?;
                 Ok(Json::String(text))
             }

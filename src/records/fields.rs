@@ -1,5 +1,7 @@
 //! The outermost layer of a record: which fields it has.
 
+use std::sync::Arc;
+
 use super::error::RecordErrorKind;
 use crate::json::{Json, JsonError, Object, Parser};
 
@@ -105,7 +107,7 @@ impl From<Object> for Fields {
 /// What stands for one side of a conversation.
 #[derive(Debug, Clone)]
 pub(super) enum Content {
-    Text(String),
+    Text(Arc<str>),
     Messages(Vec<Json>),
 }
 
@@ -158,7 +160,7 @@ impl Fields {
     }
 
     /// Takes the system prompt, which has two names.
-    pub(super) fn system(&mut self) -> Result<Option<String>, RecordErrorKind> {
+    pub(super) fn system(&mut self) -> Result<Option<Arc<str>>, RecordErrorKind> {
         let mut found = None;
         for name in ["system", "system_prompt"] {
             let text = match self.take(name) {

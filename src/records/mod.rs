@@ -38,6 +38,8 @@ mod source;
 pub use error::{RecordError, RecordErrorKind};
 pub use reader::{DEFAULT_MAX_RECORD_BYTES, RecordReader};
 
+use std::sync::Arc;
+
 use crate::{
     json::{Json, Object},
     text::{Conversation, ConversationError},
@@ -211,7 +213,7 @@ fn body(fields: &mut Fields) -> Result<Body, RecordErrorKind> {
 
 /// Puts a system message in front of messages of the field `field`, unless the same is there.
 fn put_in_front(
-    system: &str,
+    system: &Arc<str>,
     field: &'static str,
     messages: &mut Vec<Json>,
 ) -> Result<(), RecordErrorKind> {
@@ -227,13 +229,13 @@ fn put_in_front(
             }),
         },
         _ => {
-            messages.insert(0, message("system", system.to_owned()));
+            messages.insert(0, message("system", Arc::clone(system)));
             Ok(())
         }
     }
 }
 
-fn message(role: &str, content: String) -> Json {
+fn message(role: &str, content: Arc<str>) -> Json {
     let mut fields = Object::new();
     fields.insert("role", role);
     fields.insert("content", content);

@@ -45,7 +45,7 @@ fn describe(record: &Record) -> String {
     let side = |conversation: &RawConversation| {
         let messages = conversation.messages.iter().map(|message| {
             let text = |name: &str| match message.get(name) {
-                Some(Json::String(text)) => text.clone(),
+                Some(Json::String(text)) => text.to_string(),
                 other => format!("<{other:?}>"),
             };
             format!("{}={}", text("role"), text("content"))

@@ -23,7 +23,7 @@ impl Message {
 
     /// An assistant message that is given step by step, for a model that scores every step.
     pub fn from_steps<S: Into<String>>(steps: impl IntoIterator<Item = S>) -> Self {
-        let steps = steps.into_iter().map(|step| Json::String(step.into()));
+        let steps = steps.into_iter().map(|step| Json::from(step.into()));
         let mut fields = Object::new();
         fields.insert("role", "assistant");
         fields.insert("content", steps.collect::<Vec<_>>());
@@ -69,7 +69,7 @@ impl Message {
                 let found = absent(role);
                 return Err(ConversationError::RoleMissing { index, found });
             }
-            Some(Json::String(role)) => role.as_str(),
+            Some(Json::String(role)) => &**role,
             Some(other) => {
                 let found = other.kind();
                 return Err(ConversationError::RoleNotAString { index, found });

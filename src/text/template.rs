@@ -1,5 +1,7 @@
 //! Chat templates, run as `transformers` runs them: the language is the crate `worldpm-ort-template`.
 
+use std::sync::Arc;
+
 use worldpm_ort_template::{Error, ErrorKind, Limits, Template, Value};
 
 use super::conversation::{Conversation, Message};
@@ -186,7 +188,7 @@ fn json_value(json: &Json) -> Result<Value, Error> {
         Json::Null => Ok(Value::None),
         Json::Bool(value) => Ok(Value::from(*value)),
         Json::Number(number) => Value::from_json_number(number.as_str()),
-        Json::String(text) => Ok(Value::from(text.as_str())),
+        Json::String(text) => Ok(Value::from(Arc::clone(text))),
         Json::Array(items) => Value::list(items.iter().map(json_value).collect::<Result<_, _>>()?),
         Json::Object(fields) => {
             let pairs = fields

@@ -465,6 +465,13 @@ impl From<f64> for Value {
     }
 }
 
+/// Text of the caller's, which is shared and not counted as memory of the template.
+impl From<Arc<str>> for Value {
+    fn from(text: Arc<str>) -> Self {
+        Self::Str(Text::constant(text))
+    }
+}
+
 impl From<&str> for Value {
     fn from(text: &str) -> Self {
         Self::str(text)
