@@ -10,9 +10,8 @@ use worldpm_ort_export::{
     Checkpoint, ExportOptions, Progress, TextPlan, export_then, text_files, text_plan,
 };
 
-use crate::{
-    Conversation, Error, Message, Result,
-    pooling::scored_positions,
+use worldpm_ort_runtime::{
+    Conversation, Error, Message, Result, scored_positions,
     text::{ChatEncoder, TextOptions},
 };
 

@@ -22,59 +22,24 @@
 //! [`Scorer`] may be shared between threads. [`Scorer::stream`] scores any number of conversations in
 //! bounded memory. ONNX Runtime's library is loaded at run time, see [`engine::OnnxRuntime`].
 
-// `engine::model_check` compiles the engine's sources a second time.
-#![cfg_attr(test, allow(clippy::duplicate_mod))]
 // It panics where standard error is closed or full; the command line has `tell!`.
 #![warn(clippy::print_stderr)]
 
-pub mod batch;
-pub mod bench;
-mod bundle;
 mod checked_export;
-mod counters;
-
 #[cfg(feature = "cli")]
 pub mod cli;
-pub mod device;
-mod dl;
-pub mod doctor;
-pub mod engine;
-pub mod ep;
-mod error;
-mod evaluation;
-#[cfg(feature = "hub")]
-pub mod hub;
-pub mod json;
-mod load;
-mod machine;
-mod memory;
-mod options;
-mod placement;
-mod pooling;
-pub mod records;
-mod residency;
-mod scorer;
-mod stream;
-mod submitted;
-pub mod text;
-pub mod verify;
-mod weights;
+pub mod references;
 
-pub use bundle::Bundle;
 pub use checked_export::{Exported, export_checked};
-pub use counters::Counters;
-pub use error::{Error, Result};
-pub use evaluation::{Evaluation, LabelScores, Output, Reduction, Score, StepRewards};
-pub use options::ScorerOptions;
-pub use pooling::scored_positions;
-pub use residency::Residency;
-pub use scorer::Scorer;
-pub use stream::ScoreStream;
-pub use submitted::Batch;
-pub use text::{Conversation, Message, Truncation};
-pub use worldpm_ort_bundle as bundle_format;
 pub use worldpm_ort_export as export;
-pub use worldpm_ort_kernels::Precision as MatmulPrecision;
+#[cfg(feature = "hub")]
+pub use worldpm_ort_runtime::hub;
+pub use worldpm_ort_runtime::{
+    Batch, Bundle, Conversation, Counters, Error, Evaluation, LabelScores, MatmulPrecision,
+    Message, Output, Reduction, Residency, Result, Score, ScoreStream, Scorer, ScorerOptions,
+    StepRewards, Truncation, answers, batch, bench, bundle_format, device, doctor, engine, ep,
+    json, records, scored_positions, text, verify,
+};
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

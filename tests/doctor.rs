@@ -111,7 +111,7 @@ fn a_library_that_is_none() {
 }
 
 /// The CUDA build, where `scripts/fetch-onnxruntime --gpu` has put it, without a driver: a stand-in provider elsewhere
-/// (`src/doctor/`) covers the same without it.
+/// (`runtime/src/doctor/`) covers the same without it.
 #[test]
 fn providers_that_cannot_be_loaded() {
     let library = Path::new(env!("CARGO_MANIFEST_DIR")).join(".onnxruntime-gpu/libonnxruntime.so");

@@ -15,7 +15,7 @@ use super::{
     bench_args::BenchArgs,
     model,
     output::check_output,
-    records::{Entries, RecordArgs, open_input},
+    records::{Entries, RecordArgs, open_input, place},
     score::loaded,
     table::{Side, Table},
 };
@@ -82,7 +82,7 @@ fn read(path: &Path, options: &RecordArgs) -> Result<Workload> {
     for (entry, conversations) in Entries::new(progress.wrap_read(input), options, &progress) {
         entry
             .check()
-            .with_context(|| format!("{} cannot be scored", entry.place(path)))?;
+            .with_context(|| format!("{} cannot be scored", place(&entry, path)))?;
         records.push(conversations);
     }
     progress.finish_and_clear();

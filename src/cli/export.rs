@@ -28,10 +28,8 @@ use super::{
 };
 use crate::{
     ScorerOptions, export_checked,
-    verify::{
-        MeasuredDrift, VerifyError, is_lossy,
-        reference::{self, Asked},
-    },
+    references::{self, Asked},
+    verify::{MeasuredDrift, VerifyError, is_lossy, reference},
 };
 
 pub(super) fn run(args: &ExportArgs) -> Result<Status> {
@@ -244,9 +242,9 @@ fn score_probes(
     let made = if lossy {
         let tell = |what: &str| tell!("scoring the probes: {what}");
         let made = (bundle, manifest);
-        reference::make_and_measure(checkpoint, options, &scorer, asked, made, &tell)
+        references::make_and_measure(checkpoint, options, &scorer, asked, made, &tell)
     } else {
-        reference::make(checkpoint, options, &scorer, asked)
+        references::make(checkpoint, options, &scorer, asked)
             .map(|(reference, skipped)| (reference, skipped, None))
     };
     match made {

@@ -8,16 +8,13 @@ use std::{
     path::Path,
 };
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, bail};
 use indicatif::{ProgressBar, ProgressStyle};
 use worldpm_ort_bundle::Bytes;
 
-use super::describe;
 use crate::{
-    Conversation, Evaluation,
-    json::Json,
-    records::{Body, DEFAULT_MAX_RECORD_BYTES, RawConversation, Record, RecordError, RecordReader},
-    text::ConversationError,
+    Conversation,
+    records::{DEFAULT_MAX_RECORD_BYTES, Entry, EntryError, RecordReader},
 };
 
 /// Bytes of text after which no more records are looked at before the model is loaded.
@@ -76,7 +73,7 @@ impl<R: BufRead> Entries<R> {
             };
             if !keep_going && let Err(problem) = entry.check() {
                 self.progress.abandon();
-                bail!("{}: {}", entry.place(input), describe(&problem));
+                bail!("{}: {problem}", place(&entry, input));
             }
             let messages = conversations.iter().flat_map(|one| &one.messages);
             bytes += messages
@@ -99,7 +96,7 @@ impl<R: BufRead> Entries<R> {
                 "note: these fields of records are not used: {names}"
             ));
         }
-        Some(prepare(read, self.options.allow_no_answer))
+        Some(Entry::prepare(read, self.options.allow_no_answer))
     }
 }
 
@@ -112,116 +109,17 @@ impl<R: BufRead> Iterator for Entries<R> {
     }
 }
 
-/// Where a record stands, whether it is one conversation or two, or what is wrong with it.
-pub(super) struct Entry {
-    pub(super) line: usize,
-    pub(super) id: Option<Json>,
-    kind: Result<Kind>,
-}
-
-#[derive(Clone, Copy)]
-enum Kind {
-    Single,
-    Pair,
-}
-
-/// The conversations of a record.
-fn prepare(
-    read: Result<(usize, Record), RecordError>,
-    allow_no_answer: bool,
-) -> (Entry, Vec<Conversation>) {
-    let (line, record) = match read {
-        Ok(read) => read,
-        Err(error) => {
-            let entry = Entry {
-                line: error.line,
-                id: error.id.clone(),
-                kind: Err(error.into()),
-            };
-            return (entry, Vec::new());
-        }
+/// Where a record stands, for errors.
+pub(super) fn place(entry: &Entry, input: &Path) -> String {
+    let input = if input == Path::new("-") {
+        "standard input".into()
+    } else {
+        input.display().to_string()
     };
-    let conversation = |raw| conversation(raw, allow_no_answer);
-    let conversations = match record.body {
-        Body::Single(one) => conversation(one)
-            .map(|one| (Kind::Single, vec![one]))
-            .map_err(Into::into),
-        Body::Pair { chosen, rejected } => {
-            let chosen = conversation(chosen).context("chosen");
-            let rejected = conversation(rejected).context("rejected");
-            chosen.and_then(|chosen| Ok((Kind::Pair, vec![chosen, rejected?])))
-        }
-    };
-    let (kind, conversations) = match conversations {
-        Ok((kind, conversations)) => (Ok(kind), conversations),
-        Err(error) => (Err(error), Vec::new()),
-    };
-    let entry = Entry {
-        line,
-        id: record.id,
-        kind,
-    };
-    (entry, conversations)
-}
-
-fn conversation(
-    raw: RawConversation,
-    allow_no_answer: bool,
-) -> Result<Conversation, ConversationError> {
-    let conversation = raw.into_conversation()?;
-    if !allow_no_answer {
-        conversation.check_answer()?;
-    }
-    Ok(conversation)
-}
-
-/// What the model says of a record.
-pub(super) enum Answer {
-    Single(Evaluation),
-    /// Of the chosen conversation and of the rejected one.
-    Pair(Evaluation, Evaluation),
-}
-
-impl Entry {
-    /// Whether the record can be scored, as far as is known without its model.
-    pub(super) fn check(&self) -> Result<()> {
-        self.kind().map(drop)
-    }
-
-    fn kind(&self) -> Result<Kind> {
-        match &self.kind {
-            Ok(kind) => Ok(*kind),
-            Err(error) => Err(anyhow!(describe(error))),
-        }
-    }
-
-    /// What the model says of the record, from what it says of the record's conversations.
-    pub(super) fn answer(&self, evaluations: Vec<crate::Result<Evaluation>>) -> Result<Answer> {
-        let kind = self.kind()?;
-        let mut evaluations = evaluations.into_iter();
-        let mut next = || evaluations.next().context("no score was given");
-        match kind {
-            Kind::Single => Ok(Answer::Single(next()??)),
-            Kind::Pair => {
-                let chosen = next()?.context("chosen")?;
-                let rejected = next()?.context("rejected")?;
-                Ok(Answer::Pair(chosen, rejected))
-            }
-        }
-    }
-
-    /// Where the record stands, for errors.
-    pub(super) fn place(&self, input: &Path) -> String {
-        let input = if input == Path::new("-") {
-            "standard input".into()
-        } else {
-            input.display().to_string()
-        };
-        match &self.kind {
-            // A reading error says its line itself.
-            Err(error) if error.is::<RecordError>() => input,
-            _ => format!("{input}, line {}", self.line),
-        }
+    match entry.check() {
+        // A reading error says its line itself.
+        Err(EntryError::Record(_)) => input,
+        _ => format!("{input}, line {}", entry.line),
     }
 }
 

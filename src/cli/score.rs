@@ -9,19 +9,19 @@ use std::{
 };
 
 use anyhow::{Result, bail};
-use serde::Serialize;
-use serde_json::{Map, Value, json};
 
 use super::{
     Status,
     args::ScoreArgs,
-    describe,
     interrupt::Interrupt,
     model,
     output::Results,
-    records::{Answer, Entries, Entry, input_metadata, open_input},
+    records::{Entries, input_metadata, open_input, place},
 };
-use crate::{Evaluation, MatmulPrecision, Output, Scorer, ScorerOptions, ep::Provider, json::Json};
+use crate::{
+    Error, MatmulPrecision, Scorer, ScorerOptions, answers::AnswerLine, ep::Provider,
+    records::EntryError,
+};
 
 /// Records of a file that are looked at before the model is loaded.
 const LOOKED_AT: usize = 256;
@@ -64,10 +64,8 @@ pub(super) fn run(args: &ScoreArgs) -> Result<Status> {
     let mut stream = scorer.stream(wanted);
     while let Some((entry, evaluations)) = stream.next() {
         conversations += evaluations.len();
-        let line = entry
-            .answer(evaluations)
-            .map(|answer| answer_fields(&answer));
-        if let Err(problem) = &line {
+        let outcome = entry.evaluated(evaluations);
+        if let Err(problem) = &outcome {
             failures += 1;
             if !args.keep_going || ends_all(problem) {
                 progress.abandon();
@@ -75,10 +73,10 @@ pub(super) fn run(args: &ScoreArgs) -> Result<Status> {
                     Some(left) => format!("; the results before it are in {}", left.display()),
                     None => String::new(),
                 };
-                bail!("{}: {}{left}", entry.place(&args.input), describe(problem));
+                bail!("{}: {problem}{left}", place(&entry, &args.input));
             }
         }
-        output.write_line(&line_of(&entry, line)?)?;
+        output.write_line(&serde_json::to_vec(&AnswerLine::new(&entry, &outcome))?)?;
         lines += 1;
         if !stream.is_ready() {
             // What comes next may take long.
@@ -144,13 +142,14 @@ fn options(args: &ScoreArgs) -> ScorerOptions {
 }
 
 /// Whether no record after this one can be scored either.
-fn ends_all(problem: &anyhow::Error) -> bool {
-    problem.chain().any(|cause| {
-        matches!(
-            cause.downcast_ref(),
-            Some(crate::Error::WeightsChanged { .. })
-        )
-    })
+fn ends_all(problem: &EntryError) -> bool {
+    matches!(
+        problem,
+        EntryError::Score {
+            source: Error::WeightsChanged { .. },
+            ..
+        }
+    )
 }
 
 /// What was loaded, where, why there, and in what time.
@@ -199,86 +198,6 @@ pub(super) fn placement(scorer: &Scorer) -> String {
         "on {}{reason}{copies}, {stages}{residency} ({why}){precision}",
         devices.join(" | ")
     )
-}
-
-/// The fields of a record's line.
-fn answer_fields(answer: &Answer) -> Value {
-    match answer {
-        Answer::Single(evaluation) => fields(evaluation),
-        Answer::Pair(chosen, rejected) => pair_fields(chosen, rejected),
-    }
-}
-
-/// What is written of a conversation: `score`, `scores` by label, or `steps`, with a `score` where one is
-/// made of them.
-fn fields(evaluation: &Evaluation) -> Value {
-    let mut fields = match &evaluation.output {
-        Output::Score(score) => json!({"score": score}),
-        Output::Labels(labels) => json!({"scores": by_label(labels.iter())}),
-        Output::Steps(steps) => match steps.score() {
-            Some(score) => json!({"score": score, "steps": steps.rewards()}),
-            None => json!({"steps": steps.rewards()}),
-        },
-    };
-    fields["tokens"] = evaluation.tokens.into();
-    if evaluation.truncated {
-        fields["truncated"] = true.into();
-    }
-    fields
-}
-
-/// What is written of a pair. A model with several labels has a margin for each of them, one that scores
-/// steps has a margin where a score is made of them. Neither has a probability: these models are not
-/// trained on which answer was preferred.
-fn pair_fields(chosen: &Evaluation, rejected: &Evaluation) -> Value {
-    let mut pair = json!({"chosen": fields(chosen), "rejected": fields(rejected)});
-    match (&chosen.output, &rejected.output) {
-        (Output::Score(chosen), Output::Score(rejected)) => {
-            let margin = chosen - rejected;
-            pair["margin"] = json!(margin);
-            pair["probability"] = json!(sigmoid(margin));
-        }
-        (Output::Labels(chosen), Output::Labels(rejected)) => {
-            let both = chosen.iter().zip(rejected.values());
-            pair["margins"] = by_label(both.map(|((label, c), r)| (label, c - r)));
-        }
-        (Output::Steps(chosen), Output::Steps(rejected)) => {
-            if let (Some(chosen), Some(rejected)) = (chosen.score(), rejected.score()) {
-                pair["margin"] = json!(chosen - rejected);
-            }
-        }
-        _ => {}
-    }
-    pair
-}
-
-fn by_label<'a>(values: impl Iterator<Item = (&'a str, f32)>) -> Value {
-    let entries = values.map(|(label, value)| (label.to_owned(), json!(value)));
-    Value::Object(entries.collect())
-}
-
-/// The Bradley-Terry probability that the chosen answer is the better one.
-fn sigmoid(margin: f32) -> f32 {
-    1.0 / (1.0 + (-margin).exp())
-}
-
-/// A line of the output: the id as it was given, then what came of the record.
-#[derive(Serialize)]
-struct Line<'a> {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    id: Option<&'a Json>,
-    #[serde(flatten)]
-    fields: Map<String, Value>,
-}
-
-fn line_of(entry: &Entry, fields: Result<Value>) -> Result<Vec<u8>> {
-    let fields =
-        fields.unwrap_or_else(|problem| json!({"line": entry.line, "error": describe(&problem)}));
-    let line = Line {
-        id: entry.id.as_ref(),
-        fields: fields.as_object().cloned().unwrap_or_default(),
-    };
-    Ok(serde_json::to_vec(&line)?)
 }
 
 /// The output takes the place of what was there, which must not be what is read.

@@ -2,9 +2,9 @@
 
 use std::{num::NonZeroUsize, path::PathBuf};
 
+use crate::MatmulPrecision as Precision;
 use clap::ValueEnum;
 use worldpm_ort_bundle::Bytes;
-use worldpm_ort_kernels::Precision;
 
 use crate::{
     Residency, Scorer, ScorerOptions,

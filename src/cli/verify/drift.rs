@@ -16,10 +16,11 @@ use crate::{
         Status,
         args::VerifyArgs,
         describe,
-        records::{Answer, Entries, Entry, RecordArgs, open_input},
+        records::{Entries, RecordArgs, open_input, place},
         score::placement,
     },
     ep::Devices,
+    records::{Entry, Evaluated},
     verify::drift::{Comparison, FirstPass, Numbers, Outcome, PromptKey, RecordName},
 };
 
@@ -205,12 +206,11 @@ fn score(
     let mut failures = 0_usize;
     for ((entry, prompt), evaluations) in scorer.stream(entries.map(with_prompt)) {
         conversations += evaluations.len();
-        let outcome = entry
-            .answer(evaluations)
-            .and_then(|answer| outcome(&answer));
+        let evaluated = entry.evaluated(evaluations).map_err(Into::into);
+        let outcome = evaluated.and_then(|evaluated| outcome(&evaluated));
         let outcome = outcome.or_else(|problem| {
             failures += 1;
-            let place = entry.place(data);
+            let place = place(&entry, data);
             if !keep_going {
                 progress.abandon();
                 bail!("{model}: {place}: {}", describe(&problem));
@@ -243,10 +243,10 @@ fn with_prompt((entry, conversations): (Entry, Vec<Conversation>)) -> Prepared {
     ((entry, prompt), conversations)
 }
 
-fn outcome(answer: &Answer) -> Result<Outcome> {
-    Ok(match answer {
-        Answer::Single(one) => Outcome::Single(Numbers::of(one)?),
-        Answer::Pair(chosen, rejected) => {
+fn outcome(evaluated: &Evaluated) -> Result<Outcome> {
+    Ok(match evaluated {
+        Evaluated::Single(one) => Outcome::Single(Numbers::of(one)?),
+        Evaluated::Pair { chosen, rejected } => {
             let chosen = Numbers::of(chosen).context("chosen")?;
             let rejected = Numbers::of(rejected).context("rejected")?;
             Outcome::Pair(chosen, rejected)

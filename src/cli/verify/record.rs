@@ -13,8 +13,9 @@ use worldpm_ort_export::{Checkpoint, ExportOptions};
 use crate::{
     Bundle,
     cli::{Status, args::VerifyArgs, export::report_skipped},
+    references::{self, Asked},
     text::{ChatEncoder, TextOptions},
-    verify::reference::{self, Asked},
+    verify::reference,
 };
 
 pub(super) fn run(args: &VerifyArgs) -> Result<Status> {
@@ -37,10 +38,10 @@ pub(super) fn run(args: &VerifyArgs) -> Result<Status> {
             adapter,
             ..export_options(&bundle)?
         };
-        reference::make(&checkpoint, &options, &scorer, Asked::Yes)?
+        references::make(&checkpoint, &options, &scorer, Asked::Yes)?
     };
     report_skipped(&skipped);
-    reference.write(&args.model)?;
+    references::write(&reference, &args.model)?;
     tell!(
         "{}: reference scores of {} probes, made in {:.1} s with ONNX Runtime {}",
         args.model.join(reference::FILE_NAME).display(),

@@ -1,0 +1,271 @@
+//! What is written of a scored record, as JSON: by the command, and by whatever else answers records.
+//!
+//! | record | fields |
+//! |---|---|
+//! | a conversation | `score`, or `scores` by label, or `steps` (with a `score` where one is made of them); `tokens`; `truncated` |
+//! | a pair | `chosen` and `rejected`, each as above; `margin` and `probability`, or `margins` by label |
+//! | one without an answer | `line` and `error` |
+//!
+//! Numbers are the model's, which are `f32`, written in full as `f64`.
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
+use crate::{
+    evaluation::{Evaluation, LabelScores, Output},
+    json::Json,
+    records::{Entry, EntryError, Evaluated},
+};
+
+/// A line that answers a record: its `id` as it was given, then what came of it.
+#[derive(Clone, Debug, Serialize)]
+pub struct AnswerLine<'a> {
+    /// The record's `id`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub id: Option<&'a Json>,
+    /// What came of it.
+    #[serde(flatten)]
+    pub outcome: Outcome,
+}
+
+/// What came of a record.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Outcome {
+    /// It was scored.
+    Answer(Answer),
+    /// It was not.
+    Failure {
+        /// The line of the record, from 1.
+        line: usize,
+        /// Why it has no answer.
+        error: String,
+    },
+}
+
+/// The answer to a record.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Answer {
+    /// To a pair.
+    Pair(ScoredPair),
+    /// To a conversation.
+    Single(ScoredConversation),
+}
+
+/// What the model says of a conversation.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct ScoredConversation {
+    /// The score, of a model with one label; of one that scores steps, what a reduction makes of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub score: Option<f64>,
+    /// The scores of a model with several labels.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scores: Option<ByLabel>,
+    /// The rewards of the steps, each a probability.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub steps: Option<Vec<f64>>,
+    /// Tokens of the conversation as it was scored.
+    pub tokens: usize,
+    /// Whether it was cut to the length limit.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub truncated: bool,
+}
+
+/// What the model says of a pair.
+///
+/// A model with several labels has a margin for each of them, one that scores steps has a margin where a score is made of
+/// them. Neither has a probability: these models are not trained on which answer was preferred.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct ScoredPair {
+    /// Of the preferred conversation.
+    pub chosen: ScoredConversation,
+    /// Of the other one.
+    pub rejected: ScoredConversation,
+    /// The score of `chosen` less that of `rejected`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub margin: Option<f64>,
+    /// The same for each label.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub margins: Option<ByLabel>,
+    /// The Bradley-Terry probability that `chosen` is the better answer: the sigmoid of the margin.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub probability: Option<f64>,
+}
+
+/// A number for each label, in the order of the model's labels; a JSON object.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ByLabel(pub Vec<(String, f64)>);
+
+impl<'a> AnswerLine<'a> {
+    /// The line of a record.
+    #[must_use]
+    pub fn new(entry: &'a Entry, outcome: &Result<Evaluated, EntryError>) -> Self {
+        Self {
+            id: entry.id.as_ref(),
+            outcome: match outcome {
+                Ok(evaluated) => Outcome::Answer(evaluated.into()),
+                Err(error) => Outcome::Failure {
+                    line: entry.line,
+                    error: error.to_string(),
+                },
+            },
+        }
+    }
+}
+
+impl From<&Evaluated> for Answer {
+    fn from(evaluated: &Evaluated) -> Self {
+        match evaluated {
+            Evaluated::Single(evaluation) => Self::Single(evaluation.into()),
+            Evaluated::Pair { chosen, rejected } => Self::Pair(ScoredPair::new(chosen, rejected)),
+        }
+    }
+}
+
+impl From<&Evaluation> for ScoredConversation {
+    fn from(evaluation: &Evaluation) -> Self {
+        let mut scored = Self {
+            score: None,
+            scores: None,
+            steps: None,
+            tokens: evaluation.tokens,
+            truncated: evaluation.truncated,
+        };
+        match &evaluation.output {
+            Output::Score(score) => scored.score = Some(f64::from(*score)),
+            Output::Labels(labels) => scored.scores = Some(labels.into()),
+            Output::Steps(steps) => {
+                scored.score = steps.score().map(f64::from);
+                scored.steps = Some(steps.rewards().iter().copied().map(f64::from).collect());
+            }
+        }
+        scored
+    }
+}
+
+impl ScoredPair {
+    /// Of the evaluations of both conversations, which one model gave.
+    #[must_use]
+    pub fn new(chosen: &Evaluation, rejected: &Evaluation) -> Self {
+        let mut pair = Self {
+            chosen: chosen.into(),
+            rejected: rejected.into(),
+            margin: None,
+            margins: None,
+            probability: None,
+        };
+        match (&chosen.output, &rejected.output) {
+            (Output::Score(chosen), Output::Score(rejected)) => {
+                let margin = chosen - rejected;
+                pair.margin = Some(margin.into());
+                pair.probability = Some(sigmoid(margin).into());
+            }
+            (Output::Labels(chosen), Output::Labels(rejected)) => {
+                let both = chosen.iter().zip(rejected.values());
+                let margins = both.map(|((label, c), r)| (label.to_owned(), f64::from(c - r)));
+                pair.margins = Some(ByLabel(margins.collect()));
+            }
+            (Output::Steps(chosen), Output::Steps(rejected)) => {
+                if let (Some(chosen), Some(rejected)) = (chosen.score(), rejected.score()) {
+                    pair.margin = Some((chosen - rejected).into());
+                }
+            }
+            _ => {}
+        }
+        pair
+    }
+}
+
+/// The Bradley-Terry probability that the chosen answer is the better one.
+fn sigmoid(margin: f32) -> f32 {
+    1.0 / (1.0 + (-margin).exp())
+}
+
+impl From<&LabelScores> for ByLabel {
+    fn from(labels: &LabelScores) -> Self {
+        let scores = labels.iter();
+        Self(
+            scores
+                .map(|(label, score)| (label.to_owned(), score.into()))
+                .collect(),
+        )
+    }
+}
+
+impl Serialize for ByLabel {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().map(|(label, value)| (label, value)))
+    }
+}
+
+impl<'de> Deserialize<'de> for ByLabel {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Visitor;
+
+        impl<'de> de::Visitor<'de> for Visitor {
+            type Value = ByLabel;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("an object of numbers")
+            }
+
+            fn visit_map<M: de::MapAccess<'de>>(self, mut map: M) -> Result<ByLabel, M::Error> {
+                let mut all = Vec::new();
+                while let Some(entry) = map.next_entry()? {
+                    all.push(entry);
+                }
+                Ok(ByLabel(all))
+            }
+        }
+        deserializer.deserialize_map(Visitor)
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Outcome {
+        serde_json::from_str(text).unwrap()
+    }
+
+    #[test]
+    fn what_is_written_can_be_read() {
+        for text in [
+            r#"{"score":-1.6425328254699707,"tokens":19}"#,
+            r#"{"scores":{"b":0.5,"a":1.0},"tokens":3,"truncated":true}"#,
+            r#"{"score":0.25,"steps":[0.5,0.25],"tokens":3}"#,
+            r#"{"steps":[0.5],"tokens":3}"#,
+            r#"{"chosen":{"score":1.0,"tokens":3},"rejected":{"score":0.0,"tokens":4},"margin":1.0,"probability":0.75}"#,
+            r#"{"chosen":{"scores":{"b":1.0},"tokens":3},"rejected":{"scores":{"b":0.0},"tokens":4},"margins":{"b":1.0}}"#,
+            r#"{"line":7,"error":"no"}"#,
+        ] {
+            assert_eq!(serde_json::to_string(&read(text)).unwrap(), text);
+        }
+        assert!(serde_json::from_str::<Outcome>(r#"{"score":1.0}"#).is_err());
+        assert!(serde_json::from_str::<Outcome>(r#"{"scores":[1.0],"tokens":1}"#).is_err());
+    }
+
+    #[test]
+    fn a_line_begins_with_the_id_as_it_was_given() {
+        let id = Json::parse("1.0e5").unwrap();
+        let line = AnswerLine {
+            id: Some(&id),
+            outcome: read(r#"{"score":0.10000000149011612,"tokens":1}"#),
+        };
+        let text = serde_json::to_string(&line).unwrap();
+        assert_eq!(
+            text,
+            r#"{"id":1.0e5,"score":0.10000000149011612,"tokens":1}"#
+        );
+    }
+
+    #[test]
+    fn probabilities() {
+        assert_eq!(sigmoid(0.0), 0.5);
+        assert!(sigmoid(200.0) == 1.0 && sigmoid(-200.0) == 0.0);
+    }
+}

@@ -1,0 +1,516 @@
+//! One stage as an ONNX Runtime session.
+
+use std::{
+    num::NonZeroUsize,
+    path::PathBuf,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use ort::{
+    environment::Environment,
+    logging::LogLevel,
+    operator::OperatorDomain,
+    session::{RunOptions, Session, builder::SessionBuilder},
+    value::{DynValue, Outlet, PrimitiveTensorElementType, Tensor, TensorElementType},
+};
+use worldpm_ort_bundle::{Manifest, floats::FloatGraph, manifest, names, rounded::round_to_bf16};
+
+use super::{EngineError, Failure, Flow, KernelChoice, OnnxRuntime, Stage, Watch};
+use crate::{
+    batch::{Budget, PackInputs},
+    bundle::read_graph,
+    ep::{Provider, StageContext, bind_to_host},
+    host::memory,
+    weights::WeightFiles,
+};
+
+/// Where ONNX Runtime looks for the files that hold a graph's weights.
+const EXTERNAL_DATA_FOLDER: &str = "session.model_external_initializers_file_folder_path";
+
+/// Keeps products of unsigned and signed bytes exact on x86 processors without VNNI instructions, where ONNX Runtime's
+/// kernel for them adds pairs in 16 bits, which saturate. With VNNI the kernel is exact, and this would take a slower one.
+const EXACT_BYTE_PRODUCTS: &str = "session.x64quantprecision";
+/// Makes floats of weights behind a `DequantizeLinear` once, at load. Else every run would make them again.
+const NO_QUANTISED_GRAPHS: &str = "session.disable_quant_qdq";
+
+/// The processors of a session's threads.
+const AFFINITIES: &str = "session.intra_op_thread_affinities";
+
+/// Makes the threads of a session stop spinning when a run is over: the next stage may have the same processors.
+const STOP_SPINNING: &str = "session.force_spinning_stop";
+
+/// Makes a run give back what its session's arena has taken beyond the weights.
+const SHRINK_ARENA: (&str, &str) = ("memory.enable_memory_arena_shrinkage", "cpu:0");
+
+/// Profiles that were begun in this process.
+static PROFILES: AtomicU64 = AtomicU64::new(0);
+
+/// What a stage is loaded from and with.
+#[derive(Clone, Debug)]
+pub(crate) struct StageSetup {
+    /// The manifest's words on the stage.
+    pub(crate) stage: manifest::Stage,
+    /// The bundle's manifest.
+    pub(crate) manifest: Arc<Manifest>,
+    /// The bundle.
+    pub(crate) bundle: PathBuf,
+    /// What the planner puts into a pack.
+    pub(crate) budget: Budget,
+    /// Most tokens of a conversation.
+    pub(crate) max_length: usize,
+    /// Path of the graph file.
+    pub(crate) graph: PathBuf,
+    /// Folder of the weight files.
+    pub(crate) weights: PathBuf,
+    /// The weight files, as they were checked.
+    pub(crate) weight_files: Arc<WeightFiles>,
+    /// Device of the stage.
+    pub(crate) provider: Provider,
+    /// The threads that compute on the CPU.
+    pub(crate) threads: Threads,
+    /// Held while a stage computes on a device that it shares with other stages of the pipeline. Two
+    /// stages that ran at once on the CPU would each want all its cores.
+    pub(crate) turn: Arc<Mutex<()>>,
+    /// Whether the stage is loaded for one wave of packs and dropped.
+    pub(crate) streamed: bool,
+    /// Whether other stages are on its device, and each should give back after a run what the run has taken.
+    pub(crate) shares_device: bool,
+    /// What our own kernels do, on the CPU.
+    pub(crate) kernels: Option<KernelChoice>,
+    /// Whether results are rounded to bfloat16, on the CPU.
+    pub(crate) rounds_to_bf16: bool,
+    /// Folder for a profile of its runs.
+    pub(crate) profile: Option<PathBuf>,
+}
+
+/// The threads of a session on the CPU.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Threads {
+    /// Those of the process, which all sessions share.
+    Shared(NonZeroUsize),
+    /// The session's own.
+    Own {
+        /// How many.
+        count: NonZeroUsize,
+        /// The processor of each, from 0, but of the first, which is the stage's own thread.
+        cores: Vec<usize>,
+    },
+}
+
+/// A loaded stage.
+pub(crate) struct SessionStage {
+    session: Session,
+    setup: StageSetup,
+    environment: Environment,
+}
+
+impl SessionStage {
+    /// Loads a stage.
+    ///
+    /// # Errors
+    /// [`EngineError::Load`] says which stage and what ONNX Runtime found wrong.
+    pub(crate) fn load(runtime: &OnnxRuntime, setup: StageSetup) -> Result<Self, EngineError> {
+        let fault = |problem: String| EngineError::Load {
+            stage: setup.stage.graph.clone(),
+            device: setup.provider.to_string(),
+            problem,
+        };
+        let checked = |error: crate::Error| fault(error.to_string());
+        setup.weight_files.require_unchanged().map_err(checked)?;
+        let graph = read_graph(&setup.bundle, &setup.stage).map_err(checked)?;
+        let weights = setup
+            .weights
+            .to_str()
+            .ok_or_else(|| fault(format!("{} is not UTF-8", setup.weights.display())))?;
+        let graph = match setup.provider {
+            Provider::Cpu if setup.rounds_to_bf16 => {
+                round_to_bf16(&graph, &setup.graph).map_err(|error| fault(error_chain(&error)))?
+            }
+            _ => graph,
+        };
+        let (graph, domain) = match setup.provider {
+            Provider::Cpu => with_kernels(&setup, graph).map_err(&fault)?,
+            _ => (graph, None),
+        };
+        let floats = match setup.provider {
+            Provider::Cpu if setup.streamed => Some(Floats::read(&setup, &graph).map_err(&fault)?),
+            _ => None,
+        };
+        let context = StageContext {
+            stage: &setup.stage,
+            manifest: &setup.manifest,
+            bundle: &setup.bundle,
+            graph: &setup.graph,
+            weights: &setup.weights,
+            budget: setup.budget,
+            max_length: setup.max_length,
+            environment: runtime.environment(),
+            library: runtime.path(),
+            library_version: runtime.version(),
+        };
+        let build = || -> ort::Result<SessionBuilder> {
+            let builder = Session::builder(runtime.environment())?
+                .with_log_level(LogLevel::Error)?
+                // A pattern is kept for every shape and taken for others with the same key, which it does not fit.
+                .with_memory_pattern(false)?
+                .with_config_entry(EXACT_BYTE_PRODUCTS, if has_vnni() { "0" } else { "1" })?
+                .with_config_entry(NO_QUANTISED_GRAPHS, "1")?;
+            let mut builder = setup.threads.configure(builder)?;
+            if let Some(domain) = domain {
+                builder = builder.with_operators(domain)?;
+            }
+            if let Some(folder) = &setup.profile {
+                // Besides the prefix a file's name has the time to the second only.
+                let number = PROFILES.fetch_add(1, Ordering::Relaxed);
+                let name = setup.stage.graph.replace(['/', '.'], "-");
+                builder = builder.with_profiling(folder.join(format!("{name}-{number}")))?;
+            }
+            if setup.provider.loads_by_path() {
+                return Ok(builder);
+            }
+            Ok(builder.with_config_entry(EXTERNAL_DATA_FOLDER, weights)?)
+        };
+        let builder = build().map_err(|error| fault(error.to_string()))?;
+        let builder = setup
+            .provider
+            .configure(builder, &context)
+            .map_err(|error| fault(error.to_string()))?;
+        let session = match floats {
+            Some(floats) if !floats.values.is_empty() => floats
+                .commit(builder)
+                .map_err(|error| fault(error.to_string()))?,
+            _ => setup
+                .provider
+                .commit(builder, &context, &graph)
+                .map_err(|error| fault(error.to_string()))?,
+        };
+        for (session, listed) in [
+            (session.inputs(), &setup.stage.inputs),
+            (session.outputs(), &setup.stage.outputs),
+        ] {
+            check_edges(session, listed).map_err(&fault)?;
+        }
+        Ok(Self {
+            session,
+            setup,
+            environment: runtime.environment().clone(),
+        })
+    }
+
+    /// Runs a pack. `options` can end the run early.
+    fn outputs(
+        &mut self,
+        inputs: &PackInputs,
+        hidden: Option<DynValue>,
+        options: &RunOptions,
+    ) -> ort::Result<Flow<DynValue>> {
+        let mut binding = self.session.create_binding()?;
+        let mut hidden = hidden;
+        let mut scored = 0;
+        for input in &self.setup.stage.inputs {
+            let value: DynValue = match input.name.as_str() {
+                names::INPUT_IDS => list(&inputs.input_ids)?,
+                names::POSITION_IDS => list(&inputs.position_ids)?,
+                names::ROW_TOKENS => {
+                    let shape = vec![inputs.rows, inputs.columns];
+                    Tensor::from_array((shape, inputs.row_tokens.clone()))?.into_dyn()
+                }
+                names::TOKEN_CELLS => list(&inputs.token_cells)?,
+                names::SCORE_TOKENS => {
+                    scored = inputs.score_tokens.len().next_multiple_of(2);
+                    list(&inputs.score_tokens)?
+                }
+                names::SEQLENS_K => {
+                    let shape = vec![inputs.seqlens_k.len()];
+                    Tensor::from_array((shape, inputs.seqlens_k.clone()))?.into_dyn()
+                }
+                names::TOTAL_SEQUENCE_LENGTH => {
+                    let scalar = vec![inputs.total_sequence_length];
+                    Tensor::from_array((Vec::<usize>::new(), scalar))?.into_dyn()
+                }
+                names::HIDDEN_STATES => hidden
+                    .take()
+                    .ok_or_else(|| ort::Error::new("no hidden states were handed over"))?,
+                other => return Err(ort::Error::new(format!("unknown graph input {other}"))),
+            };
+            binding.bind_input(input.name.as_str(), &value)?;
+        }
+        for output in &self.setup.stage.outputs {
+            let name = output.name.as_str();
+            match name {
+                // Hidden states stay where they are made: the next stage's session copies them if it is elsewhere.
+                names::NEXT_HIDDEN_STATES if !self.setup.streamed => self
+                    .setup
+                    .provider
+                    .bind_output(&self.environment, &mut binding, name)?,
+                _ => bind_to_host(&mut binding, name)?,
+            }
+        }
+        binding.synchronize_inputs()?;
+        let mut outputs = self.session.run_binding_with_options(&binding, options)?;
+        self.setup.provider.wait_for_outputs(&binding)?;
+        if let Some(hidden) = outputs.remove(names::NEXT_HIDDEN_STATES) {
+            return Ok(Flow::Hidden(match self.setup.streamed {
+                true => detached(&hidden)?,
+                false => hidden,
+            }));
+        }
+        match outputs.remove(names::SCORES) {
+            Some(scores) => {
+                let (_, scores) = scores.try_extract_tensor::<f32>()?;
+                let each = scores.len() / scored.max(1);
+                let asked = each * inputs.score_tokens.len();
+                Ok(Flow::Scores(
+                    scores.get(..asked).unwrap_or_default().to_vec(),
+                ))
+            }
+            None => Err(ort::Error::new(
+                "the graph has no output that is known here",
+            )),
+        }
+    }
+}
+
+impl SessionStage {
+    fn run_options(&self) -> ort::Result<RunOptions> {
+        let mut options = RunOptions::new()?;
+        if self.setup.shares_device && self.setup.provider == Provider::Cpu {
+            let (key, value) = SHRINK_ARENA;
+            options.set(key, value)?;
+        }
+        Ok(options)
+    }
+
+    /// What a problem of a run means for the stage.
+    fn failure(&self, problem: String) -> Failure {
+        let fatal = self.setup.provider.is_lost(&problem);
+        let stage = self.setup.stage.graph.clone();
+        let device = self.setup.provider.to_string();
+        let error = match fatal {
+            false => EngineError::Run {
+                stage,
+                device,
+                problem,
+            },
+            true => EngineError::Lost {
+                stage,
+                device,
+                problem,
+            },
+        };
+        Failure { error, fatal }
+    }
+}
+
+impl Drop for SessionStage {
+    fn drop(&mut self) {
+        if self.setup.profile.is_some() {
+            // Without its profile a stage has still done its work.
+            let _ = self.session.end_profiling();
+        }
+    }
+}
+
+impl Threads {
+    fn configure(&self, builder: SessionBuilder) -> ort::Result<SessionBuilder> {
+        Ok(match self {
+            // What the process shares has its number of threads from the environment.
+            Self::Shared(_) => builder,
+            Self::Own { count, cores } => {
+                let builder = builder
+                    .with_independent_thread_pool()?
+                    .with_intra_threads(count.get())?
+                    .with_config_entry(STOP_SPINNING, "1")?;
+                match affinities(cores, count.get()) {
+                    Some(affinities) => builder.with_config_entry(AFFINITIES, affinities)?,
+                    None => builder,
+                }
+            }
+        })
+    }
+
+    fn count(&self) -> NonZeroUsize {
+        match self {
+            Self::Shared(count) | Self::Own { count, .. } => *count,
+        }
+    }
+}
+
+/// Whether a graph has the inputs, or the outputs, that the manifest lists.
+fn check_edges(session: &[Outlet], listed: &[manifest::TensorInfo]) -> Result<(), String> {
+    let element = |outlet: &Outlet| match outlet.dtype().tensor_type() {
+        Some(TensorElementType::Int64) => "int64",
+        Some(TensorElementType::Int32) => "int32",
+        Some(TensorElementType::Float32) => "float",
+        Some(TensorElementType::Float16) => "float16",
+        Some(TensorElementType::Bfloat16) => "bfloat16",
+        _ => "of another type",
+    };
+    let mut found: Vec<(&str, &str)> = session.iter().map(|o| (o.name(), element(o))).collect();
+    let mut expected: Vec<(&str, &str)> = listed
+        .iter()
+        .map(|tensor| (tensor.name.as_str(), tensor.element.as_str()))
+        .collect();
+    found.sort_unstable();
+    expected.sort_unstable();
+    if found == expected {
+        return Ok(());
+    }
+    Err(format!(
+        "the graph has {found:?} where the manifest lists {expected:?}; export the checkpoint again"
+    ))
+}
+
+/// ONNX Runtime's words for the processors of a session's threads, of which the first is the caller's and has none.
+/// They count from 1. `None` when there is no other thread or no core is given.
+fn affinities(cores: &[usize], threads: usize) -> Option<String> {
+    if cores.is_empty() || threads < 2 {
+        return None;
+    }
+    let cores = (1..threads).map(|thread| (cores[thread % cores.len()] + 1).to_string());
+    Some(cores.collect::<Vec<_>>().join(";"))
+}
+
+/// The stage's graph with our operators in place of what they compute, and those operators.
+fn with_kernels(
+    setup: &StageSetup,
+    graph: Vec<u8>,
+) -> Result<(Vec<u8>, Option<OperatorDomain>), String> {
+    let Some(kernels) = setup.kernels else {
+        return Ok((graph, None));
+    };
+    let fused = kernels
+        .fuse(&graph, &setup.graph, setup.manifest.model.head_dim)
+        .map_err(|error| error_chain(&error))?;
+    let domain = kernels
+        .operators(setup.threads.count())
+        .map_err(|error| error.to_string())?;
+    Ok((fused.bytes, Some(domain)))
+}
+
+/// A stage's weights, made into floats without ONNX Runtime.
+struct Floats {
+    graph: Vec<u8>,
+    values: Vec<(String, DynValue)>,
+}
+
+impl Floats {
+    fn read(setup: &StageSetup, graph: &[u8]) -> Result<Self, String> {
+        let threads = setup.threads.count();
+        let graph = FloatGraph::from_bytes(graph, &setup.graph, &setup.weights, threads)
+            .map_err(|error| error_chain(&error))?;
+        let values = graph
+            .read_weights(threads)
+            .map_err(|error| error_chain(&error))?;
+        let values = graph
+            .weights
+            .into_iter()
+            .zip(values)
+            .map(|(weight, values)| {
+                let value = Tensor::from_array((weight.shape, values))?;
+                Ok((weight.name, value.into_dyn()))
+            });
+        Ok(Self {
+            graph: graph.bytes,
+            values: values
+                .collect::<ort::Result<_>>()
+                .map_err(|error| error.to_string())?,
+        })
+    }
+
+    fn commit(self, mut builder: SessionBuilder) -> ort::Result<Session> {
+        for (name, value) in self.values {
+            builder = builder.with_initializer(name, value)?;
+        }
+        builder.commit_from_memory(&self.graph)
+    }
+}
+
+fn error_chain(error: &dyn std::error::Error) -> String {
+    match error.source() {
+        Some(source) => format!("{error}: {}", error_chain(source)),
+        None => error.to_string(),
+    }
+}
+
+/// A copy that does not keep the memory of the session that made it.
+fn detached(value: &DynValue) -> ort::Result<DynValue> {
+    fn copy<T: PrimitiveTensorElementType + std::fmt::Debug + Copy + 'static>(
+        value: &DynValue,
+    ) -> ort::Result<DynValue> {
+        let (shape, elements) = value.try_extract_tensor::<T>()?;
+        Ok(Tensor::from_array((shape.to_vec(), elements.to_vec()))?.into_dyn())
+    }
+    match value.data_type() {
+        TensorElementType::Float32 => copy::<f32>(value),
+        TensorElementType::Float16 => copy::<half::f16>(value),
+        TensorElementType::Bfloat16 => copy::<half::bf16>(value),
+        other => Err(ort::Error::new(format!("hidden states are {other}"))),
+    }
+}
+
+/// Whether the processor multiplies bytes and adds the products in 32 bits.
+fn has_vnni() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    return std::arch::is_x86_feature_detected!("avx512vnni")
+        || std::arch::is_x86_feature_detected!("avxvnni");
+    #[cfg(not(target_arch = "x86_64"))]
+    return true;
+}
+
+/// `values` as a tensor, the last one twice when their number is odd.
+///
+/// The tokens and the scores of a pack are the rows of matrix products. ONNX Runtime's kernels for quantised weights
+/// work on two rows at a time, and sum a last single row in another order. With an even number of rows a score does
+/// not depend on the number of tokens it is computed with. The row more reads what the last one reads, and nothing
+/// reads it.
+fn list(values: &[i64]) -> ort::Result<DynValue> {
+    let mut values = values.to_vec();
+    if let (Some(&last), 1) = (values.last(), values.len() % 2) {
+        values.push(last);
+    }
+    Ok(Tensor::from_array((vec![values.len()], values))?.into_dyn())
+}
+
+impl Stage for SessionStage {
+    type Hidden = DynValue;
+
+    fn run(
+        &mut self,
+        inputs: &Arc<PackInputs>,
+        hidden: Option<DynValue>,
+        watch: &dyn Watch,
+    ) -> Result<Flow<DynValue>, Failure> {
+        let turn = Arc::clone(&self.setup.turn);
+        // The lock guards no data, so a holder that panicked has broken nothing.
+        let guard = turn.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let options = match self.run_options() {
+            Ok(options) => Arc::new(options),
+            Err(error) => return Err(self.failure(error.to_string())),
+        };
+        let handle = Arc::clone(&options);
+        // A run that cannot be ended early ends by itself.
+        if !watch.begin(Box::new(move || drop(handle.terminate()))) {
+            return Err(EngineError::Cancelled.into());
+        }
+        let outcome = self.outputs(inputs, hidden, &options);
+        watch.end();
+        drop(guard);
+        outcome.map_err(|error| self.failure(error.to_string()))
+    }
+
+    fn settle(&mut self) {
+        if let Threads::Own { cores, .. } = &self.setup.threads
+            && let Some(&core) = cores.first()
+        {
+            memory::pin_thread(core);
+        }
+    }
+
+    fn name(&self) -> String {
+        self.setup.stage.graph.clone()
+    }
+}

@@ -1,0 +1,219 @@
+//! How a scorer is opened.
+
+use std::{num::NonZeroUsize, path::PathBuf, sync::Arc};
+
+use worldpm_ort_bundle::Pooling;
+use worldpm_ort_kernels::Precision as MatmulPrecision;
+
+use crate::{
+    batch::Budget,
+    deploy::residency::Residency,
+    engine::Observer,
+    ep::{Devices, ProviderOptions},
+    evaluation::Reduction,
+    text::Truncation,
+};
+
+/// How a [`Scorer`](crate::Scorer) is opened. [`Default`] suits most uses.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct ScorerOptions {
+    /// Where the stages run. Default [`Devices::Auto`].
+    pub devices: Devices,
+    /// Options of the devices' providers. Default: none.
+    pub providers: ProviderOptions,
+    /// Threads for CPU work. Default: as many as the process may use.
+    pub threads: Option<NonZeroUsize>,
+    /// Whether each thread for CPU work stays on a processor of its own. Helps where several processes or `cpu` devices
+    /// divide a machine. Each stage has threads of its own then, which costs their stacks. Linux only. Default: no.
+    pub pin_threads: bool,
+    /// Copies of the model, each on its part of the devices, that take conversations from one line. Default: one; on
+    /// GPUs that [`Devices::Auto`] finds, as many as fit.
+    pub replicas: Option<NonZeroUsize>,
+    /// How much of the model is in memory. Default [`Residency::Auto`].
+    pub residency: Residency,
+    /// Bytes of memory that scoring may take: of the host on the CPU, with the program and the tokenizer, else of each GPU.
+    /// Decides about [`Residency::Auto`] and about how much is streamed at once; on the CPU it bounds the length of
+    /// conversations. A model that it does not hold by the estimate is refused. Default: what the machine has free; on
+    /// GPUs, enough.
+    pub memory: Option<u64>,
+    /// Who is told of every load and run of a stage. Default: nobody.
+    pub observer: Option<Arc<dyn Observer>>,
+    /// Whether our own kernels compute on CPUs that have units for bfloat16 numbers, in place of ONNX Runtime's: attention
+    /// in floats, and products with bfloat16 weights. Default: yes.
+    pub kernels: bool,
+    /// How exactly those kernels multiply. Default: [`MatmulPrecision::Highest`], as exactly as floats.
+    pub matmul_precision: MatmulPrecision,
+    /// Whether results on the CPU are rounded to bfloat16, which tells how far a computation in bfloat16 moves scores.
+    /// Default: no.
+    #[doc(hidden)]
+    pub simulate_bf16: bool,
+    /// Folder that ONNX Runtime writes a profile of each stage into when the stage is dropped: a JSON file of events for
+    /// each node that was run. Default: none. Costs a few microseconds for each node.
+    pub profile: Option<PathBuf>,
+    /// How much goes into one run of the model.
+    pub budget: Budget,
+    /// Most tokens of a conversation. Default, and upper bound: the bundle's own limit.
+    pub max_length: Option<usize>,
+    /// What happens to a longer conversation. Default [`Truncation::Refuse`].
+    pub truncation: Truncation,
+    /// ONNX Runtime's library. Default: the first found, see
+    /// [`library_candidates`](crate::engine::library_candidates).
+    pub ort_library: Option<PathBuf>,
+    /// Folder of the weights. Default: where the bundle says.
+    pub weights_dir: Option<PathBuf>,
+    /// Which token is scored. Default: the bundle's own rule. A model that scores steps has no other rule, though it
+    /// may have another step token.
+    pub pooling: Option<Pooling>,
+    /// The time that a chat template may write into the text, see [`TextOptions::now`](crate::text::TextOptions::now).
+    /// Default: the machine's clock.
+    pub now: Option<i64>,
+    /// What makes one score of the rewards of an answer's steps, for a model that scores steps. Default: nothing, the
+    /// steps stay apart.
+    pub reduce: Option<Reduction>,
+    /// Whether conversations are scored that do not end with an assistant's message. Default: no, they are an error, since
+    /// the number that a model gives for them says nothing of an answer.
+    pub allow_no_answer: bool,
+}
+
+impl Default for ScorerOptions {
+    fn default() -> Self {
+        Self {
+            devices: Devices::default(),
+            providers: ProviderOptions::default(),
+            threads: None,
+            pin_threads: false,
+            replicas: None,
+            residency: Residency::default(),
+            memory: None,
+            observer: None,
+            kernels: true,
+            matmul_precision: MatmulPrecision::default(),
+            simulate_bf16: false,
+            profile: None,
+            budget: Budget::default(),
+            max_length: None,
+            truncation: Truncation::default(),
+            ort_library: None,
+            weights_dir: None,
+            pooling: None,
+            now: None,
+            reduce: None,
+            allow_no_answer: false,
+        }
+    }
+}
+
+impl ScorerOptions {
+    /// Sets where the stages run.
+    #[must_use]
+    pub fn with_devices(mut self, devices: Devices) -> Self {
+        self.devices = devices;
+        self
+    }
+
+    /// Sets the options of the devices' providers.
+    #[must_use]
+    pub fn with_providers(mut self, providers: ProviderOptions) -> Self {
+        self.providers = providers;
+        self
+    }
+
+    /// Sets the number of threads for CPU work.
+    #[must_use]
+    pub fn with_threads(mut self, threads: NonZeroUsize) -> Self {
+        self.threads = Some(threads);
+        self
+    }
+
+    /// Sets how much of the model is in memory.
+    #[must_use]
+    pub fn with_residency(mut self, residency: Residency) -> Self {
+        self.residency = residency;
+        self
+    }
+
+    /// Sets the bytes of memory that the model may take.
+    #[must_use]
+    pub fn with_memory(mut self, bytes: u64) -> Self {
+        self.memory = Some(bytes);
+        self
+    }
+
+    /// Sets the number of copies of the model.
+    #[must_use]
+    pub fn with_replicas(mut self, replicas: NonZeroUsize) -> Self {
+        self.replicas = Some(replicas);
+        self
+    }
+
+    /// Sets who is told of every load and run of a stage.
+    #[must_use]
+    pub fn with_observer(mut self, observer: Arc<dyn Observer>) -> Self {
+        self.observer = Some(observer);
+        self
+    }
+
+    /// Sets how much goes into one run of the model.
+    #[must_use]
+    pub fn with_budget(mut self, budget: Budget) -> Self {
+        self.budget = budget;
+        self
+    }
+
+    /// Sets the most tokens of a conversation.
+    #[must_use]
+    pub fn with_max_length(mut self, tokens: usize) -> Self {
+        self.max_length = Some(tokens);
+        self
+    }
+
+    /// Sets what happens to a conversation that is too long.
+    #[must_use]
+    pub fn with_truncation(mut self, truncation: Truncation) -> Self {
+        self.truncation = truncation;
+        self
+    }
+
+    /// Sets the file of ONNX Runtime's library.
+    #[must_use]
+    pub fn with_ort_library(mut self, path: impl Into<PathBuf>) -> Self {
+        self.ort_library = Some(path.into());
+        self
+    }
+
+    /// Sets the folder of the weights, for a checkpoint that has moved since the export.
+    #[must_use]
+    pub fn with_weights_dir(mut self, path: impl Into<PathBuf>) -> Self {
+        self.weights_dir = Some(path.into());
+        self
+    }
+
+    /// Sets which token is scored.
+    #[must_use]
+    pub fn with_pooling(mut self, pooling: Pooling) -> Self {
+        self.pooling = Some(pooling);
+        self
+    }
+
+    /// Sets the time that a chat template may write into the text, in seconds since 1970.
+    #[must_use]
+    pub fn with_now(mut self, seconds: i64) -> Self {
+        self.now = Some(seconds);
+        self
+    }
+
+    /// Sets what makes one score of the rewards of an answer's steps.
+    #[must_use]
+    pub fn with_reduce(mut self, reduction: Reduction) -> Self {
+        self.reduce = Some(reduction);
+        self
+    }
+
+    /// Sets whether conversations are scored that do not end with an assistant's message.
+    #[must_use]
+    pub fn with_allow_no_answer(mut self, allow: bool) -> Self {
+        self.allow_no_answer = allow;
+        self
+    }
+}

@@ -1,0 +1,176 @@
+//! A record on its way through scoring, from its conversations to what the model says of them.
+
+use std::sync::Arc;
+
+use super::{
+    error::RecordError,
+    record::{Body, RawConversation, Record},
+    side::Side,
+};
+use crate::{
+    engine::EngineError,
+    error::{Error, Result},
+    evaluation::Evaluation,
+    json::{Json, Object},
+    text::{Conversation, ConversationError},
+};
+
+/// What was read as one record: where it stands, and what to do with the scores of its conversations.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Entry {
+    /// The line where the record starts, from 1.
+    pub line: usize,
+    /// Its `id`, a string or a number, as given.
+    pub id: Option<Json>,
+    /// Its fields, where the reader was asked to keep them.
+    pub fields: Option<Object>,
+    form: Result<Form, EntryError>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Form {
+    Single,
+    Pair,
+}
+
+/// Why there is no answer to a record.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum EntryError {
+    /// It cannot be read. The error says the line itself.
+    #[error("{0}")]
+    Record(Arc<RecordError>),
+    /// A conversation of it is not one that can be scored.
+    #[error("{side}{source}")]
+    Conversation {
+        /// Which one.
+        side: Side,
+        /// What is wrong with it.
+        source: ConversationError,
+    },
+    /// A conversation of it was not scored.
+    #[error("{side}{source}")]
+    Score {
+        /// Which one.
+        side: Side,
+        /// Why not.
+        source: Error,
+    },
+}
+
+/// What the model says of a record.
+#[derive(Clone, Debug)]
+pub enum Evaluated {
+    /// Of its conversation.
+    Single(Evaluation),
+    /// Of a pair.
+    Pair {
+        /// Of the preferred conversation.
+        chosen: Evaluation,
+        /// Of the other one.
+        rejected: Evaluation,
+    },
+}
+
+impl Entry {
+    /// Splits what a [`RecordReader`](super::RecordReader) gave into the conversations to score and what is kept until
+    /// their scores are there. Of a record that cannot be scored there are no conversations, and [`check`](Self::check)
+    /// says why.
+    ///
+    /// Unless `allow_no_answer`, a conversation that does not end with an assistant's message is refused: the model gives
+    /// a number for it too, which says nothing.
+    #[must_use]
+    pub fn prepare(
+        read: Result<(usize, Record), RecordError>,
+        allow_no_answer: bool,
+    ) -> (Self, Vec<Conversation>) {
+        let (line, record) = match read {
+            Ok(read) => read,
+            Err(error) => {
+                let entry = Self {
+                    line: error.line,
+                    id: error.id.clone(),
+                    fields: None,
+                    form: Err(EntryError::Record(Arc::new(error))),
+                };
+                return (entry, Vec::new());
+            }
+        };
+        let conversation = |side, raw| {
+            conversation(raw, allow_no_answer)
+                .map_err(|source| EntryError::Conversation { side, source })
+        };
+        let conversations = match record.body {
+            Body::Single(one) => {
+                conversation(Side::Whole, one).map(|one| (Form::Single, vec![one]))
+            }
+            Body::Pair { chosen, rejected } => {
+                conversation(Side::Chosen, chosen).and_then(|chosen| {
+                    Ok((
+                        Form::Pair,
+                        vec![chosen, conversation(Side::Rejected, rejected)?],
+                    ))
+                })
+            }
+        };
+        let (form, conversations) = match conversations {
+            Ok((form, conversations)) => (Ok(form), conversations),
+            Err(error) => (Err(error), Vec::new()),
+        };
+        let entry = Self {
+            line,
+            id: record.id,
+            fields: record.fields,
+            form,
+        };
+        (entry, conversations)
+    }
+
+    /// Whether the record can be scored, as far as is known without its model.
+    ///
+    /// # Errors
+    /// [`EntryError::Record`] and [`EntryError::Conversation`].
+    pub fn check(&self) -> Result<(), EntryError> {
+        match &self.form {
+            Ok(_) => Ok(()),
+            Err(error) => Err(error.clone()),
+        }
+    }
+
+    /// What the model says of the record, from what it says of the record's conversations, in their order.
+    ///
+    /// # Errors
+    /// As [`check`](Self::check), and [`EntryError::Score`] for the first conversation that was not scored.
+    pub fn evaluated(&self, evaluations: Vec<Result<Evaluation>>) -> Result<Evaluated, EntryError> {
+        let form = match &self.form {
+            Ok(form) => *form,
+            Err(error) => return Err(error.clone()),
+        };
+        let mut evaluations = evaluations.into_iter();
+        let mut next = |side| {
+            let evaluation = evaluations
+                .next()
+                .unwrap_or_else(|| Err(EngineError::Stopped("no score came".into()).into()));
+            evaluation.map_err(|source| EntryError::Score { side, source })
+        };
+        Ok(match form {
+            Form::Single => Evaluated::Single(next(Side::Whole)?),
+            Form::Pair => Evaluated::Pair {
+                chosen: next(Side::Chosen)?,
+                rejected: next(Side::Rejected)?,
+            },
+        })
+    }
+}
+
+fn conversation(
+    raw: RawConversation,
+    allow_no_answer: bool,
+) -> Result<Conversation, ConversationError> {
+    let conversation = raw.into_conversation()?;
+    if !allow_no_answer {
+        conversation.check_answer()?;
+    }
+    Ok(conversation)
+}

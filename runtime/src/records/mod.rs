@@ -1,0 +1,48 @@
+//! Input records: what a line of JSON asks to have scored.
+//!
+//! | form | scored |
+//! |---|---|
+//! | `{"messages": […]}`, optional `tools` | one conversation |
+//! | `[…]`, a bare list of messages | one conversation |
+//! | `{"prompt": …, "response": …}` | one conversation |
+//! | `{"chosen": …, "rejected": …}`, optional `prompt` | a pair |
+//!
+//! A message is an object with `role` and `content`; this module takes lists of
+//! messages as they are, and their content is checked where they become text:
+//! it is a string, or in an assistant's message for a model that scores steps a
+//! list of strings, the steps.
+//! `prompt` with `response`, or with `chosen` and `rejected`, are either all
+//! strings (one user turn and one assistant turn) or all lists of messages (the
+//! prompt's followed by the completion's). Without `prompt`, `chosen` and
+//! `rejected` are lists that hold whole conversations. A column that repeats
+//! another is no matter: a string `prompt` beside lists that open with it, and
+//! `messages` that are `chosen` again, as in UltraFeedback.
+//!
+//! Any record may have an `id` (string or number), which is handed back as it
+//! was given, and any object form may have `tools`, and a `system` prompt (also
+//! called `system_prompt`): a string, which becomes a system message in front.
+//! A conversation that has one there must have the same. Other fields are not
+//! used, since data sets carry more columns than are scored
+//! ([`Record::unused`] names them), and a field that is `null` counts as
+//! absent. What could be read in two ways is an error, never a guess.
+//!
+//! [`RecordReader`] reads streams of records, [`Record::from_slice`] and
+//! [`Record::from_value`] single ones.
+
+mod entry;
+mod error;
+mod fields;
+mod format;
+mod reader;
+mod record;
+mod side;
+mod source;
+
+pub use entry::{Entry, EntryError, Evaluated};
+pub use error::{RecordError, RecordErrorKind};
+pub use reader::{DEFAULT_MAX_RECORD_BYTES, RecordReader};
+pub use record::{Body, RawConversation, Record};
+pub use side::Side;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,442 @@
+//! Streams of records: JSON Lines, one JSON list, or JSON values that span
+//! lines.
+
+use std::io::{self, BufRead};
+
+use super::error::{RecordError, RecordErrorKind};
+use super::format::Format;
+use super::record::{Record, parse};
+use super::source::{Position, Scanner, Source, Step, Taken, is_whitespace};
+
+/// The longest record that is read by default: 64 MiB, far past any context
+/// window, so that a file that is not what it seems does not fill memory.
+pub const DEFAULT_MAX_RECORD_BYTES: usize = 64 << 20;
+
+/// The largest buffer that is kept between records.
+const KEPT_BYTES: usize = 1 << 20;
+
+/// Reads records one after another; holds one at a time.
+///
+/// The layout is told from the first value of the input:
+/// - **JSON Lines:** one record a line; blank lines are skipped. After a
+///   malformed line, reading goes on with the next.
+/// - **A list of records,** on one line or many. A list whose first element is
+///   an object with `role` is a conversation, so a record itself; `[]` alone is
+///   a list without records.
+/// - **Values that span lines,** such as a single pretty-printed record, or
+///   many, one after another.
+///
+/// In the last two a syntax error ends reading, since where the next record
+/// starts is unsure. A record of the wrong form or an overlong one does not. An
+/// input that begins as another format does (Parquet, gzip, CSV, …) is not read
+/// either, and the error names the format.
+///
+/// A byte order mark at the start is skipped. Items carry the line where the
+/// record starts, from 1.
+///
+/// ```
+/// # use worldpm_ort_runtime as worldpm_ort;
+/// use worldpm_ort::records::RecordReader;
+///
+/// let input = r#"{"id": 1, "prompt": "Tips?", "response": "Sleep."}
+/// {"prompt": "Tips?"}
+/// [{"role": "user", "content": "Tips?"}, {"role": "assistant", "content": "Sleep."}]"#;
+/// let mut records = RecordReader::new(input.as_bytes());
+///
+/// let (line, record) = records.next().unwrap()?;
+/// assert_eq!((line, record.id), (1, Some(1.into())));
+/// let error = records.next().unwrap().unwrap_err();
+/// assert_eq!((error.line, error.is_fatal), (2, false));
+/// assert_eq!(records.next().unwrap()?.0, 3);
+/// assert!(records.next().is_none());
+/// # Ok::<(), worldpm_ort::records::RecordError>(())
+/// ```
+#[derive(Debug)]
+pub struct RecordReader<R> {
+    source: Source<R>,
+    layout: Layout,
+    /// The text of the record being read.
+    pub(super) buffer: Vec<u8>,
+    max_record_bytes: usize,
+    keeps_fields: bool,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Layout {
+    Unknown,
+    Lines,
+    Values,
+    /// Inside a list, after this many elements.
+    List(usize),
+    Done,
+}
+
+/// What the beginning of the input turned out to be. The buffer holds what was
+/// taken off it.
+enum Beginning {
+    /// One line. The buffer holds all of it if `is_whole`.
+    Line { is_whole: bool },
+    /// A value that spans lines; the buffer holds it.
+    Value,
+    /// A list without elements.
+    EmptyList { spans: bool },
+    /// A list of records. The buffer holds the first, and it starts at `first`;
+    /// or nothing was taken off but the bracket.
+    List { first: Option<Position> },
+    /// A first record that is longer than the limit; it is taken off, but for the
+    /// rest of a line.
+    TooLong {
+        layout: Layout,
+        /// Where it starts in a list.
+        element: Option<Position>,
+    },
+}
+
+type Item = (usize, Record);
+
+impl<R: BufRead> RecordReader<R> {
+    /// Reads records from `input`, which should be buffered.
+    pub fn new(input: R) -> Self {
+        Self {
+            source: Source::new(input),
+            layout: Layout::Unknown,
+            buffer: Vec::new(),
+            max_record_bytes: DEFAULT_MAX_RECORD_BYTES,
+            keeps_fields: false,
+        }
+    }
+
+    /// Sets the longest record that is read, in bytes. Default
+    /// [`DEFAULT_MAX_RECORD_BYTES`].
+    #[must_use]
+    pub fn with_max_record_bytes(mut self, max_record_bytes: usize) -> Self {
+        self.max_record_bytes = max_record_bytes;
+        self
+    }
+
+    /// Keeps every field of a record that is an object in [`Record::fields`], so that it can be given back.
+    /// A key that is there twice is an error then, whatever it is.
+    #[must_use]
+    pub fn with_fields_kept(mut self) -> Self {
+        self.keeps_fields = true;
+        self
+    }
+
+    fn read(&mut self) -> Result<Option<Item>, RecordError> {
+        self.buffer.clear();
+        match self.layout {
+            Layout::Unknown => self.read_first(),
+            Layout::Lines => match self.skip_whitespace()? {
+                Some(_) => self.read_line(self.source.position).map(Some),
+                None => Ok(None),
+            },
+            Layout::Values => match self.skip_whitespace()? {
+                Some(_) => self.read_value(self.source.position).map(Some),
+                None => Ok(None),
+            },
+            Layout::List(taken) => self.read_element(taken),
+            Layout::Done => Ok(None),
+        }
+    }
+
+    fn read_first(&mut self) -> Result<Option<Item>, RecordError> {
+        self.read_first_as_json().map_err(|error| {
+            let format = Format::of(&self.buffer);
+            match (&*error.kind, format) {
+                (RecordErrorKind::Io(_), _) | (_, None) => error,
+                (_, Some(format)) => RecordError {
+                    kind: RecordErrorKind::format(format).into(),
+                    is_fatal: true,
+                    ..error
+                },
+            }
+        })
+    }
+
+    fn read_first_as_json(&mut self) -> Result<Option<Item>, RecordError> {
+        if !self.skip_byte_order_mark()? {
+            // Half a mark is not UTF-8, which the line's error will say.
+            self.layout = Layout::Lines;
+            return self.read_line(Position::START).map(Some);
+        }
+        let Some(first) = self.skip_whitespace()? else {
+            return Ok(None);
+        };
+        let start = self.source.position;
+        let beginning = self
+            .begin(first)
+            .map_err(|error| self.fail(start, RecordErrorKind::Io(error)))?;
+        match beginning {
+            Beginning::Line { is_whole } => {
+                self.layout = Layout::Lines;
+                if is_whole {
+                    self.parse(start).map(Some)
+                } else {
+                    self.read_line(start).map(Some)
+                }
+            }
+            Beginning::Value => {
+                self.layout = Layout::Values;
+                self.parse(start).map(Some)
+            }
+            Beginning::EmptyList { spans } => {
+                self.layout = if spans { Layout::Values } else { Layout::Lines };
+                let line = self.source.position.line;
+                if self.skip_whitespace()?.is_none() {
+                    Ok(None)
+                } else if self.source.position.line == line {
+                    self.read_line(start).map(Some)
+                } else {
+                    self.parse(start).map(Some)
+                }
+            }
+            Beginning::List { first: None } => self.read_element(0),
+            Beginning::List { first: Some(start) } => {
+                self.layout = Layout::List(1);
+                self.parse(start).map(Some)
+            }
+            Beginning::TooLong { layout, element } => {
+                self.layout = layout;
+                Err(self.too_long(element.unwrap_or(start)))
+            }
+        }
+    }
+
+    /// Takes off as much of the input as tells its layout.
+    fn begin(&mut self, first: u8) -> io::Result<Beginning> {
+        if !matches!(first, b'{' | b'[') {
+            return Ok(Beginning::Line { is_whole: false });
+        }
+        let mut scanner = Scanner::default();
+        // Whether the value goes on after its first line, and whether the next
+        // byte has yet to confirm that.
+        let (mut spans, mut is_open) = (false, false);
+        let mut previous = first;
+        let mut element = None;
+        let mut is_conversation = false;
+        while let Some(byte) = self.source.peek()? {
+            // The bracket of a list is no part of its first record.
+            let record = match element {
+                Some((offset, _)) if !is_conversation => offset,
+                _ => 0,
+            };
+            if self.buffer.len() - record >= self.max_record_bytes {
+                if !spans {
+                    let layout = Layout::Lines;
+                    return Ok(Beginning::TooLong {
+                        layout,
+                        element: None,
+                    });
+                }
+                let (depth, layout, element) = match element {
+                    Some((_, start)) if !is_conversation => (1, Layout::List(1), Some(start)),
+                    _ => (0, Layout::Values, None),
+                };
+                self.source.skip_to_depth(&mut scanner, depth)?;
+                return Ok(Beginning::TooLong { layout, element });
+            }
+            if byte == b'\n' && scanner.in_string {
+                self.source.bump(byte);
+                return Ok(Beginning::Line { is_whole: true });
+            }
+            if byte == b'\n' && !spans {
+                is_open = true;
+            } else if !is_whitespace(byte) {
+                if is_open && !may_follow(previous, byte) {
+                    return Ok(Beginning::Line { is_whole: true });
+                }
+                spans |= is_open;
+                is_open = false;
+                previous = byte;
+                if first == b'[' && scanner.depth == 1 && element.is_none() {
+                    match byte {
+                        b'{' => element = Some((self.buffer.len(), self.source.position)),
+                        b']' => {}
+                        _ => {
+                            self.buffer.clear();
+                            return Ok(Beginning::List { first: None });
+                        }
+                    }
+                }
+            }
+            let step = scanner.step(byte);
+            self.buffer.push(byte);
+            self.source.bump(byte);
+            if step == Step::Last {
+                return Ok(if first == b'[' && element.is_none() {
+                    Beginning::EmptyList { spans }
+                } else if spans {
+                    Beginning::Value
+                } else {
+                    Beginning::Line { is_whole: false }
+                });
+            }
+            if let (Some((offset, start)), 1, false) = (element, scanner.depth, is_conversation) {
+                // What a malformed element of a line is meant to be matters
+                // little: the line is wrong.
+                is_conversation = parse(&self.buffer[offset..], Position::START, false)
+                    .map_or(!spans, |raw| raw.is_message());
+                if !is_conversation {
+                    self.buffer.drain(..offset);
+                    return Ok(Beginning::List { first: Some(start) });
+                }
+            }
+        }
+        Ok(if spans {
+            Beginning::Value
+        } else {
+            Beginning::Line { is_whole: false }
+        })
+    }
+
+    /// Reads the rest of a line that began at `start`.
+    fn read_line(&mut self, start: Position) -> Result<Item, RecordError> {
+        match self
+            .source
+            .take_line(&mut self.buffer, self.max_record_bytes)
+        {
+            Ok(Taken::TooLong) => Err(self.too_long(start)),
+            Ok(Taken::Complete | Taken::Cut) => self.parse(start),
+            Err(error) => Err(self.fail(start, RecordErrorKind::Io(error))),
+        }
+    }
+
+    fn read_value(&mut self, start: Position) -> Result<Item, RecordError> {
+        let taken = self.source.take_value(
+            &mut Scanner::default(),
+            &mut self.buffer,
+            self.max_record_bytes,
+        );
+        match taken {
+            Ok(Taken::TooLong) => Err(self.too_long(start)),
+            Ok(Taken::Complete | Taken::Cut) if self.buffer.is_empty() => {
+                Err(self.fail(start, RecordErrorKind::syntax(start, "expected a record")))
+            }
+            Ok(Taken::Complete | Taken::Cut) => self.parse(start),
+            Err(error) => Err(self.fail(start, RecordErrorKind::Io(error))),
+        }
+    }
+
+    /// Reads on in a list of which `taken` elements are read.
+    fn read_element(&mut self, taken: usize) -> Result<Option<Item>, RecordError> {
+        self.layout = Layout::List(taken + 1);
+        let next = self.skip_whitespace()?;
+        let at = self.source.position;
+        let wrong = match next {
+            None => "the list is not closed: the input ends before `]`",
+            Some(b']') => {
+                self.source.bump(b']');
+                if self.skip_whitespace()?.is_none() {
+                    return Ok(None);
+                }
+                "expected nothing more after the list"
+            }
+            Some(_) if taken == 0 => return self.read_value(at).map(Some),
+            Some(b',') => {
+                self.source.bump(b',');
+                self.skip_whitespace()?;
+                return self.read_value(self.source.position).map(Some);
+            }
+            Some(_) => "expected `,` or `]` after an element of the list",
+        };
+        let at = if next == Some(b']') {
+            self.source.position
+        } else {
+            at
+        };
+        Err(self.fail(at, RecordErrorKind::syntax(at, wrong)))
+    }
+
+    /// Reads the record in the buffer, which starts at `start`.
+    fn parse(&mut self, start: Position) -> Result<Item, RecordError> {
+        let parsed = parse(&self.buffer, start, self.keeps_fields);
+        if self.buffer.capacity() > KEPT_BYTES && parsed.is_ok() {
+            // What is done with a large record needs the memory.
+            self.buffer = Vec::new();
+        }
+        let raw = parsed.map_err(|kind| self.fail(start, kind))?;
+        let record = Record::from_raw(raw).map_err(|(id, kind)| RecordError {
+            id,
+            ..self.fail(start, *kind)
+        })?;
+        Ok((start.line, record))
+    }
+
+    fn too_long(&mut self, start: Position) -> RecordError {
+        // Of lines, the next one is still sure.
+        if let Layout::Lines = self.layout
+            && let Err(error) = self.source.skip_line()
+        {
+            return self.fail(start, RecordErrorKind::Io(error));
+        }
+        let limit = self.max_record_bytes;
+        self.fail(start, RecordErrorKind::TooLong { limit })
+    }
+
+    fn fail(&self, start: Position, kind: RecordErrorKind) -> RecordError {
+        let element = match self.layout {
+            Layout::List(taken) => Some(taken),
+            _ => None,
+        };
+        let is_unsure = matches!(kind, RecordErrorKind::Syntax { .. });
+        let by_lines = matches!(self.layout, Layout::Lines);
+        RecordError {
+            line: start.line,
+            element,
+            id: None,
+            is_fatal: matches!(kind, RecordErrorKind::Io(_)) || is_unsure && !by_lines,
+            kind: kind.into(),
+        }
+    }
+
+    fn skip_whitespace(&mut self) -> Result<Option<u8>, RecordError> {
+        let next = self.source.skip_whitespace();
+        next.map_err(|error| self.fail(self.source.position, RecordErrorKind::Io(error)))
+    }
+
+    /// False when the input begins with a part of the mark only; that part is
+    /// in the buffer then.
+    fn skip_byte_order_mark(&mut self) -> Result<bool, RecordError> {
+        for expected in [0xEF, 0xBB, 0xBF] {
+            let next = self
+                .source
+                .peek()
+                .map_err(|error| self.fail(Position::START, RecordErrorKind::Io(error)))?;
+            if next != Some(expected) {
+                return Ok(self.buffer.is_empty());
+            }
+            self.source.bump(expected);
+            self.buffer.push(expected);
+        }
+        self.buffer.clear();
+        self.source.position = Position::START;
+        Ok(true)
+    }
+}
+
+/// Whether a value broken at a line end between these two bytes may be
+/// well-formed. If not, the line is one that was cut off.
+fn may_follow(before: u8, after: u8) -> bool {
+    match before {
+        b'[' | b',' | b':' => true,
+        b'{' => matches!(after, b'"' | b'}'),
+        _ => matches!(after, b',' | b':' | b']' | b'}'),
+    }
+}
+
+impl<R: BufRead> Iterator for RecordReader<R> {
+    type Item = Result<Item, RecordError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let read = self.read();
+        match &read {
+            Ok(Some(_)) => {}
+            Ok(None) => self.layout = Layout::Done,
+            Err(error) if error.is_fatal => self.layout = Layout::Done,
+            Err(_) => {}
+        }
+        read.transpose()
+    }
+}
+
+impl<R: BufRead> std::iter::FusedIterator for RecordReader<R> {}

@@ -1,0 +1,374 @@
+//! From conversations to scores: the façade over text, batching and the engine.
+
+use std::{path::Path, sync::Arc, time::Instant};
+
+use worldpm_ort_bundle::{Interface, Manifest, Pooling, text_files::TextFiles};
+
+use crate::{
+    MatmulPrecision,
+    batch::{Budget, plan},
+    bundle::Bundle,
+    counters::{Counters, Tally},
+    deploy::load::{Loaded, load},
+    ep::Provider,
+    error::{Error, Result},
+    evaluation::{Evaluation, Reading, Score},
+    options::ScorerOptions,
+    pooling::scored_positions,
+    stream::ScoreStream,
+    submitted::{Batch, Outcome, PendingPack},
+    text::{ChatEncoder, Conversation, Encoded, LengthRule, TextError, TextOptions},
+};
+
+/// Scores conversations with an exported model.
+///
+/// It may be shared between threads: each call puts its work in line and waits for its own results.
+///
+/// ```no_run
+/// # use worldpm_ort_runtime as worldpm_ort;
+/// use worldpm_ort::{Conversation, Scorer, ScorerOptions};
+///
+/// let scorer = Scorer::open("bundle".as_ref(), &ScorerOptions::default())?;
+/// let good = Conversation::exchange("Tips for better sleep?", "Keep a regular bedtime.");
+/// let bad = Conversation::exchange("Tips for better sleep?", "just sleep lol");
+/// for score in scorer.score(&[good, bad]) {
+///     println!("{}", score?.score);
+/// }
+/// # Ok::<(), worldpm_ort::Error>(())
+/// ```
+pub struct Scorer {
+    bundle: Bundle,
+    encoder: ChatEncoder,
+    loaded: Loaded,
+    tally: Arc<Tally>,
+    budget: Budget,
+    length: LengthRule,
+    pooling: Pooling,
+    reading: Reading,
+    allow_no_answer: bool,
+}
+
+impl Scorer {
+    /// Opens the bundle in `directory` and loads its stages, as far as they are to be resident.
+    ///
+    /// # Memory
+    /// On the CPU, about 4 bytes per parameter of the layers and 2 of the embedding. A model that is
+    /// [streamed](crate::Residency::Streamed) takes one or two stages of that.
+    ///
+    /// # Errors
+    /// Whatever is wrong with the bundle, the library or the devices.
+    pub fn open(directory: &Path, options: &ScorerOptions) -> Result<Self> {
+        let (bundle, text_files) =
+            Bundle::open_with_text(directory, options.weights_dir.as_deref())?;
+        let manifest = bundle.manifest();
+        if manifest.interface != Interface::Packed {
+            return Err(Error::Bundle {
+                path: directory.to_owned(),
+                problem: format!(
+                    "has the {} interface, which is for other servers; \
+                     export the checkpoint with --interface packed to score with it here",
+                    manifest.interface
+                ),
+            });
+        }
+        let pooling = options.pooling.unwrap_or(manifest.pooling);
+        let reading = Reading::new(
+            &manifest.model.labels,
+            manifest.activation,
+            pooling,
+            options.reduce,
+        )?;
+        let text = TextOptions::default()
+            .with_system_marker(manifest.text.system_marker)
+            .with_now(options.now);
+        let encoder = open_encoder(&text_files, text, pooling)?;
+        let limit = manifest.max_length;
+        let max_tokens = options.max_length.map_or(limit, |wanted| wanted.min(limit));
+        let loaded = load(&bundle, options, max_tokens)?;
+        bundle.weight_files().require_unchanged()?;
+        Ok(Self {
+            encoder,
+            budget: loaded.budget,
+            tally: Arc::default(),
+            length: LengthRule {
+                max_tokens: loaded.max_length,
+                truncation: options.truncation,
+                scored_token: step_token(pooling),
+            },
+            pooling,
+            reading,
+            loaded,
+            bundle,
+            allow_no_answer: options.allow_no_answer,
+        })
+    }
+
+    /// The manifest of the bundle.
+    #[must_use]
+    pub fn manifest(&self) -> &Manifest {
+        self.bundle.manifest()
+    }
+
+    /// How exactly products are computed: what was asked for where our own kernels multiply, else
+    /// [`MatmulPrecision::Highest`], as floats.
+    #[must_use]
+    pub fn matmul_precision(&self) -> MatmulPrecision {
+        self.loaded.matmul_precision
+    }
+
+    /// The device of each stage, for each copy of the model.
+    #[must_use]
+    pub fn providers(&self) -> &[Vec<Provider>] {
+        &self.loaded.providers
+    }
+
+    /// Why the stages are where they are, in words; `None` where the devices were asked for.
+    #[must_use]
+    pub fn placement_reason(&self) -> Option<&str> {
+        self.loaded.reason.as_deref()
+    }
+
+    /// Whether one stage at a time is in memory.
+    #[must_use]
+    pub fn is_streamed(&self) -> bool {
+        self.loaded.residency.streamed.is_some()
+    }
+
+    /// Why the stages are resident or streamed, in words.
+    #[must_use]
+    pub fn residency_reason(&self) -> &str {
+        &self.loaded.residency.reason
+    }
+
+    /// What has been done since the scorer was opened.
+    #[must_use]
+    pub fn counters(&self) -> Counters {
+        self.tally.counters(self.loaded.activity.counters())
+    }
+
+    /// Unique tokens that one pass over the weights serves best: a window of a stream should have as many.
+    pub(crate) fn wave_tokens(&self) -> Option<usize> {
+        let streaming = self.loaded.residency.streamed.as_ref()?;
+        Some(streaming.wave.tokens)
+    }
+
+    /// Scores conversations; the results are in their order.
+    ///
+    /// Conversations that share a beginning are computed once up to where they part. On the CPU, a
+    /// conversation's score has the same bits whatever it is scored with.
+    ///
+    /// # Errors
+    /// Each result is its own: a conversation that cannot be scored does not touch the others. One that does not end with
+    /// an assistant's message is such, unless [`ScorerOptions::allow_no_answer`] is set.
+    /// [`Error::NotOneScore`] when the model gives several scores: see [`Scorer::evaluate`].
+    #[must_use = "scores are returned, not stored"]
+    pub fn score(&self, conversations: &[Conversation]) -> Vec<Result<Score>> {
+        single(self.evaluate(conversations))
+    }
+
+    /// All that the model says of conversations, for models of every kind: [`Scorer::score`] is for those
+    /// that give one score. The results are in the order of the conversations.
+    ///
+    /// # Errors
+    /// Each result is its own: a conversation that cannot be scored does not touch the others.
+    #[must_use = "scores are returned, not stored"]
+    pub fn evaluate(&self, conversations: &[Conversation]) -> Vec<Result<Evaluation>> {
+        self.submit(conversations).wait()
+    }
+
+    /// Puts conversations in line and returns without waiting for their scores.
+    #[must_use = "the scores come from `Batch::wait`"]
+    pub fn submit(&self, conversations: &[Conversation]) -> Batch {
+        let span = tracing::debug_span!("tokenise", conversations = conversations.len());
+        let begun = Instant::now();
+        let encoded = span.in_scope(|| {
+            let encoded = self.encoder.ids_within_batch(conversations, &self.length);
+            let both = conversations.iter().zip(encoded);
+            both.map(|(conversation, encoded)| {
+                let encoded = encoded?;
+                if !self.allow_no_answer {
+                    conversation.check_answer().map_err(TextError::from)?;
+                }
+                Ok(encoded)
+            })
+            .collect()
+        });
+        self.tally
+            .count(|counters| counters.tokenising += begun.elapsed());
+        self.submit_encoded(encoded)
+    }
+
+    /// The token ids of a conversation, as they would be scored were there no length limit.
+    ///
+    /// # Errors
+    /// [`Error::Text`] for a conversation that the chat template or the tokenizer refuses.
+    pub fn token_ids(&self, conversation: &Conversation) -> Result<Vec<u32>> {
+        Ok(self.encoder.conversation_ids(conversation)?)
+    }
+
+    /// Scores token sequences that were templated elsewhere; the results are in their order.
+    ///
+    /// # Errors
+    /// As [`Scorer::score`]; a sequence over the length limit is refused, never truncated.
+    #[must_use = "scores are returned, not stored"]
+    pub fn score_ids(&self, sequences: &[Vec<u32>]) -> Vec<Result<Score>> {
+        single(self.evaluate_ids(sequences))
+    }
+
+    /// [`Scorer::evaluate`] of token sequences that were templated elsewhere.
+    ///
+    /// # Errors
+    /// As [`Scorer::evaluate`]; a sequence over the length limit is refused, never truncated.
+    #[must_use = "scores are returned, not stored"]
+    pub fn evaluate_ids(&self, sequences: &[Vec<u32>]) -> Vec<Result<Evaluation>> {
+        let encoded = sequences
+            .iter()
+            .map(|ids| {
+                let (tokens, limit) = (ids.len(), self.length.max_tokens);
+                if tokens > limit {
+                    return Err(Error::TooLong { tokens, limit });
+                }
+                Ok(Encoded {
+                    ids: ids.clone(),
+                    truncated: false,
+                    full_tokens: tokens,
+                })
+            })
+            .collect();
+        self.submit_encoded(encoded).wait()
+    }
+
+    /// Scores a stream of items, each with any number of conversations, in order and in bounded memory.
+    ///
+    /// Items are taken in windows of a few hundred conversations. While one window is computed the next
+    /// is read and tokenised. `T` is whatever the caller wants back with the scores.
+    pub fn stream<T, I>(&self, items: I) -> ScoreStream<'_, T, I::IntoIter>
+    where
+        I: IntoIterator<Item = (T, Vec<Conversation>)>,
+    {
+        ScoreStream::new(self, items.into_iter())
+    }
+
+    fn submit_encoded(&self, encoded: Vec<Result<Encoded>>) -> Batch {
+        let mut sequences = Vec::with_capacity(encoded.len());
+        let mut positions = Vec::with_capacity(encoded.len());
+        let mut places = Vec::with_capacity(encoded.len());
+        let mut outcomes = Vec::with_capacity(encoded.len());
+        for (place, encoded) in encoded.into_iter().enumerate() {
+            let checked = encoded.and_then(|encoded| {
+                let scored = self.scored_positions(&encoded.ids)?;
+                Ok((encoded, scored))
+            });
+            outcomes.push(match checked {
+                Ok((encoded, scored)) => {
+                    let waiting = Outcome::Waiting {
+                        tokens: encoded.ids.len(),
+                        truncated: encoded.truncated,
+                        scored: scored.len(),
+                    };
+                    sequences.push(up_to_last(encoded.ids, &scored));
+                    positions.push(scored);
+                    places.push(place);
+                    waiting
+                }
+                Err(error) => Outcome::Failed(error),
+            });
+        }
+        let mut batch = Batch::new(
+            outcomes,
+            self.reading.clone(),
+            Arc::clone(&self.tally),
+            Arc::clone(self.bundle.weight_files()),
+        );
+        let span = tracing::debug_span!("plan", conversations = sequences.len());
+        let begun = Instant::now();
+        let planned = span.in_scope(|| plan(&sequences, &self.budget));
+        match planned {
+            Ok(plan) => {
+                batch.set_stats(plan.stats);
+                let mut packs = Vec::with_capacity(plan.packs.len());
+                let mut inputs = Vec::with_capacity(plan.packs.len());
+                for pack in &plan.packs {
+                    let members: Vec<usize> = pack.members.iter().map(|&m| places[m]).collect();
+                    match pack.inputs_scored_at(&sequences, &positions) {
+                        Ok(made) => {
+                            packs.push((
+                                members,
+                                made.score_tokens.len(),
+                                made.member_scores.clone(),
+                            ));
+                            inputs.push(made);
+                        }
+                        Err(error) => batch.fail(&members, &error.into()),
+                    }
+                }
+                self.tally
+                    .count(|counters| counters.planning += begun.elapsed());
+                let pending = self.loaded.engine.submit(inputs);
+                for ((members, scored_tokens, member_scores), pending) in
+                    packs.into_iter().zip(pending)
+                {
+                    batch.push(PendingPack {
+                        members,
+                        scored_tokens,
+                        member_scores,
+                        pending,
+                    });
+                }
+            }
+            Err(error) => batch.fail(&places, &error.into()),
+        }
+        batch
+    }
+
+    /// Which tokens are scored, of a sequence whose tokens the model knows.
+    fn scored_positions(&self, ids: &[u32]) -> Result<Vec<usize>> {
+        let manifest = self.bundle.manifest();
+        let vocab_size = manifest.model.vocab_size;
+        if let Some(position) = ids.iter().position(|&id| id as usize >= vocab_size) {
+            return Err(Error::TokenId {
+                id: ids[position],
+                position,
+                vocab_size,
+            });
+        }
+        scored_positions(ids, self.pooling, manifest.end_token.as_ref(), |id| {
+            self.encoder.token_text(id)
+        })
+    }
+}
+
+/// The tokens up to the last scored one: attention is causal, so what follows has no say.
+fn up_to_last(mut ids: Vec<u32>, scored: &[usize]) -> Vec<u32> {
+    ids.truncate(scored.last().map_or(0, |last| last + 1));
+    ids
+}
+
+fn step_token(pooling: Pooling) -> Option<u32> {
+    match pooling {
+        Pooling::EachToken { token_id } => Some(token_id),
+        Pooling::Last | Pooling::BeforeFirstPad { .. } | Pooling::LastNonPad { .. } => None,
+    }
+}
+
+/// The bundle's tokenizer and template. It knows the text of the step token only when it is open.
+fn open_encoder(files: &TextFiles, text: TextOptions, pooling: Pooling) -> Result<ChatEncoder> {
+    let encoder = ChatEncoder::from_files(files, text)?;
+    let Some(id) = step_token(pooling) else {
+        return Ok(encoder);
+    };
+    let text = encoder.token_text(id).ok_or_else(|| Error::Bundle {
+        path: files.dir().join("tokenizer.json"),
+        problem: format!(
+            "has no token {id}, at which the model is scored; export the checkpoint again"
+        ),
+    })?;
+    Ok(encoder.with_step_token(text))
+}
+
+fn single(evaluations: Vec<Result<Evaluation>>) -> Vec<Result<Score>> {
+    evaluations
+        .into_iter()
+        .map(|evaluation| evaluation?.score())
+        .collect()
+}

@@ -1,0 +1,693 @@
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::num::NonZero;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::thread;
+
+use tokenizers::{Encoding, ModelWrapper, Tokenizer};
+use worldpm_ort_bundle::text_files::{TOKENIZER, TextFiles};
+
+use super::config::{self, TokenizerConfig};
+use super::conversation::{Conversation, Message};
+use super::error::TextError;
+use super::long::{LongTexts, PIECE_BYTES, Settings};
+use super::pipeline;
+use super::special::{Addition, Given};
+use super::template::ChatTemplates;
+
+/// Conversations of so many bytes, more than any model reads, become text one at a time: it takes three times their size.
+const LARGE_BYTES: usize = 4 << 20;
+
+/// How conversations become text, where the checkpoint leaves a choice.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TextOptions {
+    /// Put an empty system message in front of a conversation that does not start with a system message. Default: true.
+    ///
+    /// WorldPM was trained this way: the empty block stops Qwen's template from writing in a default system prompt.
+    /// Other reward models were trained on what their template makes of the messages given; a bundle's manifest says
+    /// which it is.
+    pub system_marker: bool,
+    /// The time that a template's `strftime_now` sees, in seconds since 1970, as UTC. Some templates (Llama 3.2) write
+    /// today's date into the prompt, so a fixed time is what makes scores repeatable. Default: the machine's clock and
+    /// time zone, as in `transformers`.
+    pub now: Option<i64>,
+}
+
+impl Default for TextOptions {
+    fn default() -> Self {
+        Self {
+            system_marker: true,
+            now: None,
+        }
+    }
+}
+
+impl TextOptions {
+    /// Sets [`TextOptions::system_marker`].
+    #[must_use]
+    pub fn with_system_marker(mut self, system_marker: bool) -> Self {
+        self.system_marker = system_marker;
+        self
+    }
+
+    /// Sets [`TextOptions::now`].
+    #[must_use]
+    pub fn with_now(mut self, now: Option<i64>) -> Self {
+        self.now = now;
+        self
+    }
+}
+
+/// A checkpoint's chat template and tokenizer: from conversation to token ids.
+///
+/// Cheap to clone; clones share one template and one tokenizer, and may be used from several threads at once.
+///
+/// ```no_run
+/// # use worldpm_ort_runtime as worldpm_ort;
+/// use worldpm_ort::text::{ChatEncoder, Conversation};
+///
+/// let encoder = ChatEncoder::open("WorldPM-72B")?;
+/// let ids = encoder.conversation_ids(&Conversation::exchange("Tips for better sleep?", "Keep it dark."))?;
+/// assert_eq!(encoder.token_text(ids[ids.len() - 1]).as_deref(), Some("<|endoftext|>"));
+/// # Ok::<(), worldpm_ort::text::TextError>(())
+/// ```
+#[derive(Clone)]
+pub struct ChatEncoder {
+    parts: Arc<Parts>,
+    options: TextOptions,
+    step_token: Option<String>,
+}
+
+struct Parts {
+    tokenizer: Tokenizer,
+    templates: ChatTemplates,
+    notes: Vec<String>,
+    settings: Settings,
+    long: OnceLock<LongTexts>,
+    large: Mutex<()>,
+}
+
+impl fmt::Debug for ChatEncoder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ChatEncoder")
+            .field("vocabulary", &self.parts.tokenizer.get_vocab_size(true))
+            .field("options", &self.options)
+            .finish_non_exhaustive()
+    }
+}
+
+impl ChatEncoder {
+    /// [`ChatEncoder::open_with`] and the default options.
+    ///
+    /// # Errors
+    ///
+    /// As [`ChatEncoder::open_with`].
+    pub fn open(dir: impl AsRef<Path>) -> Result<Self, TextError> {
+        Self::open_with(dir, TextOptions::default())
+    }
+
+    /// Reads the [text files](mod@worldpm_ort_bundle::text_files) of a checkpoint, and compiles the template. For those of a
+    /// bundle, see [`Bundle::text_files`](crate::Bundle::text_files) and [`ChatEncoder::from_files`].
+    ///
+    /// A `chat_template.jinja` (and files in `additional_chat_templates/`) comes before the `chat_template` field of
+    /// `tokenizer_config.json`, which is one template or a list of named ones. The one named `default` is used, or the
+    /// one named `tool_use` for a conversation with tools. `chat_template.json`, which belongs to processors of images,
+    /// is not read; `transformers` does not read it for tokenizers either.
+    ///
+    /// # Errors
+    ///
+    /// Names the file that is missing, unreadable or malformed, and the line where a template does not compile.
+    pub fn open_with(dir: impl AsRef<Path>, options: TextOptions) -> Result<Self, TextError> {
+        Self::from_files(&TextFiles::of_checkpoint(dir.as_ref())?, options)
+    }
+
+    /// Makes an encoder of files that were read before.
+    ///
+    /// Special tokens that only their names give (`pad_token`, `extra_special_tokens`, …) are added to the tokenizer in
+    /// the order of `transformers` 5, and so get its ids. `model.dropout`, which would make the ids of a text differ
+    /// from run to run, is off.
+    ///
+    /// # Errors
+    ///
+    /// As [`ChatEncoder::open_with`].
+    pub fn from_files(files: &TextFiles, options: TextOptions) -> Result<Self, TextError> {
+        let path = files.dir().join(TOKENIZER);
+        let bytes = config::required(files, TOKENIZER)?;
+        let (mut tokenizer, mut notes) = load_tokenizer(&path, bytes)?;
+        notes.splice(0..0, files.notes().iter().cloned());
+        let given = Given {
+            added: tokenizer.get_added_tokens_decoder().into_iter().collect(),
+            padding: tokenizer
+                .get_padding()
+                .map(|padding| padding.pad_token.clone()),
+        };
+        tokenizer.with_padding(None);
+        let config = TokenizerConfig::read(files, &given)?;
+        add_tokens(&path, &mut tokenizer, config.special.additions)?;
+        tokenizer.set_encode_special_tokens(config.split_special_tokens);
+        let variables = config.special.variables;
+        let templates = ChatTemplates::compile(config.templates, variables, options.now)?;
+        Ok(Self {
+            parts: Arc::new(Parts {
+                tokenizer,
+                templates,
+                notes,
+                // Settings of another form are those of a tokenizer of which nothing is known.
+                settings: serde_json::from_slice(bytes).unwrap_or_default(),
+                long: OnceLock::new(),
+                large: Mutex::new(()),
+            }),
+            options,
+            step_token: None,
+        })
+    }
+
+    /// What a user should know of how the files were read, each in a sentence.
+    pub fn notes(&self) -> &[String] {
+        &self.parts.notes
+    }
+
+    /// The file of the chat template, and the field where it is in a field.
+    pub fn template_origin(&self) -> &str {
+        self.parts.templates.origin()
+    }
+
+    /// The added tokens, which a text is searched for before anything else, and their ids.
+    pub fn added_tokens(&self) -> BTreeMap<String, u32> {
+        let added = self.parts.tokenizer.get_added_tokens_decoder();
+        let named = added.into_iter().map(|(id, token)| (token.content, id));
+        named.collect()
+    }
+
+    /// Makes this the encoder of a model that scores steps: an assistant's answer may be a list of steps, and this
+    /// token goes behind each of them.
+    #[must_use]
+    pub fn with_step_token(mut self, token: impl Into<String>) -> Self {
+        self.step_token = Some(token.into());
+        self
+    }
+
+    /// Sets whether a conversation without a system message gets an empty one in front, see
+    /// [`TextOptions::system_marker`].
+    #[must_use]
+    pub fn with_system_marker(mut self, system_marker: bool) -> Self {
+        self.options.system_marker = system_marker;
+        self
+    }
+
+    /// The options in force.
+    pub fn options(&self) -> &TextOptions {
+        &self.options
+    }
+
+    /// The text that the chat template makes of a conversation, without a prompt for a further reply.
+    ///
+    /// # Errors
+    ///
+    /// A conversation that does not [validate](Conversation::validate), or that the template refuses or fails on.
+    pub fn render(&self, conversation: &Conversation) -> Result<String, TextError> {
+        let marker = self.options.system_marker;
+        let conversation = self.prepare(conversation)?;
+        self.parts.templates.render(&conversation, marker)
+    }
+
+    /// Waits until no other large conversation takes memory for its text, where this is one.
+    pub(super) fn turn_of(&self, conversation: &Conversation) -> Option<MutexGuard<'_, ()>> {
+        let contents = conversation.messages.iter().filter_map(Message::content);
+        let bytes: usize = contents.map(str::len).sum();
+        let large = &self.parts.large;
+        (bytes >= LARGE_BYTES).then(|| large.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The conversation as the template takes it: valid, and each message one text.
+    pub(super) fn prepare<'a>(
+        &self,
+        conversation: &'a Conversation,
+    ) -> Result<Cow<'a, Conversation>, TextError> {
+        conversation.validate()?;
+        Ok(conversation.join_steps(self.step_token.as_deref())?)
+    }
+
+    /// The token ids of a text. Nothing is added to it, and the text of a special token becomes that token.
+    ///
+    /// # Errors
+    ///
+    /// [`TextError::Encode`] when the tokenizer fails, as it does on ten million spaces in a row, and
+    /// [`TextError::TextTooLarge`].
+    pub fn encode(&self, text: &str) -> Result<Vec<u32>, TextError> {
+        let mut ids = Vec::new();
+        self.encode_while(text, |piece| {
+            ids.extend_from_slice(piece);
+            true
+        })?;
+        Ok(ids)
+    }
+
+    /// [`encode`](Self::encode) in bounded memory: `take` is given the ids as they come, and says whether to go on.
+    pub(super) fn encode_while(
+        &self,
+        text: &str,
+        mut take: impl FnMut(&[u32]) -> bool,
+    ) -> Result<(), TextError> {
+        let tokenizer = &self.parts.tokenizer;
+        if text.len() <= PIECE_BYTES {
+            let encoding = guarded(text, || tokenizer.encode_fast(text, false))?;
+            take(encoding.get_ids());
+            return Ok(());
+        }
+        let encode = |piece: &str| guarded(text, || tokenizer.encode(piece, false));
+        self.long().encode(text, encode, |piece| take(piece.ids))
+    }
+
+    /// What is known of the tokenizer's way with long texts.
+    pub(super) fn long(&self) -> &LongTexts {
+        let parts = &self.parts;
+        let of = || LongTexts::of(&parts.settings, &parts.tokenizer);
+        parts.long.get_or_init(of)
+    }
+
+    /// The byte range of each token of a text.
+    pub(super) fn token_ranges(&self, text: &str) -> Result<Vec<(usize, usize)>, TextError> {
+        let tokenizer = &self.parts.tokenizer;
+        let encode = |piece: &str| guarded(text, || tokenizer.encode(piece, false));
+        if text.len() <= PIECE_BYTES {
+            return Ok(encode(text)?.get_offsets().to_vec());
+        }
+        let mut ranges = Vec::new();
+        self.long().encode(text, encode, |piece| {
+            let start = piece.start;
+            ranges.extend(
+                piece
+                    .ranges
+                    .iter()
+                    .map(|range| (start + range.0, start + range.1)),
+            );
+            true
+        })?;
+        Ok(ranges)
+    }
+
+    /// The token ids of a conversation: [`render`](Self::render), then [`encode`](Self::encode).
+    ///
+    /// # Errors
+    ///
+    /// As both of them.
+    pub fn conversation_ids(&self, conversation: &Conversation) -> Result<Vec<u32>, TextError> {
+        self.encode(&self.render(conversation)?)
+    }
+
+    /// The text of a token, as it stands in the vocabulary.
+    pub fn token_text(&self, id: u32) -> Option<String> {
+        self.parts.tokenizer.id_to_token(id)
+    }
+
+    /// The id of a token, by its text in the vocabulary.
+    pub fn token_id(&self, token: &str) -> Option<u32> {
+        self.parts.tokenizer.token_to_id(token)
+    }
+}
+
+/// Reads `tokenizer.json`, with what a user should know of it.
+fn load_tokenizer(path: &Path, bytes: &[u8]) -> Result<(Tokenizer, Vec<String>), TextError> {
+    let bad = |message: String| TextError::Tokenizer {
+        path: path.to_owned(),
+        message,
+    };
+    pipeline::check(path, bytes)?;
+    let load = || -> tokenizers::Result<(Tokenizer, Vec<String>)> {
+        let mut tokenizer = Tokenizer::from_bytes(bytes)?;
+        // Some checkpoints carry settings for training here; `transformers` encodes without truncation and padding.
+        tokenizer.with_truncation(None)?;
+        let mut notes = Vec::new();
+        if let ModelWrapper::BPE(model) = tokenizer.get_model()
+            && let Some(dropout) = model.dropout
+        {
+            let mut model = model.clone();
+            model.dropout = None;
+            tokenizer.with_model(model);
+            if dropout > 0.0 {
+                notes.push(format!(
+                    "tokenizer.json has a dropout of {dropout}, which is for training and is off: with it every run \
+                     would give other ids"
+                ));
+            }
+        }
+        Ok((tokenizer, notes))
+    };
+    match catch(load) {
+        Ok(loaded) => loaded.map_err(|error| bad(error.to_string())),
+        Err(panic) => Err(bad(panic)),
+    }
+}
+
+/// Adds tokens in their order, and checks that each gets the id that a file gives it.
+fn add_tokens(
+    path: &Path,
+    tokenizer: &mut Tokenizer,
+    additions: Vec<Addition>,
+) -> Result<(), TextError> {
+    let (tokens, expected): (Vec<_>, Vec<_>) = additions
+        .into_iter()
+        .map(|addition| {
+            let content = addition.token.content.clone();
+            (addition.token, (content, addition.expected))
+        })
+        .unzip();
+    // One call for each would build its search tree anew as often.
+    match catch(|| tokenizer.add_tokens(tokens)) {
+        Ok(Ok(_)) => {}
+        Ok(Err(error)) => {
+            return Err(TextError::Tokenizer {
+                path: path.to_owned(),
+                message: error.to_string(),
+            });
+        }
+        Err(message) => {
+            return Err(TextError::Tokenizer {
+                path: path.to_owned(),
+                message,
+            });
+        }
+    }
+    for (content, expected) in expected {
+        let Some((id, path, field)) = expected else {
+            continue;
+        };
+        let found = tokenizer.token_to_id(&content);
+        if found != Some(id) {
+            let found = found.map_or("no id".to_owned(), |id| format!("id {id}"));
+            return Err(TextError::Config {
+                path,
+                field,
+                problem: format!(
+                    "token {content:?} has {found} in tokenizer.json; the two files are not of the same checkpoint"
+                ),
+            });
+        }
+    }
+    Ok(())
+}
+
+/// Runs what may panic on files or texts that it was not made for; the panic's message.
+fn catch<T>(work: impl FnOnce() -> T) -> Result<T, String> {
+    catch_unwind(AssertUnwindSafe(work)).map_err(|panic| {
+        match (panic.downcast_ref::<String>(), panic.downcast_ref::<&str>()) {
+            (Some(message), _) => message.clone(),
+            (None, Some(message)) => (*message).to_owned(),
+            (None, None) => "it stopped without a reason".to_owned(),
+        }
+    })
+}
+
+/// Runs the tokenizer so that a panic in its regular expression engine, which gives up on very long runs of white space
+/// that way, is an error of this one text.
+fn guarded(
+    text: &str,
+    encode: impl FnOnce() -> tokenizers::Result<Encoding>,
+) -> Result<Encoding, TextError> {
+    let failed = |message: String| TextError::Encode {
+        bytes: text.len(),
+        message,
+    };
+    match catch(encode) {
+        Ok(Ok(encoding)) => Ok(encoding),
+        Ok(Err(error)) => Err(failed(error.to_string())),
+        Err(panic) => Err(failed(panic)),
+    }
+}
+
+/// Applies `work` to each item on all cores and keeps the order.
+pub(super) fn in_parallel<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
+    let cores = thread::available_parallelism().map_or(1, NonZero::get);
+    let threads = cores.min(items.len());
+    if threads <= 1 {
+        return items.iter().map(work).collect();
+    }
+    let next = AtomicUsize::new(0);
+    let worker = || {
+        let mut done = Vec::new();
+        loop {
+            let i = next.fetch_add(1, Ordering::Relaxed);
+            let Some(item) = items.get(i) else {
+                return done;
+            };
+            done.push((i, work(item)));
+        }
+    };
+    let mut done = thread::scope(|scope| {
+        let others: Vec<_> = (1..threads).map(|_| scope.spawn(worker)).collect();
+        let mut done = worker();
+        for other in others {
+            match other.join() {
+                Ok(results) => done.extend(results),
+                Err(panic) => std::panic::resume_unwind(panic),
+            }
+        }
+        done
+    });
+    done.sort_unstable_by_key(|(i, _)| *i);
+    done.into_iter().map(|(_, result)| result).collect()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::fs;
+    use std::path::PathBuf;
+
+    use serde_json::{Value, json};
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::text::{LengthRule, Message};
+
+    fn tokenizer_dir() -> PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/tokenizers/qwen2.5")
+    }
+
+    /// A copy of the Qwen2.5 tokenizer's files, to break.
+    fn copy() -> TempDir {
+        let dir = TempDir::new().unwrap();
+        for file in ["tokenizer.json", "tokenizer_config.json"] {
+            fs::copy(tokenizer_dir().join(file), dir.path().join(file)).unwrap();
+        }
+        dir
+    }
+
+    fn config_with(dir: &TempDir, field: &str, value: Value) {
+        let path = dir.path().join("tokenizer_config.json");
+        let mut config: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+        config[field] = value;
+        fs::write(path, config.to_string()).unwrap();
+    }
+
+    fn open_error(dir: &TempDir) -> String {
+        ChatEncoder::open(dir.path()).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn missing_and_broken_files_are_named() {
+        for file in ["tokenizer.json", "tokenizer_config.json"] {
+            let dir = copy();
+            let path = dir.path().join(file);
+            fs::remove_file(&path).unwrap();
+            let expected = match file {
+                "tokenizer.json" => format!("{} is missing: copy it", path.display()),
+                // It may be missing, but the template was in it.
+                _ => format!("{} has no chat template", dir.path().display()),
+            };
+            let error = open_error(&dir);
+            assert!(error.starts_with(&expected), "{error}");
+
+            fs::write(&path, "{\n\"truncated\": [").unwrap();
+            let expected = format!("{} is not valid JSON: EOF", path.display());
+            let error = open_error(&dir);
+            assert!(error.starts_with(&expected), "{error}");
+            assert!(error.contains("line 2"), "{error}");
+        }
+        let dir = copy();
+        fs::write(dir.path().join("tokenizer.json"), "{\"model\": {}}").unwrap();
+        let error = open_error(&dir);
+        assert!(
+            error.contains("is not a tokenizer that can be loaded"),
+            "{error}"
+        );
+        fs::write(dir.path().join("tokenizer.json"), b"\xff\xfe").unwrap();
+        assert!(open_error(&dir).contains("tokenizer.json is not valid JSON"));
+    }
+
+    #[test]
+    fn unusable_templates_and_tokens_are_named() {
+        for (field, value, expected) in [
+            ("chat_template", json!(null), "has no chat template"),
+            (
+                "chat_template",
+                json!(7),
+                "field `chat_template`: must be a template",
+            ),
+            (
+                "chat_template",
+                json!([{"name": "rag"}]),
+                "field `chat_template[0]`: must be",
+            ),
+            (
+                "chat_template",
+                json!([{"name": "rag", "template": ""}]),
+                "there are templates named rag, but none is named default",
+            ),
+            (
+                "chat_template",
+                json!("{% if %}"),
+                "tokenizer_config.json, field `chat_template` does not compile: line 1",
+            ),
+            (
+                "added_tokens_decoder",
+                json!([]),
+                "field `added_tokens_decoder`: must be",
+            ),
+            (
+                "added_tokens_decoder",
+                json!({"x": {}}),
+                "field `added_tokens_decoder.x`: its name must be a token id",
+            ),
+            (
+                "added_tokens_decoder",
+                json!({"3": {}}),
+                "field `added_tokens_decoder.3`: must be an object with `content`",
+            ),
+            (
+                "added_tokens_decoder",
+                json!({"3": {"content": "<|im_end|>"}}),
+                "token \"<|im_end|>\" has id 151645 in tokenizer.json",
+            ),
+        ] {
+            let dir = copy();
+            config_with(&dir, field, value);
+            let error = open_error(&dir);
+            assert!(error.contains(expected), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_template_file_comes_before_the_field() {
+        let dir = copy();
+        let list = json!([
+            {"name": "tool_use", "template": "tools"},
+            {"name": "default", "template": "{{ eos_token }}{{ pad_token }}{{ bos_token }}."},
+        ]);
+        config_with(&dir, "chat_template", list);
+        config_with(
+            &dir,
+            "pad_token",
+            json!({"content": "<pad>", "lstrip": false}),
+        );
+        let exchange = Conversation::exchange("q", "a");
+        let render = |conversation| ChatEncoder::open(dir.path())?.render(conversation);
+        assert_eq!(render(&exchange).unwrap(), "<|im_end|><pad>.");
+
+        fs::write(dir.path().join("chat_template.jinja"), "file\r\n").unwrap();
+        assert_eq!(render(&exchange).unwrap(), "file");
+
+        let mut with_tools = exchange.clone();
+        with_tools.tools = Some(vec![json!({}).into()]);
+        assert_eq!(render(&with_tools).unwrap(), "file");
+        let more = dir.path().join("additional_chat_templates");
+        fs::create_dir(&more).unwrap();
+        fs::write(more.join("tool_use.jinja"), "file for tools").unwrap();
+        assert_eq!(render(&with_tools).unwrap(), "file for tools");
+    }
+
+    #[test]
+    fn the_empty_marker_stops_the_default_system_prompt() {
+        let exchange = Conversation::exchange("q", "a");
+        let options = TextOptions::default().with_system_marker(true);
+        let text = ChatEncoder::open_with(tokenizer_dir(), options)
+            .unwrap()
+            .render(&exchange)
+            .unwrap();
+        assert!(
+            text.starts_with("<|im_start|>system\n<|im_end|>\n"),
+            "{text}"
+        );
+        let options = TextOptions::default().with_system_marker(false);
+        let text = ChatEncoder::open_with(tokenizer_dir(), options)
+            .unwrap()
+            .render(&exchange)
+            .unwrap();
+        assert!(
+            text.starts_with("<|im_start|>system\nYou are Qwen"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn tokens_have_names_and_ids() {
+        let encoder = ChatEncoder::open(tokenizer_dir()).unwrap();
+        assert_eq!(encoder.token_id("<|endoftext|>"), Some(151643));
+        assert_eq!(encoder.token_text(151645).as_deref(), Some("<|im_end|>"));
+        assert_eq!(encoder.token_text(999_999), None);
+        assert_eq!(encoder.token_id("no such token"), None);
+        assert_eq!(encoder.encode("").unwrap(), Vec::<u32>::new());
+    }
+
+    #[test]
+    fn megabytes_of_one_character_are_encoded() {
+        let encoder = ChatEncoder::open(tokenizer_dir()).unwrap();
+        for unit in [
+            "a",
+            "ab",
+            " ",
+            "\n",
+            "漢",
+            "e\u{301}",
+            "!",
+            "7",
+            "\u{200b}",
+            "<|im_end|>",
+            "<",
+        ] {
+            let text = unit.repeat((1 << 20) / unit.len());
+            let ids = encoder.encode(&text).unwrap();
+            // The tokenizer composes letters and marks (NFC), and loses nothing else.
+            let decoded = encoder.parts.tokenizer.decode(&ids, false).unwrap();
+            assert!(decoded == text.replace("e\u{301}", "\u{e9}"), "{unit:?}");
+        }
+    }
+
+    #[test]
+    fn a_text_that_the_tokenizer_gives_up_on_is_an_error() {
+        let encoder = ChatEncoder::open(tokenizer_dir()).unwrap();
+        let error = encoder.encode(&" ".repeat(12_000_000)).unwrap_err();
+        assert!(error.to_string().contains("12000000 bytes"), "{error}");
+        assert_eq!(encoder.encode("still works").unwrap().len(), 2);
+    }
+
+    #[test]
+    fn a_batch_keeps_order_and_errors() {
+        let encoder = ChatEncoder::open(tokenizer_dir()).unwrap();
+        let conversations: Vec<_> = (0..100)
+            .map(|i| match i % 10 {
+                3 => Conversation::new(vec![]),
+                _ => Conversation::new(vec![Message::new("user", format!("number {i}"))]),
+            })
+            .collect();
+        let batch = encoder.ids_within_batch(&conversations, &LengthRule::refuse(1000));
+        assert_eq!(batch.len(), 100);
+        for (conversation, ids) in conversations.iter().zip(batch) {
+            match encoder.conversation_ids(conversation) {
+                Ok(expected) => assert_eq!(ids.unwrap().ids, expected),
+                Err(error) => assert_eq!(ids.unwrap_err().to_string(), error.to_string()),
+            }
+        }
+    }
+
+    #[test]
+    fn encoders_are_shared_between_threads() {
+        fn shared<T: Send + Sync + Clone>() {}
+        shared::<ChatEncoder>();
+    }
+}
