@@ -47,9 +47,8 @@ fn main() -> Result<()> {
 
         let started = Instant::now();
         let batch = scorer.submit(&conversations);
-        let stats = *batch.stats();
-        let scores = batch
-            .wait()
+        let (evaluations, stats) = batch.wait_with_work();
+        let scores = evaluations
             .into_iter()
             .map(|evaluation| evaluation?.score());
         let scores = scores.collect::<Result<Vec<_>, _>>()?;

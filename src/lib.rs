@@ -34,11 +34,13 @@ pub use checked_export::{Exported, export_checked};
 pub use worldpm_ort_export as export;
 #[cfg(feature = "hub")]
 pub use worldpm_ort_runtime::hub;
+#[cfg(feature = "testing")]
+pub use worldpm_ort_runtime::testing;
 pub use worldpm_ort_runtime::{
     Batch, Bundle, Conversation, Counters, Error, Evaluation, LabelScores, MatmulPrecision,
-    Message, Output, Reduction, Residency, Result, Score, ScoreStream, Scorer, ScorerOptions,
-    StepRewards, Truncation, answers, batch, bench, bundle_format, device, doctor, engine, ep,
-    json, records, scored_positions, text, verify,
+    Message, Output, PendingScore, Reduction, Residency, Result, Score, ScoreStream, Scorer,
+    ScorerOptions, StepRewards, Truncation, answers, batch, bench, bundle_format, device, doctor,
+    engine, ep, json, queue, records, scored_positions, text, verify,
 };
 
 #[cfg(doctest)]

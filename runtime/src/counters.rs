@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use crate::{batch::PlanStats, engine::StageCounters};
+use crate::{batch::PlanStats, engine::StageCounters, queue::QueueCounters};
 
 /// What a [`Scorer`](crate::Scorer) has done since it was opened.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -21,7 +21,7 @@ pub struct Counters {
     pub planned: PlanStats,
     /// Time spent with chat templates and the tokenizer, on the threads that hand in conversations.
     pub tokenising: Duration,
-    /// Time spent with plans, and with making the packs' inputs, on the same threads.
+    /// Time spent with plans, and with making the packs' inputs, on the thread of the queue.
     pub planning: Duration,
     /// What each stage did, over all copies of the model.
     pub stages: Vec<StageCounters>,
@@ -36,9 +36,11 @@ impl Tally {
         change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner));
     }
 
-    pub(crate) fn counters(&self, stages: Vec<StageCounters>) -> Counters {
+    pub(crate) fn counters(&self, queue: &QueueCounters, stages: Vec<StageCounters>) -> Counters {
         let counted = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         Counters {
+            planned: queue.planned,
+            planning: queue.planning,
             stages,
             ..counted.clone()
         }

@@ -2,7 +2,9 @@
 
 use std::{path::PathBuf, sync::Arc};
 
-use crate::{batch::BatchError, engine::EngineError, ep::ProviderError, text::TextError};
+use crate::{
+    batch::BatchError, engine::EngineError, ep::ProviderError, queue::QueueError, text::TextError,
+};
 
 /// An error of this crate. Its text says what is wrong, where, and what to do.
 ///
@@ -75,6 +77,9 @@ pub enum Error {
     /// The batch planner refused the sequences.
     #[error(transparent)]
     Batch(#[from] BatchError),
+    /// The conversation was not taken, or it was not scored in time.
+    #[error(transparent)]
+    Queue(QueueError),
     /// A token id is outside the model's vocabulary.
     #[error(
         "token id {id} at position {position} is outside the vocabulary of {vocab_size} tokens"
@@ -124,5 +129,16 @@ impl From<worldpm_ort_bundle::Error> for Error {
 impl From<TextError> for Error {
     fn from(error: TextError) -> Self {
         Self::Text(Arc::new(error))
+    }
+}
+
+impl From<QueueError> for Error {
+    fn from(error: QueueError) -> Self {
+        match error {
+            QueueError::Batch(error) => Self::Batch(error),
+            QueueError::Engine(error) => Self::Engine(error),
+            QueueError::Cancelled => Self::Engine(EngineError::Cancelled),
+            other => Self::Queue(other),
+        }
     }
 }

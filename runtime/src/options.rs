@@ -11,6 +11,7 @@ use crate::{
     engine::Observer,
     ep::{Devices, ProviderOptions},
     evaluation::Reduction,
+    queue::QueueOptions,
     text::Truncation,
 };
 
@@ -53,6 +54,8 @@ pub struct ScorerOptions {
     pub profile: Option<PathBuf>,
     /// How much goes into one run of the model.
     pub budget: Budget,
+    /// How much may wait to be scored, and for how long a conversation waits for others that fill its run.
+    pub queue: QueueOptions,
     /// Most tokens of a conversation. Default, and upper bound: the bundle's own limit.
     pub max_length: Option<usize>,
     /// What happens to a longer conversation. Default [`Truncation::Refuse`].
@@ -92,6 +95,7 @@ impl Default for ScorerOptions {
             simulate_bf16: false,
             profile: None,
             budget: Budget::default(),
+            queue: QueueOptions::default(),
             max_length: None,
             truncation: Truncation::default(),
             ort_library: None,

@@ -6,18 +6,21 @@ use worldpm_ort_bundle::{Interface, Manifest, Pooling, text_files::TextFiles};
 
 use crate::{
     MatmulPrecision,
-    batch::{Budget, plan},
+    batch::plan,
     bundle::Bundle,
-    counters::{Counters, Tally},
+    counters::Counters,
     deploy::load::{Loaded, load},
+    engine::{Engine, EngineError},
     ep::Provider,
     error::{Error, Result},
     evaluation::{Evaluation, Reading, Score},
     options::ScorerOptions,
     pooling::scored_positions,
+    queue::{Queue, QueueCounters, RequestOptions, Sequence, Ticket},
     stream::ScoreStream,
-    submitted::{Batch, Outcome, PendingPack},
+    submitted::{Batch, Finishing, PendingScore},
     text::{ChatEncoder, Conversation, Encoded, LengthRule, TextError, TextOptions},
+    weights::WeightFiles,
 };
 
 /// Scores conversations with an exported model.
@@ -37,15 +40,23 @@ use crate::{
 /// # Ok::<(), worldpm_ort::Error>(())
 /// ```
 pub struct Scorer {
+    // First, so that it is dropped while all else is there: it computes what is still waited for.
+    queue: Queue,
     bundle: Bundle,
     encoder: ChatEncoder,
     loaded: Loaded,
-    tally: Arc<Tally>,
-    budget: Budget,
     length: LengthRule,
     pooling: Pooling,
-    reading: Reading,
+    finishing: Arc<Finishing>,
     allow_no_answer: bool,
+}
+
+/// A conversation that is ready to be put in line.
+struct Waiting {
+    sequence: Sequence,
+    /// Tokens of the rendered conversation.
+    tokens: usize,
+    truncated: bool,
 }
 
 impl Scorer {
@@ -58,6 +69,33 @@ impl Scorer {
     /// # Errors
     /// Whatever is wrong with the bundle, the library or the devices.
     pub fn open(directory: &Path, options: &ScorerOptions) -> Result<Self> {
+        Self::open_with(directory, options, |bundle, max_tokens| {
+            let loaded = load(bundle, options, max_tokens)?;
+            bundle.weight_files().require_unchanged()?;
+            Ok((loaded, Some(Arc::clone(bundle.weight_files()))))
+        })
+    }
+
+    /// Opens the bundle in `directory` for its manifest, template and tokenizer, and computes with `engine`: one that stands
+    /// in for the model in tests, or that runs it elsewhere. Of the options, those of text and of the queue count.
+    ///
+    /// # Errors
+    /// Whatever is wrong with the bundle.
+    pub fn open_with_engine(
+        directory: &Path,
+        options: &ScorerOptions,
+        engine: Arc<dyn Engine>,
+    ) -> Result<Self> {
+        Self::open_with(directory, options, |_, max_tokens| {
+            Ok((Loaded::with_engine(engine, options, max_tokens), None))
+        })
+    }
+
+    fn open_with(
+        directory: &Path,
+        options: &ScorerOptions,
+        load: impl FnOnce(&Bundle, usize) -> Result<(Loaded, Option<Arc<WeightFiles>>)>,
+    ) -> Result<Self> {
         let (bundle, text_files) =
             Bundle::open_with_text(directory, options.weights_dir.as_deref())?;
         let manifest = bundle.manifest();
@@ -84,19 +122,22 @@ impl Scorer {
         let encoder = open_encoder(&text_files, text, pooling)?;
         let limit = manifest.max_length;
         let max_tokens = options.max_length.map_or(limit, |wanted| wanted.min(limit));
-        let loaded = load(&bundle, options, max_tokens)?;
-        bundle.weight_files().require_unchanged()?;
+        let (loaded, weights) = load(&bundle, max_tokens)?;
+        let engine = Arc::clone(&loaded.engine);
         Ok(Self {
+            queue: Queue::start(engine, reading.width(), loaded.budget, options.queue)?,
             encoder,
-            budget: loaded.budget,
-            tally: Arc::default(),
             length: LengthRule {
                 max_tokens: loaded.max_length,
                 truncation: options.truncation,
                 scored_token: step_token(pooling),
             },
             pooling,
-            reading,
+            finishing: Arc::new(Finishing {
+                reading,
+                tally: Arc::default(),
+                weights,
+            }),
             loaded,
             bundle,
             allow_no_answer: options.allow_no_answer,
@@ -143,7 +184,9 @@ impl Scorer {
     /// What has been done since the scorer was opened.
     #[must_use]
     pub fn counters(&self) -> Counters {
-        self.tally.counters(self.loaded.activity.counters())
+        let queue = self.queue.counters();
+        let stages = self.loaded.activity.counters();
+        self.finishing.tally.counters(&queue, stages)
     }
 
     /// Unique tokens that one pass over the weights serves best: a window of a stream should have as many.
@@ -179,6 +222,23 @@ impl Scorer {
     /// Puts conversations in line and returns without waiting for their scores.
     #[must_use = "the scores come from `Batch::wait`"]
     pub fn submit(&self, conversations: &[Conversation]) -> Batch {
+        self.submit_encoded(self.encode(conversations))
+    }
+
+    /// As [`submit`](Self::submit), and says how many unique tokens the conversations come to by themselves.
+    pub(crate) fn submit_counted(&self, conversations: &[Conversation]) -> (Batch, usize) {
+        let waiting = self.sequences(self.encode(conversations));
+        let sequences: Vec<&[u32]> = waiting
+            .iter()
+            .flatten()
+            .map(|waiting| waiting.sequence.ids.as_slice())
+            .collect();
+        let tokens = plan(&sequences, &self.loaded.budget);
+        let tokens = tokens.map_or(0, |plan| plan.stats.unique_tokens);
+        (self.submit_sequences(waiting), tokens)
+    }
+
+    fn encode(&self, conversations: &[Conversation]) -> Vec<Result<Encoded>> {
         let span = tracing::debug_span!("tokenise", conversations = conversations.len());
         let begun = Instant::now();
         let encoded = span.in_scope(|| {
@@ -193,9 +253,10 @@ impl Scorer {
             })
             .collect()
         });
-        self.tally
+        self.finishing
+            .tally
             .count(|counters| counters.tokenising += begun.elapsed());
-        self.submit_encoded(encoded)
+        encoded
     }
 
     /// The token ids of a conversation, as they would be scored were there no length limit.
@@ -221,21 +282,20 @@ impl Scorer {
     /// As [`Scorer::evaluate`]; a sequence over the length limit is refused, never truncated.
     #[must_use = "scores are returned, not stored"]
     pub fn evaluate_ids(&self, sequences: &[Vec<u32>]) -> Vec<Result<Evaluation>> {
-        let encoded = sequences
-            .iter()
-            .map(|ids| {
-                let (tokens, limit) = (ids.len(), self.length.max_tokens);
-                if tokens > limit {
-                    return Err(Error::TooLong { tokens, limit });
-                }
-                Ok(Encoded {
-                    ids: ids.clone(),
-                    truncated: false,
-                    full_tokens: tokens,
-                })
-            })
-            .collect();
+        let encoded = sequences.iter().map(|ids| self.encoded_ids(ids)).collect();
         self.submit_encoded(encoded).wait()
+    }
+
+    fn encoded_ids(&self, ids: &[u32]) -> Result<Encoded> {
+        let (tokens, limit) = (ids.len(), self.length.max_tokens);
+        if tokens > limit {
+            return Err(Error::TooLong { tokens, limit });
+        }
+        Ok(Encoded {
+            ids: ids.to_vec(),
+            truncated: false,
+            full_tokens: tokens,
+        })
     }
 
     /// Scores a stream of items, each with any number of conversations, in order and in bounded memory.
@@ -249,76 +309,88 @@ impl Scorer {
         ScoreStream::new(self, items.into_iter())
     }
 
+    /// Puts one conversation in line, on behalf of a caller, and returns without waiting for its score.
+    ///
+    /// Conversations of different callers are scored together. They are turned into tokens on the thread that makes this
+    /// call.
+    ///
+    /// # Errors
+    /// [`QueueError::Full`] in [`Error::Queue`] when as much waits as [`ScorerOptions::queue`] permits; whatever is wrong
+    /// with the conversation.
+    pub fn enqueue(
+        &self,
+        conversation: &Conversation,
+        request: &RequestOptions,
+    ) -> Result<PendingScore> {
+        let encoded = self.encode(std::slice::from_ref(conversation)).pop();
+        let encoded = encoded.unwrap_or(Err(EngineError::Cancelled.into()))?;
+        self.enqueue_encoded(encoded, request)
+    }
+
+    /// [`Scorer::enqueue`] of a token sequence that was templated elsewhere.
+    ///
+    /// # Errors
+    /// As [`Scorer::enqueue`]; a sequence over the length limit is refused, never truncated.
+    pub fn enqueue_ids(&self, ids: &[u32], request: &RequestOptions) -> Result<PendingScore> {
+        self.enqueue_encoded(self.encoded_ids(ids)?, request)
+    }
+
+    /// What waits and is computed at the moment.
+    #[must_use]
+    pub fn queue(&self) -> QueueCounters {
+        self.queue.counters()
+    }
+
+    fn enqueue_encoded(&self, encoded: Encoded, request: &RequestOptions) -> Result<PendingScore> {
+        let (tokens, truncated) = (encoded.ids.len(), encoded.truncated);
+        let ticket = self.queue.submit(self.sequence(encoded)?, request)?;
+        Ok(self.pending(ticket, tokens, truncated))
+    }
+
     fn submit_encoded(&self, encoded: Vec<Result<Encoded>>) -> Batch {
-        let mut sequences = Vec::with_capacity(encoded.len());
-        let mut positions = Vec::with_capacity(encoded.len());
-        let mut places = Vec::with_capacity(encoded.len());
-        let mut outcomes = Vec::with_capacity(encoded.len());
-        for (place, encoded) in encoded.into_iter().enumerate() {
-            let checked = encoded.and_then(|encoded| {
-                let scored = self.scored_positions(&encoded.ids)?;
-                Ok((encoded, scored))
-            });
-            outcomes.push(match checked {
-                Ok((encoded, scored)) => {
-                    let waiting = Outcome::Waiting {
-                        tokens: encoded.ids.len(),
-                        truncated: encoded.truncated,
-                        scored: scored.len(),
-                    };
-                    sequences.push(up_to_last(encoded.ids, &scored));
-                    positions.push(scored);
-                    places.push(place);
-                    waiting
-                }
-                Err(error) => Outcome::Failed(error),
-            });
-        }
-        let mut batch = Batch::new(
-            outcomes,
-            self.reading.clone(),
-            Arc::clone(&self.tally),
-            Arc::clone(self.bundle.weight_files()),
-        );
-        let span = tracing::debug_span!("plan", conversations = sequences.len());
-        let begun = Instant::now();
-        let planned = span.in_scope(|| plan(&sequences, &self.budget));
-        match planned {
-            Ok(plan) => {
-                batch.set_stats(plan.stats);
-                let mut packs = Vec::with_capacity(plan.packs.len());
-                let mut inputs = Vec::with_capacity(plan.packs.len());
-                for pack in &plan.packs {
-                    let members: Vec<usize> = pack.members.iter().map(|&m| places[m]).collect();
-                    match pack.inputs_scored_at(&sequences, &positions) {
-                        Ok(made) => {
-                            packs.push((
-                                members,
-                                made.score_tokens.len(),
-                                made.member_scores.clone(),
-                            ));
-                            inputs.push(made);
-                        }
-                        Err(error) => batch.fail(&members, &error.into()),
-                    }
-                }
-                self.tally
-                    .count(|counters| counters.planning += begun.elapsed());
-                let pending = self.loaded.engine.submit(inputs);
-                for ((members, scored_tokens, member_scores), pending) in
-                    packs.into_iter().zip(pending)
-                {
-                    batch.push(PendingPack {
-                        members,
-                        scored_tokens,
-                        member_scores,
-                        pending,
-                    });
-                }
-            }
-            Err(error) => batch.fail(&places, &error.into()),
-        }
-        batch
+        self.submit_sequences(self.sequences(encoded))
+    }
+
+    fn sequences(&self, encoded: Vec<Result<Encoded>>) -> Vec<Result<Waiting>> {
+        let waiting = |encoded: Encoded| {
+            Ok(Waiting {
+                tokens: encoded.ids.len(),
+                truncated: encoded.truncated,
+                sequence: self.sequence(encoded)?,
+            })
+        };
+        let encoded = encoded.into_iter();
+        encoded.map(|encoded| encoded.and_then(waiting)).collect()
+    }
+
+    fn submit_sequences(&self, waiting: Vec<Result<Waiting>>) -> Batch {
+        let mut sequences = Vec::with_capacity(waiting.len());
+        let known: Vec<_> = waiting
+            .into_iter()
+            .map(|waiting| {
+                waiting.map(|waiting| {
+                    sequences.push(waiting.sequence);
+                    (waiting.tokens, waiting.truncated)
+                })
+            })
+            .collect();
+        let tickets = self.queue.submit_all(sequences, &RequestOptions::default());
+        let mut tickets = tickets.into_iter();
+        let outcomes = known.into_iter().map(|known| {
+            let (tokens, truncated) = known?;
+            let ticket = tickets.next().ok_or(EngineError::Cancelled)?;
+            Ok(self.pending(ticket, tokens, truncated))
+        });
+        Batch::new(outcomes.collect(), Arc::clone(&self.finishing))
+    }
+
+    fn pending(&self, ticket: Ticket, tokens: usize, truncated: bool) -> PendingScore {
+        PendingScore::new(ticket, tokens, truncated, Arc::clone(&self.finishing))
+    }
+
+    fn sequence(&self, encoded: Encoded) -> Result<Sequence> {
+        let scored = self.scored_positions(&encoded.ids)?;
+        Ok(Sequence::new(encoded.ids, scored))
     }
 
     /// Which tokens are scored, of a sequence whose tokens the model knows.
@@ -336,12 +408,6 @@ impl Scorer {
             self.encoder.token_text(id)
         })
     }
-}
-
-/// The tokens up to the last scored one: attention is causal, so what follows has no say.
-fn up_to_last(mut ids: Vec<u32>, scored: &[usize]) -> Vec<u32> {
-    ids.truncate(scored.last().map_or(0, |last| last + 1));
-    ids
 }
 
 fn step_token(pooling: Pooling) -> Option<u32> {

@@ -37,7 +37,7 @@ impl<'s, T, I: Iterator<Item = (T, Vec<Conversation>)>> ScoreStream<'s, T, I> {
         }
     }
 
-    /// Totals over everything submitted so far.
+    /// Totals over everything that was scored so far.
     #[must_use]
     pub fn stats(&self) -> &PlanStats {
         &self.stats
@@ -66,9 +66,14 @@ impl<'s, T, I: Iterator<Item = (T, Vec<Conversation>)>> ScoreStream<'s, T, I> {
         if owners.is_empty() {
             return;
         }
-        let batch = self.scorer.submit(&conversations);
-        self.stats += *batch.stats();
-        self.size.learn(&filled, batch.stats().unique_tokens);
+        let batch = match self.size.are_learned() {
+            true => {
+                let (batch, tokens) = self.scorer.submit_counted(&conversations);
+                self.size.learn(&filled, tokens);
+                batch
+            }
+            false => self.scorer.submit(&conversations),
+        };
         self.windows.push_back((owners, batch));
     }
 }
@@ -85,7 +90,9 @@ impl<T, I: Iterator<Item = (T, Vec<Conversation>)>> Iterator for ScoreStream<'_,
                 self.submit_window();
             }
             let (owners, batch) = self.windows.pop_front()?;
-            let mut scores = batch.wait().into_iter();
+            let (scores, work) = batch.wait_with_work();
+            self.stats += work;
+            let mut scores = scores.into_iter();
             for (item, count) in owners {
                 self.ready
                     .push_back((item, scores.by_ref().take(count).collect()));

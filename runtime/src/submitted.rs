@@ -1,103 +1,165 @@
 //! Conversations between submission and score.
 
 use std::{
+    future::Future,
+    pin::Pin,
     sync::Arc,
+    task::{Context, Poll, ready},
     time::{Duration, Instant},
 };
 
 use crate::{
     batch::PlanStats,
     counters::Tally,
-    engine::{EngineError, Pending},
-    error::{Error, Result},
+    engine::EngineError,
+    error::Result,
     evaluation::{Evaluation, Reading},
+    queue::{Numbers, QueueError, Ticket},
     weights::WeightFiles,
 };
+
+/// What makes an evaluation of numbers; shared by all conversations of a scorer.
+#[derive(Debug)]
+pub(crate) struct Finishing {
+    pub(crate) reading: Reading,
+    pub(crate) tally: Arc<Tally>,
+    /// Those that were computed with; `None` for an engine without.
+    pub(crate) weights: Option<Arc<WeightFiles>>,
+}
+
+impl Finishing {
+    /// Counts an outcome that is handed out.
+    fn count(&self, outcome: &Result<Evaluation>) {
+        self.tally.count(|counters| match outcome {
+            Ok(evaluation) => {
+                counters.scored += 1;
+                counters.truncated += u64::from(evaluation.truncated);
+            }
+            Err(_) => counters.failed += 1,
+        });
+    }
+
+    fn require_unchanged(&self, computed: Option<Instant>) -> Result<()> {
+        match (&self.weights, computed) {
+            (None, _) => Ok(()),
+            (Some(weights), Some(computed)) => weights.require_unchanged_since(computed),
+            // A run that failed may have failed for this.
+            (Some(weights), None) => weights.require_unchanged(),
+        }
+    }
+}
+
+/// A conversation whose score is being computed. It can be waited for on a thread, or polled as a future. Dropping it
+/// cancels the conversation.
+#[derive(Debug)]
+pub struct PendingScore {
+    ticket: Ticket,
+    /// Tokens of the rendered conversation.
+    tokens: usize,
+    truncated: bool,
+    finishing: Arc<Finishing>,
+}
+
+impl PendingScore {
+    pub(crate) fn new(
+        ticket: Ticket,
+        tokens: usize,
+        truncated: bool,
+        finishing: Arc<Finishing>,
+    ) -> Self {
+        Self {
+            ticket,
+            tokens,
+            truncated,
+            finishing,
+        }
+    }
+
+    /// Waits for what the model says.
+    ///
+    /// # Errors
+    /// As [`Scorer::evaluate`](crate::Scorer::evaluate).
+    pub fn wait(self) -> Result<Evaluation> {
+        let numbers = self.ticket.wait();
+        self.finish(numbers)
+    }
+
+    /// As [`wait`](Self::wait), but no longer than `allowed`.
+    ///
+    /// # Errors
+    /// [`EngineError::TimedOut`] when it was not scored by then, and is cancelled.
+    pub fn wait_for(self, allowed: Duration) -> Result<Evaluation> {
+        let Some(deadline) = Instant::now().checked_add(allowed) else {
+            return self.wait();
+        };
+        match self.ticket.wait_until(deadline) {
+            Some(numbers) => self.finish(numbers),
+            None => {
+                let outcome = Err(EngineError::TimedOut(allowed).into());
+                self.finishing.count(&outcome);
+                outcome
+            }
+        }
+    }
+
+    /// Cancels the conversation: it comes to [`EngineError::Cancelled`], unless it is scored. A run of the model that was
+    /// for it alone is ended early.
+    pub fn cancel(&self) {
+        self.ticket.cancel();
+    }
+
+    fn finish(&self, numbers: Result<Numbers, QueueError>) -> Result<Evaluation> {
+        let computed = numbers.as_ref().ok().map(|numbers| numbers.computed);
+        let unchanged = self.finishing.require_unchanged(computed);
+        let outcome = unchanged.and_then(|()| self.evaluation(&numbers?.values));
+        self.finishing.count(&outcome);
+        outcome
+    }
+
+    fn evaluation(&self, values: &[f32]) -> Result<Evaluation> {
+        Ok(Evaluation {
+            output: self.finishing.reading.output(values)?,
+            tokens: self.tokens,
+            truncated: self.truncated,
+        })
+    }
+}
+
+impl Future for PendingScore {
+    type Output = Result<Evaluation>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let numbers = ready!(Pin::new(&mut self.ticket).poll(context));
+        Poll::Ready(self.finish(numbers))
+    }
+}
 
 /// Conversations whose scores are being computed. Dropping it cancels those that are not.
 #[derive(Debug)]
 pub struct Batch {
-    outcomes: Vec<Outcome>,
-    packs: Vec<PendingPack>,
-    stats: PlanStats,
-    reading: Reading,
-    tally: Arc<Tally>,
-    weights: Arc<WeightFiles>,
-}
-
-/// A pack that is being computed.
-#[derive(Debug)]
-pub(crate) struct PendingPack {
-    /// The conversations in it.
-    pub(crate) members: Vec<usize>,
-    /// Scored tokens of the pack.
-    pub(crate) scored_tokens: usize,
-    /// Which of them are whose: those of the first member, then those of the next.
-    pub(crate) member_scores: Vec<usize>,
-    /// Their scores to come.
-    pub(crate) pending: Pending,
-}
-
-/// What is known of a conversation.
-#[derive(Debug)]
-pub(crate) enum Outcome {
-    /// Its scores are to come.
-    Waiting {
-        /// Tokens of the rendered conversation.
-        tokens: usize,
-        /// Whether it was cut.
-        truncated: bool,
-        /// How many of its tokens are scored.
-        scored: usize,
-    },
-    /// It is scored.
-    Done(Evaluation),
-    /// It cannot be scored.
-    Failed(Error),
+    outcomes: Vec<Result<PendingScore>>,
+    finishing: Arc<Finishing>,
 }
 
 impl Batch {
-    pub(crate) fn new(
-        outcomes: Vec<Outcome>,
-        reading: Reading,
-        tally: Arc<Tally>,
-        weights: Arc<WeightFiles>,
-    ) -> Self {
+    pub(crate) fn new(outcomes: Vec<Result<PendingScore>>, finishing: Arc<Finishing>) -> Self {
         Self {
             outcomes,
-            packs: Vec::new(),
-            stats: PlanStats::default(),
-            reading,
-            tally,
-            weights,
+            finishing,
         }
-    }
-
-    pub(crate) fn set_stats(&mut self, stats: PlanStats) {
-        self.tally.count(|counters| counters.planned += stats);
-        self.stats = stats;
-    }
-
-    pub(crate) fn push(&mut self, pack: PendingPack) {
-        self.packs.push(pack);
-    }
-
-    pub(crate) fn fail(&mut self, members: &[usize], error: &Error) {
-        for &member in members {
-            self.outcomes[member] = Outcome::Failed(error.clone());
-        }
-    }
-
-    /// How many tokens there are, how many are computed, and how many attention cells are padding.
-    #[must_use]
-    pub fn stats(&self) -> &PlanStats {
-        &self.stats
     }
 
     /// Waits for all scores, in the order of the conversations.
     #[must_use = "scores are returned, not stored"]
     pub fn wait(self) -> Vec<Result<Evaluation>> {
-        self.collect(Pending::wait)
+        self.wait_with_work().0
+    }
+
+    /// As [`wait`](Self::wait), and says what the conversations came to in the packs that held them. A pack that holds others
+    /// too is counted for one of them.
+    #[must_use = "scores are returned, not stored"]
+    pub fn wait_with_work(self) -> (Vec<Result<Evaluation>>, PlanStats) {
+        self.collect(|ticket| ticket.wait().map_err(Into::into))
     }
 
     /// As [`wait`](Self::wait), but no longer than `allowed`. Conversations that are not scored by then come to
@@ -107,99 +169,56 @@ impl Batch {
         let Some(deadline) = Instant::now().checked_add(allowed) else {
             return self.wait();
         };
-        self.collect(|pending| pending.wait_until(deadline, allowed))
+        let late = || Err(EngineError::TimedOut(allowed).into());
+        let wait = |ticket: &Ticket| match ticket.wait_until(deadline) {
+            Some(numbers) => numbers.map_err(Into::into),
+            None => late(),
+        };
+        self.collect(wait).0
     }
 
-    /// Gives up the scores that are not there yet: their conversations come to [`EngineError::Cancelled`]. A run of the
-    /// model that is under way for them is ended early.
+    /// Cancels the conversations that are not scored yet: they come to [`EngineError::Cancelled`]. A run of the model that
+    /// is under way for them alone is ended early.
     pub fn cancel(&self) {
-        for pack in &self.packs {
-            pack.pending.cancel();
+        for pending in self.outcomes.iter().flatten() {
+            pending.cancel();
         }
     }
 
     fn collect(
-        mut self,
-        wait: impl Fn(Pending) -> Result<Vec<f32>, EngineError>,
-    ) -> Vec<Result<Evaluation>> {
-        let mut computed = Vec::new();
-        for pack in std::mem::take(&mut self.packs) {
-            computed.extend(&pack.members);
-            let expected = pack.scored_tokens * self.reading.width();
-            match wait(pack.pending) {
-                Ok(scores) if scores.len() == expected => {
-                    self.finish(&pack.members, &pack.member_scores, &scores);
-                }
-                Ok(scores) => {
-                    let found = scores.len();
-                    let error = EngineError::Scores { found, expected };
-                    self.fail(&pack.members, &error.into());
-                }
-                Err(error) => self.fail(&pack.members, &error.into()),
-            }
-        }
-        // A run that failed may have failed for this.
-        if let Err(error) = self.weights.require_unchanged() {
-            self.fail(&computed, &error);
-        }
-        let results: Vec<_> = self
+        self,
+        wait: impl Fn(&Ticket) -> Result<Numbers>,
+    ) -> (Vec<Result<Evaluation>>, PlanStats) {
+        let waited: Vec<_> = self
             .outcomes
             .into_iter()
-            .map(Outcome::into_result)
+            .map(|outcome| {
+                outcome.map(|pending| {
+                    let numbers = wait(&pending.ticket);
+                    (pending, numbers)
+                })
+            })
             .collect();
-        self.tally.count(|counters| {
-            for result in &results {
-                match result {
-                    Ok(evaluation) => {
-                        counters.scored += 1;
-                        counters.truncated += u64::from(evaluation.truncated);
-                    }
-                    Err(_) => counters.failed += 1,
-                }
-            }
+        let numbers = || waited.iter().flatten().map(|(_, numbers)| numbers);
+        let failed = numbers().any(Result::is_err);
+        let latest = numbers().flatten().map(|numbers| numbers.computed).max();
+        let unchanged = match (failed, latest) {
+            (false, None) => Ok(()),
+            (false, latest) => self.finishing.require_unchanged(latest),
+            (true, _) => self.finishing.require_unchanged(None),
+        };
+        let mut work = PlanStats::default();
+        let outcomes = waited.into_iter().map(|outcome| {
+            let (pending, numbers) = outcome?;
+            unchanged.clone()?;
+            let numbers = numbers?;
+            work += numbers.work;
+            pending.evaluation(&numbers.values)
         });
-        results
-    }
-
-    /// Hands each member of a pack its scores.
-    fn finish(&mut self, members: &[usize], member_scores: &[usize], scores: &[f32]) {
-        let _span = tracing::debug_span!("head", conversations = members.len()).entered();
-        let width = self.reading.width();
-        let mut member_scores = member_scores.iter();
-        for &member in members {
-            let outcome = &mut self.outcomes[member];
-            if let Outcome::Waiting {
-                tokens,
-                truncated,
-                scored,
-            } = *outcome
-            {
-                let own = member_scores.by_ref().take(scored);
-                let values: Vec<f32> = own
-                    .flat_map(|&token| &scores[token * width..(token + 1) * width])
-                    .copied()
-                    .collect();
-                *outcome = match self.reading.output(&values) {
-                    Ok(output) => Outcome::Done(Evaluation {
-                        output,
-                        tokens,
-                        truncated,
-                    }),
-                    Err(error) => Outcome::Failed(error),
-                };
-            }
+        let outcomes: Vec<_> = outcomes.collect();
+        for outcome in &outcomes {
+            self.finishing.count(outcome);
         }
-    }
-}
-
-impl Outcome {
-    fn into_result(self) -> Result<Evaluation> {
-        match self {
-            Self::Done(evaluation) => Ok(evaluation),
-            Self::Failed(error) => Err(error),
-            Self::Waiting { .. } => Err(Error::Engine(EngineError::Stopped(
-                "no pack held this conversation".into(),
-            ))),
-        }
+        (outcomes, work)
     }
 }

@@ -3,6 +3,7 @@
 use std::{
     path::{Path, PathBuf},
     sync::{Mutex, PoisonError},
+    time::Instant,
 };
 
 use worldpm_ort_bundle::{
@@ -21,6 +22,8 @@ use crate::error::{Error, Result};
 #[derive(Debug)]
 pub(crate) struct WeightFiles {
     files: Vec<Watched>,
+    /// When the latest look began that found nothing.
+    unchanged_at: Mutex<Option<Instant>>,
 }
 
 #[derive(Debug)]
@@ -36,12 +39,33 @@ impl WeightFiles {
         let checked = each(files, |file| Watched::check(folder, file));
         Ok(Self {
             files: checked.into_iter().collect::<Result<_>>()?,
+            unchanged_at: Mutex::default(),
         })
     }
 
     /// Refuses files that are not as they were when they were checked.
     pub(crate) fn require_unchanged(&self) -> Result<()> {
-        self.files.iter().try_for_each(Watched::require_unchanged)
+        let begun = Instant::now();
+        self.files.iter().try_for_each(Watched::require_unchanged)?;
+        let mut latest = self
+            .unchanged_at
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        *latest = latest.max(Some(begun));
+        Ok(())
+    }
+
+    /// As [`require_unchanged`](Self::require_unchanged), for what was computed at `computed`: a look that began later, for
+    /// others, will do.
+    pub(crate) fn require_unchanged_since(&self, computed: Instant) -> Result<()> {
+        let latest = *self
+            .unchanged_at
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        match latest {
+            Some(looked) if looked >= computed => Ok(()),
+            _ => self.require_unchanged(),
+        }
     }
 }
 

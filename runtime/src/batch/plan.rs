@@ -32,9 +32,25 @@ pub struct Pack {
     pub rows: usize,
     /// Length of the longest row, padded to an even number: `S`.
     pub columns: usize,
+    filled_cells: usize,
 }
 
 impl Pack {
+    /// What the pack comes to, of the sequences it was planned for.
+    #[must_use]
+    pub fn stats<S: AsRef<[u32]>>(&self, sequences: &[S]) -> PlanStats {
+        let lengths = self.members.iter().map(|&index| sequences.get(index));
+        let cells = self.rows * self.columns;
+        PlanStats {
+            conversations: self.members.len(),
+            packs: 1,
+            tokens: lengths.flatten().map(|tokens| tokens.as_ref().len()).sum(),
+            unique_tokens: self.tokens,
+            cells,
+            padded_cells: cells - self.filled_cells,
+        }
+    }
+
     /// The index tensors of this pack, from the sequences it was planned for.
     /// Each sequence is scored at its last token.
     ///
@@ -88,12 +104,7 @@ pub fn plan<S: AsRef<[u32]>>(sequences: &[S], budget: &Budget) -> Result<Plan, B
     let sorted = Sorted::new(&slices);
     let order = sharing_order(&sorted.sequences, budget.max_tokens);
 
-    let mut packs = Vec::new();
-    let mut stats = PlanStats {
-        conversations: slices.len(),
-        tokens: slices.iter().map(|tokens| tokens.len()).sum(),
-        ..PlanStats::default()
-    };
+    let mut packs: Vec<Pack> = Vec::new();
     for run in cut(&sorted.sequences, &order, budget) {
         // Back to lexicographic order, where the trie can be read off.
         let mut chosen = order[run].to_vec();
@@ -107,17 +118,14 @@ pub fn plan<S: AsRef<[u32]>>(sequences: &[S], budget: &Budget) -> Result<Plan, B
             .collect();
         members.sort_unstable();
 
-        let cells = shape.rows * shape.columns;
-        stats.packs += 1;
-        stats.unique_tokens += shape.tokens;
-        stats.cells += cells;
-        stats.padded_cells += cells - shape.filled_cells;
         packs.push(Pack {
             members,
             tokens: shape.tokens,
             rows: shape.rows,
             columns: shape.columns,
+            filled_cells: shape.filled_cells,
         });
     }
+    let stats = packs.iter().map(|pack| pack.stats(&slices)).sum();
     Ok(Plan { packs, stats })
 }

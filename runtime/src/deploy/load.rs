@@ -29,7 +29,7 @@ use crate::{
 
 /// The stages of a bundle at work, and where.
 pub(crate) struct Loaded {
-    pub(crate) engine: Engine,
+    pub(crate) engine: Arc<dyn Engine>,
     pub(crate) activity: Arc<Activity>,
     /// The device of each stage, for each copy of the model.
     pub(crate) providers: Vec<Vec<Provider>>,
@@ -42,6 +42,29 @@ pub(crate) struct Loaded {
     pub(crate) max_length: usize,
     /// How exactly products with weights of few bits are computed.
     pub(crate) matmul_precision: MatmulPrecision,
+}
+
+impl Loaded {
+    /// With an engine that was not made from the bundle.
+    pub(crate) fn with_engine(
+        engine: Arc<dyn Engine>,
+        options: &ScorerOptions,
+        max_length: usize,
+    ) -> Self {
+        Self {
+            engine,
+            activity: Arc::new(Activity::new(0, None)),
+            providers: Vec::new(),
+            residency: Choice {
+                streamed: None,
+                reason: "an engine of its own".into(),
+            },
+            reason: None,
+            budget: options.budget,
+            max_length,
+            matmul_precision: MatmulPrecision::Highest,
+        }
+    }
 }
 
 /// Most that the allocators of a stage on the CPU keep when its run is over and other stages run: blocks too small to be
@@ -120,12 +143,12 @@ pub(crate) fn load(bundle: &Bundle, options: &ScorerOptions, max_length: usize) 
             })
             .collect()
     };
-    let engine = match &residency.streamed {
+    let engine: Arc<dyn Engine> = match &residency.streamed {
         Some(streaming) => {
             let slots = slots.first().map_or(&[][..], Vec::as_slice);
             let source = BundleSource::new(runtime, setups(slots));
             let wave = streaming.wave.clone();
-            Engine::Streamed(Streamer::start(source, wave, Arc::clone(&activity))?)
+            Arc::new(Streamer::start(source, wave, Arc::clone(&activity))?)
         }
         None => {
             // On the CPU loading works all cores already, and one stage at a time needs the least memory.
@@ -135,7 +158,7 @@ pub(crate) fn load(bundle: &Bundle, options: &ScorerOptions, max_length: usize) 
                 .map(|slots| BundleSource::new(runtime.clone(), setups(slots)))
                 .collect();
             let copies = load_copies(&copies, at_once, &activity)?;
-            Engine::Resident(Pipeline::start(copies, &activity)?)
+            Arc::new(Pipeline::start(copies, &activity)?)
         }
     };
     Ok(Loaded {

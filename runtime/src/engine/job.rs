@@ -1,17 +1,15 @@
-//! A pack on its way through the stages, and the end that somebody waits at.
+//! A pack on its way through the stages.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use super::{
     Activity, EngineError, Failure, Flow, Stage, StageRun,
-    sync::{
-        Arc,
-        mpsc::{Receiver, RecvTimeoutError, Sender, channel},
-    },
-    ticket::Ticket,
+    cancellation::Cancellation,
+    interface::{Completion, Submission},
+    sync::Arc,
 };
 use crate::batch::PackInputs;
 
@@ -22,15 +20,8 @@ pub(super) struct Job<H> {
     pack: u64,
     inputs: Arc<PackInputs>,
     hidden: Option<H>,
-    reply: Sender<Scores>,
-    ticket: Arc<Ticket>,
-}
-
-/// A pack that is being computed. Dropping it cancels the pack.
-#[derive(Debug)]
-pub(crate) struct Pending {
-    scores: Receiver<Scores>,
-    ticket: Arc<Ticket>,
+    completion: Completion,
+    cancellation: Arc<Cancellation>,
 }
 
 /// Which stage works on a job.
@@ -51,17 +42,14 @@ pub(super) enum Step<H> {
 }
 
 impl<H> Job<H> {
-    pub(super) fn new(pack: u64, inputs: PackInputs) -> (Self, Pending) {
-        let (reply, scores) = channel();
-        let ticket = Arc::new(Ticket::default());
-        let job = Self {
+    pub(super) fn new(pack: u64, submission: Submission) -> Self {
+        Self {
             pack,
-            inputs: Arc::new(inputs),
+            inputs: Arc::new(submission.inputs),
             hidden: None,
-            reply,
-            ticket: Arc::clone(&ticket),
-        };
-        (job, Pending { scores, ticket })
+            completion: submission.completion,
+            cancellation: submission.cancellation,
+        }
     }
 
     pub(super) fn tokens(&self) -> usize {
@@ -69,12 +57,11 @@ impl<H> Job<H> {
     }
 
     pub(super) fn is_cancelled(&self) -> bool {
-        self.ticket.is_cancelled()
+        self.cancellation.is_cancelled()
     }
 
     pub(super) fn answer(self, scores: Scores) {
-        // A caller that no longer waits is no error.
-        let _ = self.reply.send(scores);
+        self.completion.complete(scores);
     }
 
     /// Runs the job through a stage. A panic fails this job and no other.
@@ -99,14 +86,14 @@ impl<H> Job<H> {
         let handed = Instant::now();
         let outcome = span.in_scope(|| {
             catch_unwind(AssertUnwindSafe(|| {
-                stage.run(&self.inputs, hidden, &*self.ticket)
+                stage.run(&self.inputs, hidden, &*self.cancellation)
             }))
             .unwrap_or_else(|_| {
                 let problem = format!("{} panicked", stage.name());
                 Err(EngineError::Stopped(problem).into())
             })
         });
-        let begun = self.ticket.begun(handed);
+        let begun = self.cancellation.begun(handed);
         if let (Err(_), None) = (&outcome, begun)
             && self.is_cancelled()
         {
@@ -149,36 +136,4 @@ impl<H> Job<H> {
             }
         }
     }
-}
-
-impl Pending {
-    /// Waits for the pack's scores, in the order of its `score_tokens`.
-    pub(crate) fn wait(self) -> Scores {
-        self.scores.recv().unwrap_or_else(|_| Err(ended_early()))
-    }
-
-    /// As [`wait`](Self::wait), but not past `deadline`, `allowed` after the waiting began.
-    pub(crate) fn wait_until(self, deadline: Instant, allowed: Duration) -> Scores {
-        let left = deadline.saturating_duration_since(Instant::now());
-        match self.scores.recv_timeout(left) {
-            Ok(scores) => scores,
-            Err(RecvTimeoutError::Timeout) => Err(EngineError::TimedOut(allowed)),
-            Err(RecvTimeoutError::Disconnected) => Err(ended_early()),
-        }
-    }
-
-    /// Nobody needs the scores.
-    pub(crate) fn cancel(&self) {
-        self.ticket.cancel();
-    }
-}
-
-impl Drop for Pending {
-    fn drop(&mut self) {
-        self.cancel();
-    }
-}
-
-fn ended_early() -> EngineError {
-    EngineError::Stopped("a stage ended early".into())
 }

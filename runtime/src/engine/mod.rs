@@ -2,6 +2,8 @@
 //! stages, or one that loads them in turn.
 
 mod activity;
+mod cancellation;
+mod interface;
 mod job;
 mod kernels;
 mod library;
@@ -9,9 +11,15 @@ mod library_search;
 mod matrix;
 mod memory;
 #[cfg(test)]
-#[allow(clippy::unwrap_used, clippy::cast_precision_loss)]
+#[allow(
+    clippy::unwrap_used,
+    clippy::cast_precision_loss,
+    dead_code,
+    unreachable_pub
+)]
 mod model_check;
 mod operators;
+mod pending;
 mod pipeline;
 mod providers;
 mod session;
@@ -22,18 +30,19 @@ pub mod testing;
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::cast_precision_loss)]
 mod tests;
-mod ticket;
 mod trust;
 
 use std::{sync::Arc, time::Duration};
 
 pub(crate) use activity::Activity;
 pub use activity::{Observer, StageCounters, StageLoad, StageRun};
-pub(crate) use job::Pending;
+pub use cancellation::Cancellation;
+pub use interface::{Capacity, Completion, Engine, Submission};
 pub(crate) use kernels::KernelChoice;
 pub use library::{OnnxRuntime, library_candidates};
 pub(crate) use matrix::{MatrixProbe, MatrixSizes};
 pub use memory::return_large_blocks;
+pub(crate) use pending::Pending;
 pub(crate) use pipeline::Pipeline;
 pub(crate) use session::{SessionStage, StageSetup, Threads};
 pub(crate) use source::{BundleSource, load_copies};
@@ -135,24 +144,6 @@ pub(crate) trait Watch {
 
     /// The run has ended.
     fn end(&self);
-}
-
-/// The stages of a bundle, at work.
-pub(crate) enum Engine {
-    /// All of them are loaded.
-    Resident(Pipeline<SessionStage>),
-    /// One after the other is.
-    Streamed(Streamer<<SessionStage as Stage>::Hidden>),
-}
-
-impl Engine {
-    /// Puts packs in line and returns at once.
-    pub(crate) fn submit(&self, packs: Vec<PackInputs>) -> Vec<Pending> {
-        match self {
-            Self::Resident(pipeline) => pipeline.submit(packs),
-            Self::Streamed(streamer) => streamer.submit(packs),
-        }
-    }
 }
 
 /// One stage of a pipeline, owned by one thread.

@@ -15,17 +15,22 @@ mod sync {
 }
 
 // The sources name what they need as `super::…`, and find what stands above.
-#[path = "job.rs"]
+#[path = "cancellation.rs"]
 #[allow(dead_code)]
+mod cancellation;
+#[path = "interface.rs"]
+mod interface;
+#[path = "job.rs"]
 mod job;
+#[path = "pending.rs"]
+mod pending;
 #[path = "pipeline.rs"]
 mod pipeline;
 #[path = "streamed.rs"]
 mod streamed;
-#[path = "ticket.rs"]
-mod ticket;
 
-use job::Pending;
+use interface::Engine;
+use pending::Pending;
 use pipeline::Pipeline;
 use streamed::{StageSource, Streamer, Wave};
 use sync::{
@@ -122,6 +127,12 @@ fn check(answer: Result<Vec<f32>, EngineError>, pack: i64, stages: usize) -> boo
     }
 }
 
+fn submit(engine: &dyn Engine, packs: Vec<PackInputs>) -> Vec<Pending> {
+    let (packs, pending) = packs.into_iter().map(Pending::new).unzip();
+    engine.submit(packs);
+    pending
+}
+
 impl Case {
     fn start(&self) -> (Pipeline<Counter>, Arc<AtomicUsize>) {
         let all = self.faults.iter().map(Vec::len).sum();
@@ -147,12 +158,12 @@ impl Case {
         let other = {
             let (pipeline, packs) = (Arc::clone(&pipeline), packs(100, 2));
             thread::spawn(move || {
-                let mut pending = pipeline.submit(packs);
+                let mut pending = submit(&*pipeline, packs);
                 drop(pending.pop());
                 pending
             })
         };
-        let mine = pipeline.submit(packs(0, self.packs));
+        let mine = submit(&*pipeline, packs(0, self.packs));
         let theirs = other.join().unwrap();
         let mut scored = 0;
         for (pending, pack) in mine
@@ -260,7 +271,7 @@ fn packs_that_nobody_wants_do_not_block() {
             packs: 0,
         };
         let (pipeline, live) = case.start();
-        let pending = pipeline.submit(packs(0, 6));
+        let pending = submit(&pipeline, packs(0, 6));
         let canceller = thread::spawn(move || drop(pending));
         drop(pipeline);
         canceller.join().unwrap();
@@ -328,12 +339,12 @@ fn stream(
     let other = {
         let streamer = Arc::clone(&streamer);
         thread::spawn(move || {
-            let mut pending: Vec<Pending> = streamer.submit(packs(100, 2));
+            let mut pending: Vec<Pending> = submit(&*streamer, packs(100, 2));
             drop(pending.pop());
             pending
         })
     };
-    let mine = streamer.submit(packs(0, 3));
+    let mine = submit(&*streamer, packs(0, 3));
     let theirs = other.join().unwrap();
     let mut scored = 0;
     for (pending, pack) in mine

@@ -5,7 +5,8 @@
 
 use super::{
     Activity, EngineError, Stage,
-    job::{Job, Pending, Place, Step},
+    interface::{Capacity, Engine, Submission},
+    job::{Job, Place, Step},
     sync::{
         Arc, Mutex, Weak,
         atomic::{AtomicU64, AtomicUsize, Ordering},
@@ -13,8 +14,6 @@ use super::{
         thread,
     },
 };
-use crate::batch::PackInputs;
-
 /// Packs that may wait between two stages. One is enough to keep the later stage busy; more would only
 /// hold hidden states in memory.
 const WAITING: usize = 1;
@@ -24,6 +23,7 @@ pub(crate) struct Pipeline<S: Stage> {
     entry: Option<Arc<Sender<Job<S::Hidden>>>>,
     threads: Vec<thread::JoinHandle<()>>,
     packs: AtomicU64,
+    capacity: usize,
 }
 
 /// What the first stages of all copies take packs from.
@@ -50,6 +50,11 @@ impl<S: Stage> Pipeline<S> {
         replicas: Vec<Vec<S>>,
         activity: &Arc<Activity>,
     ) -> Result<Self, EngineError> {
+        // One in each stage, one before it.
+        let capacity = replicas
+            .iter()
+            .map(|stages| stages.len() * (1 + WAITING))
+            .sum();
         let (sender, line) = channel::<Job<S::Hidden>>();
         let sender = Arc::new(sender);
         let entry = Arc::new(Entry {
@@ -101,21 +106,28 @@ impl<S: Stage> Pipeline<S> {
             entry: Some(sender),
             threads,
             packs: AtomicU64::new(0),
+            capacity,
         })
     }
+}
 
-    /// Puts packs in line and returns at once. Packs are computed in the order of submission.
-    pub(crate) fn submit(&self, packs: Vec<PackInputs>) -> Vec<Pending> {
-        let submit = |inputs| {
+impl<S: Stage> Engine for Pipeline<S> {
+    fn capacity(&self) -> Capacity {
+        Capacity {
+            packs: self.capacity.max(1),
+            tokens: usize::MAX,
+        }
+    }
+
+    /// Packs are computed in the order of submission.
+    fn submit(&self, packs: Vec<Submission>) {
+        for pack in packs {
             let number = self.packs.fetch_add(1, Ordering::Relaxed);
-            let (job, pending) = Job::new(number, inputs);
             if let Some(entry) = &self.entry {
-                // When the first stages are gone the reply channel goes with the job, and `wait` says so.
-                let _ = entry.send(job);
+                // When the first stages are gone the job is dropped, and its completion says so.
+                let _ = entry.send(Job::new(number, pack));
             }
-            pending
-        };
-        packs.into_iter().map(submit).collect()
+        }
     }
 }
 

@@ -12,7 +12,8 @@ use std::{
 
 use super::{
     Activity, EngineError, Stage, StageLoad,
-    job::{Job, Pending, Place, Step},
+    interface::{Capacity, Engine, Submission},
+    job::{Job, Place, Step},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -20,8 +21,6 @@ use super::{
         thread,
     },
 };
-use crate::batch::PackInputs;
-
 /// Where stages come from.
 pub(crate) trait StageSource: Send + Sync + 'static {
     /// The stages.
@@ -48,6 +47,7 @@ pub(crate) struct Streamer<H> {
     entry: Option<Sender<Vec<Job<H>>>>,
     thread: Option<thread::JoinHandle<()>>,
     packs: AtomicU64,
+    tokens: usize,
 }
 
 impl<H: Send + 'static> Streamer<H> {
@@ -63,6 +63,8 @@ impl<H: Send + 'static> Streamer<H> {
         S::Stage: Stage<Hidden = H>,
     {
         let (entry, from) = channel();
+        // One wave is computed while the next comes together.
+        let tokens = wave.tokens.saturating_mul(2);
         let worker = Worker {
             source,
             wave,
@@ -76,18 +78,26 @@ impl<H: Send + 'static> Streamer<H> {
             entry: Some(entry),
             thread: Some(thread),
             packs: AtomicU64::new(0),
+            tokens,
         })
     }
+}
 
-    /// Puts packs in line and returns at once. Packs that are submitted together share a wave as far as its limit
-    /// permits.
-    pub(crate) fn submit(&self, packs: Vec<PackInputs>) -> Vec<Pending> {
-        let number = |inputs| Job::new(self.packs.fetch_add(1, Ordering::Relaxed), inputs);
-        let (jobs, pending) = packs.into_iter().map(number).unzip();
+impl<H: Send + 'static> Engine for Streamer<H> {
+    fn capacity(&self) -> Capacity {
+        Capacity {
+            packs: usize::MAX,
+            tokens: self.tokens,
+        }
+    }
+
+    /// Packs that are submitted together share a wave as far as its limit permits.
+    fn submit(&self, packs: Vec<Submission>) {
+        let number = |pack| Job::new(self.packs.fetch_add(1, Ordering::Relaxed), pack);
+        let jobs = packs.into_iter().map(number).collect();
         if let Some(entry) = &self.entry {
             let _ = entry.send(jobs);
         }
-        pending
     }
 }
 

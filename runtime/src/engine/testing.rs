@@ -7,7 +7,8 @@ use std::{
 };
 
 use super::{
-    Activity, EngineError, Failure, Flow, Observer, Pending, Pipeline, Stage, StageRun, Watch,
+    Activity, Engine, EngineError, Failure, Flow, Observer, Pending, Pipeline, Stage, StageRun,
+    Watch,
 };
 use crate::batch::PackInputs;
 
@@ -94,8 +95,10 @@ pub fn simulate(stages: &[SimulatedStage], packs: usize) -> Result<Vec<Instant>,
         input_ids: vec![pack as i64],
         ..PackInputs::default()
     });
-    for pending in pipeline.submit(inputs.collect()) {
-        Pending::wait(pending)?;
+    let (packs, pending): (_, Vec<_>) = inputs.map(Pending::new).unzip();
+    pipeline.submit(packs);
+    for pending in pending {
+        pending.wait()?;
     }
     drop(pipeline);
     let runs = runs.0.lock().unwrap_or_else(PoisonError::into_inner);

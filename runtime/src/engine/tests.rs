@@ -13,7 +13,8 @@ use std::{
 use proptest::prelude::*;
 
 use super::{
-    Activity, EngineError, Failure, Flow, Observer, Pending, Pipeline, Stage, StageRun, Watch,
+    Activity, Engine, EngineError, Failure, Flow, Observer, Pending, Pipeline, Stage, StageRun,
+    Watch,
 };
 use crate::batch::PackInputs;
 
@@ -30,7 +31,13 @@ fn start<S: Stage>(stages: Vec<S>) -> Pipeline<S> {
 }
 
 fn submit<S: Stage>(pipeline: &Pipeline<S>, id: i64) -> Pending {
-    pipeline.submit(vec![pack(id)]).remove(0)
+    submit_all(pipeline, vec![pack(id)]).remove(0)
+}
+
+fn submit_all<S: Stage>(pipeline: &Pipeline<S>, packs: Vec<PackInputs>) -> Vec<Pending> {
+    let (packs, pending) = packs.into_iter().map(Pending::new).unzip();
+    pipeline.submit(packs);
+    pending
 }
 
 /// Panics on a pack.
@@ -104,7 +111,7 @@ fn stages_work_at_the_same_time() {
         barrier: Arc::clone(&barrier),
     });
     let pipeline = start(stages.into());
-    let pending = pipeline.submit(vec![pack(0), pack(1)]);
+    let pending = submit_all(&pipeline, vec![pack(0), pack(1)]);
     for pending in pending {
         pending.wait().unwrap();
     }
@@ -147,21 +154,19 @@ fn a_cancelled_run_ends_early_and_others_go_on() {
     let endless = submit(&pipeline, 0);
     let next = submit(&pipeline, 1);
     begins.recv().unwrap();
-    endless.cancel();
+    endless.cancellation.cancel();
     assert!(matches!(endless.wait(), Err(EngineError::Cancelled)));
     assert_eq!(next.wait().unwrap(), [1.0]);
 }
 
 #[test]
-fn waiting_ends_at_the_deadline() {
+fn a_pack_that_nobody_waits_for_is_interrupted() {
     let (begun, begins) = channel();
     let pipeline = start(vec![Endless(begun)]);
     let endless = submit(&pipeline, 0);
     begins.recv().unwrap();
-    let allowed = Duration::from_millis(5);
-    let answer = endless.wait_until(Instant::now() + allowed, allowed);
-    assert!(matches!(answer, Err(EngineError::TimedOut(time)) if time == allowed));
-    // Giving up has interrupted the run, or this would wait for ever.
+    drop(endless);
+    // It was interrupted, or this would wait for ever.
     assert_eq!(submit(&pipeline, 1).wait().unwrap(), [1.0]);
 }
 
@@ -328,7 +333,7 @@ proptest! {
         };
         let copies = (0..replicas).map(|r| (0..stages).map(|s| stage((r, s))).collect()).collect();
         let pipeline = Pipeline::start(copies, &Arc::new(Activity::new(stages, None))).unwrap();
-        let pending = pipeline.submit((0..40).map(pack).collect());
+        let pending = submit_all(&pipeline, (0..40).map(pack).collect());
         let mut wanted = Vec::new();
         for (id, pending) in (0_i64..).zip(pending) {
             if unwanted.contains(&id) {

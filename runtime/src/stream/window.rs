@@ -55,6 +55,11 @@ impl Windows {
         }
     }
 
+    /// Whether their size depends on what earlier ones came to.
+    pub(super) fn are_learned(&self) -> bool {
+        self.wave.is_some()
+    }
+
     /// Whether another item goes into a window that holds so much.
     pub(super) fn has_room_after(&self, filled: &Filled) -> bool {
         let (most, bytes) = match self.wave {

@@ -1,12 +1,12 @@
-//! Whether somebody still waits for a pack, and how its run is interrupted when nobody does.
+//! Whether anybody still waits for a pack, and how its run is interrupted when nobody does.
 
 use std::time::Instant;
 
 use super::{Watch, sync::Mutex};
 
-/// Shared by whoever waits for a pack and the stages that compute it.
+/// Shared by whoever waits for a pack and the engine that computes it.
 #[derive(Default)]
-pub(super) struct Ticket {
+pub struct Cancellation {
     state: Mutex<State>,
     /// When the latest run began: a stage that shares its device has waited for its turn by then. Only noted, so
     /// `model_check` need not know of it.
@@ -22,16 +22,18 @@ enum State {
     Cancelled,
 }
 
-impl Ticket {
+impl Cancellation {
     /// Nobody waits any more: the pack is skipped, and a run of it that is under way is interrupted.
-    pub(super) fn cancel(&self) {
+    pub fn cancel(&self) {
         let mut state = self.lock();
         if let State::Running(interrupt) = std::mem::replace(&mut *state, State::Cancelled) {
             interrupt();
         }
     }
 
-    pub(super) fn is_cancelled(&self) -> bool {
+    /// Whether nobody waits any more.
+    #[must_use]
+    pub fn is_cancelled(&self) -> bool {
         matches!(*self.lock(), State::Cancelled)
     }
 
@@ -50,7 +52,7 @@ impl Ticket {
     }
 }
 
-impl Watch for Ticket {
+impl Watch for Cancellation {
     fn begin(&self, interrupt: Box<dyn Fn() + Send>) -> bool {
         let mut state = self.lock();
         if matches!(*state, State::Cancelled) {
@@ -73,9 +75,9 @@ impl Watch for Ticket {
     }
 }
 
-impl std::fmt::Debug for Ticket {
+impl std::fmt::Debug for Cancellation {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Ticket")
+        f.debug_struct("Cancellation")
             .field("cancelled", &self.is_cancelled())
             .finish()
     }
