@@ -1,7 +1,6 @@
 //! Opens an exported directory and checks that its files are what the manifest says.
 
 use std::{
-    fs,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -11,7 +10,7 @@ use worldpm_ort_bundle::{Manifest, files, manifest::Stage, text_files::TextFiles
 
 use crate::{
     error::{Error, Result},
-    weights::WeightFiles,
+    weights::{WeightFiles, check_size},
 };
 
 /// A bundle whose files are all present and as large as they should be.
@@ -158,25 +157,6 @@ fn read(path: &Path) -> Result<Vec<u8>> {
     files::read_limited(path, files::MAX_GRAPH_BYTES).map_err(|error| Error::Bundle {
         path: path.to_owned(),
         problem: format!("a file of the bundle cannot be read: {error}"),
-    })
-}
-
-pub(crate) fn check_size(path: &Path, bytes: u64) -> Result<()> {
-    let found = fs::metadata(path)
-        .map_err(|error| Error::Bundle {
-            path: path.to_owned(),
-            problem: format!("a file of the bundle cannot be opened: {error}"),
-        })?
-        .len();
-    if found == bytes {
-        return Ok(());
-    }
-    Err(Error::Bundle {
-        path: path.to_owned(),
-        problem: format!(
-            "has {found} bytes and the manifest says {bytes}; \
-             copy the bundle again, or export it again"
-        ),
     })
 }
 

@@ -17,7 +17,6 @@ use crate::{
     options::ScorerOptions,
     pooling::scored_positions,
     queue::{Queue, QueueCounters, RequestOptions, Sequence, Ticket},
-    stream::ScoreStream,
     submitted::{Batch, Finishing, PendingScore},
     text::{ChatEncoder, Conversation, Encoded, LengthRule, TextError, TextOptions},
     weights::WeightFiles,
@@ -296,17 +295,6 @@ impl Scorer {
             truncated: false,
             full_tokens: tokens,
         })
-    }
-
-    /// Scores a stream of items, each with any number of conversations, in order and in bounded memory.
-    ///
-    /// Items are taken in windows of a few hundred conversations. While one window is computed the next
-    /// is read and tokenised. `T` is whatever the caller wants back with the scores.
-    pub fn stream<T, I>(&self, items: I) -> ScoreStream<'_, T, I::IntoIter>
-    where
-        I: IntoIterator<Item = (T, Vec<Conversation>)>,
-    {
-        ScoreStream::new(self, items.into_iter())
     }
 
     /// Puts one conversation in line, on behalf of a caller, and returns without waiting for its score.

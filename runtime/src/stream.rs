@@ -24,8 +24,21 @@ pub struct ScoreStream<'s, T, I> {
     size: Windows,
 }
 
+impl Scorer {
+    /// Scores a stream of items, each with any number of conversations, in order and in bounded memory.
+    ///
+    /// Items are taken in windows of a few hundred conversations. While one window is computed the next
+    /// is read and tokenised. `T` is whatever the caller wants back with the scores.
+    pub fn stream<T, I>(&self, items: I) -> ScoreStream<'_, T, I::IntoIter>
+    where
+        I: IntoIterator<Item = (T, Vec<Conversation>)>,
+    {
+        ScoreStream::new(self, items.into_iter())
+    }
+}
+
 impl<'s, T, I: Iterator<Item = (T, Vec<Conversation>)>> ScoreStream<'s, T, I> {
-    pub(crate) fn new(scorer: &'s Scorer, items: I) -> Self {
+    fn new(scorer: &'s Scorer, items: I) -> Self {
         Self {
             scorer,
             items,

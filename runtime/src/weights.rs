@@ -1,6 +1,7 @@
 //! The weight files of an opened bundle: what is computed with is what was checked.
 
 use std::{
+    fs,
     path::{Path, PathBuf},
     sync::{Mutex, PoisonError},
     time::Instant,
@@ -86,7 +87,7 @@ impl Watched {
                 real.display()
             )));
         }
-        crate::bundle::check_size(&path, file.bytes)?;
+        check_size(&path, file.bytes)?;
         let identity = FileIdentity::of(&path).map_err(opened)?;
         if header_sha256(&path)? != file.header_sha256 {
             return Err(fault(
@@ -137,11 +138,30 @@ impl Watched {
     }
 }
 
+pub(crate) fn check_size(path: &Path, bytes: u64) -> Result<()> {
+    let found = fs::metadata(path)
+        .map_err(|error| Error::Bundle {
+            path: path.to_owned(),
+            problem: format!("a file of the bundle cannot be opened: {error}"),
+        })?
+        .len();
+    if found == bytes {
+        return Ok(());
+    }
+    Err(Error::Bundle {
+        path: path.to_owned(),
+        problem: format!(
+            "has {found} bytes and the manifest says {bytes}; \
+             copy the bundle again, or export it again"
+        ),
+    })
+}
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
     use std::{
-        fs::{self, File},
+        fs::File,
         os::unix::fs::{FileExt, PermissionsExt, symlink},
         thread,
         time::Duration,

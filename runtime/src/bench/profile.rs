@@ -2,23 +2,9 @@
 
 use std::{collections::BTreeMap, fs, path::Path};
 
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
-use super::BenchError;
-
-/// The time of all nodes of an operator, in all stages and runs since the model was loaded.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-#[non_exhaustive]
-pub struct OperatorReport {
-    /// The operator, such as `Gemm`.
-    pub operator: String,
-    /// Seconds in its kernels.
-    pub seconds: f64,
-    /// Of the time in all kernels, from 0 to 1.
-    pub share: f64,
-    /// Runs of its nodes.
-    pub runs: u64,
-}
+use super::{BenchError, OperatorReport};
 
 /// What is used of an event in ONNX Runtime's profile.
 #[derive(Deserialize)]

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{OperatorReport, statistics::Summary};
+use super::statistics::Summary;
 
 /// The findings of a benchmark. Times are in seconds, memory is in bytes.
 #[derive(Clone, Debug, Serialize)]
@@ -242,4 +242,18 @@ pub struct DeviceMemoryReport {
     /// The most that was seen in use until the end of the first round. The driver is asked 50 times a second: what is there
     /// for a shorter time can be missed.
     pub peak: u64,
+}
+
+/// The time of all nodes of an operator, in all stages and runs since the model was loaded.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct OperatorReport {
+    /// The operator, such as `Gemm`.
+    pub operator: String,
+    /// Seconds in its kernels.
+    pub seconds: f64,
+    /// Of the time in all kernels, from 0 to 1.
+    pub share: f64,
+    /// Runs of its nodes.
+    pub runs: u64,
 }

@@ -10,7 +10,7 @@ use std::{
 use rustix::fs::{SeekFrom, seek};
 use worldpm_ort_bundle::Bytes;
 
-use super::{Finding, Level};
+use super::finding::{Finding, Level};
 use crate::bundle::Bundle;
 
 /// Bytes that are read to measure.

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::{Finding, Level};
+use super::finding::{Finding, Level};
 use crate::{
     bundle::Bundle,
     engine::OnnxRuntime,

@@ -5,7 +5,7 @@ use std::fs;
 use worldpm_ort_bundle::Bytes;
 use worldpm_ort_kernels::Kernels;
 
-use super::{Finding, Level};
+use super::finding::{Finding, Level};
 use crate::host::memory;
 
 /// Fewer files than this may be too few: a bundle's weights are tens of files, mapped at the same time.

@@ -2,7 +2,7 @@
 
 use worldpm_ort_bundle::Bytes;
 
-use super::{Finding, Level};
+use super::finding::{Finding, Level};
 use crate::host::gpu::{Gpu, GpusError, Installed, check_kernels, gpus, installed};
 
 /// The GPUs that may be used, and what was found. That there is none is an error where one is `needed`.

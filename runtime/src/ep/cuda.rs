@@ -6,7 +6,7 @@ use ort::ep::{self, ArbitrarilyConfigurableExecutionProvider, ExecutionProviderD
 
 use super::{
     ProviderError,
-    options::{number, switch},
+    values::{number, switch},
 };
 
 /// Options of the CUDA provider. Not yet run on a GPU.

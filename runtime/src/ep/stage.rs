@@ -6,9 +6,11 @@ use ort::{
     environment::Environment,
     session::{Session, builder::SessionBuilder},
 };
-use worldpm_ort_bundle::{Bytes, Manifest, manifest};
+use worldpm_ort_bundle::Bytes;
 
-use super::{Placement, Provider, ProviderError, progress::telling, tensorrt, unusable};
+use super::{
+    Placement, Provider, ProviderError, StageContext, progress::telling, tensorrt, unusable,
+};
 use crate::{batch::Budget, host::memory::ProcessMemory};
 
 /// Makes ONNX Runtime note which provider each node was given to.
@@ -18,31 +20,6 @@ const DISABLE_CPU_FALLBACK: &str = "session.disable_cpu_ep_fallback";
 
 /// How often a stage that is loaded, or an engine that is built, is told of.
 const PROGRESS: Duration = Duration::from_secs(30);
-
-/// What a provider has to know of a stage.
-#[derive(Clone, Copy)]
-pub(crate) struct StageContext<'a> {
-    /// The manifest's words on the stage.
-    pub(crate) stage: &'a manifest::Stage,
-    /// The bundle's manifest.
-    pub(crate) manifest: &'a Manifest,
-    /// The bundle.
-    pub(crate) bundle: &'a Path,
-    /// The graph's file.
-    pub(crate) graph: &'a Path,
-    /// Folder of the weight files.
-    pub(crate) weights: &'a Path,
-    /// What the planner puts into a pack.
-    pub(crate) budget: Budget,
-    /// Most tokens of a conversation.
-    pub(crate) max_length: usize,
-    /// ONNX Runtime.
-    pub(crate) environment: &'a Environment,
-    /// Its library.
-    pub(crate) library: &'a Path,
-    /// Its version.
-    pub(crate) library_version: &'a str,
-}
 
 impl Provider {
     /// Whether the stage has to be loaded from its file, with the weights beside it, and not from memory.
@@ -157,7 +134,7 @@ impl Provider {
             tracing::info!("{} on {self}: {placement}", context.stage.graph);
             // ONNX Runtime takes CUDA for what TensorRT leaves, and would say nothing.
             if let (Self::TensorRt(_), Some(nodes)) = (self, placement.besides_tensorrt()) {
-                let problem = format!("{}: {nodes}", unusable::NODES_ELSEWHERE);
+                let problem = format!("{}: {nodes}", tensorrt::NODES_ELSEWHERE);
                 return Err(unusable::explain(self, context, &problem));
             }
         }

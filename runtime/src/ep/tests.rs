@@ -14,7 +14,7 @@ use worldpm_ort_export::{
     synth::{ModelShape, Preset, SynthOptions, synth},
 };
 
-use super::{stage::StageContext, *};
+use super::*;
 use crate::{batch::Budget, engine::OnnxRuntime};
 
 /// A small checkpoint, and bundles of it.

@@ -5,7 +5,7 @@
 
 use std::path::Path;
 
-use super::{Provider, ProviderError, StageContext};
+use super::{Provider, ProviderError, StageContext, tensorrt::NODES_ELSEWHERE};
 use crate::host::dl::needed::missing;
 
 /// Which software libraries come with, by the beginnings of their names.
@@ -26,9 +26,6 @@ const TENSORRT: &str = "TensorRT";
 
 /// What ONNX Runtime says of a graph that a provider does not take whole.
 pub(super) const NODES_ON_CPU: &str = "assigned to the default CPU EP";
-
-/// What is said here of a graph of which TensorRT has not taken all.
-pub(super) const NODES_ELSEWHERE: &str = "not all nodes are TensorRT's";
 
 /// What ONNX Runtime and CUDA say that has a known cause: their words, the cause, and what to do.
 const FAILURES: &[(&str, &str, &str)] = &[

@@ -11,6 +11,7 @@ use super::{
     meter::Meter,
     pace::Pace,
     partial::Partial,
+    remote::{Remote, Size},
     tree::Tree,
 };
 
@@ -18,43 +19,6 @@ use super::{
 const PROGRESS: u64 = 1 << 20;
 /// Names of blobs are hashes; nothing longer is a file name.
 const MAX_ETAG: usize = 128;
-
-/// How large a file is, in bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Size {
-    /// The hub's own word.
-    Promised(u64),
-    /// A header that may be of something else, as where a proxy answers.
-    Supposed(u64),
-    Unknown,
-}
-
-impl Size {
-    /// Bytes, as far as they are known.
-    pub(super) fn known(self) -> Option<u64> {
-        match self {
-            Self::Promised(size) | Self::Supposed(size) => Some(size),
-            Self::Unknown => None,
-        }
-    }
-
-    /// Bytes that the file must have.
-    pub(super) fn promised(self) -> Option<u64> {
-        match self {
-            Self::Promised(size) => Some(size),
-            Self::Supposed(_) | Self::Unknown => None,
-        }
-    }
-}
-
-/// A file as the hub describes it.
-#[derive(Debug)]
-pub(super) struct Remote {
-    pub(super) file: String,
-    /// Its SHA-256 for a large file, Git's hash for a small one; also its name in the cache.
-    pub(super) etag: String,
-    pub(super) size: Size,
-}
 
 /// Asks the hub what a file is.
 pub(super) fn describe_file(

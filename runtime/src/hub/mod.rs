@@ -37,6 +37,7 @@ mod meter;
 mod options;
 mod pace;
 mod partial;
+mod remote;
 mod repository;
 mod tree;
 
@@ -55,18 +56,17 @@ use worldpm_ort_bundle::checkpoint_files::{INDEX_FILE, WeightsChoice};
 
 use cache::{Cache, free_bytes};
 use error::is_unwritable;
-use fetch::{Remote, describe_file, fetch};
+use fetch::{describe_file, fetch};
 use http::Client;
 use meter::Meter;
+use remote::Remote;
+use tree::MAX_DESCRIPTION;
 use tree::Tree;
 
 pub use error::HubError;
 pub use meter::Progress;
 pub use options::{HubOptions, Token};
 pub use repository::Repository;
-
-/// A hub's description of a repository with a thousand files has 100 KB.
-const MAX_DESCRIPTION: u64 = 64 << 20;
 
 /// A model in the cache.
 #[derive(Clone, Debug, PartialEq, Eq)]

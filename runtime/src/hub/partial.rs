@@ -11,11 +11,11 @@ use super::{
     HubError,
     answer::Part,
     cache::{fault, make_parent},
-    fetch::Remote,
     hash::{Hash, Promise},
     http::{BLOCK, Client, Fault, Response, describe},
     meter::Meter,
     pace::Pace,
+    remote::Remote,
 };
 
 pub(super) struct Partial<'a, 'b> {

@@ -12,6 +12,7 @@ const MAX_PART: usize = 96;
 /// A model repository on a hub, at a revision: `OWNER/NAME` or `OWNER/NAME@REVISION`.
 ///
 /// ```
+/// # use worldpm_ort_runtime as worldpm_ort;
 /// # use worldpm_ort::hub::Repository;
 /// let repository: Repository = "Qwen/WorldPM-72B@main".parse()?;
 /// assert_eq!(repository.id(), "Qwen/WorldPM-72B");

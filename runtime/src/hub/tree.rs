@@ -4,7 +4,10 @@ use std::{collections::BTreeMap, sync::OnceLock};
 
 use serde::Deserialize;
 
-use super::{MAX_DESCRIPTION, http::Client};
+use super::http::Client;
+
+/// A hub's description of a repository with a thousand files has 100 KB.
+pub(super) const MAX_DESCRIPTION: u64 = 64 << 20;
 
 /// The hub has a thousand files on a page.
 const MAX_PAGES: usize = 200;

@@ -60,6 +60,20 @@ pub(crate) struct Parser<'a> {
 
 type Result<T> = std::result::Result<T, JsonError>;
 
+impl Json {
+    /// Reads the text of one JSON value.
+    ///
+    /// # Errors
+    ///
+    /// Text that is not JSON, an object with a key twice, and a value that is nested more than 128 deep.
+    pub fn parse(text: &str) -> Result<Self> {
+        let mut parser = Parser::new(text);
+        let value = parser.value()?;
+        parser.end()?;
+        Ok(value)
+    }
+}
+
 impl<'a> Parser<'a> {
     pub(crate) fn new(text: &'a str) -> Self {
         let (any, each) = MEMORY;

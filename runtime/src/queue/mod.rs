@@ -20,10 +20,10 @@ mod line;
 )]
 mod model_check;
 mod options;
+mod sync;
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::cast_precision_loss)]
 mod tests;
-mod sync;
 mod ticket;
 
 pub use dispatch::{Queue, QueueCounters};

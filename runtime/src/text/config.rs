@@ -1,11 +1,12 @@
 //! What a checkpoint's files say about its templates and special tokens.
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 use worldpm_ort_bundle::text_files::{
     CHAT_TEMPLATE, SPECIAL_TOKENS_MAP, TOKENIZER_CONFIG, TextFiles,
 };
 
 use super::error::TextError;
+use super::files::object;
 use super::special::{Given, SpecialTokens};
 use super::template::TemplateSource;
 
@@ -28,21 +29,6 @@ pub(super) fn required<'a>(files: &'a TextFiles, name: &str) -> Result<&'a [u8],
     files.get(name).ok_or_else(|| TextError::FileMissing {
         path: files.dir().join(name),
     })
-}
-
-/// A JSON object that may be there.
-pub(super) fn object(
-    files: &TextFiles,
-    name: &str,
-) -> Result<Option<Map<String, Value>>, TextError> {
-    let Some(bytes) = files.get(name) else {
-        return Ok(None);
-    };
-    let parsed = serde_json::from_slice(bytes).map_err(|source| TextError::Json {
-        path: files.dir().join(name),
-        source,
-    })?;
-    Ok(Some(parsed))
 }
 
 impl TokenizerConfig {

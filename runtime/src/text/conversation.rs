@@ -1,10 +1,7 @@
 use std::borrow::Cow;
 
-use super::error::ConversationError;
+use super::{error::ConversationError, roles::ROLES};
 use crate::json::{Json, Object};
-
-/// The roles a message may have. Others are refused, since most templates drop a role they do not know without a word.
-pub const ROLES: [&str; 4] = ["system", "user", "assistant", "tool"];
 
 /// One message: `role`, `content` and whatever else the chat template reads (`tool_calls`, `name`, …), in given order.
 #[derive(Debug, Clone, PartialEq)]

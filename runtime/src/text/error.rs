@@ -1,7 +1,7 @@
 use std::path::PathBuf;
 
-use super::conversation::ROLES;
-use super::length::Truncation;
+use super::roles::ROLES;
+use super::truncation::Truncation;
 
 /// What can go wrong between a conversation and its token ids.
 #[derive(Debug, thiserror::Error)]

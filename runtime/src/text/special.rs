@@ -10,8 +10,8 @@ use worldpm_ort_bundle::text_files::{
     ADDED_TOKENS, SPECIAL_TOKENS_MAP, TOKENIZER_CONFIG, TextFiles, TokenizerClass,
 };
 
-use super::config::object;
 use super::error::TextError;
+use super::files::object;
 
 /// The names that every class knows, in the order in which they are added.
 const NAMED: [&str; 7] = [

@@ -2,7 +2,7 @@
 
 use worldpm_ort_bundle::{Device, Manifest, Precision};
 
-use super::{MeasuredDrift, reference::is_reference};
+use super::{MeasuredDrift, exact::is_reference};
 use crate::MatmulPrecision;
 
 /// fp32: what the scores of this project are held to against `transformers`. Between processors, versions of

@@ -19,46 +19,22 @@
 
 pub mod drift;
 mod error;
+mod exact;
 mod files;
 mod limit;
+mod measure;
 mod measured;
 mod probes;
 mod published;
 pub mod reference;
+mod scoring;
 
 pub use error::VerifyError;
 pub use files::{FileCheck, check_files};
 pub use limit::Limit;
-pub use measured::{MeasuredDrift, ProbeDrift, is_lossy, measure, unmeasurable};
+pub use measure::{is_lossy, measure, unmeasurable};
+pub use measured::{MeasuredDrift, ProbeDrift};
 pub use probes::{ProbeReport, ProbeResult, run};
 pub use published::{PublishedResult, run_published};
 pub use reference::Reference;
-
-use crate::{Output, Scorer, ScorerOptions};
-
-/// The time that templates with a date in them see while probes are rendered: 2025-01-01, 00:00 UTC. A date
-/// that moves would move the scores.
-const PROBE_TIME: i64 = 1_735_689_600;
-
-/// Options for a scorer that probes are run with: `options`, and a fixed time for templates that write a
-/// date.
-#[must_use]
-pub fn scorer_options(options: ScorerOptions) -> ScorerOptions {
-    options.with_now(PROBE_TIME)
-}
-
-/// The numbers that the model gives for each sequence, in the order of the graph's output.
-fn numbers(scorer: &Scorer, sequences: &[Vec<u32>]) -> Vec<crate::Result<Vec<f32>>> {
-    let evaluations = scorer.evaluate_ids(sequences);
-    evaluations
-        .into_iter()
-        .map(|evaluation| {
-            Ok(match evaluation?.output {
-                Output::Score(score) => vec![score],
-                Output::Labels(labels) => labels.values().to_vec(),
-                // Before the softmax, where an error shows however sure the model is.
-                Output::Steps(steps) => steps.logits().to_vec(),
-            })
-        })
-        .collect()
-}
+pub use scoring::scorer_options;

@@ -1,6 +1,6 @@
 //! Runs a bundle's probes and compares their scores with the reference.
 
-use super::{Limit, Reference, numbers, reference};
+use super::{Limit, ProbeDrift, Reference, reference, scoring::numbers};
 use crate::{Result, Scorer};
 
 /// What came of a bundle's probes.
@@ -140,6 +140,18 @@ fn compare(
         reference: expected.scores.clone(),
         got,
         difference,
+    }
+}
+
+impl ProbeDrift {
+    /// Of the probes that have a score in a report.
+    #[must_use]
+    pub fn of_report(report: &ProbeReport) -> Option<Self> {
+        let scored = report
+            .results
+            .iter()
+            .filter_map(|result| Some((result.got.as_ref().ok()?, &result.reference)));
+        Self::of(scored.flat_map(|(got, reference)| got.iter().copied().zip(reference.clone())))
     }
 }
 

@@ -10,13 +10,16 @@ use std::{collections::BTreeSet, fs, io::ErrorKind, path::Path};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use worldpm_ort_bundle::{
-    Device, Interface, Manifest, Precision, files,
+    Device, Manifest, Precision, files,
     json::pretty,
-    manifest::WeightsPlace,
     probes::{Probe, ProbeInput},
 };
 
-use super::{MeasuredDrift, VerifyError, numbers, scorer_options};
+pub use super::exact::is_reference;
+use super::{
+    MeasuredDrift, VerifyError,
+    scoring::{numbers, scorer_options},
+};
 use crate::{
     Bundle, Conversation, Error, Message, Scorer, ScorerOptions,
     batch::Budget,
@@ -200,14 +203,6 @@ pub(super) fn for_references(mut options: ScorerOptions) -> ScorerOptions {
             .with_max_tokens(PACK_TOKENS)
             .with_max_cells(PACK_TOKENS),
     )
-}
-
-/// Whether a bundle computes in fp32 on the CPU over the checkpoint's own weights, from packed tokens.
-#[must_use]
-pub fn is_reference(manifest: &Manifest) -> bool {
-    let exact =
-        manifest.weights.mode != WeightsPlace::Converted || manifest.precision == Precision::Fp32;
-    manifest.device == Device::Cpu && manifest.interface == Interface::Packed && exact
 }
 
 /// The token ids of a probe, as the scorer's template and tokenizer make them.

@@ -19,9 +19,11 @@ use self::cache::{Finished, Guard, StageCache};
 pub(super) use self::profile::bound;
 use super::{
     CudaOptions, ProviderError, StageContext,
-    options::{number, switch},
-    unusable::NODES_ELSEWHERE,
+    values::{number, switch},
 };
+
+/// What is said here of a graph of which TensorRT has not taken all.
+pub(super) const NODES_ELSEWHERE: &str = "not all nodes are TensorRT's";
 
 /// What ONNX Runtime says of an engine that is kept and cannot be used.
 const BAD_ENGINE: [&str; 2] = ["could not deserialize engine", "can't find engine cache"];

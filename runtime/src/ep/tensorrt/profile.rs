@@ -30,7 +30,7 @@ struct Sizes {
 }
 
 /// The budget, with as many rows as attention cells allow when all are as long as a conversation may be.
-pub(in crate::ep) fn bound(budget: Budget, max_length: usize) -> Budget {
+pub(crate) fn bound(budget: Budget, max_length: usize) -> Budget {
     let rows = budget.max_cells / even(max_length);
     // Every row ends with a token of its own.
     let rows = rows.min(even(budget.max_tokens)).min(budget.max_rows);

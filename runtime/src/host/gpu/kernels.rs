@@ -1,6 +1,6 @@
 //! Whether ONNX Runtime has kernels for a GPU.
 
-use super::Gpu;
+use super::types::Gpu;
 
 /// The compute capabilities that the CUDA provider of the `onnxruntime-gpu` packages for x86-64 is built for. Read from the
 /// device code in the package of version 1.31.1, which has machine code for these alone and nothing that a driver could

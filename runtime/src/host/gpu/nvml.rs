@@ -5,7 +5,7 @@ use std::ffi::{CStr, CString, c_char, c_int, c_uint, c_ulonglong, c_void};
 
 use libloading::Library;
 
-use super::{Gpu, GpusError, Installed};
+use super::types::{Gpu, GpusError, Installed};
 use crate::host::dl;
 
 /// The library's name. The dynamic loader knows where the driver put it.

@@ -1,6 +1,6 @@
 //! Which GPUs CUDA shows to this process, and under which numbers.
 
-use super::{Gpu, GpusError, Installed};
+use super::types::{Gpu, GpusError, Installed};
 
 /// The GPUs that CUDA gives numbers to, with these. Those of `installed` are in the order of their PCI addresses; `visible`
 /// and `order` are the values of `CUDA_VISIBLE_DEVICES` and `CUDA_DEVICE_ORDER`.

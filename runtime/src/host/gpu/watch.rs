@@ -9,7 +9,10 @@ use std::{
     time::Duration,
 };
 
-use super::{Gpu, GpusError, nvml, nvml::Nvml};
+use super::{
+    nvml::{self, Nvml},
+    types::{Gpu, GpusError},
+};
 
 /// How often the driver is asked.
 const INTERVAL: Duration = Duration::from_millis(20);
