@@ -303,7 +303,7 @@ impl Scorer {
     /// call.
     ///
     /// # Errors
-    /// [`QueueError::Full`] in [`Error::Queue`] when as much waits as [`ScorerOptions::queue`] permits; whatever is wrong
+    /// [`QueueError::Full`](crate::queue::QueueError::Full) in [`Error::Queue`] when as much waits as [`ScorerOptions::queue`] permits; whatever is wrong
     /// with the conversation.
     pub fn enqueue(
         &self,

@@ -22,7 +22,7 @@ pub trait Engine: Send + Sync {
 pub struct Capacity {
     /// Packs, at least 1.
     pub packs: usize,
-    /// Unique tokens of them. A pack that has more goes alone.
+    /// Unique tokens of them. Two packs are given whatever they have: one that is computed, and one that is next.
     pub tokens: usize,
 }
 

@@ -286,9 +286,7 @@ impl<T> Line<T> {
             .deadlines
             .peek()
             .map(|Reverse((deadline, _))| *deadline);
-        let room = self.running.is_empty()
-            || self.running.len() < capacity.packs && self.running_tokens < capacity.tokens;
-        if room {
+        if self.has_use(capacity) {
             let first_planned = self.planned.first_key_value().map(|(turn, _)| turn.0);
             let first_waiting = self.waiting_flows().map(|(time, _)| time).min();
             match (first_waiting, first_planned) {
@@ -423,19 +421,18 @@ impl<T> Line<T> {
             .collect()
     }
 
-    /// The packs that go now: as many as the engine has room for, and at least one.
+    /// Whether the engine has use for another pack.
+    fn has_use(&self, capacity: Capacity) -> bool {
+        let enough = self.running.len() >= 2 && self.running_tokens >= capacity.tokens;
+        self.running.is_empty() || self.running.len() < capacity.packs && !enough
+    }
+
+    /// The packs that go now: as many as the engine has use for.
     fn depart(&mut self, capacity: Capacity) -> Vec<Departure> {
         let mut departures = Vec::new();
-        while let Some((turn, planned)) = self.planned.first_key_value() {
-            let tokens = self.running_tokens.saturating_add(planned.pack.tokens);
-            let fits = self.running.len() < capacity.packs && tokens <= capacity.tokens;
-            if !fits && !self.running.is_empty() {
-                break;
-            }
-            let (turn, number) = *turn;
-            let Some(planned) = self.planned.remove(&(turn, number)) else {
-                break;
-            };
+        while self.has_use(capacity)
+            && let Some(((turn, number), planned)) = self.planned.pop_first()
+        {
             self.virtual_time = self.virtual_time.max(turn);
             let cancellation = Arc::new(Cancellation::default());
             let ids = planned.pack.members.iter().map(|&m| planned.window.ids[m]);
@@ -445,7 +442,7 @@ impl<T> Line<T> {
                     entry.at = At::Running(number);
                 }
             }
-            self.running_tokens = tokens;
+            self.running_tokens += planned.pack.tokens;
             self.running.insert(
                 number,
                 RunningPack {

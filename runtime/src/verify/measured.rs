@@ -22,7 +22,7 @@ pub struct MeasuredDrift {
     pub bundle: ProbeDrift,
     /// Of bf16, simulated: the reference with every result rounded that `transformers` in bf16 rounds.
     pub bf16: ProbeDrift,
-    /// The largest difference that is let pass later, as [`Limit::value`]: twice what was measured, and at least the limit
+    /// The largest difference that is let pass later, as [`Limit::value`](super::Limit::value): twice what was measured, and at least the limit
     /// of fp32.
     pub limit: f64,
 }
