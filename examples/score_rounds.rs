@@ -47,10 +47,8 @@ fn main() -> Result<()> {
 
         let started = Instant::now();
         let batch = scorer.submit(&conversations);
-        let (evaluations, stats) = batch.wait_with_work();
-        let scores = evaluations
-            .into_iter()
-            .map(|evaluation| evaluation?.score());
+        let (rewards, stats) = batch.wait_with_work();
+        let scores = rewards.into_iter().map(|reward| reward?.score());
         let scores = scores.collect::<Result<Vec<_>, _>>()?;
         let seconds = started.elapsed().as_secs_f64();
 

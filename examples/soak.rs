@@ -100,7 +100,7 @@ fn work(scorer: &Scorer, tally: &Tally, done: &AtomicBool, seed: u64) {
         };
         for result in results {
             count(match result {
-                Ok(evaluation) => match evaluation.score() {
+                Ok(reward) => match reward.score() {
                     Ok(score) if score.score.is_finite() => &tally.scored,
                     _ => &tally.wrong,
                 },

@@ -200,8 +200,8 @@ fn scores_equal_the_reference() {
         let (output, out) = made.export(case.adapter.is_some());
         assert!(output.status.success(), "{name}: {}", stderr(&output));
         let scorer = Scorer::open(&out, &ScorerOptions::default()).unwrap();
-        let evaluations = scorer.evaluate_ids(&goldens.sequences);
-        for (found, expected) in evaluations.into_iter().zip(&case.scores) {
+        let rewards = scorer.rewards_of_ids(&goldens.sequences);
+        for (found, expected) in rewards.into_iter().zip(&case.scores) {
             let found = numbers(&found.unwrap().output);
             assert_eq!(found.len(), expected.len(), "{name}");
             for (found, expected) in found.iter().zip(expected) {

@@ -118,9 +118,9 @@ const STEP: u32 = 151_651;
 /// The bits of all that a model gives: raw scores by label, or the logits and rewards of each step.
 fn all_bits(scorer: &Scorer, sequences: &[Vec<u32>]) -> Vec<Vec<u32>> {
     let bits = |values: &[f32]| values.iter().map(|value| value.to_bits()).collect();
-    let evaluations = scorer.evaluate_ids(sequences).into_iter();
-    evaluations
-        .map(|evaluation| match evaluation.unwrap().output {
+    let rewards = scorer.rewards_of_ids(sequences).into_iter();
+    rewards
+        .map(|reward| match reward.unwrap().output {
             Output::Labels(labels) => bits(labels.values()),
             Output::Steps(steps) => bits(&[steps.rewards(), steps.logits()].concat()),
             other => panic!("{other:?}"),

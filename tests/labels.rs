@@ -79,12 +79,12 @@ fn one_score_is_not_made_of_several() {
     let error = scorer.score(&conversations).remove(0).unwrap_err();
     assert!(matches!(error, Error::NotOneScore { .. }), "{error}");
     let message = error.to_string();
-    for part in ["3 labels", "correctness", "Scorer::evaluate"] {
+    for part in ["3 labels", "correctness", "Scorer::rewards"] {
         assert!(message.contains(part), "{message}");
     }
-    let evaluation = scorer.evaluate(&conversations).remove(0).unwrap();
-    let Output::Labels(labels) = &evaluation.output else {
-        panic!("{evaluation:?}");
+    let reward = scorer.rewards(&conversations).remove(0).unwrap();
+    let Output::Labels(labels) = &reward.output else {
+        panic!("{reward:?}");
     };
     assert_eq!(labels.get("verbosity"), Some(labels.values()[2]));
 }

@@ -146,8 +146,8 @@ const IDS: [&[u32]; 2] = [&[1, 2, 3, 151_651], &[9, 8, 151_651]];
 fn scores(dir: &Path) -> worldpm_ort::Result<Vec<Option<u32>>> {
     let scorer = Scorer::open(dir, &ScorerOptions::default())?;
     let ids: Vec<Vec<u32>> = IDS.iter().map(|ids| ids.to_vec()).collect();
-    let scores = scorer.evaluate_ids(&ids).into_iter();
-    let bits = |evaluation: worldpm_ort::Evaluation| format!("{:?}", evaluation.output);
+    let scores = scorer.rewards_of_ids(&ids).into_iter();
+    let bits = |reward: worldpm_ort::Reward| format!("{:?}", reward.output);
     // An error of one conversation is an answer too, such as of a lower limit.
     Ok(scores
         .map(|score| {

@@ -109,7 +109,7 @@ fn a_full_queue_refuses_and_goes_on() {
     assert_eq!(score(&third.wait().unwrap().output), fake_score(&ids(5)));
     // A batch waits for room instead.
     let batch: Vec<Vec<u32>> = (0..6).map(ids).collect();
-    for (got, ids) in scorer.evaluate_ids(&batch).into_iter().zip(&batch) {
+    for (got, ids) in scorer.rewards_of_ids(&batch).into_iter().zip(&batch) {
         assert_eq!(score(&got.unwrap().output), fake_score(ids));
     }
 }
@@ -186,9 +186,9 @@ fn scores_can_be_awaited() {
     let conversation = Conversation::exchange("Why?", "Because.");
     let ids = scorer.token_ids(&conversation).unwrap();
     let pending = scorer.enqueue(&conversation, &of(0)).unwrap();
-    let evaluation = block_on(pending).unwrap();
-    assert_eq!(score(&evaluation.output), fake_score(&ids));
-    assert_eq!(evaluation.tokens, ids.len());
+    let reward = block_on(pending).unwrap();
+    assert_eq!(score(&reward.output), fake_score(&ids));
+    assert_eq!(reward.tokens, ids.len());
 }
 
 #[test]
@@ -206,17 +206,17 @@ fn streams_keep_their_order_beside_others() {
                     (index, vec![Conversation::exchange("Why?", answer)])
                 });
                 let mut seen = 0;
-                for (index, evaluations) in scorer.stream(items) {
+                for (index, rewards) in scorer.stream(items) {
                     assert_eq!(index, seen);
                     let answer = format!("{stream} {}", index % 13);
                     let ids = scorer
                         .token_ids(&Conversation::exchange("Why?", answer))
                         .unwrap();
-                    let [evaluation] = &evaluations[..] else {
-                        panic!("{evaluations:?}");
+                    let [reward] = &rewards[..] else {
+                        panic!("{rewards:?}");
                     };
-                    let evaluation = evaluation.as_ref().unwrap();
-                    assert_eq!(score(&evaluation.output), fake_score(&ids));
+                    let reward = reward.as_ref().unwrap();
+                    assert_eq!(score(&reward.output), fake_score(&ids));
                     seen += 1;
                 }
                 assert_eq!(seen, 700);

@@ -11,7 +11,7 @@ use std::{fs, path::PathBuf};
 
 use serde::Deserialize;
 use serde_json::Value;
-use worldpm_ort::{Conversation, Evaluation, Output, Scorer, ScorerOptions};
+use worldpm_ort::{Conversation, Output, Reward, Scorer, ScorerOptions};
 
 /// Largest difference to the reference, absolute.
 const TOLERANCE: f64 = 1e-4;
@@ -43,8 +43,8 @@ impl Case {
 }
 
 /// What it gives, in the same form.
-fn found(evaluation: &Evaluation) -> Vec<(&str, f64)> {
-    match &evaluation.output {
+fn found(reward: &Reward) -> Vec<(&str, f64)> {
+    match &reward.output {
         Output::Score(score) => vec![("", f64::from(*score))],
         Output::Labels(labels) => labels.iter().map(|(l, s)| (l, f64::from(s))).collect(),
         other => panic!("{other:?}"),
@@ -105,14 +105,14 @@ fn scores_equal_transformers() {
                 &ScorerOptions::default().with_allow_no_answer(true),
             )
             .unwrap();
-            let from_text = scorer.evaluate(&conversations);
-            let from_ids = scorer.evaluate_ids(&sequences);
+            let from_text = scorer.rewards(&conversations);
+            let from_ids = scorer.rewards_of_ids(&sequences);
             for (i, case) in golden.conversations.iter().enumerate() {
                 let what = format!("{name} {form:?}, conversation {i}");
-                let evaluation = from_text[i].as_ref().unwrap();
-                assert_eq!(evaluation.tokens, case.input_ids.len(), "{what}");
-                assert_eq!(evaluation, from_ids[i].as_ref().unwrap(), "{what}");
-                let (found, expected) = (found(evaluation), case.expected());
+                let reward = from_text[i].as_ref().unwrap();
+                assert_eq!(reward.tokens, case.input_ids.len(), "{what}");
+                assert_eq!(reward, from_ids[i].as_ref().unwrap(), "{what}");
+                let (found, expected) = (found(reward), case.expected());
                 assert_eq!(found.len(), expected.len(), "{what}");
                 for (found, expected) in found.into_iter().zip(expected) {
                     assert_eq!(found.0, expected.0, "{what}");

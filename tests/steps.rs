@@ -14,8 +14,8 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use support::{lines, run, run_with_input, stderr};
 use worldpm_ort::{
-    Conversation, Error, Evaluation, Message, Output, Reduction, Scorer, ScorerOptions,
-    StepRewards, export::Pooling,
+    Conversation, Error, Message, Output, Reduction, Reward, Scorer, ScorerOptions, StepRewards,
+    export::Pooling,
 };
 
 /// Largest difference to the reference, absolute.
@@ -64,8 +64,8 @@ fn goldens() -> Vec<(String, Golden)> {
         .collect()
 }
 
-fn steps(evaluation: &Evaluation) -> &StepRewards {
-    match &evaluation.output {
+fn steps(reward: &Reward) -> &StepRewards {
+    match &reward.output {
         Output::Steps(steps) => steps,
         other => panic!("{other:?}"),
     }
@@ -93,14 +93,14 @@ fn rewards_equal_the_reference() {
         for form in FORMS {
             let bundle = support::bundle(&synth, form);
             let scorer = Scorer::open(&bundle, &ScorerOptions::default()).unwrap();
-            let from_text = scorer.evaluate(&conversations);
-            let from_ids = scorer.evaluate_ids(&sequences);
+            let from_text = scorer.rewards(&conversations);
+            let from_ids = scorer.rewards_of_ids(&sequences);
             for (i, case) in cases.iter().enumerate() {
                 let what = format!("{name} {form:?}, conversation {i}");
-                let evaluation = from_text[i].as_ref().unwrap();
-                assert_eq!(evaluation.tokens, case.input_ids.len(), "{what}");
-                assert_eq!(evaluation, from_ids[i].as_ref().unwrap(), "{what}");
-                let found = steps(evaluation);
+                let reward = from_text[i].as_ref().unwrap();
+                assert_eq!(reward.tokens, case.input_ids.len(), "{what}");
+                assert_eq!(reward, from_ids[i].as_ref().unwrap(), "{what}");
+                let found = steps(reward);
                 let is_close = |found: &[f32], expected: &[f64], kind: &str| {
                     assert_eq!(found.len(), expected.len(), "{what}, {kind}");
                     for (found, expected) in found.iter().zip(expected) {
@@ -328,14 +328,14 @@ fn the_library_by_step() {
     ])];
     let scorer = open(ScorerOptions::default()).unwrap();
     assert!(!scorer.manifest().text.system_marker);
-    let evaluation = scorer.evaluate(&conversation).remove(0).unwrap();
-    assert_eq!(steps(&evaluation).score(), None);
+    let reward = scorer.rewards(&conversation).remove(0).unwrap();
+    assert_eq!(steps(&reward).score(), None);
     let error = scorer.score(&conversation).remove(0).unwrap_err();
     assert!(matches!(error, Error::NotOneScore { .. }), "{error}");
 
     let reduced = open(ScorerOptions::default().with_reduce(Reduction::Min)).unwrap();
     let score = reduced.score(&conversation).remove(0).unwrap();
-    let rewards = steps(&evaluation).rewards();
+    let rewards = steps(&reward).rewards();
     assert_eq!(score.score, rewards[0].min(rewards[1]));
 
     // Another step token is a rule that the model can have; another rule is not.
@@ -343,12 +343,12 @@ fn the_library_by_step() {
     assert!(matches!(end, Error::NoSteps { id: 151_651, .. }), "{end}");
     let other = Pooling::EachToken { token_id: 151_645 };
     let scorer = open(ScorerOptions::default().with_pooling(other)).unwrap();
-    let evaluation = scorer
-        .evaluate(&[Conversation::exchange("Q", "A")])
+    let reward = scorer
+        .rewards(&[Conversation::exchange("Q", "A")])
         .remove(0)
         .unwrap();
     assert_eq!(
-        steps(&evaluation).rewards().len(),
+        steps(&reward).rewards().len(),
         2,
         "one <|im_end|> a message"
     );

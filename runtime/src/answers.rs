@@ -11,9 +11,9 @@
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use crate::{
-    evaluation::{Evaluation, LabelScores, Output},
     json::Json,
-    records::{Entry, EntryError, Evaluated},
+    records::{Entry, EntryError, RecordReward},
+    reward::{LabelScores, Output, Reward},
 };
 
 /// A line that answers a record: its `id` as it was given, then what came of it.
@@ -101,11 +101,11 @@ pub struct ByLabel(pub Vec<(String, f64)>);
 impl<'a> AnswerLine<'a> {
     /// The line of a record.
     #[must_use]
-    pub fn new(entry: &'a Entry, outcome: &Result<Evaluated, EntryError>) -> Self {
+    pub fn new(entry: &'a Entry, outcome: &Result<RecordReward, EntryError>) -> Self {
         Self {
             id: entry.id.as_ref(),
             outcome: match outcome {
-                Ok(evaluated) => Outcome::Answer(evaluated.into()),
+                Ok(reward) => Outcome::Answer(reward.into()),
                 Err(error) => Outcome::Failure {
                     line: entry.line,
                     error: error.to_string(),
@@ -115,25 +115,27 @@ impl<'a> AnswerLine<'a> {
     }
 }
 
-impl From<&Evaluated> for Answer {
-    fn from(evaluated: &Evaluated) -> Self {
-        match evaluated {
-            Evaluated::Single(evaluation) => Self::Single(evaluation.into()),
-            Evaluated::Pair { chosen, rejected } => Self::Pair(ScoredPair::new(chosen, rejected)),
+impl From<&RecordReward> for Answer {
+    fn from(reward: &RecordReward) -> Self {
+        match reward {
+            RecordReward::Single(reward) => Self::Single(reward.into()),
+            RecordReward::Pair { chosen, rejected } => {
+                Self::Pair(ScoredPair::new(chosen, rejected))
+            }
         }
     }
 }
 
-impl From<&Evaluation> for ScoredConversation {
-    fn from(evaluation: &Evaluation) -> Self {
+impl From<&Reward> for ScoredConversation {
+    fn from(reward: &Reward) -> Self {
         let mut scored = Self {
             score: None,
             scores: None,
             steps: None,
-            tokens: evaluation.tokens,
-            truncated: evaluation.truncated,
+            tokens: reward.tokens,
+            truncated: reward.truncated,
         };
-        match &evaluation.output {
+        match &reward.output {
             Output::Score(score) => scored.score = Some(f64::from(*score)),
             Output::Labels(labels) => scored.scores = Some(labels.into()),
             Output::Steps(steps) => {
@@ -146,9 +148,9 @@ impl From<&Evaluation> for ScoredConversation {
 }
 
 impl ScoredPair {
-    /// Of the evaluations of both conversations, which one model gave.
+    /// Of the rewards of both conversations, which one model gave.
     #[must_use]
-    pub fn new(chosen: &Evaluation, rejected: &Evaluation) -> Self {
+    pub fn new(chosen: &Reward, rejected: &Reward) -> Self {
         let mut pair = Self {
             chosen: chosen.into(),
             rejected: rejected.into(),

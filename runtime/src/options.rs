@@ -10,8 +10,8 @@ use crate::{
     deploy::residency::Residency,
     engine::Observer,
     ep::{Devices, ProviderOptions},
-    evaluation::Reduction,
     queue::QueueOptions,
+    reward::Reduction,
     text::Truncation,
 };
 

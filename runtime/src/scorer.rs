@@ -13,10 +13,10 @@ use crate::{
     engine::{Engine, EngineError},
     ep::Provider,
     error::{Error, Result},
-    evaluation::{Evaluation, Reading, Score},
     options::ScorerOptions,
     pooling::scored_positions,
     queue::{Queue, QueueCounters, RequestOptions, Sequence, Ticket},
+    reward::{Reading, Reward, Score},
     submitted::{Batch, Finishing, PendingScore},
     text::{ChatEncoder, Conversation, Encoded, LengthRule, TextError, TextOptions},
     weights::WeightFiles,
@@ -202,10 +202,10 @@ impl Scorer {
     /// # Errors
     /// Each result is its own: a conversation that cannot be scored does not touch the others. One that does not end with
     /// an assistant's message is such, unless [`ScorerOptions::allow_no_answer`] is set.
-    /// [`Error::NotOneScore`] when the model gives several scores: see [`Scorer::evaluate`].
+    /// [`Error::NotOneScore`] when the model gives several scores: see [`Scorer::rewards`].
     #[must_use = "scores are returned, not stored"]
     pub fn score(&self, conversations: &[Conversation]) -> Vec<Result<Score>> {
-        single(self.evaluate(conversations))
+        single(self.rewards(conversations))
     }
 
     /// All that the model says of conversations, for models of every kind: [`Scorer::score`] is for those
@@ -214,7 +214,7 @@ impl Scorer {
     /// # Errors
     /// Each result is its own: a conversation that cannot be scored does not touch the others.
     #[must_use = "scores are returned, not stored"]
-    pub fn evaluate(&self, conversations: &[Conversation]) -> Vec<Result<Evaluation>> {
+    pub fn rewards(&self, conversations: &[Conversation]) -> Vec<Result<Reward>> {
         self.submit(conversations).wait()
     }
 
@@ -272,15 +272,15 @@ impl Scorer {
     /// As [`Scorer::score`]; a sequence over the length limit is refused, never truncated.
     #[must_use = "scores are returned, not stored"]
     pub fn score_ids(&self, sequences: &[Vec<u32>]) -> Vec<Result<Score>> {
-        single(self.evaluate_ids(sequences))
+        single(self.rewards_of_ids(sequences))
     }
 
-    /// [`Scorer::evaluate`] of token sequences that were templated elsewhere.
+    /// [`Scorer::rewards`] of token sequences that were templated elsewhere.
     ///
     /// # Errors
-    /// As [`Scorer::evaluate`]; a sequence over the length limit is refused, never truncated.
+    /// As [`Scorer::rewards`]; a sequence over the length limit is refused, never truncated.
     #[must_use = "scores are returned, not stored"]
-    pub fn evaluate_ids(&self, sequences: &[Vec<u32>]) -> Vec<Result<Evaluation>> {
+    pub fn rewards_of_ids(&self, sequences: &[Vec<u32>]) -> Vec<Result<Reward>> {
         let encoded = sequences.iter().map(|ids| self.encoded_ids(ids)).collect();
         self.submit_encoded(encoded).wait()
     }
@@ -420,9 +420,6 @@ fn open_encoder(files: &TextFiles, text: TextOptions, pooling: Pooling) -> Resul
     Ok(encoder.with_step_token(text))
 }
 
-fn single(evaluations: Vec<Result<Evaluation>>) -> Vec<Result<Score>> {
-    evaluations
-        .into_iter()
-        .map(|evaluation| evaluation?.score())
-        .collect()
+fn single(rewards: Vec<Result<Reward>>) -> Vec<Result<Score>> {
+    rewards.into_iter().map(|reward| reward?.score()).collect()
 }

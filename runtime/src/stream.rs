@@ -5,7 +5,7 @@ mod window;
 use std::collections::VecDeque;
 
 use crate::{
-    batch::PlanStats, error::Result, evaluation::Evaluation, scorer::Scorer, submitted::Batch,
+    batch::PlanStats, error::Result, reward::Reward, scorer::Scorer, submitted::Batch,
     text::Conversation,
 };
 use window::{Filled, Windows};
@@ -18,7 +18,7 @@ pub struct ScoreStream<'s, T, I> {
     scorer: &'s Scorer,
     items: I,
     windows: VecDeque<(Vec<(T, usize)>, Batch)>,
-    ready: VecDeque<(T, Vec<Result<Evaluation>>)>,
+    ready: VecDeque<(T, Vec<Result<Reward>>)>,
     stats: PlanStats,
     exhausted: bool,
     size: Windows,
@@ -92,7 +92,7 @@ impl<'s, T, I: Iterator<Item = (T, Vec<Conversation>)>> ScoreStream<'s, T, I> {
 }
 
 impl<T, I: Iterator<Item = (T, Vec<Conversation>)>> Iterator for ScoreStream<'_, T, I> {
-    type Item = (T, Vec<Result<Evaluation>>);
+    type Item = (T, Vec<Result<Reward>>);
 
     fn next(&mut self) -> Option<Self::Item> {
         loop {

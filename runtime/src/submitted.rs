@@ -13,12 +13,12 @@ use crate::{
     counters::Tally,
     engine::EngineError,
     error::Result,
-    evaluation::{Evaluation, Reading},
     queue::{Numbers, QueueError, Ticket},
+    reward::{Reading, Reward},
     weights::WeightFiles,
 };
 
-/// What makes an evaluation of numbers; shared by all conversations of a scorer.
+/// What makes a reward of numbers; shared by all conversations of a scorer.
 #[derive(Debug)]
 pub(crate) struct Finishing {
     pub(crate) reading: Reading,
@@ -29,11 +29,11 @@ pub(crate) struct Finishing {
 
 impl Finishing {
     /// Counts an outcome that is handed out.
-    fn count(&self, outcome: &Result<Evaluation>) {
+    fn count(&self, outcome: &Result<Reward>) {
         self.tally.count(|counters| match outcome {
-            Ok(evaluation) => {
+            Ok(reward) => {
                 counters.scored += 1;
-                counters.truncated += u64::from(evaluation.truncated);
+                counters.truncated += u64::from(reward.truncated);
             }
             Err(_) => counters.failed += 1,
         });
@@ -78,8 +78,8 @@ impl PendingScore {
     /// Waits for what the model says.
     ///
     /// # Errors
-    /// As [`Scorer::evaluate`](crate::Scorer::evaluate).
-    pub fn wait(self) -> Result<Evaluation> {
+    /// As [`Scorer::rewards`](crate::Scorer::rewards).
+    pub fn wait(self) -> Result<Reward> {
         let numbers = self.ticket.wait();
         self.finish(numbers)
     }
@@ -88,7 +88,7 @@ impl PendingScore {
     ///
     /// # Errors
     /// [`EngineError::TimedOut`] when it was not scored by then, and is cancelled.
-    pub fn wait_for(self, allowed: Duration) -> Result<Evaluation> {
+    pub fn wait_for(self, allowed: Duration) -> Result<Reward> {
         let Some(deadline) = Instant::now().checked_add(allowed) else {
             return self.wait();
         };
@@ -108,16 +108,16 @@ impl PendingScore {
         self.ticket.cancel();
     }
 
-    fn finish(&self, numbers: Result<Numbers, QueueError>) -> Result<Evaluation> {
+    fn finish(&self, numbers: Result<Numbers, QueueError>) -> Result<Reward> {
         let computed = numbers.as_ref().ok().map(|numbers| numbers.computed);
         let unchanged = self.finishing.require_unchanged(computed);
-        let outcome = unchanged.and_then(|()| self.evaluation(&numbers?.values));
+        let outcome = unchanged.and_then(|()| self.reward(&numbers?.values));
         self.finishing.count(&outcome);
         outcome
     }
 
-    fn evaluation(&self, values: &[f32]) -> Result<Evaluation> {
-        Ok(Evaluation {
+    fn reward(&self, values: &[f32]) -> Result<Reward> {
+        Ok(Reward {
             output: self.finishing.reading.output(values)?,
             tokens: self.tokens,
             truncated: self.truncated,
@@ -126,7 +126,7 @@ impl PendingScore {
 }
 
 impl Future for PendingScore {
-    type Output = Result<Evaluation>;
+    type Output = Result<Reward>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let numbers = ready!(Pin::new(&mut self.ticket).poll(context));
@@ -151,21 +151,21 @@ impl Batch {
 
     /// Waits for all scores, in the order of the conversations.
     #[must_use = "scores are returned, not stored"]
-    pub fn wait(self) -> Vec<Result<Evaluation>> {
+    pub fn wait(self) -> Vec<Result<Reward>> {
         self.wait_with_work().0
     }
 
     /// As [`wait`](Self::wait), and says what the conversations came to in the packs that held them. A pack that holds others
     /// too is counted for one of them.
     #[must_use = "scores are returned, not stored"]
-    pub fn wait_with_work(self) -> (Vec<Result<Evaluation>>, PlanStats) {
+    pub fn wait_with_work(self) -> (Vec<Result<Reward>>, PlanStats) {
         self.collect(|ticket| ticket.wait().map_err(Into::into))
     }
 
     /// As [`wait`](Self::wait), but no longer than `allowed`. Conversations that are not scored by then come to
     /// [`EngineError::TimedOut`] and are cancelled; those that are have their scores.
     #[must_use = "scores are returned, not stored"]
-    pub fn wait_for(self, allowed: Duration) -> Vec<Result<Evaluation>> {
+    pub fn wait_for(self, allowed: Duration) -> Vec<Result<Reward>> {
         let Some(deadline) = Instant::now().checked_add(allowed) else {
             return self.wait();
         };
@@ -188,7 +188,7 @@ impl Batch {
     fn collect(
         self,
         wait: impl Fn(&Ticket) -> Result<Numbers>,
-    ) -> (Vec<Result<Evaluation>>, PlanStats) {
+    ) -> (Vec<Result<Reward>>, PlanStats) {
         let waited: Vec<_> = self
             .outcomes
             .into_iter()
@@ -213,7 +213,7 @@ impl Batch {
             unchanged.clone()?;
             let numbers = numbers?;
             work += numbers.work;
-            pending.evaluation(&numbers.values)
+            pending.reward(&numbers.values)
         });
         let outcomes: Vec<_> = outcomes.collect();
         for outcome in &outcomes {

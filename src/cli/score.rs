@@ -62,9 +62,9 @@ pub(super) fn run(args: &ScoreArgs) -> Result<Status> {
         Some((entry, conversations))
     });
     let mut stream = scorer.stream(wanted);
-    while let Some((entry, evaluations)) = stream.next() {
-        conversations += evaluations.len();
-        let outcome = entry.evaluated(evaluations);
+    while let Some((entry, rewards)) = stream.next() {
+        conversations += rewards.len();
+        let outcome = entry.reward(rewards);
         if let Err(problem) = &outcome {
             failures += 1;
             if !args.keep_going || ends_all(problem) {

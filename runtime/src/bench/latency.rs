@@ -57,8 +57,8 @@ fn run(scorer: &Scorer, conversations: &[&Conversation], clients: usize) -> Vec<
         let mut seconds = Vec::new();
         while let Some(&conversation) = conversations.get(next.fetch_add(1, Ordering::Relaxed)) {
             let started = Instant::now();
-            for evaluation in scorer.evaluate(std::slice::from_ref(conversation)) {
-                seconds.push(evaluation.map(|_| started.elapsed().as_secs_f64()));
+            for reward in scorer.rewards(std::slice::from_ref(conversation)) {
+                seconds.push(reward.map(|_| started.elapsed().as_secs_f64()));
             }
         }
         seconds

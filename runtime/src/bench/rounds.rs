@@ -25,9 +25,9 @@ pub(super) fn run(scorer: &Scorer, workload: &Workload) -> Result<Round, BenchEr
     let mut stream = scorer.stream(records);
     let (mut scored, mut failed) = (0, 0);
     let mut first: Option<Error> = None;
-    for ((), evaluations) in stream.by_ref() {
-        for evaluation in evaluations {
-            match evaluation {
+    for ((), rewards) in stream.by_ref() {
+        for reward in rewards {
+            match reward {
                 Ok(_) => scored += 1,
                 Err(error) => {
                     failed += 1;

@@ -7,7 +7,7 @@ use worldpm_ort_bundle::Device;
 use super::{
     disk,
     finding::{Finding, Level},
-    library, machine, nvidia,
+    host, library, nvidia,
 };
 use crate::bundle::Bundle;
 
@@ -79,7 +79,7 @@ pub fn examine(options: &DoctorOptions) -> Vec<Finding> {
         needed,
     ));
     findings.extend(nvidia);
-    findings.extend(machine::examine());
+    findings.extend(host::examine());
     findings.extend(bundle.as_ref().and_then(disk::examine));
     findings
 }

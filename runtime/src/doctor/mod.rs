@@ -3,8 +3,8 @@
 mod disk;
 mod examine;
 mod finding;
+mod host;
 mod library;
-mod machine;
 mod nvidia;
 
 pub use examine::{DoctorOptions, examine};

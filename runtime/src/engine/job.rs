@@ -26,7 +26,7 @@ pub(super) struct Job<H> {
 
 /// Which stage works on a job.
 #[derive(Clone, Copy)]
-pub(super) struct Place {
+pub(super) struct StageId {
     pub(super) replica: usize,
     pub(super) stage: usize,
 }
@@ -68,7 +68,7 @@ impl<H> Job<H> {
     pub(super) fn run<S: Stage<Hidden = H>>(
         mut self,
         stage: &mut S,
-        place: Place,
+        place: StageId,
         activity: &Activity,
     ) -> Step<H> {
         if self.is_cancelled() {

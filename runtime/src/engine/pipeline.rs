@@ -6,7 +6,7 @@
 use super::{
     Activity, EngineError, Stage,
     interface::{Capacity, Engine, Submission},
-    job::{Job, Place, Step},
+    job::{Job, StageId, Step},
     sync::{
         Arc, Mutex, Weak,
         atomic::{AtomicU64, AtomicUsize, Ordering},
@@ -80,7 +80,7 @@ impl<S: Stage> Pipeline<S> {
                 };
                 let mut worker = Worker {
                     stage,
-                    place: Place {
+                    place: StageId {
                         replica,
                         stage: index,
                     },
@@ -143,7 +143,7 @@ impl<S: Stage> Drop for Pipeline<S> {
 /// A stage and its surroundings, on its thread.
 struct Worker<S: Stage> {
     stage: S,
-    place: Place,
+    place: StageId,
     next: Option<SyncSender<Job<S::Hidden>>>,
     health: Arc<Health<S::Hidden>>,
     activity: Arc<Activity>,

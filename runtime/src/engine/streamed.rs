@@ -13,7 +13,7 @@ use std::{
 use super::{
     Activity, EngineError, Stage, StageLoad,
     interface::{Capacity, Engine, Submission},
-    job::{Job, Place, Step},
+    job::{Job, StageId, Step},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -198,7 +198,7 @@ impl<S: StageSource> Worker<S> {
         index: usize,
         stage: &mut S::Stage,
     ) -> Vec<Job<Hidden<S>>> {
-        let place = Place {
+        let place = StageId {
             replica: 0,
             stage: index,
         };

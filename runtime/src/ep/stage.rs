@@ -9,7 +9,7 @@ use ort::{
 use worldpm_ort_bundle::Bytes;
 
 use super::{
-    Placement, Provider, ProviderError, StageContext, progress::telling, tensorrt, unusable,
+    NodeAssignment, Provider, ProviderError, StageContext, progress::telling, tensorrt, unusable,
 };
 use crate::{batch::Budget, host::memory::ProcessMemory};
 
@@ -129,11 +129,11 @@ impl Provider {
             other => other,
         })?;
         if *self != Self::Cpu
-            && let Some(placement) = Placement::of(&session, context.library)
+            && let Some(assignment) = NodeAssignment::of(&session, context.library)
         {
-            tracing::info!("{} on {self}: {placement}", context.stage.graph);
+            tracing::info!("{} on {self}: {assignment}", context.stage.graph);
             // ONNX Runtime takes CUDA for what TensorRT leaves, and would say nothing.
-            if let (Self::TensorRt(_), Some(nodes)) = (self, placement.besides_tensorrt()) {
+            if let (Self::TensorRt(_), Some(nodes)) = (self, assignment.besides_tensorrt()) {
                 let problem = format!("{}: {nodes}", tensorrt::NODES_ELSEWHERE);
                 return Err(unusable::explain(self, context, &problem));
             }
@@ -158,6 +158,6 @@ fn refused_nodes(
         .ok()?
         .commit_from_memory(graph)
         .ok()?;
-    let nodes = Placement::of(&session, context.library)?.on_cpu()?;
+    let nodes = NodeAssignment::of(&session, context.library)?.on_cpu()?;
     Some(format!("{}: {nodes}", unusable::NODES_ON_CPU))
 }

@@ -234,7 +234,7 @@ fn nodes_that_a_provider_does_not_take_are_named() {
 }
 
 #[test]
-fn the_placement_of_nodes_is_read() {
+fn the_assignment_of_nodes_is_read() {
     let model = Model::new();
     let bundle = model.bundle("cpu", &ExportOptions::default());
     assert!(bundle.load(&Provider::Cpu).is_ok());
@@ -247,23 +247,23 @@ fn the_placement_of_nodes_is_read() {
             .unwrap()
     };
     let library = bundle.runtime.path();
-    assert_eq!(Placement::of(&session("0"), library), None);
-    let placement = Placement::of(&session("1"), library);
+    assert_eq!(NodeAssignment::of(&session("0"), library), None);
+    let assignment = NodeAssignment::of(&session("1"), library);
     if bundle.runtime.require("1.24").is_err() {
-        assert_eq!(placement, None, "older libraries do not tell it");
+        assert_eq!(assignment, None, "older libraries do not tell it");
         return;
     }
-    let placement = placement.unwrap();
-    let providers: Vec<&String> = placement.nodes.keys().collect();
+    let assignment = assignment.unwrap();
+    let providers: Vec<&String> = assignment.nodes.keys().collect();
     assert_eq!(providers, ["CPUExecutionProvider"]);
-    let nodes = &placement.nodes["CPUExecutionProvider"];
-    assert!(nodes.len() > 20, "{placement}");
+    let nodes = &assignment.nodes["CPUExecutionProvider"];
+    assert!(nodes.len() > 20, "{assignment}");
     assert!(nodes.contains(&"Cos rotary/cos".to_owned()), "{nodes:?}");
     assert!(
-        placement
+        assignment
             .to_string()
             .ends_with("nodes by CPUExecutionProvider"),
-        "{placement}"
+        "{assignment}"
     );
 }
 
@@ -273,11 +273,11 @@ fn a_placement_tells_the_largest_part_first() {
         let nodes = (0..count).map(|node| format!("Add {node}")).collect();
         (name.to_owned(), nodes)
     });
-    let placement = Placement {
+    let assignment = NodeAssignment {
         nodes: BTreeMap::from(nodes),
     };
-    assert_eq!(placement.to_string(), "700 nodes by B, 3 nodes by A");
-    assert_eq!(placement.on_cpu(), None);
+    assert_eq!(assignment.to_string(), "700 nodes by B, 3 nodes by A");
+    assert_eq!(assignment.on_cpu(), None);
 }
 
 #[test]
@@ -285,7 +285,7 @@ fn of_many_nodes_on_the_cpu_some_are_named() {
     let on_cpu = |count: usize| {
         let nodes = (0..count).map(|node| format!("Add {node}")).collect();
         let nodes = BTreeMap::from([("CPUExecutionProvider".to_owned(), nodes)]);
-        Placement { nodes }.on_cpu()
+        NodeAssignment { nodes }.on_cpu()
     };
     assert_eq!(on_cpu(0), None);
     assert_eq!(on_cpu(2).unwrap(), "Add 0, Add 1");
@@ -300,7 +300,7 @@ fn nodes_that_tensorrt_leaves_are_named() {
         let names = names.iter().map(|&name| name.to_owned()).collect();
         (format!("{provider}ExecutionProvider"), names)
     };
-    let of = |nodes: Vec<(String, Vec<String>)>| Placement {
+    let of = |nodes: Vec<(String, Vec<String>)>| NodeAssignment {
         nodes: nodes.into_iter().collect(),
     };
     let all = of(vec![nodes("Tensorrt", &["Gemm a", "Relu b"])]);

@@ -89,7 +89,7 @@ const MORE_STAGES: &str =
 
 /// What is known of the machine.
 #[derive(Clone, Debug, Default)]
-struct Machine {
+struct Surroundings {
     /// File of the provider that is not beside ONNX Runtime's library.
     no_file: Option<&'static str>,
     /// Libraries that the provider needs and that are not found.
@@ -125,12 +125,12 @@ fn files(provider: &Provider) -> &'static [&'static str] {
     }
 }
 
-fn look(provider: &Provider, library: &Path) -> Machine {
+fn look(provider: &Provider, library: &Path) -> Surroundings {
     // ONNX Runtime looks beside the file that a link leads to.
     let library = library
         .canonicalize()
         .unwrap_or_else(|_| library.to_owned());
-    let mut machine = Machine::default();
+    let mut machine = Surroundings::default();
     for name in files(provider) {
         let path = library.with_file_name(name);
         if !path.is_file() {
@@ -148,7 +148,7 @@ fn look(provider: &Provider, library: &Path) -> Machine {
 
 fn reason(
     provider: &Provider,
-    machine: &Machine,
+    machine: &Surroundings,
     version: &str,
     problem: &str,
 ) -> Option<(String, String)> {
@@ -240,12 +240,12 @@ fn install(missing: &[String]) -> String {
 mod tests {
     use super::*;
 
-    fn reason_of(device: &str, machine: &Machine, problem: &str) -> Option<(String, String)> {
+    fn reason_of(device: &str, machine: &Surroundings, problem: &str) -> Option<(String, String)> {
         reason(&device.parse().unwrap(), machine, "1.31.1", problem)
     }
 
-    fn missing(names: &[&str]) -> Machine {
-        Machine {
+    fn missing(names: &[&str]) -> Surroundings {
+        Surroundings {
             no_file: None,
             missing: names.iter().map(|&name| name.into()).collect(),
         }
@@ -253,9 +253,9 @@ mod tests {
 
     #[test]
     fn a_library_for_the_cpu() {
-        let machine = Machine {
+        let machine = Surroundings {
             no_file: Some("libonnxruntime_providers_cuda.so"),
-            ..Machine::default()
+            ..Surroundings::default()
         };
         let said = "CUDA execution provider is not enabled in this build.";
         let (problem, remedy) = reason_of("cuda:0", &machine, said).unwrap();
@@ -360,7 +360,7 @@ mod tests {
                 "1.31.1 does not know the provider option `external_data_loader_reading_threads`",
             ),
         ] {
-            let (problem, _) = reason_of("tensorrt:0", &Machine::default(), said).unwrap();
+            let (problem, _) = reason_of("tensorrt:0", &Surroundings::default(), said).unwrap();
             assert!(problem.contains(why), "{problem}");
         }
     }
@@ -369,7 +369,7 @@ mod tests {
     fn what_is_not_known_is_left_as_it_is() {
         for device in ["cpu", "cuda:0", "plugin:Some:0"] {
             let said = "Load model failed: no such operator";
-            assert_eq!(reason_of(device, &Machine::default(), said), None);
+            assert_eq!(reason_of(device, &Surroundings::default(), said), None);
         }
     }
 }

@@ -10,8 +10,8 @@ use super::{
 use crate::{
     engine::EngineError,
     error::{Error, Result},
-    evaluation::Evaluation,
     json::{Json, Object},
+    reward::Reward,
     text::{Conversation, ConversationError},
 };
 
@@ -61,15 +61,15 @@ pub enum EntryError {
 
 /// What the model says of a record.
 #[derive(Clone, Debug)]
-pub enum Evaluated {
+pub enum RecordReward {
     /// Of its conversation.
-    Single(Evaluation),
+    Single(Reward),
     /// Of a pair.
     Pair {
         /// Of the preferred conversation.
-        chosen: Evaluation,
+        chosen: Reward,
         /// Of the other one.
-        rejected: Evaluation,
+        rejected: Reward,
     },
 }
 
@@ -142,21 +142,21 @@ impl Entry {
     ///
     /// # Errors
     /// As [`check`](Self::check), and [`EntryError::Score`] for the first conversation that was not scored.
-    pub fn evaluated(&self, evaluations: Vec<Result<Evaluation>>) -> Result<Evaluated, EntryError> {
+    pub fn reward(&self, rewards: Vec<Result<Reward>>) -> Result<RecordReward, EntryError> {
         let form = match &self.form {
             Ok(form) => *form,
             Err(error) => return Err(error.clone()),
         };
-        let mut evaluations = evaluations.into_iter();
+        let mut rewards = rewards.into_iter();
         let mut next = |side| {
-            let evaluation = evaluations
+            let reward = rewards
                 .next()
                 .unwrap_or_else(|| Err(EngineError::Stopped("no score came".into()).into()));
-            evaluation.map_err(|source| EntryError::Score { side, source })
+            reward.map_err(|source| EntryError::Score { side, source })
         };
         Ok(match form {
-            Form::Single => Evaluated::Single(next(Side::Whole)?),
-            Form::Pair => Evaluated::Pair {
+            Form::Single => RecordReward::Single(next(Side::Whole)?),
+            Form::Pair => RecordReward::Pair {
                 chosen: next(Side::Chosen)?,
                 rejected: next(Side::Rejected)?,
             },

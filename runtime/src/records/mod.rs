@@ -38,7 +38,7 @@ mod record;
 mod side;
 mod source;
 
-pub use entry::{Entry, EntryError, Evaluated};
+pub use entry::{Entry, EntryError, RecordReward};
 pub use error::{RecordError, RecordErrorKind};
 pub use reader::{DEFAULT_MAX_RECORD_BYTES, RecordReader};
 pub use record::{Body, RawConversation, Record};

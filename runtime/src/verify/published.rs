@@ -64,14 +64,14 @@ pub fn run_published(
     let bundle = Limit::of(scorer.manifest(), None, scorer.matmul_precision()).value;
     published
         .iter()
-        .zip(scorer.evaluate(&conversations))
-        .map(|(one, evaluation)| {
+        .zip(scorer.rewards(&conversations))
+        .map(|(one, reward)| {
             let limit = limit.unwrap_or_else(|| {
                 let theirs = Limit::of_precision(one.computed_in).value;
                 FP32.max(bundle).max(theirs)
             });
-            let tokens = evaluation.as_ref().ok().map(|found| found.tokens);
-            let got = match evaluation.map(|found| found.output) {
+            let tokens = reward.as_ref().ok().map(|found| found.tokens);
+            let got = match reward.map(|found| found.output) {
                 Ok(Output::Score(score)) => Ok(score),
                 Ok(_) => Err("the model gives no single score".to_owned()),
                 Err(error) => Err(error.to_string()),

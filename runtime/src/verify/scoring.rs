@@ -15,11 +15,11 @@ pub fn scorer_options(options: ScorerOptions) -> ScorerOptions {
 
 /// The numbers that the model gives for each sequence, in the order of the graph's output.
 pub(super) fn numbers(scorer: &Scorer, sequences: &[Vec<u32>]) -> Vec<crate::Result<Vec<f32>>> {
-    let evaluations = scorer.evaluate_ids(sequences);
-    evaluations
+    let rewards = scorer.rewards_of_ids(sequences);
+    rewards
         .into_iter()
-        .map(|evaluation| {
-            Ok(match evaluation?.output {
+        .map(|reward| {
+            Ok(match reward?.output {
                 Output::Score(score) => vec![score],
                 Output::Labels(labels) => labels.values().to_vec(),
                 // Before the softmax, where an error shows however sure the model is.

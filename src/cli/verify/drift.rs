@@ -20,7 +20,7 @@ use crate::{
         score::placement,
     },
     ep::Devices,
-    records::{Entry, Evaluated},
+    records::{Entry, RecordReward},
     verify::drift::{Comparison, FirstPass, Numbers, Outcome, PromptKey, RecordName},
 };
 
@@ -204,10 +204,10 @@ fn score(
     let scoring = Instant::now();
     let mut conversations = 0_usize;
     let mut failures = 0_usize;
-    for ((entry, prompt), evaluations) in scorer.stream(entries.map(with_prompt)) {
-        conversations += evaluations.len();
-        let evaluated = entry.evaluated(evaluations).map_err(Into::into);
-        let outcome = evaluated.and_then(|evaluated| outcome(&evaluated));
+    for ((entry, prompt), rewards) in scorer.stream(entries.map(with_prompt)) {
+        conversations += rewards.len();
+        let reward = entry.reward(rewards).map_err(Into::into);
+        let outcome = reward.and_then(|reward| outcome(&reward));
         let outcome = outcome.or_else(|problem| {
             failures += 1;
             let place = place(&entry, data);
@@ -243,10 +243,10 @@ fn with_prompt((entry, conversations): (Entry, Vec<Conversation>)) -> Prepared {
     ((entry, prompt), conversations)
 }
 
-fn outcome(evaluated: &Evaluated) -> Result<Outcome> {
-    Ok(match evaluated {
-        Evaluated::Single(one) => Outcome::Single(Numbers::of(one)?),
-        Evaluated::Pair { chosen, rejected } => {
+fn outcome(reward: &RecordReward) -> Result<Outcome> {
+    Ok(match reward {
+        RecordReward::Single(one) => Outcome::Single(Numbers::of(one)?),
+        RecordReward::Pair { chosen, rejected } => {
             let chosen = Numbers::of(chosen).context("chosen")?;
             let rejected = Numbers::of(rejected).context("rejected")?;
             Outcome::Pair(chosen, rejected)

@@ -4,7 +4,7 @@ use std::fmt;
 
 use sha2::{Digest, Sha256};
 
-use crate::{Conversation, Evaluation, Output, Result, json::Json};
+use crate::{Conversation, Output, Result, Reward, json::Json};
 
 /// How a record is called.
 #[derive(Clone, Debug, PartialEq)]
@@ -40,14 +40,14 @@ impl Numbers {
     ///
     /// # Errors
     /// [`Error::NotOneScore`](crate::Error::NotOneScore) where it takes an option to make one number.
-    pub fn of(evaluation: &Evaluation) -> Result<Self> {
-        let values = match &evaluation.output {
+    pub fn of(reward: &Reward) -> Result<Self> {
+        let values = match &reward.output {
             Output::Labels(labels) => labels.values().to_vec(),
-            _ => vec![evaluation.score()?.score],
+            _ => vec![reward.score()?.score],
         };
         Ok(Self {
             values,
-            tokens: evaluation.tokens,
+            tokens: reward.tokens,
         })
     }
 }

@@ -25,13 +25,13 @@ const NAMED: usize = 6;
 
 /// Which nodes of a session each provider has.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Placement {
+pub(crate) struct NodeAssignment {
     /// Nodes by the name of their provider, as `Operator name`. What a provider fused into one node is listed as the nodes
     /// that it was.
     pub(super) nodes: BTreeMap<String, Vec<String>>,
 }
 
-impl fmt::Display for Placement {
+impl fmt::Display for NodeAssignment {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut counts: Vec<_> = self
             .nodes
@@ -84,7 +84,7 @@ struct Node {
     opaque: [u8; 0],
 }
 
-impl Placement {
+impl NodeAssignment {
     /// Reads it of a session that was built with `session.record_ep_graph_assignment_info`. `None` when ONNX Runtime is
     /// older than 1.24, or has not recorded it.
     #[allow(unsafe_code)]

@@ -24,7 +24,7 @@ pub struct Score {
 /// All that a model says of a conversation, whatever kind of model it is.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
-pub struct Evaluation {
+pub struct Reward {
     /// The scores.
     pub output: Output,
     /// Tokens of the rendered conversation.
@@ -73,7 +73,7 @@ pub enum Reduction {
     Last,
 }
 
-impl Evaluation {
+impl Reward {
     /// The one score.
     ///
     /// # Errors
@@ -87,11 +87,11 @@ impl Evaluation {
                     labels.names.len(),
                     labels.names.join(", ")
                 ),
-                remedy: "take them all, with `Scorer::evaluate` or `worldpm-ort score`",
+                remedy: "take them all, with `Scorer::rewards` or `worldpm-ort score`",
             }),
             Output::Steps(steps) => steps.score().ok_or_else(|| Error::NotOneScore {
                 given: "a score for each step".into(),
-                remedy: "take them all, with `Scorer::evaluate` or `worldpm-ort score`, or say with the \
+                remedy: "take them all, with `Scorer::rewards` or `worldpm-ort score`, or say with the \
                          option `reduce` what makes one of them",
             }),
         }
@@ -292,8 +292,8 @@ mod tests {
         Reading::new(&names(&["bad", "good"]), RIGHT, STEP, reduction).unwrap()
     }
 
-    fn evaluation(output: Output) -> Evaluation {
-        Evaluation {
+    fn reward(output: Output) -> Reward {
+        Reward {
             output,
             tokens: 7,
             truncated: true,
@@ -303,7 +303,7 @@ mod tests {
     #[test]
     fn one_label_is_a_score() {
         let output = whole(&["LABEL_0"]).output(&[1.5]).unwrap();
-        let score = evaluation(output).score().unwrap();
+        let score = reward(output).score().unwrap();
         assert_eq!((score.score, score.tokens, score.truncated), (1.5, 7, true));
     }
 
@@ -317,7 +317,7 @@ mod tests {
         assert_eq!(pairs, [("clear", 1.5), ("true", -2.0)]);
         assert_eq!(labels.get("true"), Some(-2.0));
         assert_eq!(labels.get("LABEL_0"), None);
-        let error = evaluation(output).score().unwrap_err().to_string();
+        let error = reward(output).score().unwrap_err().to_string();
         assert!(error.contains("2 labels (clear, true)"), "{error}");
     }
 
@@ -334,7 +334,7 @@ mod tests {
         assert!(rewards.rewards()[2] < 1e-30);
         assert_eq!(rewards.rewards()[3..], [0.0, 1.0]);
         assert_eq!(rewards.logits(), logits);
-        let error = evaluation(output).score().unwrap_err().to_string();
+        let error = reward(output).score().unwrap_err().to_string();
         assert!(error.contains("option `reduce`"), "{error}");
     }
 
@@ -349,7 +349,7 @@ mod tests {
             (Reduction::Last, b),
         ] {
             let output = steps(Some(reduction)).output(&logits).unwrap();
-            let score = evaluation(output).score().unwrap().score;
+            let score = reward(output).score().unwrap().score;
             assert!((f64::from(score) - expected).abs() < 1e-7, "{reduction:?}");
         }
     }
