@@ -15,8 +15,9 @@ use super::error::TextError;
 /// Bytes that are encoded at once. A shorter text is encoded whole.
 pub(super) const PIECE_BYTES: usize = 256 << 10;
 
-/// The longest text that is encoded whole where nothing is known of the tokenizer: some 2 GB of memory.
-const WHOLE_BYTES: usize = 16 << 20;
+/// The longest text that is encoded whole where nothing is known of the tokenizer: some 260 MB of memory. At four bytes for a
+/// token that is half a million tokens, more than models take.
+const WHOLE_BYTES: usize = 2 << 20;
 
 /// What a pattern may look at behind a word, with room to spare.
 const LOOKAHEAD_BYTES: usize = 64;
