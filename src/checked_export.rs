@@ -11,7 +11,7 @@ use worldpm_ort_export::{
 };
 
 use worldpm_ort_runtime::{
-    Conversation, Error, Message, Result, scored_positions,
+    BundleProblem, Conversation, Error, Message, Result, scored_positions,
     text::{ChatEncoder, TextOptions},
 };
 
@@ -63,7 +63,7 @@ pub fn export_checked<E: From<ExportError> + From<Error>>(
         if hashes(&manifest.text.files) != hashes(&described) {
             return Err(Error::Bundle {
                 path: plan.files.dir().to_owned(),
-                problem: "a file of the tokenizer changed during the export; export again".into(),
+                problem: BundleProblem::ChangedDuringExport,
             }
             .into());
         }

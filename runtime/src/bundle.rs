@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 use worldpm_ort_bundle::{Manifest, files, manifest::Stage, text_files::TextFiles};
 
 use crate::{
-    error::{Error, Result},
+    error::{BundleProblem, Error, Result},
     weights::{WeightFiles, check_size},
 };
 
@@ -77,10 +77,7 @@ impl Bundle {
         // ONNX Runtime compares resolved paths, so the folder has to be one.
         let weights = weights.canonicalize().map_err(|error| Error::Bundle {
             path: weights.clone(),
-            problem: format!(
-                "the folder of the bundle's weights cannot be opened: {error}; \
-                 if the checkpoint has moved, name its folder with --weights-dir"
-            ),
+            problem: BundleProblem::WeightsFolder(error.into()),
         })?;
         for stage in &manifest.stages {
             read_graph(directory, stage)?;
@@ -102,6 +99,7 @@ impl Bundle {
     pub fn text_files(&self) -> Result<TextFiles> {
         TextFiles::of_bundle(&self.directory, &self.manifest.text).map_err(|error| match error {
             worldpm_ort_bundle::Error::Tokenizer { path, problem } => {
+                let problem = BundleProblem::Text(problem);
                 Error::Bundle { path, problem }
             }
             other => other.into(),
@@ -156,7 +154,7 @@ pub(crate) fn read_graph(directory: &Path, stage: &Stage) -> Result<Vec<u8>> {
 fn read(path: &Path) -> Result<Vec<u8>> {
     files::read_limited(path, files::MAX_GRAPH_BYTES).map_err(|error| Error::Bundle {
         path: path.to_owned(),
-        problem: format!("a file of the bundle cannot be read: {error}"),
+        problem: BundleProblem::CannotRead(error.into()),
     })
 }
 
@@ -170,8 +168,6 @@ fn check_hash(path: &Path, bytes: &[u8], sha256: &str) -> Result<()> {
     }
     Err(Error::Bundle {
         path: path.to_owned(),
-        problem: "has changed since the bundle was exported (its SHA-256 differs from the \
-                  manifest's); export the checkpoint again"
-            .into(),
+        problem: BundleProblem::Changed,
     })
 }

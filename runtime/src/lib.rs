@@ -59,7 +59,7 @@ mod weights;
 pub use bundle::Bundle;
 pub use counters::Counters;
 pub use deploy::residency::Residency;
-pub use error::{Error, Result};
+pub use error::{BundleProblem, EndingProblem, Error, ErrorKind, Result};
 pub use host::memory::available as available_memory;
 pub use options::ScorerOptions;
 pub use pooling::scored_positions;

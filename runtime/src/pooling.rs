@@ -2,7 +2,7 @@
 
 use worldpm_ort_bundle::{Pooling, manifest::Token};
 
-use crate::error::{Error, Result};
+use crate::error::{EndingProblem, Error, Result};
 
 /// Positions of the scored tokens in `ids`, ascending and never none: one, but for [`Pooling::EachToken`].
 ///
@@ -19,36 +19,30 @@ pub fn scored_positions(
     text_of: impl Fn(u32) -> Option<String>,
 ) -> Result<Vec<usize>> {
     let Some((&last_id, _)) = ids.split_last() else {
-        return Err(Error::Ending("the conversation has no tokens".into()));
+        return Err(Error::Ending(EndingProblem::NoTokens));
     };
     let last = ids.len() - 1;
     let describe = |id: u32| format!("{:?} (id {id})", text_of(id).unwrap_or_default());
     if let Some(end) = end_token.filter(|end| end.id != last_id) {
-        return Err(Error::Ending(format!(
-            "the rendered conversation ends with {}, and the model is scored at {:?} (id {}); \
-             use the chat template that was published with the model",
-            describe(last_id),
-            end.text,
-            end.id
-        )));
+        return Err(Error::Ending(EndingProblem::WrongEnd {
+            found: describe(last_id),
+            expected: format!("{:?} (id {})", end.text, end.id),
+        }));
     }
     match pooling {
         Pooling::Last => Ok(vec![last]),
         Pooling::BeforeFirstPad { pad_token_id } => {
             match ids.iter().position(|&id| id == pad_token_id) {
                 Some(first) if first == last && last > 0 => Ok(vec![last - 1]),
-                Some(first) => Err(Error::Ending(format!(
-                    "the padding token {} stands at position {first} of {}, and the model scores the \
-                     token before the first one; remove it from the conversation's text",
-                    describe(pad_token_id),
-                    ids.len()
-                ))),
-                None => Err(Error::Ending(format!(
-                    "the rendered conversation ends with {} and not with the padding token {}, before \
-                     which the model is scored; use the chat template that was published with the model",
-                    describe(last_id),
-                    describe(pad_token_id)
-                ))),
+                Some(position) => Err(Error::Ending(EndingProblem::PaddingInside {
+                    token: describe(pad_token_id),
+                    position,
+                    tokens: ids.len(),
+                })),
+                None => Err(Error::Ending(EndingProblem::NoPadding {
+                    found: describe(last_id),
+                    token: describe(pad_token_id),
+                })),
             }
         }
         Pooling::LastNonPad { pad_token_id } => ids
@@ -56,10 +50,9 @@ pub fn scored_positions(
             .rposition(|&id| id != pad_token_id)
             .map(|position| vec![position])
             .ok_or_else(|| {
-                Error::Ending(format!(
-                    "the conversation is nothing but the padding token {}",
-                    describe(pad_token_id)
-                ))
+                Error::Ending(EndingProblem::OnlyPadding {
+                    token: describe(pad_token_id),
+                })
             }),
         Pooling::EachToken { token_id } => {
             let steps = ids.iter().enumerate().filter(|(_, id)| **id == token_id);

@@ -12,7 +12,7 @@ use crate::{
     deploy::load::{Loaded, load},
     engine::{Engine, EngineError},
     ep::Provider,
-    error::{Error, Result},
+    error::{BundleProblem, Error, Result},
     options::ScorerOptions,
     pooling::scored_positions,
     queue::{Queue, QueueCounters, RequestOptions, Sequence, Ticket},
@@ -101,11 +101,7 @@ impl Scorer {
         if manifest.interface != Interface::Packed {
             return Err(Error::Bundle {
                 path: directory.to_owned(),
-                problem: format!(
-                    "has the {} interface, which is for other servers; \
-                     export the checkpoint with --interface packed to score with it here",
-                    manifest.interface
-                ),
+                problem: BundleProblem::Interface(manifest.interface),
             });
         }
         let pooling = options.pooling.unwrap_or(manifest.pooling);
@@ -413,9 +409,7 @@ fn open_encoder(files: &TextFiles, text: TextOptions, pooling: Pooling) -> Resul
     };
     let text = encoder.token_text(id).ok_or_else(|| Error::Bundle {
         path: files.dir().join("tokenizer.json"),
-        problem: format!(
-            "has no token {id}, at which the model is scored; export the checkpoint again"
-        ),
+        problem: BundleProblem::NoScoredToken { id },
     })?;
     Ok(encoder.with_step_token(text))
 }

@@ -1,7 +1,7 @@
 //! The weight files of an opened bundle: what is computed with is what was checked.
 
 use std::{
-    fs,
+    fs, io,
     path::{Path, PathBuf},
     sync::{Mutex, PoisonError},
     time::Instant,
@@ -13,7 +13,7 @@ use worldpm_ort_bundle::{
     manifest::WeightFile,
 };
 
-use crate::error::{Error, Result};
+use crate::error::{BundleProblem, Error, Result};
 
 /// The weight files, as they were when they were checked.
 ///
@@ -73,27 +73,19 @@ impl WeightFiles {
 impl Watched {
     fn check(folder: &Path, file: &WeightFile) -> Result<Self> {
         let path = folder.join(&file.name);
-        let fault = |problem: String| Error::Bundle {
+        let fault = |problem| Error::Bundle {
             path: path.clone(),
             problem,
         };
-        let opened = |error| fault(format!("a file of the bundle cannot be opened: {error}"));
+        let opened = |error: io::Error| fault(BundleProblem::CannotOpen(error.into()));
         let real = path.canonicalize().map_err(opened)?;
         if !real.starts_with(folder) {
-            return Err(fault(format!(
-                "is a link to {}, outside of the folder of the bundle's weights, where ONNX Runtime does not follow; put \
-                 the file itself there, name the folder that has all of the files with --weights-dir, or export the \
-                 checkpoint again",
-                real.display()
-            )));
+            return Err(fault(BundleProblem::LinkOutside { to: real }));
         }
         check_size(&path, file.bytes)?;
         let identity = FileIdentity::of(&path).map_err(opened)?;
         if header_sha256(&path)? != file.header_sha256 {
-            return Err(fault(
-                "holds other tensors than when the bundle was exported; export the checkpoint again"
-                    .into(),
-            ));
+            return Err(fault(BundleProblem::OtherTensors));
         }
         let sampled = sampled_sha256(&path)?;
         if file
@@ -101,10 +93,7 @@ impl Watched {
             .as_ref()
             .is_some_and(|at_export| *at_export != sampled)
         {
-            return Err(fault(
-                "holds other weights than when the bundle was exported; put those back, or export the checkpoint again"
-                    .into(),
-            ));
+            return Err(fault(BundleProblem::OtherWeights));
         }
         let watched = Self {
             path,
@@ -142,7 +131,7 @@ pub(crate) fn check_size(path: &Path, bytes: u64) -> Result<()> {
     let found = fs::metadata(path)
         .map_err(|error| Error::Bundle {
             path: path.to_owned(),
-            problem: format!("a file of the bundle cannot be opened: {error}"),
+            problem: BundleProblem::CannotOpen(error.into()),
         })?
         .len();
     if found == bytes {
@@ -150,10 +139,10 @@ pub(crate) fn check_size(path: &Path, bytes: u64) -> Result<()> {
     }
     Err(Error::Bundle {
         path: path.to_owned(),
-        problem: format!(
-            "has {found} bytes and the manifest says {bytes}; \
-             copy the bundle again, or export it again"
-        ),
+        problem: BundleProblem::Size {
+            found,
+            expected: bytes,
+        },
     })
 }
 

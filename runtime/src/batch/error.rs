@@ -2,6 +2,8 @@
 
 use thiserror::Error;
 
+use crate::error::ErrorKind;
+
 /// Why sequences cannot be planned or packed.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
@@ -44,4 +46,16 @@ pub enum BatchError {
         /// Tokens of the longest row.
         columns: usize,
     },
+}
+
+impl BatchError {
+    /// What kind of error this is.
+    #[must_use]
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::EmptySequence { .. } => ErrorKind::InvalidInput,
+            Self::TooLarge { .. } => ErrorKind::TooLong,
+            Self::NoSuchPosition { .. } | Self::UnknownMember { .. } => ErrorKind::Internal,
+        }
+    }
 }

@@ -2,13 +2,19 @@
 
 use std::time::Duration;
 
+use super::library_error::LibraryError;
+use crate::{
+    ep::{device_lost, out_of_memory},
+    error::ErrorKind,
+};
+
 /// A failure below the scorer: in ONNX Runtime or between its sessions.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum EngineError {
     /// ONNX Runtime's library is not there or cannot be used.
-    #[error("{0}")]
-    Library(String),
+    #[error(transparent)]
+    Library(#[from] LibraryError),
     /// A stage cannot be loaded.
     #[error("{stage} cannot be loaded on {device}: {problem}")]
     Load {
@@ -61,4 +67,25 @@ pub enum EngineError {
     /// Nobody waited for the scores any more.
     #[error("cancelled")]
     Cancelled,
+}
+
+impl EngineError {
+    /// What kind of error this is.
+    #[must_use]
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Library(_) => ErrorKind::BadOptions,
+            Self::Load { problem, .. } | Self::Run { problem, .. } if out_of_memory(problem) => {
+                ErrorKind::OutOfMemory
+            }
+            Self::Load { problem, .. } | Self::Run { problem, .. } if device_lost(problem) => {
+                ErrorKind::DeviceLost
+            }
+            Self::Lost { .. } => ErrorKind::DeviceLost,
+            Self::Scores { .. } => ErrorKind::DamagedBundle,
+            Self::TimedOut(_) => ErrorKind::DeadlineExceeded,
+            Self::Cancelled => ErrorKind::Cancelled,
+            Self::Load { .. } | Self::Run { .. } | Self::Stopped(_) => ErrorKind::Internal,
+        }
+    }
 }

@@ -6,7 +6,7 @@ use std::{
     fmt,
     num::NonZeroUsize,
     path::{Path, PathBuf},
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
     thread,
 };
 
@@ -14,7 +14,7 @@ use libloading::Library;
 use ort::environment::{Environment, GlobalThreadPoolOptions};
 
 use super::{
-    EngineError,
+    EngineError, LibraryError,
     library_search::{FILE_NAME, Place, Search, VARIABLE, library_in},
 };
 use crate::host::dl;
@@ -62,27 +62,29 @@ impl OnnxRuntime {
         let mut loaded = LOADED.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(runtime) = &*loaded {
             return match explicit {
-                Some(path) if path != runtime.path => Err(EngineError::Library(format!(
-                    "{} cannot be loaded: this process uses {} already, and there can be only one",
-                    path.display(),
-                    runtime.path.display()
-                ))),
+                Some(path) if path != runtime.path => Err(LibraryError::AnotherLoaded {
+                    path: path.to_owned(),
+                    loaded: runtime.path.clone(),
+                }
+                .into()),
                 _ => Ok(runtime.clone()),
             };
         }
         let path = absolute(&find(explicit)?)?;
         disable_telemetry();
-        let fault = |problem: String| {
-            EngineError::Library(format!(
-                "{} cannot be used as ONNX Runtime: {problem}",
-                path.display()
-            ))
+        let fault = |problem: String| LibraryError::Unusable {
+            path: path.clone(),
+            problem,
         };
         let version = version_of(&path).map_err(&fault)?;
         if !at_least(&version, MIN_VERSION) {
-            return Err(fault(format!(
-                "it is version {version}, and {MIN_VERSION} or newer is needed"
-            )));
+            return Err(LibraryError::TooOld {
+                path,
+                version,
+                needed: MIN_VERSION.to_owned(),
+                by_bundle: false,
+            }
+            .into());
         }
         let threads = threads
             .or_else(|| thread::available_parallelism().ok())
@@ -134,11 +136,13 @@ impl OnnxRuntime {
         if at_least(&self.version, needed) {
             return Ok(());
         }
-        Err(EngineError::Library(format!(
-            "{} is ONNX Runtime {}, and the bundle needs {needed} or newer",
-            self.path.display(),
-            self.version
-        )))
+        Err(LibraryError::TooOld {
+            path: self.path.clone(),
+            version: self.version.clone(),
+            needed: needed.to_owned(),
+            by_bundle: true,
+        }
+        .into())
     }
 
     pub(crate) fn environment(&self) -> &Environment {
@@ -162,12 +166,14 @@ pub fn library_candidates() -> Vec<PathBuf> {
 }
 
 /// A name without a folder, or a path from the current one, would be looked for elsewhere too when it is loaded.
-fn absolute(path: &Path) -> Result<PathBuf, EngineError> {
-    std::path::absolute(path)
-        .map_err(|error| EngineError::Library(format!("{}: {error}", path.display())))
+fn absolute(path: &Path) -> Result<PathBuf, LibraryError> {
+    std::path::absolute(path).map_err(|source| LibraryError::Path {
+        path: path.to_owned(),
+        source: Arc::new(source),
+    })
 }
 
-fn find(explicit: Option<&Path>) -> Result<PathBuf, EngineError> {
+fn find(explicit: Option<&Path>) -> Result<PathBuf, LibraryError> {
     if let Some(path) = explicit {
         return named(path, "");
     }
@@ -177,7 +183,9 @@ fn find(explicit: Option<&Path>) -> Result<PathBuf, EngineError> {
     }
     let places = search.places();
     let Some(found) = places.iter().position(|place| place.library().is_some()) else {
-        return Err(EngineError::Library(search.nothing_found(&places)));
+        return Err(LibraryError::NotFound {
+            looked: search.nothing_found(&places),
+        });
     };
     for place in places.iter().take(found) {
         if let Some(refusal) = place.refusal() {
@@ -189,30 +197,15 @@ fn find(explicit: Option<&Path>) -> Result<PathBuf, EngineError> {
 }
 
 /// The file that the user named, whoever can write to it; `how` goes before it in an error.
-fn named(path: &Path, how: &str) -> Result<PathBuf, EngineError> {
+fn named(path: &Path, how: &str) -> Result<PathBuf, LibraryError> {
     if path.is_file() {
         return Ok(path.to_owned());
     }
-    let shown = path.display();
-    Err(EngineError::Library(if !path.is_dir() {
-        let what = match path.exists() {
-            true => "is not a file",
-            false => "is not a file: there is nothing of that name",
-        };
-        format!(
-            "{how}{shown}, which {what}; name ONNX Runtime's library ({FILE_NAME}), which the Python package onnxruntime \
-             has in its folder capi"
-        )
-    } else if let Some(library) = library_in(path) {
-        format!(
-            "{how}{shown}, which is not a file but a folder; name the library in it, {}",
-            library.display()
-        )
-    } else {
-        format!(
-            "{how}{shown}, which is not a file but a folder, and holds no {FILE_NAME}; name the file of ONNX Runtime's library"
-        )
-    }))
+    Err(LibraryError::NotAFile {
+        named_by: how.to_owned(),
+        path: path.to_owned(),
+        inside: library_in(path),
+    })
 }
 
 /// Whether `version` is `needed` or newer, by major and minor number.

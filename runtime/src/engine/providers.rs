@@ -5,7 +5,7 @@ use std::{
     ptr,
 };
 
-use super::{EngineError, OnnxRuntime};
+use super::{EngineError, LibraryError, OnnxRuntime};
 
 impl OnnxRuntime {
     /// The execution providers that the library was built with, as in `CUDAExecutionProvider`, in the order of their
@@ -15,16 +15,16 @@ impl OnnxRuntime {
     /// [`EngineError::Library`] when the library does not tell.
     #[allow(unsafe_code)]
     pub fn providers(&self) -> Result<Vec<String>, EngineError> {
-        let fail = |status: ort::sys::OrtStatusPtr| {
+        let fail = |status: ort::sys::OrtStatusPtr| -> Result<(), EngineError> {
             if status.0.is_null() {
                 return Ok(());
             }
             // SAFETY: the status is the library's, and is released once.
             unsafe { (ort::api().ReleaseStatus)(status.0) };
-            Err(EngineError::Library(format!(
-                "{} does not tell which execution providers it has",
-                self.path().display()
-            )))
+            Err(LibraryError::NoProviders {
+                path: self.path().to_owned(),
+            }
+            .into())
         };
         let mut names: *mut *mut c_char = ptr::null_mut();
         let mut count: c_int = 0;

@@ -60,7 +60,7 @@ pub(crate) fn load_copies(
         for load in loads {
             loaded.extend(load.join().unwrap_or_else(panicked)?);
         }
-        Ok(())
+        Ok::<(), EngineError>(())
     })?;
     loaded.sort_by_key(|(place, _)| *place);
     let mut stages: Vec<Vec<SessionStage>> = copies.iter().map(|_| Vec::new()).collect();

@@ -4,6 +4,9 @@ use std::path::PathBuf;
 
 use worldpm_ort_bundle::Device;
 
+use super::{lost::device_lost, out_of_memory::out_of_memory};
+use crate::error::ErrorKind;
+
 /// A device that cannot be used.
 #[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
 #[non_exhaustive]
@@ -89,6 +92,28 @@ impl ProviderError {
         Self::Option {
             option: option.to_owned(),
             problem: problem.into(),
+        }
+    }
+}
+
+impl ProviderError {
+    /// What kind of error this is.
+    #[must_use]
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Unusable { problem, .. } | Self::Runtime(problem) if out_of_memory(problem) => {
+                ErrorKind::OutOfMemory
+            }
+            Self::Runtime(problem) if device_lost(problem) => ErrorKind::DeviceLost,
+            Self::Runtime(_) => ErrorKind::Internal,
+            Self::File { .. } => ErrorKind::Unavailable,
+            Self::UnknownDevice(_)
+            | Self::Mixed(_)
+            | Self::TooFewDevices { .. }
+            | Self::WrongBundle { .. }
+            | Self::Export { .. }
+            | Self::Option { .. }
+            | Self::Unusable { .. } => ErrorKind::BadOptions,
         }
     }
 }

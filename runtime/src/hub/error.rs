@@ -2,6 +2,8 @@
 
 use std::{io, path::PathBuf};
 
+use crate::error::ErrorKind;
+
 /// Why a download from a hub failed. The text says what is wrong, where, and what to do; it never holds a token.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -145,4 +147,19 @@ pub(super) fn is_unwritable(error: &io::Error) -> bool {
         error.kind(),
         io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem
     )
+}
+
+impl HubError {
+    /// What kind of error this is.
+    #[must_use]
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Name { .. }
+            | Self::Setting { .. }
+            | Self::NotFound { .. }
+            | Self::Access { .. } => ErrorKind::BadOptions,
+            Self::Stopped => ErrorKind::Cancelled,
+            _ => ErrorKind::Unavailable,
+        }
+    }
 }

@@ -1,6 +1,6 @@
 //! Why a conversation has no numbers.
 
-use crate::{batch::BatchError, engine::EngineError};
+use crate::{batch::BatchError, engine::EngineError, error::ErrorKind};
 
 /// Why a [`Queue`](super::Queue) gives no numbers for a sequence.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -32,4 +32,18 @@ pub enum QueueError {
     /// Its pack failed.
     #[error(transparent)]
     Engine(#[from] EngineError),
+}
+
+impl QueueError {
+    /// What kind of error this is.
+    #[must_use]
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Full { .. } | Self::Closed => ErrorKind::Overloaded,
+            Self::DeadlineExceeded => ErrorKind::DeadlineExceeded,
+            Self::Cancelled => ErrorKind::Cancelled,
+            Self::Batch(error) => error.kind(),
+            Self::Engine(error) => error.kind(),
+        }
+    }
 }

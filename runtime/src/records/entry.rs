@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     engine::EngineError,
-    error::{Error, Result},
+    error::{Error, ErrorKind, Result},
     json::{Json, Object},
     reward::Reward,
     text::{Conversation, ConversationError},
@@ -173,4 +173,16 @@ fn conversation(
         conversation.check_answer()?;
     }
     Ok(conversation)
+}
+
+impl EntryError {
+    /// What kind of error this is.
+    #[must_use]
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Record(error) => error.kind.kind(),
+            Self::Conversation { .. } => ErrorKind::InvalidInput,
+            Self::Score { source, .. } => source.kind(),
+        }
+    }
 }

@@ -6,7 +6,10 @@ use std::io;
 use thiserror::Error;
 
 use super::{format::Format, source::Position};
-use crate::json::{Json, JsonError, JsonErrorKind};
+use crate::{
+    error::ErrorKind,
+    json::{Json, JsonError, JsonErrorKind},
+};
 
 /// A record that could not be read, and where it stands.
 #[derive(Debug)]
@@ -228,4 +231,16 @@ fn list(names: &[String]) -> String {
     }
     let quoted: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
     quoted.join(", ")
+}
+
+impl RecordErrorKind {
+    /// What kind of error this is.
+    #[must_use]
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Io(_) => ErrorKind::Unavailable,
+            Self::TooLong { .. } => ErrorKind::TooLong,
+            _ => ErrorKind::InvalidInput,
+        }
+    }
 }

@@ -2,6 +2,7 @@ use std::path::PathBuf;
 
 use super::roles::ROLES;
 use super::truncation::Truncation;
+use crate::error::ErrorKind;
 
 /// What can go wrong between a conversation and its token ids.
 #[derive(Debug, thiserror::Error)]
@@ -165,6 +166,30 @@ pub enum TextError {
 }
 
 impl TextError {
+    /// What kind of error this is.
+    #[must_use]
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::FileMissing { .. }
+            | Self::FileUnreadable { .. }
+            | Self::File { .. }
+            | Self::Json { .. }
+            | Self::Config { .. }
+            | Self::Tokenizer { .. }
+            | Self::TemplateMissing { .. }
+            | Self::TemplateSyntax { .. } => ErrorKind::DamagedBundle,
+            Self::TextTooLarge { .. } | Self::TooLong { .. } | Self::StepsCut { .. } => {
+                ErrorKind::TooLong
+            }
+            // A template that fails does so for what it was given.
+            Self::TemplateRaised { .. }
+            | Self::TemplateFailed { .. }
+            | Self::TemplateStopped { .. }
+            | Self::Conversation(_)
+            | Self::Encode { .. } => ErrorKind::InvalidInput,
+        }
+    }
+
     /// Whether it is the template's own answer to a conversation, which it would give under Python too.
     #[must_use]
     pub fn is_templates_own(&self) -> bool {

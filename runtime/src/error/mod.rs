@@ -1,6 +1,14 @@
 //! Everything that can go wrong in scoring.
 
+mod bundle;
+mod ending;
+mod kind;
+
 use std::{path::PathBuf, sync::Arc};
+
+pub use bundle::BundleProblem;
+pub use ending::EndingProblem;
+pub use kind::ErrorKind;
 
 use crate::{
     batch::BatchError, engine::EngineError, ep::ProviderError, queue::QueueError, text::TextError,
@@ -18,7 +26,8 @@ pub enum Error {
         /// The file or directory.
         path: PathBuf,
         /// What is wrong with it, and what to do.
-        problem: String,
+        #[source]
+        problem: BundleProblem,
     },
     /// A weight file changed while the bundle was open. No score that is computed after it is handed out.
     #[error(
@@ -46,7 +55,7 @@ pub enum Error {
     Text(Arc<TextError>),
     /// The rendered conversation does not end as the model's pooling rule needs.
     #[error("{0}")]
-    Ending(String),
+    Ending(EndingProblem),
     /// A model that scores steps is given a conversation without one.
     #[error(
         "the conversation has no step token {token:?} (id {id}), at which the model is scored; put it behind every step \
@@ -119,6 +128,33 @@ pub enum Error {
 
 /// Result of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+impl Error {
+    /// What kind of error this is: what can be done about it.
+    #[must_use]
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Bundle {
+                problem: BundleProblem::Interface(_),
+                ..
+            } => ErrorKind::BadOptions,
+            Self::Bundle { .. } | Self::WeightsChanged { .. } | Self::Manifest(_) => {
+                ErrorKind::DamagedBundle
+            }
+            Self::Engine(error) => error.kind(),
+            Self::Provider(error) => error.kind(),
+            Self::Text(error) => error.kind(),
+            Self::Batch(error) => error.kind(),
+            Self::Queue(error) => error.kind(),
+            Self::Option { .. } | Self::NotOneScore { .. } => ErrorKind::BadOptions,
+            Self::TooLong { .. } => ErrorKind::TooLong,
+            Self::Ending(_) | Self::NoSteps { .. } | Self::TokenId { .. } => {
+                ErrorKind::InvalidInput
+            }
+            Self::NotFinite { .. } => ErrorKind::Internal,
+        }
+    }
+}
 
 impl From<worldpm_ort_bundle::Error> for Error {
     fn from(error: worldpm_ort_bundle::Error) -> Self {
