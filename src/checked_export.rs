@@ -7,7 +7,8 @@ use std::path::Path;
 
 use worldpm_ort_bundle::{Error as ExportError, Manifest, probes::ProbeInput};
 use worldpm_ort_export::{
-    Checkpoint, ExportOptions, Progress, TextPlan, export_then, text_files, text_plan,
+    Checkpoint, ExportOptions, ExportPlan, Progress, StagePlan, TextPlan, plan::PlacedStage,
+    text_files,
 };
 
 use worldpm_ort_runtime::{
@@ -21,6 +22,8 @@ use worldpm_ort_runtime::{
 pub struct Exported {
     /// The manifest of the bundle.
     pub manifest: Manifest,
+    /// Its stages, with what they take of their devices.
+    pub stages: Vec<PlacedStage>,
     /// What a user should know of how the checkpoint was read, each in a sentence.
     pub notes: Vec<String>,
 }
@@ -48,28 +51,30 @@ pub fn export_checked<E: From<ExportError> + From<Error>>(
     let encoder = ChatEncoder::from_files(&files, TextOptions::default()).map_err(Error::from)?;
     let mut options = options.clone();
     options.token_ids = encoder.added_tokens();
-    let plan = text_plan(checkpoint, files, &options)?;
-    let described = plan.files.described();
+    let plan = ExportPlan::new(checkpoint, &options)?;
+    let text = plan.text();
+    if text.files.described() != files.described() {
+        return Err(Error::Bundle {
+            path: files.dir().to_owned(),
+            problem: "a file of the tokenizer changed during the export; export again".into(),
+        }
+        .into());
+    }
     let mut notes = checkpoint.notes().to_vec();
     notes.extend(encoder.notes().iter().cloned());
     let vocab_size = checkpoint.config().vocab_size;
     notes.extend(beyond_embedding(&encoder, vocab_size));
-    notes.extend(check(&plan, encoder, vocab_size)?);
+    notes.extend(check(text, encoder, vocab_size)?);
 
-    let manifest = export_then(checkpoint, out, &options, progress, |bundle, manifest| {
-        let hashes = |files: &[worldpm_ort_bundle::manifest::TextFile]| -> Vec<String> {
-            files.iter().map(|file| file.sha256.clone()).collect()
-        };
-        if hashes(&manifest.text.files) != hashes(&described) {
-            return Err(Error::Bundle {
-                path: plan.files.dir().to_owned(),
-                problem: "a file of the tokenizer changed during the export; export again".into(),
-            }
-            .into());
-        }
+    let manifest = plan.write_then(out, progress, |bundle, manifest| {
         finish(bundle, manifest, &options)
     })?;
-    Ok(Exported { manifest, notes })
+    let stages = plan.stages().iter().map(StagePlan::placed).cloned();
+    Ok(Exported {
+        manifest,
+        stages: stages.collect(),
+        notes,
+    })
 }
 
 /// Takes the plan's probes through template and tokenizer, as the scorer would. One of them must pass, since a template

@@ -2,12 +2,13 @@
 //! point into the checkpoint's own safetensors files, with a manifest, the tokenizer and the chat template.
 //!
 //! ```no_run
-//! use worldpm_ort_export::{Checkpoint, ExportOptions, export, plan::Stages};
+//! use worldpm_ort_export::{Checkpoint, ExportOptions, ExportPlan, plan::Stages};
 //!
 //! let checkpoint = Checkpoint::open("WorldPM-72B".as_ref())?;
 //! let options = ExportOptions { stages: Stages::Count(4), ..ExportOptions::default() };
-//! let manifest = export(&checkpoint, "bundle".as_ref(), &options)?;
-//! println!("{} stages", manifest.stages.len());
+//! let plan = ExportPlan::new(&checkpoint, &options)?;
+//! println!("{plan}");
+//! plan.write("bundle".as_ref())?;
 //! # Ok::<(), worldpm_ort_export::Error>(())
 //! ```
 //!
@@ -40,6 +41,4 @@ pub use worldpm_ort_bundle::{
     Device, Error, Interface, Layout, Manifest, Overflow, Pooling, Precision, Result, Target,
     TextFrom, WeightsMode,
 };
-pub use write::{
-    TextPlan, export, export_then, export_with_progress, text_files, text_plan, write_probes,
-};
+pub use write::{ExportPlan, StagePlan, TextPlan, export, export_then, text_files, write_probes};

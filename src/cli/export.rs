@@ -15,7 +15,7 @@ use worldpm_ort_bundle::{
     cost::{StageMemory, TokenBudget},
 };
 use worldpm_ort_export::{
-    Checkpoint, ExportOptions, Progress, QuantizationOptions, placement,
+    Checkpoint, ExportOptions, Progress, QuantizationOptions,
     plan::{DeviceMemory, PlacedStage, Stages},
     recipe::Recipe,
     text_files,
@@ -127,8 +127,7 @@ pub(super) fn run(args: &ExportArgs) -> Result<Status> {
             );
         }
     }
-    let placed = placement(&checkpoint, &options)?;
-    for (stage, placed) in manifest.stages.iter().zip(&placed) {
+    for (stage, placed) in manifest.stages.iter().zip(&exported.stages) {
         tell!(
             "  {}: layers {} to {}, {}{}",
             stage.graph,

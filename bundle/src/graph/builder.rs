@@ -148,7 +148,14 @@ impl GraphBuilder {
         });
         match made {
             Some(made) => Ok(made.value.clone()),
-            None => self.initializer(name, element, shape, InitializerData::Inline(bytes)),
+            None => {
+                let value =
+                    self.initializer(name, element, shape, InitializerData::Inline(bytes))?;
+                if let Some(made) = self.graph.initializers.last_mut() {
+                    made.shared = true;
+                }
+                Ok(value)
+            }
         }
     }
 
@@ -188,6 +195,7 @@ impl GraphBuilder {
                 .collect(),
             outputs: outputs.clone(),
             attributes,
+            initializers: self.graph.initializers.len(),
         });
         Ok(outputs)
     }
@@ -223,6 +231,7 @@ impl GraphBuilder {
             value: value.clone(),
             dims: shape.to_vec(),
             data,
+            shared: false,
         });
         Ok(value)
     }

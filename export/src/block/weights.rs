@@ -22,7 +22,7 @@ use crate::{
     convert::{Allocated, Bits, Blocks, Encoding, Layout, LowRank, Source, StageFile},
 };
 
-/// Where the weights of a stage are.
+/// Where the weights of a graph are.
 #[derive(Debug)]
 pub(crate) enum Storage<'a> {
     /// In the checkpoint's own files, which are called so where the graph looks for them.
@@ -113,17 +113,13 @@ impl<'a> Weights<'a> {
         self.checkpoint.tensors().contains_key(name)
     }
 
-    /// What was asked for so far.
-    pub(crate) fn into_used(self) -> Used {
-        self.used
-    }
-
-    /// The new file, when there is one.
-    pub(crate) fn into_file(self) -> Option<StageFile> {
-        match self.storage {
+    /// What was asked for, and the new file when there is one.
+    pub(crate) fn finish(self) -> (Used, Option<StageFile>) {
+        let file = match self.storage {
             Storage::InPlace(_) => None,
             Storage::Converted(_, file) => Some(file),
-        }
+        };
+        (self.used, file)
     }
 
     /// A norm or a bias in the type that the graph computes in.

@@ -13,7 +13,6 @@ use crate::{
     checkpoint::Checkpoint,
     convert::{self, Bits, Blocks, StageFile},
     options::ExportOptions,
-    stage::StageSpec,
 };
 
 const DEFAULT_BLOCK_SIZE: u64 = 32;
@@ -81,14 +80,12 @@ impl Format {
         })
     }
 
-    /// Where a stage's weights go. The checkpoint's files are called `locations` where the graph looks for them.
-    pub(crate) fn storage<'a>(&'a self, locations: &'a [String], spec: &StageSpec) -> Storage<'a> {
+    /// Where the model's weights go. The checkpoint's files are called `locations` where the graph looks for them.
+    pub(crate) fn storage<'a>(&'a self, locations: &'a [String]) -> Storage<'a> {
         match &self.conversion {
             None => Storage::InPlace(locations),
-            Some(conversion) => {
-                let file = StageFile::new(format!("{}.safetensors", spec.name));
-                Storage::Converted(conversion, file)
-            }
+            // Each stage gets a file of its own, with places of its own.
+            Some(conversion) => Storage::Converted(conversion, StageFile::new(String::new())),
         }
     }
 

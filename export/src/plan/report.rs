@@ -9,10 +9,11 @@ use worldpm_ort_bundle::{
 };
 
 use super::{
+    draft::Draft,
     estimate::{Bill, Efficiency, Speed, StageTime, bill, speed},
+    format::Format,
     gpu::{Gpu, GpuCount},
     place::{DeviceMemory, PlacedStage, Stages, place},
-    stages,
 };
 use crate::{checkpoint::Checkpoint, options::ExportOptions};
 
@@ -131,16 +132,20 @@ impl Prepared {
         let fullest = options
             .budget
             .fullest(config.max_position_embeddings as u64);
+        let format = Format::new(checkpoint, export)?;
+        let precision = format.precision.to_string();
+        let draft = Draft::new(checkpoint, export, format, &[])?;
+        let [fullest, typical] = draft.costs([fullest, options.typical()])?;
         Ok(Self {
             architecture: config.architecture.to_string(),
-            precision: stages::precision(checkpoint, export)?.to_string(),
+            precision,
             costs: ModelCosts {
                 device: export.device,
                 hidden_size: config.hidden_size as u64,
                 graphs: vec![GraphCosts {
                     layers: 0..config.num_hidden_layers,
-                    fullest: stages::costs(checkpoint, export, fullest)?,
-                    typical: stages::costs(checkpoint, export, options.typical())?,
+                    fullest,
+                    typical,
                 }],
             },
             stages: Some(export.stages),

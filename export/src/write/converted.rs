@@ -16,6 +16,7 @@ use crate::{
 };
 
 /// The weight file of a stage whose tensors are all allocated.
+#[derive(Debug)]
 pub(super) struct NewFile {
     file: StageFile,
     head: Vec<u8>,
@@ -42,7 +43,7 @@ impl NewFile {
         self.head.len() as u64
     }
 
-    fn bytes(&self) -> u64 {
+    pub(super) fn bytes(&self) -> u64 {
         self.data_start() + self.file.data_bytes()
     }
 
@@ -62,13 +63,13 @@ impl NewFile {
 pub(super) fn fill(
     checkpoint: &Checkpoint,
     adapter: Option<&Adapter>,
-    files: &[NewFile],
+    files: &[&NewFile],
     options: &ExportOptions,
     finite: bool,
     output: &StagedDir,
     progress: &(dyn Fn(Progress) + Sync),
 ) -> Result<Weights> {
-    check_space(output.path(), files.iter().map(NewFile::bytes).sum())?;
+    check_space(output.path(), files.iter().map(|file| file.bytes()).sum())?;
     let sinks: Vec<Sink<'_>> = files
         .iter()
         .map(|file| {
