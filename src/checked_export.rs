@@ -5,10 +5,10 @@
 
 use std::path::Path;
 
-use worldpm_ort_bundle::{Error as ExportError, Manifest, probes::ProbeInput};
+use worldpm_ort_bundle::{Manifest, probes::ProbeInput};
 use worldpm_ort_export::{
-    Checkpoint, ExportOptions, ExportPlan, Progress, StagePlan, TextPlan, plan::PlacedStage,
-    text_files,
+    Checkpoint, Error as ExportError, ExportOptions, ExportPlan, Progress, StagePlan, TextPlan,
+    plan::PlacedStage, text_files,
 };
 
 use worldpm_ort_runtime::{

@@ -19,6 +19,7 @@ mod arch;
 mod block;
 pub mod checkpoint;
 mod convert;
+mod error;
 pub mod inspect;
 mod labels;
 mod layout;
@@ -34,11 +35,12 @@ mod write;
 
 pub use checkpoint::Checkpoint;
 pub use convert::Progress;
+pub use error::{Error, Result};
 pub use layout::ServingOptions;
 pub use options::{ExportOptions, QuantizationOptions};
 pub use plan::{costs, placement};
 pub use worldpm_ort_bundle::{
-    Device, Error, Interface, Layout, Manifest, Overflow, Pooling, Precision, Result, Target,
-    TextFrom, WeightsMode,
+    Device, Interface, Layout, Manifest, Overflow, Pooling, Precision, Target, TextFrom,
+    WeightsMode,
 };
 pub use write::{ExportPlan, StagePlan, TextPlan, export, export_then, text_files, write_probes};

@@ -28,7 +28,7 @@ use super::{
 };
 use crate::{
     ScorerOptions, export_checked,
-    references::{self, Asked},
+    references::{self, Asked, ReferenceError},
     verify::{MeasuredDrift, VerifyError, is_lossy, reference},
 };
 
@@ -258,7 +258,7 @@ fn score_probes(
             Ok(reference.write_into_unfinished(bundle)?)
         }
         // What the user named must be usable, and a full disk is no reason to go on.
-        Err(error @ VerifyError::Write { .. }) => Err(error.into()),
+        Err(error @ ReferenceError::Verify(VerifyError::Write { .. })) => Err(error.into()),
         Err(error) if args.probes == ProbeScores::On || args.ort_lib.is_some() => {
             Err(error).context("the probes cannot be scored")
         }

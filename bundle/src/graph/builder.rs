@@ -40,11 +40,11 @@ impl GraphBuilder {
     ///
     /// # Errors
     /// What `build` returns.
-    pub fn scope<T>(
+    pub fn scope<T, E>(
         &mut self,
         name: impl Into<String>,
-        build: impl FnOnce(&mut Self) -> Result<T>,
-    ) -> Result<T> {
+        build: impl FnOnce(&mut Self) -> Result<T, E>,
+    ) -> Result<T, E> {
         self.scopes.push(name.into());
         let built = build(self);
         self.scopes.pop();

@@ -1,13 +1,13 @@
 //! The gated feed-forward layer.
 
 use worldpm_ort_bundle::{
-    Result,
     graph::{GraphBuilder, Value},
     op::onnx,
 };
 
 use super::{layer::LayerContext, linear::linear, weights::Weights};
 use crate::arch::Activation;
+use crate::error::Result;
 
 /// Where a feed-forward layer's weights are and what it computes.
 #[derive(Clone, Debug)]

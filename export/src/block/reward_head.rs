@@ -1,7 +1,6 @@
 //! The head that turns a hidden state into scores.
 
 use worldpm_ort_bundle::{
-    Result,
     graph::{GraphBuilder, Value},
     op::onnx,
     proto::ElementType,
@@ -9,6 +8,7 @@ use worldpm_ort_bundle::{
 
 use super::weights::Weights;
 use crate::arch::Head;
+use crate::error::Result;
 
 /// Scores `[n, labels]` of normalised hidden states `[n, hidden]`.
 ///
@@ -34,7 +34,7 @@ pub(crate) fn reward_head(
                 let b2 = weights.get_float(b, "score.2.bias", &[labels])?;
                 let x = onnx::gemm(b, "0", &x, &w0, Some(&b0))?;
                 let x = onnx::relu(b, "1", &x)?;
-                onnx::gemm(b, "2", &x, &w2, Some(&b2))
+                Ok(onnx::gemm(b, "2", &x, &w2, Some(&b2))?)
             }
             Head::OneLayer => {
                 let weight = weights.get_float(b, head.last_weight(), &[labels, hidden])?;
@@ -43,7 +43,7 @@ pub(crate) fn reward_head(
                 } else {
                     None
                 };
-                onnx::gemm(b, "linear", &x, &weight, bias.as_ref())
+                Ok(onnx::gemm(b, "linear", &x, &weight, bias.as_ref())?)
             }
         }
     })

@@ -1,10 +1,9 @@
 //! What tensors are called, and what `transformers` takes for the same.
 
-use worldpm_ort_bundle::{Error, Result};
-
 use super::adapter::files;
 use super::tensors::{DataFile, TensorEntry};
 
+use crate::error::{Error, Result};
 use std::collections::BTreeMap;
 use std::path::Path;
 

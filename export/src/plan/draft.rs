@@ -1,7 +1,7 @@
 //! A model as an export would have it, before it is divided into stages.
 
 use worldpm_ort_bundle::{
-    Device, Result,
+    Device,
     cost::{Costs, Pack},
     manifest::Quantization,
     proto::ModelProto,
@@ -15,6 +15,7 @@ use super::{
 use crate::{
     block::weights::Weights,
     checkpoint::{Checkpoint, adapter::Adapter},
+    error::Result,
     options::ExportOptions,
     stage::ModelGraph,
 };
@@ -59,7 +60,7 @@ impl Draft {
     /// What the parts of the model cost, for a run of the sizes of each of `packs`.
     ///
     /// # Errors
-    /// [`Error::Graph`](worldpm_ort_bundle::Error::Graph) when the graph cannot be counted.
+    /// [`Error::Graph`](crate::Error::Graph) when the graph cannot be counted.
     pub(crate) fn costs<const N: usize>(&self, packs: [Pack; N]) -> Result<[Costs; N]> {
         let model: ModelProto = self.graph.graph().to_model();
         let mut costs = packs.map(|_| Costs::default());
@@ -92,7 +93,7 @@ impl Draft {
     /// What the manifest says about quantised layers.
     ///
     /// # Errors
-    /// [`Error::Option`](worldpm_ort_bundle::Error::Option) for a pattern that matches none of the model's linear layers.
+    /// [`Error::Option`](crate::Error::Option) for a pattern that matches none of the model's linear layers.
     pub(crate) fn quantization(&self) -> Result<Option<Quantization>> {
         self.format.quantization(self.graph.used())
     }

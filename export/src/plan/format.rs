@@ -1,7 +1,7 @@
 //! What the weights of a bundle are, decided from the checkpoint and the options.
 
 use worldpm_ort_bundle::{
-    Device, Error, Layout, Precision, Result, Target, WeightsMode,
+    Device, Layout, Precision, Target, WeightsMode,
     float_type::FloatType,
     manifest::{Activations, Quantization},
     proto::ElementType,
@@ -12,6 +12,7 @@ use crate::{
     block::weights::{Conversion, Quantized, Storage, Used, matches},
     checkpoint::Checkpoint,
     convert::{self, Bits, Blocks, StageFile},
+    error::{Error, Result},
     options::ExportOptions,
 };
 

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use serde::Serialize;
 use worldpm_ort_bundle::{
-    Bytes, Device, Error, Manifest, Result,
+    Bytes, Device, Manifest,
     cost::{DEFAULT_MEAN_LENGTH, GraphCosts, ModelCosts, Pack, Part, StageMemory, TokenBudget},
 };
 
@@ -15,7 +15,11 @@ use super::{
     gpu::{Gpu, GpuCount},
     place::{DeviceMemory, PlacedStage, Stages, place},
 };
-use crate::{checkpoint::Checkpoint, options::ExportOptions};
+use crate::{
+    checkpoint::Checkpoint,
+    error::{Error, Result},
+    options::ExportOptions,
+};
 
 /// The devices that a plan is for.
 #[derive(Clone, Debug, PartialEq)]
@@ -155,7 +159,7 @@ impl Prepared {
     /// The bundle in `directory`, whose stages are as they are.
     ///
     /// # Errors
-    /// [`Error::Manifest`] and [`Error::Model`] when the bundle cannot be read.
+    /// [`Error::Bundle`] when the bundle cannot be read.
     pub fn bundle(directory: &std::path::Path, options: &PlanOptions) -> Result<Self> {
         let manifest = Manifest::read(directory)?;
         let (budget, mean_length) = (options.budget, options.mean_length);

@@ -7,8 +7,8 @@
 
 use std::collections::VecDeque;
 
+use crate::error::{Error, Result};
 use serde::Serialize;
-use worldpm_ort_bundle::{Error, Result};
 
 /// Most packs that are simulated.
 const MOST_PACKS: usize = 100_000;

@@ -12,7 +12,7 @@ use std::{
 };
 
 use worldpm_ort_bundle::{
-    Error, Interface, Result, Target,
+    Error as BundleError, Interface, Target,
     graph::{Cut, ExternalData, Graph, GraphBuilder, Value},
     names,
     op::onnx,
@@ -36,6 +36,7 @@ use crate::{
     },
     checkpoint::{Checkpoint, ModelConfig},
     convert::StageFile,
+    error::{Error, Result},
     labels,
 };
 
@@ -86,7 +87,7 @@ impl Inputs {
     fn finish(&self, b: &mut GraphBuilder, scores: Value) -> Result<Value> {
         match self {
             Self::Packed(_) => Ok(scores),
-            Self::Padded(padded) => padded.mark_empty_rows(b, &scores),
+            Self::Padded(padded) => Ok(padded.mark_empty_rows(b, &scores)?),
         }
     }
 }
@@ -195,9 +196,11 @@ impl ModelGraph {
         file: String,
     ) -> Result<StageGraph> {
         let hidden_states = |layer: usize| {
-            self.after.get(layer).ok_or_else(|| Error::Graph {
-                node: name.to_owned(),
-                problem: format!("the model has no layer {layer}"),
+            self.after.get(layer).ok_or_else(|| {
+                Error::Bundle(BundleError::Graph {
+                    node: name.to_owned(),
+                    problem: format!("the model has no layer {layer}"),
+                })
             })
         };
         let from = match layers.start.checked_sub(1) {
@@ -245,10 +248,12 @@ fn embed_tokens(
     let table = weights.stored(b, EMBED_TOKENS, &shape)?;
     let rows = onnx::gather(b, "embed_tokens", &table, ids)?;
     let rows = onnx::cast(b, "embed_tokens/cast", &rows, weights.compute())?;
-    match config.architecture.backbone().decoder().scaled_embedding {
-        true => onnx::scale(b, "embed_tokens/scaled", &rows, embedding_scale(config)),
-        false => Ok(rows),
-    }
+    Ok(
+        match config.architecture.backbone().decoder().scaled_embedding {
+            true => onnx::scale(b, "embed_tokens/scaled", &rows, embedding_scale(config))?,
+            false => rows,
+        },
+    )
 }
 
 /// What embeddings are multiplied by: the square root of their width, rounded to their type.

@@ -14,13 +14,14 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 use worldpm_ort_bundle::{
-    Error, Result,
+    Error as BundleError,
     checkpoint_files::{CONFIG_FILE, INDEX_FILE},
 };
 
 use crate::{
     arch::Architecture,
     checkpoint::{Checkpoint, ModelConfig},
+    error::{Error, Result},
 };
 
 use crate::output::{Kind, StagedDir, output_error};
@@ -63,9 +64,9 @@ pub struct SynthReport {
 /// written; until then the files are in a hidden directory beside it.
 ///
 /// # Errors
-/// [`Error::Option`] for dimensions that make no model; [`Error::Output`] when
-/// `out` exists and is not an empty directory, or cannot be written. Nothing is
-/// left behind.
+/// [`Error::Option`] for dimensions that make no model; [`Error::OutputTaken`] when
+/// `out` exists and is not an empty directory; [`Error::Write`] when it cannot be
+/// written. Nothing is left behind.
 ///
 /// # Example
 /// ```
@@ -176,7 +177,7 @@ fn lay_out(staged: &StagedDir, shard: &Shard) -> Result<()> {
         file.write_all(&shard.head)?;
         file.set_len(shard.bytes)
     };
-    write().map_err(|e| output_error(&path, "write it", &e))
+    write().map_err(|e| output_error(&path, "write it", e))
 }
 
 /// The tokenizer, with the step token in the place of another one for a head that scores steps: the id is
@@ -193,11 +194,12 @@ fn write_tokenizer(
     };
     staged.write("tokenizer.json", named(TOKENIZER))?;
     staged.write("chat_template.jinja", template)?;
-    let mut config: Value =
-        serde_json::from_str(&named(TOKENIZER_CONFIG)).map_err(|e| Error::Tokenizer {
+    let mut config: Value = serde_json::from_str(&named(TOKENIZER_CONFIG)).map_err(|e| {
+        Error::Bundle(BundleError::Tokenizer {
             path: staged.path().join("tokenizer_config.json"),
             problem: format!("the built-in file is not valid JSON: {e}"),
-        })?;
+        })
+    })?;
     if let Value::Object(map) = &mut config {
         map.insert("chat_template".to_owned(), template.into());
     }

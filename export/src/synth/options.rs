@@ -3,9 +3,9 @@
 use std::str::FromStr;
 
 use serde_json::{Map, Value};
-use worldpm_ort_bundle::{Error, Result};
 
 use crate::arch::{self, Architecture, Backbone, Scored};
+use crate::error::{Error, Result};
 
 /// What `transformers` uses unless told otherwise.
 pub(super) const DEFAULT_SHARD_BYTES: u64 = 5_000_000_000;

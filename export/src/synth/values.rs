@@ -11,10 +11,10 @@ use half::bf16;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 use sha2::{Digest, Sha256};
-use worldpm_ort_bundle::{Error, Result};
 
 use super::layout::{ELEMENT_BYTES, Shard, Tensor};
 
+use crate::error::{Error, Result};
 use crate::output::output_error;
 
 /// What one worker makes at a time; memory is this times the number of cores.
@@ -36,7 +36,7 @@ struct Chunk<'a> {
 /// Fills the weight files in `dir`, which hold their headers already.
 ///
 /// # Errors
-/// [`Error::Output`] when one cannot be written; the first of them stops the rest.
+/// [`Error::Write`] when one cannot be written; the first of them stops the rest.
 pub(super) fn fill(dir: &Path, shards: &[Shard], seed: u64) -> Result<()> {
     let chunks = chunks(shards);
     let next = AtomicUsize::new(0);
@@ -50,7 +50,7 @@ pub(super) fn fill(dir: &Path, shards: &[Shard], seed: u64) -> Result<()> {
             if let Err(e) = write_at(&path, chunk.offset, &buffer) {
                 next.store(chunks.len(), Ordering::Relaxed);
                 let mut failure = failure.lock().unwrap_or_else(|e| e.into_inner());
-                failure.get_or_insert(output_error(&path, "write it", &e));
+                failure.get_or_insert(output_error(&path, "write it", e));
                 return;
             }
         }
@@ -193,7 +193,7 @@ mod tests {
         };
         let error = fill(dir.path(), &[shard], 0).unwrap_err();
         let message = error.to_string();
-        assert!(matches!(error, Error::Output { .. }));
+        assert!(matches!(error, Error::Write { .. }));
         for part in ["m.safetensors", "No space left", "free some space"] {
             assert!(message.contains(part), "{message}");
         }

@@ -13,7 +13,7 @@ mod weight_files;
 use std::path::Path;
 
 use worldpm_ort_bundle::{
-    Error, Layout, Result,
+    Layout,
     manifest::{self, FORMAT, FORMAT_VERSION, Manifest, Source},
     probes,
 };
@@ -21,6 +21,7 @@ use worldpm_ort_bundle::{
 use crate::{
     checkpoint::{Checkpoint, adapter::Adapter},
     convert::Progress,
+    error::{Error, Result},
     options::ExportOptions,
     output::{self, StagedDir},
     text,
@@ -55,7 +56,7 @@ pub fn export_then<E: From<Error>>(
 /// Puts the reference scores of a bundle's probes into it: the file `probes.json`, whole or not at all.
 ///
 /// # Errors
-/// [`Error::Output`], naming the file.
+/// [`Error::Write`], naming the file.
 pub fn write_probes(bundle: &Path, content: &[u8]) -> Result<()> {
     output::addition::put(bundle, owned::BUNDLE, probes::FILE_NAME, content)
 }
@@ -72,9 +73,9 @@ impl ExportPlan<'_> {
     /// thread.
     ///
     /// # Errors
-    /// [`Error::Output`] for `out`, or when a file cannot be written; [`Error::Io`] and [`Error::Safetensors`] when a file
-    /// of the checkpoint or the adapter cannot be read, or was written to since it was opened; [`Error::Overflow`] and
-    /// [`Error::Tensor`] for values that cannot be converted.
+    /// [`Error::OutputTaken`], [`Error::NoSpace`], [`Error::Write`] and [`Error::Output`] when `out` cannot be made;
+    /// [`Error::Bundle`] when a file of the checkpoint or the adapter cannot be read, or was written to since it was
+    /// opened; [`Error::Overflow`] and [`Error::Tensor`] for values that cannot be converted.
     pub fn write(&self, out: &Path) -> Result<Manifest> {
         self.write_then(out, &|_| {}, |_, _| Ok(()))
     }

@@ -7,7 +7,7 @@ use std::{
 };
 
 use worldpm_ort_bundle::{
-    Bytes, Error, Precision, Result, Target, files,
+    Bytes, Precision, Target, files,
     graph::Value,
     hash::sha256_hex,
     manifest::{self, Model, Quantization, TensorInfo},
@@ -18,6 +18,7 @@ use super::{converted::NewFile, text_plan::TextPlan, weight_files};
 use crate::{
     arch::is_harmless,
     checkpoint::{Checkpoint, ModelConfig, adapter::Adapter},
+    error::{Error, Result},
     labels,
     layout::Places,
     options::ExportOptions,
@@ -105,7 +106,7 @@ impl<'a> ExportPlan<'a> {
     ///
     /// # Errors
     /// Whatever is wrong with the checkpoint, the adapter, the text files or the options, see [`Error`];
-    /// [`Error::NotReady`] when the device or the target does not run a node of the graphs, see [`readiness`].
+    /// [`NotReady`](worldpm_ort_bundle::Error::NotReady) when the device or the target does not run a node of the graphs, see [`readiness`].
     pub fn new(checkpoint: &'a Checkpoint, options: &ExportOptions) -> Result<Self> {
         let options = ExportOptions {
             // TensorRT keeps engines under a name that has to change with the weights.

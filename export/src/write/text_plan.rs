@@ -1,7 +1,7 @@
 //! How an export makes text and tokens of conversations.
 
 use worldpm_ort_bundle::{
-    Activation, Pooling, Result, TextFrom,
+    Activation, Pooling, TextFrom,
     manifest::Token,
     probes::{self, Probe},
     text_files::TextFiles,
@@ -9,6 +9,7 @@ use worldpm_ort_bundle::{
 
 use crate::{
     checkpoint::{Checkpoint, ModelConfig},
+    error::Result,
     options::ExportOptions,
     pooling, text,
 };

@@ -8,7 +8,7 @@ use std::{
 };
 
 use worldpm_ort_bundle::{
-    Error, Result, WeightsMode,
+    WeightsMode,
     files::open_regular,
     fingerprint::{each, sampled_sha256},
     hash::{file_sha256, header_sha256},
@@ -17,6 +17,7 @@ use worldpm_ort_bundle::{
 
 use crate::{
     checkpoint::{Checkpoint, DataFile},
+    error::{Error, Result},
     options::ExportOptions,
     output::{StagedDir, output_error},
 };
@@ -162,6 +163,6 @@ fn copy(file: &DataFile, output: &StagedDir) -> Result<PathBuf> {
         let mut from = open_regular(&file.path)?;
         io::copy(&mut from, &mut File::create(&path)?).map(drop)
     };
-    fill().map_err(|error| output_error(&path, "copy to it", &error))?;
+    fill().map_err(|error| output_error(&path, "copy to it", error))?;
     Ok(path)
 }

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use worldpm_ort_bundle::{
-    Error, Result,
     checkpoint_files::{ADAPTER_CONFIG, ADAPTER_WEIGHTS},
     fingerprint::FileIdentity,
     safetensors::{Header, HeaderTensor, header},
@@ -13,6 +12,7 @@ use worldpm_ort_bundle::{
 use super::config::AdapterConfig;
 use super::names::{self, Role};
 use crate::checkpoint::tensors::identity;
+use crate::error::{Error, Result};
 
 /// The weights as older versions saved them.
 const PICKLED_FILE: &str = "adapter_model.bin";
