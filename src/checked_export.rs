@@ -7,7 +7,7 @@ use std::path::Path;
 
 use worldpm_ort_bundle::{Manifest, probes::ProbeInput};
 use worldpm_ort_export::{
-    Checkpoint, Error as ExportError, ExportOptions, ExportPlan, Progress, StagePlan, TextPlan,
+    Checkpoint, Error as ExportError, ExportOptions, ExportPlan, ExportStage, Progress, TextPlan,
     plan::PlacedStage, text_files,
 };
 
@@ -69,7 +69,7 @@ pub fn export_checked<E: From<ExportError> + From<Error>>(
     let manifest = plan.write_then(out, progress, |bundle, manifest| {
         finish(bundle, manifest, &options)
     })?;
-    let stages = plan.stages().iter().map(StagePlan::placed).cloned();
+    let stages = plan.stages().iter().map(ExportStage::placed).cloned();
     Ok(Exported {
         manifest,
         stages: stages.collect(),

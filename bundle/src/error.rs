@@ -1,7 +1,9 @@
 //! What can go wrong with the files of a bundle, and with those that a checkpoint has too.
 
-use std::io;
-use std::path::{Path, PathBuf};
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
 
 use crate::violation::Violation;
 

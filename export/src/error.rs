@@ -1,4 +1,4 @@
-//! What can go wrong in an export, besides what can go wrong with any file of a bundle.
+//! What can go wrong in an export.
 
 use std::{
     io::{self, ErrorKind},
@@ -20,7 +20,7 @@ pub enum Error {
     Bundle(#[from] worldpm_ort_bundle::Error),
 
     /// `config.json` lacks a field, or holds a value that makes no sense.
-    #[error("{}: field `{field}`: {problem}", path.display())]
+    #[error("{path}: field `{field}`: {problem}")]
     Config {
         /// The configuration file.
         path: PathBuf,
@@ -31,7 +31,7 @@ pub enum Error {
     },
 
     /// `config.json` names a model class that is not supported.
-    #[error("{}: architecture `{name}` is not supported: {hint}", path.display())]
+    #[error("{path}: architecture `{name}` is not supported: {hint}")]
     UnsupportedArchitecture {
         /// The configuration file.
         path: PathBuf,
@@ -42,7 +42,7 @@ pub enum Error {
     },
 
     /// `config.json` is sound, but asks for something that is not supported.
-    #[error("{}: {what} is not supported: {hint}", path.display())]
+    #[error("{path}: {what} is not supported: {hint}")]
     UnsupportedConfig {
         /// The configuration file.
         path: PathBuf,
@@ -115,7 +115,7 @@ pub enum Error {
     },
 
     /// What stands at the output is not ours, or holds something that is not, and would be lost.
-    #[error("{}: {problem}", path.display())]
+    #[error("{path}: {problem}")]
     OutputTaken {
         /// The output.
         path: PathBuf,
@@ -125,9 +125,8 @@ pub enum Error {
 
     /// The disk has no room for the weights that are converted.
     #[error(
-        "{}: the converted weights need {needed} bytes, and {free} are free; free some space, or choose a directory on \
-         another disk",
-        path.display()
+        "{path}: the converted weights need {needed} bytes, and {free} are free; free some space, or choose a directory \
+         on another disk"
     )]
     NoSpace {
         /// The directory.
@@ -139,7 +138,7 @@ pub enum Error {
     },
 
     /// The system refuses to write an output.
-    #[error("{}: cannot {action}: {source}{}", path.display(), write_hint(.source))]
+    #[error("{path}: cannot {action}: {source}{}", write_hint(.source))]
     Write {
         /// The file or directory.
         path: PathBuf,
@@ -150,7 +149,7 @@ pub enum Error {
     },
 
     /// The output cannot be made there for another reason.
-    #[error("{}: {problem}", path.display())]
+    #[error("{path}: {problem}")]
     Output {
         /// The file or directory.
         path: PathBuf,
@@ -169,8 +168,7 @@ pub enum Error {
 
     /// A directory is neither a bundle nor a checkpoint.
     #[error(
-        "{}: is neither a bundle (it has no manifest.json) nor a checkpoint (it has no config.json)",
-        path.display()
+        "{path}: is neither a bundle (it has no manifest.json) nor a checkpoint (it has no config.json)"
     )]
     Neither {
         /// The directory.
@@ -248,4 +246,54 @@ fn overflowed_tensors(tensors: &[OverflowedTensor]) -> String {
         text.push(format!("{} more tensors", tensors.len() - SHOWN));
     }
     text.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::error::Error as _;
+
+    use super::*;
+
+    fn refused() -> io::Error {
+        ErrorKind::PermissionDenied.into()
+    }
+
+    /// The system's reason is the source, below nothing that says the same.
+    #[test]
+    fn sources_are_kept() {
+        let path = Path::new("config.json");
+        let read = Error::io("read", path, refused());
+        assert_eq!(read.to_string(), "cannot read `config.json`");
+        let write = Error::Write {
+            path: path.to_owned(),
+            action: "write it",
+            source: refused(),
+        };
+        assert_eq!(
+            write.to_string(),
+            "config.json: cannot write it: permission denied; choose a directory that you may write"
+        );
+        for error in [read, write] {
+            let source = error.source().and_then(|source| source.downcast_ref());
+            assert_eq!(
+                source.map(io::Error::kind),
+                Some(ErrorKind::PermissionDenied)
+            );
+        }
+    }
+
+    #[test]
+    fn a_few_tensors_are_named() {
+        let tensors = (0..7).map(|number| OverflowedTensor {
+            tensor: format!("tensor{number}"),
+            count: 1,
+            largest: 1e6,
+        });
+        let error = Error::Overflow {
+            tensors: tensors.collect(),
+        };
+        let text = error.to_string();
+        assert!(text.contains("tensor4"), "{text}");
+        assert!(text.contains(", 2 more tensors; export as bf16"), "{text}");
+    }
 }

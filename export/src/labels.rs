@@ -8,7 +8,7 @@ use crate::{
     error::{Error, Result},
 };
 
-/// What tells the names of a decoder's tensors from those of a head.
+/// Parts of the names of a decoder's tensors, which those of a head do not have.
 const DECODER_PARTS: [&str; 4] = ["layers.", "embed_tokens", "model.norm.", "rotary_emb"];
 /// Tensors that an error names; the others are counted.
 const MAX_NAMED: usize = 8;

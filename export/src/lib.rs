@@ -43,4 +43,4 @@ pub use worldpm_ort_bundle::{
     Device, Interface, Layout, Manifest, Overflow, Pooling, Precision, Target, TextFrom,
     WeightsMode,
 };
-pub use write::{ExportPlan, StagePlan, TextPlan, export, export_then, text_files, write_probes};
+pub use write::{ExportPlan, ExportStage, TextPlan, export, export_then, text_files, write_probes};

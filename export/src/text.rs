@@ -55,7 +55,7 @@ pub(crate) fn choose(dir: &Path, options: &ExportOptions) -> Result<(TextFrom, T
     }
     if own.get(TOKENIZER).is_none() {
         return fault(format!(
-            "cannot be told: {} has {} of its own, unlike the checkpoint's, but no {TOKENIZER}; give base \
+            "is unclear: {} has {} of its own, unlike the checkpoint's, but no {TOKENIZER}; give base \
              (`--text-from base`) to use the checkpoint's, or complete the adapter's directory",
             adapter.display(),
             differs.join(", ")

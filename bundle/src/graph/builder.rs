@@ -132,7 +132,7 @@ impl GraphBuilder {
         )
     }
 
-    /// The constant called `name`, whatever the scope: made when it is asked for first.
+    /// The constant called `name` in every scope, made on first use.
     ///
     /// # Errors
     /// [`Error::Graph`] when another value has the name.

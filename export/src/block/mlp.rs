@@ -6,8 +6,7 @@ use worldpm_ort_bundle::{
 };
 
 use super::{layer::LayerContext, linear::linear, weights::Weights};
-use crate::arch::Activation;
-use crate::error::Result;
+use crate::{arch::Activation, error::Result};
 
 /// Where a feed-forward layer's weights are and what it computes.
 #[derive(Clone, Debug)]

@@ -7,8 +7,7 @@ use worldpm_ort_bundle::{
 };
 
 use super::weights::Weights;
-use crate::checkpoint::ModelConfig;
-use crate::error::Result;
+use crate::{checkpoint::ModelConfig, error::Result};
 
 /// A model's way of normalising.
 #[derive(Clone, Copy, Debug)]

@@ -20,7 +20,7 @@ pub(crate) const COLUMNS: Dim = Dim::Named("S");
 /// Scored tokens of a pack.
 pub(crate) const SCORED: Dim = Dim::Named("N");
 
-/// What a model reads besides weights: packed tokens, as graph inputs or computed from the padded ones
+/// The inputs of a model: packed tokens, as graph inputs or computed from the padded ones
 /// ([`super::padded`]).
 #[derive(Debug)]
 pub(crate) struct PackedTokens {

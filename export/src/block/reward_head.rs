@@ -7,8 +7,7 @@ use worldpm_ort_bundle::{
 };
 
 use super::weights::Weights;
-use crate::arch::Head;
-use crate::error::Result;
+use crate::{arch::Head, error::Result};
 
 /// Scores `[n, labels]` of normalised hidden states `[n, hidden]`.
 ///

@@ -1,7 +1,9 @@
 //! Which weight files a checkpoint has, and what its index says about them.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::{Path, PathBuf},
+};
 
 use serde::Deserialize;
 use worldpm_ort_bundle::{

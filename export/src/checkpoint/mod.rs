@@ -12,8 +12,10 @@ mod tensors;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 use worldpm_ort_bundle::{
     Error as BundleError,

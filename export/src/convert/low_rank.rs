@@ -12,8 +12,10 @@ use worldpm_ort_bundle::{
     safetensors::HeaderTensor,
 };
 
-use crate::checkpoint::adapter::Update;
-use crate::error::{Error, Result};
+use crate::{
+    checkpoint::adapter::Update,
+    error::{Error, Result},
+};
 
 /// Columns that are worked on together: `right` is read once for all rows of a chunk, from the nearer caches.
 const TILE: usize = 512;

@@ -24,8 +24,10 @@ use super::{
     job::{Encoding, Job},
     low_rank::{Factors, LowRank},
 };
-use crate::error::{Error, Result};
-use crate::output::output_error;
+use crate::{
+    error::{Error, Result},
+    output::output_error,
+};
 
 /// Bytes of the source that a worker reads at a time. Its memory is a few times this.
 const CHUNK_BYTES: u64 = 1 << 20;

@@ -18,8 +18,10 @@ use std::fs;
 
 use worldpm_ort_bundle::{Layout, manifest::Manifest};
 
-use crate::error::Result;
-use crate::output::{StagedDir, output_error};
+use crate::{
+    error::Result,
+    output::{StagedDir, output_error},
+};
 use limits::Limits;
 
 const README: &str = "README.md";

@@ -8,8 +8,7 @@ use super::{
     limits::Limits,
     options::{ServingOptions, fault},
 };
-use crate::error::Result;
-use crate::options::ExportOptions;
+use crate::{error::Result, options::ExportOptions};
 
 /// Where the graphs and weights of a bundle go.
 #[derive(Clone, Debug)]

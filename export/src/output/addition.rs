@@ -1,10 +1,8 @@
-//! A file that comes to a finished output later, or takes the place of the one that is there.
+//! A file that is added to a finished output, or replaced in it.
 
-use std::fs;
-use std::path::Path;
+use std::{fs, path::Path};
 
-use super::journal::Journal;
-use super::{Kind, Target, output_error, owned, place, write_file};
+use super::{Kind, Target, journal::Journal, output_error, owned, place, write_file};
 use crate::error::Result;
 
 /// Puts a file of its own into the output `out`, in one step. What a killed process leaves is beside the output, or in

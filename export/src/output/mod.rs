@@ -11,11 +11,13 @@ mod place;
 #[allow(clippy::unwrap_used)]
 mod tests;
 
-use std::collections::BTreeSet;
-use std::fs;
-use std::io::ErrorKind;
-use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeSet,
+    fs,
+    io::ErrorKind,
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+};
 
 use crate::error::{Error, Result};
 use journal::Journal;

@@ -1,5 +1,4 @@
-use std::fs::File;
-use std::os::unix::fs::PermissionsExt;
+use std::{fs::File, os::unix::fs::PermissionsExt};
 
 use super::*;
 

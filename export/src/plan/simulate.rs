@@ -81,7 +81,7 @@ fn fail<T>(option: &str, problem: String) -> Result<T> {
     Err(Error::Option { option, problem })
 }
 
-/// Whether so many packs can be simulated.
+/// Whether this number of packs can be simulated.
 pub(super) fn check_count(packs: usize) -> Result<()> {
     match packs {
         1..=MOST_PACKS => Ok(()),

@@ -71,7 +71,7 @@ pub struct PlannedWeight {
 }
 
 impl PlannedWeight {
-    /// All of `model`, by name. The checkpoint has so many `files`; an adapter's is counted after them.
+    /// All of `model`, by name. `files` is the number of the checkpoint's files: an adapter's is counted after them.
     pub(super) fn all(model: &ModelGraph, files: usize) -> Vec<Self> {
         let jobs = model.file().map(StageFile::jobs).unwrap_or_default();
         let jobs: BTreeMap<&str, _> = jobs

@@ -23,8 +23,10 @@ use std::{collections::BTreeMap, fs, path::Path};
 use serde::{Deserialize, Serialize};
 use worldpm_ort_bundle::{Device, Precision, files, published::PublishedScore};
 
-use crate::checkpoint::ModelConfig;
-use crate::error::{Error, Result};
+use crate::{
+    checkpoint::ModelConfig,
+    error::{Error, Result},
+};
 
 pub use shape::Shape;
 

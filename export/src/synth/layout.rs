@@ -13,8 +13,10 @@ use worldpm_ort_bundle::{
 
 use super::options::{Head, SynthOptions};
 
-use crate::checkpoint::ModelConfig;
-use crate::error::{Error, Result};
+use crate::{
+    checkpoint::ModelConfig,
+    error::{Error, Result},
+};
 
 /// Weights are bf16.
 pub(super) const ELEMENT_BYTES: u64 = 2;

@@ -8,9 +8,11 @@ mod options;
 mod tests;
 mod values;
 
-use std::fs::File;
-use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::{
+    fs::File,
+    io::Write,
+    path::{Path, PathBuf},
+};
 
 use serde_json::Value;
 use worldpm_ort_bundle::{
@@ -22,9 +24,9 @@ use crate::{
     arch::Architecture,
     checkpoint::{Checkpoint, ModelConfig},
     error::{Error, Result},
+    output::{Kind, StagedDir, output_error},
 };
 
-use crate::output::{Kind, StagedDir, output_error};
 pub use options::{ConfigStyle, Head, ModelShape, Preset, SynthOptions};
 
 use layout::{ELEMENT_BYTES, Shard};

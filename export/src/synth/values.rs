@@ -1,21 +1,29 @@
 //! The random values of the weights, made by all cores in bounded memory.
 
-use std::fs::File;
-use std::io::{Seek, SeekFrom, Write};
-use std::path::Path;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread;
+use std::{
+    fs::File,
+    io::{Seek, SeekFrom, Write},
+    path::Path,
+    sync::{
+        Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+    thread,
+};
 
 use half::bf16;
-use rand_chacha::ChaCha8Rng;
-use rand_chacha::rand_core::{Rng, SeedableRng};
+use rand_chacha::{
+    ChaCha8Rng,
+    rand_core::{Rng, SeedableRng},
+};
 use sha2::{Digest, Sha256};
 
 use super::layout::{ELEMENT_BYTES, Shard, Tensor};
 
-use crate::error::{Error, Result};
-use crate::output::output_error;
+use crate::{
+    error::{Error, Result},
+    output::output_error,
+};
 
 /// What one worker makes at a time; memory is this times the number of cores.
 const CHUNK_BYTES: u64 = 4 << 20;

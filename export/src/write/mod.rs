@@ -28,7 +28,7 @@ use crate::{
 };
 
 pub(crate) use plan::describe;
-pub use plan::{ExportPlan, StagePlan};
+pub use plan::{ExportPlan, ExportStage};
 pub use text_plan::{TextPlan, text_files};
 
 /// Exports `checkpoint` to the directory `out`: [`ExportPlan::new`], then [`ExportPlan::write`].

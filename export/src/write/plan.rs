@@ -60,14 +60,14 @@ pub struct ExportPlan<'a> {
     pub(super) min_ort_version: &'static str,
     pub(super) precision: Precision,
     pub(super) quantization: Option<Quantization>,
-    pub(super) stages: Vec<StagePlan>,
+    pub(super) stages: Vec<ExportStage>,
     weights: Vec<PlannedWeight>,
     pub(super) text: TextPlan,
 }
 
 /// A stage of an [`ExportPlan`].
 #[derive(Debug)]
-pub struct StagePlan {
+pub struct ExportStage {
     placed: PlacedStage,
     manifest: manifest::Stage,
     onnx: Vec<u8>,
@@ -77,7 +77,7 @@ pub struct StagePlan {
     pub(super) file: Option<NewFile>,
 }
 
-impl StagePlan {
+impl ExportStage {
     /// Its layers, its device, and the memory that it takes there.
     #[must_use]
     pub fn placed(&self) -> &PlacedStage {
@@ -153,7 +153,7 @@ impl<'a> ExportPlan<'a> {
 
     /// The stages, in order.
     #[must_use]
-    pub fn stages(&self) -> &[StagePlan] {
+    pub fn stages(&self) -> &[ExportStage] {
         &self.stages
     }
 
@@ -222,7 +222,7 @@ impl fmt::Display for ExportPlan<'_> {
         for (form, (count, bytes)) in self.forms() {
             writeln!(f, "  {count} tensors {form}: {}", Bytes(bytes))?;
         }
-        for StagePlan {
+        for ExportStage {
             placed, manifest, ..
         } in &self.stages
         {
@@ -271,7 +271,7 @@ fn plan_stage(
     places: &Places,
     index: usize,
     placed: PlacedStage,
-) -> Result<StagePlan> {
+) -> Result<ExportStage> {
     let name = format!("stage-{index:02}");
     let file = format!("{name}.safetensors");
     let StageGraph { mut graph, file } = draft.graph.stage(&name, placed.layers.clone(), file)?;
@@ -283,7 +283,7 @@ fn plan_stage(
     let model = graph.to_model();
     readiness::check(&model, options.device, options.target)?.require(&name)?;
     let onnx = model.to_bytes();
-    Ok(StagePlan {
+    Ok(ExportStage {
         manifest: manifest::Stage {
             graph: name,
             bytes: onnx.len() as u64,

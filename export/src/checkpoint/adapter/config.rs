@@ -7,9 +7,10 @@ use serde_json::Value;
 use worldpm_ort_bundle::{checkpoint_files::read_text, hash::sha256_hex, json::kind};
 
 use super::select::Selection;
-use crate::checkpoint::fields::Fields;
-use crate::checkpoint::python_json;
-use crate::error::{Error, Result};
+use crate::{
+    checkpoint::{fields::Fields, python_json},
+    error::{Error, Result},
+};
 
 /// A real one has a few KB.
 const MAX_CONFIG_BYTES: u64 = 16 << 20;

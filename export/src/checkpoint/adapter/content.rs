@@ -1,7 +1,9 @@
 //! Reads an adapter's weights once: their hash, and whether every value is finite.
 
-use std::io::{self, Read};
-use std::path::Path;
+use std::{
+    io::{self, Read},
+    path::Path,
+};
 
 use crate::error::{Error, Result};
 use half::{bf16, f16};

@@ -1,7 +1,9 @@
 //! The files of an adapter, before they are held against a checkpoint.
 
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 use worldpm_ort_bundle::{
     checkpoint_files::{ADAPTER_CONFIG, ADAPTER_WEIGHTS},
@@ -9,10 +11,14 @@ use worldpm_ort_bundle::{
     safetensors::{Header, HeaderTensor, header},
 };
 
-use super::config::AdapterConfig;
-use super::names::{self, Role};
-use crate::checkpoint::tensors::identity;
-use crate::error::{Error, Result};
+use super::{
+    config::AdapterConfig,
+    names::{self, Role},
+};
+use crate::{
+    checkpoint::tensors::identity,
+    error::{Error, Result},
+};
 
 /// The weights as older versions saved them.
 const PICKLED_FILE: &str = "adapter_model.bin";

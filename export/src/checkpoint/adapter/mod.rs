@@ -16,8 +16,10 @@ pub(super) mod files;
 mod names;
 mod select;
 
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 use worldpm_ort_bundle::{
     Error as BundleError,
@@ -26,13 +28,19 @@ use worldpm_ort_bundle::{
     safetensors::HeaderTensor,
 };
 
-use self::config::AdapterConfig;
-use self::files::Files;
-use self::names::{Role, Whole};
-use super::Checkpoint;
-use super::tensors::{TensorEntry, require_unwritten};
-use crate::arch::{EMBED_TOKENS, is_harmless};
-use crate::error::{Error, Result};
+use self::{
+    config::AdapterConfig,
+    files::Files,
+    names::{Role, Whole},
+};
+use super::{
+    Checkpoint,
+    tensors::{TensorEntry, require_unwritten},
+};
+use crate::{
+    arch::{EMBED_TOKENS, is_harmless},
+    error::{Error, Result},
+};
 
 /// An adapter that fits its checkpoint.
 #[derive(Debug)]

@@ -3,9 +3,10 @@
 use regex::Regex;
 use serde_json::Value;
 
-use crate::checkpoint::fields::Fields;
-use crate::checkpoint::python_json::shown;
-use crate::error::Result;
+use crate::{
+    checkpoint::{fields::Fields, python_json::shown},
+    error::Result,
+};
 
 /// All linear layers, as `target_modules`.
 const ALL_LINEAR: &str = "all-linear";

@@ -2,17 +2,23 @@
 
 #![allow(clippy::unwrap_used)]
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+};
 
 use proptest::prelude::*;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::table::{FIELDS, ROPE_FIELDS, Rule, entry};
-use super::{Found, ModelConfig, RopeScaling};
-use crate::arch::{Architecture, Backbone};
-use crate::error::{Error, Result};
+use super::{
+    Found, ModelConfig, RopeScaling,
+    table::{FIELDS, ROPE_FIELDS, Rule, entry},
+};
+use crate::{
+    arch::{Architecture, Backbone},
+    error::{Error, Result},
+};
 
 /// A file of `scripts/list-config-fields`.
 #[derive(Deserialize)]

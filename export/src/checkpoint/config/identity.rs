@@ -3,9 +3,11 @@
 use serde_json::Value;
 use worldpm_ort_bundle::json::kind;
 
-use crate::arch::{Architecture, Backbone};
-use crate::checkpoint::fields::Fields;
-use crate::error::{Error, Result};
+use crate::{
+    arch::{Architecture, Backbone},
+    checkpoint::fields::Fields,
+    error::{Error, Result},
+};
 
 /// The model class.
 ///

@@ -2,9 +2,10 @@
 
 use serde_json::Value;
 
-use crate::checkpoint::fields::Fields;
-use crate::checkpoint::python_json::shown;
-use crate::error::Result;
+use crate::{
+    checkpoint::{fields::Fields, python_json::shown},
+    error::Result,
+};
 
 /// How many there are, where the file says so.
 pub(super) fn num_labels(fields: &Fields<'_>, names: Option<&[String]>) -> Result<Option<usize>> {

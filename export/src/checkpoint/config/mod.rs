@@ -18,10 +18,14 @@ use std::path::Path;
 use serde_json::Value;
 use worldpm_ort_bundle::{checkpoint_files::read_text, files::MAX_CONFIG_BYTES, json::kind};
 
-use super::fields::{Fields, MAX_SIZE};
-use super::python_json::{self, shown};
-use crate::arch::{Activation, Architecture, Decoder};
-use crate::error::{Error, Result};
+use super::{
+    fields::{Fields, MAX_SIZE},
+    python_json::{self, shown},
+};
+use crate::{
+    arch::{Activation, Architecture, Decoder},
+    error::{Error, Result},
+};
 
 pub use rope::{Rope, RopeScaling};
 

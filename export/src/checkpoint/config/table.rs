@@ -5,8 +5,11 @@
 
 use serde_json::{Map, Value};
 
-use crate::checkpoint::python_json::shown;
-use crate::{arch::Decoder, checkpoint::fields::Fields, error::Result};
+use crate::{
+    arch::Decoder,
+    checkpoint::{fields::Fields, python_json::shown},
+    error::Result,
+};
 
 /// What becomes of a field.
 #[derive(Clone, Copy, Debug)]
