@@ -28,6 +28,19 @@ pub struct Exported {
     pub notes: Vec<String>,
 }
 
+/// A checkpoint cannot be exported, or its conversations not be made into tokens: an error for [`export_checked`] where
+/// the caller has none of its own.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CheckedExportError {
+    /// The export failed.
+    #[error(transparent)]
+    Export(#[from] ExportError),
+    /// No conversation can be scored with the tokenizer and the chat template.
+    #[error(transparent)]
+    Text(#[from] Error),
+}
+
 /// As [`worldpm_ort_export::export_then`], after a check of tokenizer and chat template: every file is parsed, every
 /// template compiled, and at least one of the bundle's probes rendered, tokenised and found to end as it must. A template
 /// that refuses every probe, as it would under Python, may still take other conversations: that is a note.
