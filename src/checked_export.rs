@@ -5,9 +5,10 @@
 
 use std::path::Path;
 
-use worldpm_ort_bundle::{Error as ExportError, Manifest, probes::ProbeInput};
+use worldpm_ort_bundle::{Manifest, probes::ProbeInput};
 use worldpm_ort_export::{
-    Checkpoint, ExportOptions, Progress, TextPlan, export_then, text_files, text_plan,
+    Checkpoint, Error as ExportError, ExportOptions, ExportPlan, ExportStage, Progress, TextPlan,
+    plan::PlacedStage, text_files,
 };
 
 use worldpm_ort_runtime::{
@@ -21,8 +22,23 @@ use worldpm_ort_runtime::{
 pub struct Exported {
     /// The manifest of the bundle.
     pub manifest: Manifest,
+    /// Its stages, with what they take of their devices.
+    pub stages: Vec<PlacedStage>,
     /// What a user should know of how the checkpoint was read, each in a sentence.
     pub notes: Vec<String>,
+}
+
+/// A checkpoint cannot be exported, or its conversations not be made into tokens: an error for [`export_checked`] where
+/// the caller has none of its own.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CheckedExportError {
+    /// The export failed.
+    #[error(transparent)]
+    Export(#[from] ExportError),
+    /// No conversation can be scored with the tokenizer and the chat template.
+    #[error(transparent)]
+    Text(#[from] Error),
 }
 
 /// As [`worldpm_ort_export::export_then`], after a check of tokenizer and chat template: every file is parsed, every
@@ -48,28 +64,30 @@ pub fn export_checked<E: From<ExportError> + From<Error>>(
     let encoder = ChatEncoder::from_files(&files, TextOptions::default()).map_err(Error::from)?;
     let mut options = options.clone();
     options.token_ids = encoder.added_tokens();
-    let plan = text_plan(checkpoint, files, &options)?;
-    let described = plan.files.described();
+    let plan = ExportPlan::new(checkpoint, &options)?;
+    let text = plan.text();
+    if text.files.described() != files.described() {
+        return Err(Error::Bundle {
+            path: files.dir().to_owned(),
+            problem: BundleProblem::ChangedDuringExport,
+        }
+        .into());
+    }
     let mut notes = checkpoint.notes().to_vec();
     notes.extend(encoder.notes().iter().cloned());
     let vocab_size = checkpoint.config().vocab_size;
     notes.extend(beyond_embedding(&encoder, vocab_size));
-    notes.extend(check(&plan, encoder, vocab_size)?);
+    notes.extend(check(text, encoder, vocab_size)?);
 
-    let manifest = export_then(checkpoint, out, &options, progress, |bundle, manifest| {
-        let hashes = |files: &[worldpm_ort_bundle::manifest::TextFile]| -> Vec<String> {
-            files.iter().map(|file| file.sha256.clone()).collect()
-        };
-        if hashes(&manifest.text.files) != hashes(&described) {
-            return Err(Error::Bundle {
-                path: plan.files.dir().to_owned(),
-                problem: BundleProblem::ChangedDuringExport,
-            }
-            .into());
-        }
+    let manifest = plan.write_then(out, progress, |bundle, manifest| {
         finish(bundle, manifest, &options)
     })?;
-    Ok(Exported { manifest, notes })
+    let stages = plan.stages().iter().map(ExportStage::placed).cloned();
+    Ok(Exported {
+        manifest,
+        stages: stages.collect(),
+        notes,
+    })
 }
 
 /// Takes the plan's probes through template and tokenizer, as the scorer would. One of them must pass, since a template

@@ -30,7 +30,7 @@ mod checked_export;
 pub mod cli;
 pub mod references;
 
-pub use checked_export::{Exported, export_checked};
+pub use checked_export::{CheckedExportError, Exported, export_checked};
 pub use worldpm_ort_export as export;
 #[cfg(feature = "hub")]
 pub use worldpm_ort_runtime::hub;

@@ -8,7 +8,7 @@ use worldpm_ort_export::{
     write_probes,
 };
 use worldpm_ort_runtime::{
-    Error, ScorerOptions, available_memory,
+    ScorerOptions, available_memory,
     engine::OnnxRuntime,
     verify::{
         Reference, VerifyError, measure,
@@ -30,6 +30,18 @@ pub enum Asked {
     No,
 }
 
+/// Reference scores cannot be made.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReferenceError {
+    /// The checkpoint cannot be exported, or the scores not be put into the bundle.
+    #[error(transparent)]
+    Export(#[from] worldpm_ort_export::Error),
+    /// The exported model cannot be loaded, or gives no scores.
+    #[error(transparent)]
+    Verify(#[from] VerifyError),
+}
+
 /// Makes the reference scores of a checkpoint's probes. `options` are those of the bundle that the scores
 /// are for.
 ///
@@ -48,9 +60,9 @@ pub fn make(
     options: &ExportOptions,
     scorer: &ScorerOptions,
     asked: Asked,
-) -> Result<(Reference, Vec<Skipped>), VerifyError> {
+) -> Result<(Reference, Vec<Skipped>), ReferenceError> {
     let exact = Exact::export(checkpoint, options, scorer, asked)?;
-    of_probes(&exact.bundle, exact.scorer)
+    Ok(of_probes(&exact.bundle, exact.scorer)?)
 }
 
 /// As [`make`], and measures how far the bundle in `bundle`, which has this manifest, and bf16 are from the reference:
@@ -70,7 +82,7 @@ pub fn make_and_measure(
     asked: Asked,
     (bundle, manifest): (&Path, &Manifest),
     tell: &dyn Fn(&str),
-) -> Result<(Reference, Vec<Skipped>, Option<String>), VerifyError> {
+) -> Result<(Reference, Vec<Skipped>, Option<String>), ReferenceError> {
     let exact = Exact::export(checkpoint, options, scorer, asked)?;
     tell("the reference, in fp32");
     let (mut reference, skipped) = of_probes(&exact.bundle, exact.scorer.clone())?;
@@ -101,19 +113,20 @@ impl Exact {
         options: &ExportOptions,
         scorer: &ScorerOptions,
         asked: Asked,
-    ) -> Result<Self, VerifyError> {
+    ) -> Result<Self, ReferenceError> {
         let weights = weight_bytes(checkpoint);
         if asked == Asked::No && weights > UNASKED_BYTES {
-            return Err(VerifyError::Memory {
+            return Err(ReferenceError::Verify(VerifyError::Memory {
                 needed: weights,
                 limit: UNASKED_BYTES,
                 what: "the most that is loaded unasked",
-            });
+            }));
         }
         let limit = scorer.memory.or_else(available_memory);
         let whole = limit.is_none_or(|limit| memory_needed(weights) <= limit);
         // Found missing before anything is written.
-        OnnxRuntime::load(scorer.ort_library.as_deref(), scorer.threads).map_err(Error::from)?;
+        OnnxRuntime::load(scorer.ort_library.as_deref(), scorer.threads)
+            .map_err(|error| VerifyError::Score(error.into()))?;
         let place = tempfile::tempdir().map_err(|source| VerifyError::Write {
             path: std::env::temp_dir(),
             source,
@@ -161,7 +174,7 @@ fn weight_bytes(checkpoint: &Checkpoint) -> u64 {
 /// Writes `probes.json` into the bundle in `dir`. The file is there whole or not at all.
 ///
 /// # Errors
-/// [`VerifyError::Export`].
-pub fn write(reference: &Reference, dir: &Path) -> Result<(), VerifyError> {
+/// [`ReferenceError::Export`].
+pub fn write(reference: &Reference, dir: &Path) -> Result<(), ReferenceError> {
     Ok(write_probes(dir, reference.to_json().as_bytes())?)
 }

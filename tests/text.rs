@@ -14,7 +14,7 @@ use tempfile::TempDir;
 use worldpm_ort::export::checkpoint::Backbone;
 use worldpm_ort::export::{Checkpoint, ExportOptions};
 use worldpm_ort::text::{ChatEncoder, Conversation, LengthRule, TextError, TextOptions};
-use worldpm_ort::{Bundle, Error, export_checked};
+use worldpm_ort::{Bundle, CheckedExportError, export_checked};
 
 fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
@@ -60,7 +60,7 @@ fn exported(dir: &Path, options: TextOptions) -> ChatEncoder {
         &bundle,
         &options_of_export,
         &|_| {},
-        |_, _, _| Ok::<(), Error>(()),
+        |_, _, _| Ok::<(), CheckedExportError>(()),
     )
     .unwrap();
     let files = Bundle::open(&bundle, None).unwrap().text_files().unwrap();

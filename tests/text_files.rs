@@ -15,7 +15,7 @@ use tempfile::TempDir;
 use worldpm_ort::export::checkpoint::Backbone;
 use worldpm_ort::export::{Checkpoint, ExportOptions, Layout, TextFrom, WeightsMode};
 use worldpm_ort::text::{ChatEncoder, TextOptions};
-use worldpm_ort::{Bundle, Conversation, Error, Exported, Message, export_checked};
+use worldpm_ort::{Bundle, CheckedExportError, Conversation, Exported, Message, export_checked};
 
 /// Every text file that a checkpoint of `synth` may have.
 const TEXT: [&str; 3] = [
@@ -65,14 +65,14 @@ impl Made {
         }
     }
 
-    fn export_with(&self, options: &ExportOptions) -> Result<Exported, Error> {
+    fn export_with(&self, options: &ExportOptions) -> Result<Exported, CheckedExportError> {
         let checkpoint = Checkpoint::open(&self.dir())?;
         export_checked(&checkpoint, &self.bundle(), options, &|_| {}, |_, _, _| {
-            Ok::<(), Error>(())
+            Ok::<(), CheckedExportError>(())
         })
     }
 
-    fn export(&self) -> Result<Exported, Error> {
+    fn export(&self) -> Result<Exported, CheckedExportError> {
         self.export_with(&ExportOptions::default())
     }
 

@@ -2,9 +2,11 @@
 //!
 //! A checkpoint or a bundle may hold a named pipe, which would be waited for, or a link to a device, which never ends.
 
-use std::fs::{File, OpenOptions};
-use std::io::{self, ErrorKind, Read};
-use std::path::{Component, Path, PathBuf};
+use std::{
+    fs::{File, OpenOptions},
+    io::{self, ErrorKind, Read},
+    path::{Component, Path, PathBuf},
+};
 
 /// Most bytes of a configuration or a manifest; real ones have some KB.
 pub const MAX_CONFIG_BYTES: u64 = 16 << 20;

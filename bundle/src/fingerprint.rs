@@ -1,6 +1,6 @@
-//! Whether a weight file is the one that it was, without reading all of it.
+//! Whether a weight file has changed, without reading all of it.
 //!
-//! Two things tell it: a hash of samples, which is the same wherever a copy of the file lies, and the file's identity
+//! Two things show it: a hash of samples, which is the same wherever a copy of the file lies, and the file's identity
 //! on its machine, with the times of its changes.
 
 use std::{

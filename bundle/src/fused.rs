@@ -296,7 +296,7 @@ impl<'a> Nodes<'a> {
         nodes.filter(move |(_, node)| node.op_type.as_deref() == Some(operator))
     }
 
-    /// Whether a value is a constant of a type, with so many dimensions.
+    /// Whether a value is a constant of this type and number of dimensions.
     fn is_constant(&self, name: &str, element: ElementType, dimensions: usize) -> bool {
         self.constants.get(name) == Some(&(element as i32, dimensions))
     }

@@ -1,10 +1,14 @@
 //! The scores that a model gives, by name.
 
-use worldpm_ort_bundle::{Error, Result, checkpoint_files::CONFIG_FILE};
+use worldpm_ort_bundle::checkpoint_files::CONFIG_FILE;
 
-use crate::{arch::is_harmless, checkpoint::Checkpoint};
+use crate::{
+    arch::is_harmless,
+    checkpoint::Checkpoint,
+    error::{Error, Result},
+};
 
-/// What tells the names of a decoder's tensors from those of a head.
+/// Parts of the names of a decoder's tensors, which those of a head do not have.
 const DECODER_PARTS: [&str; 4] = ["layers.", "embed_tokens", "model.norm.", "rotary_emb"];
 /// Tensors that an error names; the others are counted.
 const MAX_NAMED: usize = 8;
@@ -12,7 +16,8 @@ const MAX_NAMED: usize = 8;
 /// How many scores the reward head gives: the rows of its last weight.
 ///
 /// # Errors
-/// [`Error::Tensor`] when a weight of the head is missing or that one is not of the model's shape.
+/// [`Error::MissingTensor`] when a weight of the head is missing; [`Error::Tensor`] when that one is not of the model's
+/// shape.
 pub(crate) fn count(checkpoint: &Checkpoint) -> Result<u64> {
     let config = checkpoint.config();
     check_head(checkpoint)?;
@@ -63,7 +68,7 @@ pub(crate) fn names(checkpoint: &Checkpoint) -> Result<Vec<String>> {
 /// Checks that the tensors of the reward head are there.
 ///
 /// # Errors
-/// [`Error::Tensor`], which names those that may be a head of another name.
+/// [`Error::MissingTensor`], which names those that may be a head of another name.
 fn check_head(checkpoint: &Checkpoint) -> Result<()> {
     let config = checkpoint.config();
     let tensors = checkpoint.tensors();
@@ -97,9 +102,9 @@ fn check_head(checkpoint: &Checkpoint) -> Result<()> {
         (true, false) => "the checkpoint has no head of any name: take the whole one, or the adapter that was trained with it"
             .to_owned(),
     };
-    Err(Error::Tensor {
+    Err(Error::MissingTensor {
         tensor: (*missing).to_owned(),
-        file: checkpoint.dir().display().to_string(),
+        place: checkpoint.dir().display().to_string(),
         problem: format!(
             "is missing; the reward head of {} is `{wanted}`, and {found}",
             config.architecture

@@ -2,12 +2,13 @@
 //! point into the checkpoint's own safetensors files, with a manifest, the tokenizer and the chat template.
 //!
 //! ```no_run
-//! use worldpm_ort_export::{Checkpoint, ExportOptions, export, plan::Stages};
+//! use worldpm_ort_export::{Checkpoint, ExportOptions, ExportPlan, plan::Stages};
 //!
 //! let checkpoint = Checkpoint::open("WorldPM-72B".as_ref())?;
 //! let options = ExportOptions { stages: Stages::Count(4), ..ExportOptions::default() };
-//! let manifest = export(&checkpoint, "bundle".as_ref(), &options)?;
-//! println!("{} stages", manifest.stages.len());
+//! let plan = ExportPlan::new(&checkpoint, &options)?;
+//! println!("{plan}");
+//! plan.write("bundle".as_ref())?;
 //! # Ok::<(), worldpm_ort_export::Error>(())
 //! ```
 //!
@@ -18,6 +19,7 @@ mod arch;
 mod block;
 pub mod checkpoint;
 mod convert;
+mod error;
 pub mod inspect;
 mod labels;
 mod layout;
@@ -33,13 +35,12 @@ mod write;
 
 pub use checkpoint::Checkpoint;
 pub use convert::Progress;
+pub use error::{Error, Result};
 pub use layout::ServingOptions;
 pub use options::{ExportOptions, QuantizationOptions};
 pub use plan::{costs, placement};
 pub use worldpm_ort_bundle::{
-    Device, Error, Interface, Layout, Manifest, Overflow, Pooling, Precision, Result, Target,
-    TextFrom, WeightsMode,
+    Device, Interface, Layout, Manifest, Overflow, Pooling, Precision, Target, TextFrom,
+    WeightsMode,
 };
-pub use write::{
-    TextPlan, export, export_then, export_with_progress, text_files, text_plan, write_probes,
-};
+pub use write::{ExportPlan, ExportStage, TextPlan, export, export_then, text_files, write_probes};

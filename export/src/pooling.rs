@@ -9,12 +9,17 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 use worldpm_ort_bundle::{
-    Activation, Error, Interface, Pooling, Result,
+    Activation, Error as BundleError, Interface, Pooling,
     manifest::Token,
     text_files::{TOKENIZER, TOKENIZER_CONFIG, TextFiles},
 };
 
-use crate::{arch::Scored, checkpoint::Checkpoint, options::ExportOptions};
+use crate::{
+    arch::Scored,
+    checkpoint::Checkpoint,
+    error::{Error, Result},
+    options::ExportOptions,
+};
 
 /// How an export is scored.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -148,9 +153,11 @@ impl AddedTokens {
         let Some(bytes) = files.get(name) else {
             return Ok(Self::default());
         };
-        serde_json::from_slice(bytes).map_err(|error| Error::Tokenizer {
-            path: files.dir().join(name),
-            problem: format!("is not a tokenizer: {error}"),
+        serde_json::from_slice(bytes).map_err(|error| {
+            Error::Bundle(BundleError::Tokenizer {
+                path: files.dir().join(name),
+                problem: format!("is not a tokenizer: {error}"),
+            })
         })
     }
 
@@ -185,8 +192,10 @@ fn special_token(
             id,
             text: text.to_owned(),
         })
-        .ok_or_else(|| Error::Tokenizer {
-            path: files.dir().join(TOKENIZER),
-            problem: format!("has no special token {text}, {needed}"),
+        .ok_or_else(|| {
+            Error::Bundle(BundleError::Tokenizer {
+                path: files.dir().join(TOKENIZER),
+                problem: format!("has no special token {text}, {needed}"),
+            })
         })
 }

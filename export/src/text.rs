@@ -3,13 +3,14 @@
 use std::{fs, path::Path};
 
 use worldpm_ort_bundle::{
-    Error, Result, TextFrom,
+    TextFrom,
     hash::sha256_hex,
     manifest::TextFile,
     text_files::{TOKENIZER, TextFiles},
 };
 
 use crate::{
+    error::{Error, Result},
     options::ExportOptions,
     output::{StagedDir, output_error},
 };
@@ -54,7 +55,7 @@ pub(crate) fn choose(dir: &Path, options: &ExportOptions) -> Result<(TextFrom, T
     }
     if own.get(TOKENIZER).is_none() {
         return fault(format!(
-            "cannot be told: {} has {} of its own, unlike the checkpoint's, but no {TOKENIZER}; give base \
+            "is unclear: {} has {} of its own, unlike the checkpoint's, but no {TOKENIZER}; give base \
              (`--text-from base`) to use the checkpoint's, or complete the adapter's directory",
             adapter.display(),
             differs.join(", ")
@@ -82,7 +83,7 @@ pub(crate) fn write(files: &TextFiles, output: &StagedDir, flat: bool) -> Result
         let path = output.path().join(&name);
         if let (true, Some(folder)) = (name.contains('/'), path.parent()) {
             fs::create_dir_all(folder)
-                .map_err(|e| output_error(folder, "make this directory", &e))?;
+                .map_err(|e| output_error(folder, "make this directory", e))?;
         }
         output.write(&name, bytes)?;
         let sha256 = sha256_hex(bytes);

@@ -15,7 +15,7 @@ use worldpm_ort_bundle::{
     cost::{StageMemory, TokenBudget},
 };
 use worldpm_ort_export::{
-    Checkpoint, ExportOptions, Progress, QuantizationOptions, placement,
+    Checkpoint, ExportOptions, Progress, QuantizationOptions,
     plan::{DeviceMemory, PlacedStage, Stages},
     recipe::Recipe,
     text_files,
@@ -28,7 +28,7 @@ use super::{
 };
 use crate::{
     ScorerOptions, export_checked,
-    references::{self, Asked},
+    references::{self, Asked, ReferenceError},
     verify::{MeasuredDrift, VerifyError, is_lossy, reference},
 };
 
@@ -127,8 +127,7 @@ pub(super) fn run(args: &ExportArgs) -> Result<Status> {
             );
         }
     }
-    let placed = placement(&checkpoint, &options)?;
-    for (stage, placed) in manifest.stages.iter().zip(&placed) {
+    for (stage, placed) in manifest.stages.iter().zip(&exported.stages) {
         tell!(
             "  {}: layers {} to {}, {}{}",
             stage.graph,
@@ -259,7 +258,7 @@ fn score_probes(
             Ok(reference.write_into_unfinished(bundle)?)
         }
         // What the user named must be usable, and a full disk is no reason to go on.
-        Err(error @ VerifyError::Write { .. }) => Err(error.into()),
+        Err(error @ ReferenceError::Verify(VerifyError::Write { .. })) => Err(error.into()),
         Err(error) if args.probes == ProbeScores::On || args.ort_lib.is_some() => {
             Err(error).context("the probes cannot be scored")
         }

@@ -31,7 +31,7 @@ impl Default for TokenBudget {
 }
 
 impl TokenBudget {
-    /// The budget that scoring with so many tokens has: eight times as many cells, and no fewer than by default.
+    /// The budget for scoring with `max_tokens`: eight times as many cells, and no fewer than by default.
     #[must_use]
     pub fn for_tokens(max_tokens: u64) -> Self {
         let cells = max_tokens.saturating_mul(CELLS_FOR_A_TOKEN);
@@ -87,7 +87,7 @@ impl StageMemory {
 /// What a device loses to other things than the model, and what its allocator adds.
 #[derive(Clone, Copy, Debug)]
 pub struct Overheads {
-    /// Bytes that are taken whatever the model: the driver's context, kernels, libraries.
+    /// Bytes that any model takes: the driver's context, kernels, libraries.
     pub fixed: u64,
     /// Bytes of weights in memory for each byte of weights.
     weights: f64,
@@ -113,7 +113,7 @@ impl Overheads {
         }
     }
 
-    /// Bytes in memory of weights of so many bytes.
+    /// Bytes that weights of `bytes` take in memory.
     #[must_use]
     pub fn resident(&self, bytes: u64) -> u64 {
         (bytes as f64 * self.weights) as u64

@@ -40,11 +40,11 @@ impl GraphBuilder {
     ///
     /// # Errors
     /// What `build` returns.
-    pub fn scope<T>(
+    pub fn scope<T, E>(
         &mut self,
         name: impl Into<String>,
-        build: impl FnOnce(&mut Self) -> Result<T>,
-    ) -> Result<T> {
+        build: impl FnOnce(&mut Self) -> Result<T, E>,
+    ) -> Result<T, E> {
         self.scopes.push(name.into());
         let built = build(self);
         self.scopes.pop();
@@ -132,7 +132,7 @@ impl GraphBuilder {
         )
     }
 
-    /// The constant called `name`, whatever the scope: made when it is asked for first.
+    /// The constant called `name` in every scope, made on first use.
     ///
     /// # Errors
     /// [`Error::Graph`] when another value has the name.
@@ -148,7 +148,14 @@ impl GraphBuilder {
         });
         match made {
             Some(made) => Ok(made.value.clone()),
-            None => self.initializer(name, element, shape, InitializerData::Inline(bytes)),
+            None => {
+                let value =
+                    self.initializer(name, element, shape, InitializerData::Inline(bytes))?;
+                if let Some(made) = self.graph.initializers.last_mut() {
+                    made.shared = true;
+                }
+                Ok(value)
+            }
         }
     }
 
@@ -188,6 +195,7 @@ impl GraphBuilder {
                 .collect(),
             outputs: outputs.clone(),
             attributes,
+            initializers: self.graph.initializers.len(),
         });
         Ok(outputs)
     }
@@ -223,6 +231,7 @@ impl GraphBuilder {
             value: value.clone(),
             dims: shape.to_vec(),
             data,
+            shared: false,
         });
         Ok(value)
     }

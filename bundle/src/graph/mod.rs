@@ -6,6 +6,7 @@
 mod builder;
 mod dump;
 mod model;
+mod part;
 mod value;
 
 #[cfg(test)]
@@ -15,4 +16,5 @@ pub use builder::GraphBuilder;
 pub(crate) use builder::Operator;
 pub(crate) use model::Attribute;
 pub use model::{ExternalData, Graph, MICROSOFT_DOMAIN};
+pub use part::Cut;
 pub use value::{Dim, Value};

@@ -19,7 +19,7 @@ use crate::{
 pub const MICROSOFT_DOMAIN: &str = "com.microsoft";
 
 /// A graph in topological order.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Graph {
     pub(crate) name: String,
     pub(crate) inputs: Vec<Value>,
@@ -29,7 +29,7 @@ pub struct Graph {
 }
 
 /// One operation.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Node {
     pub(crate) name: String,
     pub(crate) op_type: &'static str,
@@ -37,6 +37,8 @@ pub(crate) struct Node {
     pub(crate) inputs: Vec<Option<Arc<str>>>,
     pub(crate) outputs: Vec<Value>,
     pub(crate) attributes: Vec<(&'static str, Attribute)>,
+    /// How many initializers there were when it was added.
+    pub(crate) initializers: usize,
 }
 
 /// The value of a node's attribute.
@@ -49,15 +51,17 @@ pub(crate) enum Attribute {
 }
 
 /// A weight or a constant.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Initializer {
     pub(crate) value: Value,
     pub(crate) dims: Vec<u64>,
     pub(crate) data: InitializerData,
+    /// Whether it was made for whichever node needs it first.
+    pub(crate) shared: bool,
 }
 
 /// Where the bytes of an initializer are.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum InitializerData {
     /// In the graph file.
     Inline(Vec<u8>),
@@ -121,11 +125,19 @@ impl Graph {
             .sum()
     }
 
-    /// Moves the bytes of all weights that are kept in other files by `bytes`.
-    pub fn shift_weights(&mut self, bytes: u64) {
+    /// The names of the weights that are kept in other files.
+    pub fn weights(&self) -> impl Iterator<Item = &str> {
+        self.initializers
+            .iter()
+            .filter(|initializer| matches!(initializer.data, InitializerData::External(_)))
+            .map(|initializer| initializer.value.name())
+    }
+
+    /// Changes where the bytes of the weights are that are kept in other files. `change` is given the name of each.
+    pub fn move_weights(&mut self, mut change: impl FnMut(&str, &mut ExternalData)) {
         for initializer in &mut self.initializers {
             if let InitializerData::External(data) = &mut initializer.data {
-                data.offset += bytes;
+                change(&initializer.value.name, data);
             }
         }
     }

@@ -9,8 +9,10 @@ use std::{fmt, path::Path};
 
 use prost::Message;
 
-use crate::error::{Error, Result};
-use crate::files;
+use crate::{
+    error::{Error, Result},
+    files,
+};
 
 /// `onnx.ModelProto`: a graph with the operator sets it is written against.
 #[derive(Clone, PartialEq, Message)]

@@ -244,7 +244,7 @@ fn every_kind_of_fault_is_found() {
             Ort,
             "no kernel for float16 `X`, float `scale`, float `Y` together",
         ),
-        // What the table cannot tell.
+        // What the table does not say.
         (
             single("Conv", &[FLOAT, FLOAT], FLOAT),
             Cpu,

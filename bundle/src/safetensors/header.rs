@@ -1,17 +1,18 @@
 //! The header of a safetensors file: 8 bytes of length, then JSON that says
 //! where each tensor lies in the rest of the file.
 
-use std::collections::HashSet;
-use std::fmt;
-use std::io::Read;
-use std::path::Path;
+use std::{collections::HashSet, fmt, io::Read, path::Path};
 
-use serde::de::{self, DeserializeOwned, Deserializer, MapAccess, Visitor};
-use serde::{Deserialize, Serialize};
+use serde::{
+    Deserialize, Serialize,
+    de::{self, DeserializeOwned, Deserializer, MapAccess, Visitor},
+};
 
 use super::Dtype;
-use crate::error::{Error, Result};
-use crate::files::open_regular;
+use crate::{
+    error::{Error, Result},
+    files::open_regular,
+};
 
 /// The format's own limit.
 const MAX_HEADER_BYTES: u64 = 100_000_000;
@@ -22,7 +23,7 @@ const METADATA: &str = "__metadata__";
 /// How a Git LFS pointer starts: what a clone without LFS has in place of a weight file.
 const LFS_POINTER: &[u8; 8] = b"version ";
 
-/// A tensor, as the header tells it.
+/// A tensor, as the header describes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HeaderTensor {
     /// Its name.

@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 /// A tokenizer class of `transformers` 5, as far as it has special tokens of its own.
 ///
 /// Ids are always those of `tokenizer.json`, as with `transformers` 4 and with the general class of 5. The others build
-/// their pipeline anew in `transformers` 5; where that gives another one than the file's, the export says so.
+/// their pipeline again in `transformers` 5; where that gives another one than the file's, the export says so.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum TokenizerClass {
     /// Takes everything from the files.

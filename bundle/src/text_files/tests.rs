@@ -127,7 +127,7 @@ fn the_list() {
 }
 
 #[test]
-fn pointers_are_told_from_text() {
+fn pointers_are_not_text() {
     assert!(files::is_lfs_pointer(
         b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n"
     ));

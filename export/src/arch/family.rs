@@ -1,4 +1,4 @@
-//! What tells the models of one family from those of another: the decoder, and the model classes over it.
+//! What sets the models of one family apart from those of another: the decoder, and the model classes over it.
 
 use std::{
     fmt,
@@ -86,7 +86,7 @@ pub(crate) struct Decoder {
     pub(crate) query_scalar: Option<f64>,
     /// For an absent `attn_logit_softcapping`, for classes that have it.
     pub(crate) softcap: Option<f64>,
-    /// The fields of a made-up `config.json` besides those of all decoders, of so many layers and heads of this size.
+    /// The fields of a made-up `config.json` besides those of all decoders, for this number of layers and size of heads.
     pub(crate) made_up: fn(layers: usize, head_dim: usize) -> Value,
     /// The kinds of its layers, over and over, where `transformers` 5 writes them.
     pub(crate) layer_types: &'static [&'static str],
@@ -211,7 +211,7 @@ impl Architecture {
     }
 }
 
-macro_rules! told_by_name {
+macro_rules! compared_by_name {
     ($($type:ident),+) => {$(
         impl PartialEq for $type {
             fn eq(&self, other: &Self) -> bool {
@@ -241,4 +241,4 @@ macro_rules! told_by_name {
     )+};
 }
 
-told_by_name!(Backbone, Architecture);
+compared_by_name!(Backbone, Architecture);

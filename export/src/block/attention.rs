@@ -1,7 +1,6 @@
 //! Self-attention over packed tokens.
 
 use worldpm_ort_bundle::{
-    Result,
     graph::{Dim, GraphBuilder, Value},
     op::{Heads, Projections, Scores, contrib::group_query_attention, matrix::attention, onnx},
 };
@@ -10,6 +9,7 @@ use super::{
     layer::LayerContext, linear::linear, masks::Masks, norm::RmsNorm, packed::TOKENS,
     softcap::soft_capped_attention, weights::Weights,
 };
+use crate::error::Result;
 
 /// Where an attention layer's weights are and what its projections have.
 #[derive(Clone, Debug)]
@@ -118,12 +118,15 @@ impl AttentionLayer {
             window,
         } = self.scores;
         match (softcap, window) {
-            (Some(cap), _) => soft_capped_attention(b, projections, masks.get(window)?, scale, cap),
+            (Some(cap), _) => {
+                let mask = masks.get(window)?;
+                Ok(soft_capped_attention(b, projections, mask, scale, cap)?)
+            }
             (None, Some(_)) => {
                 let mask = masks.get(window)?;
-                attention(b, "attention", projections, Some(mask), scale)
+                Ok(attention(b, "attention", projections, Some(mask), scale)?)
             }
-            (None, None) => attention(b, "attention", projections, None, scale),
+            (None, None) => Ok(attention(b, "attention", projections, None, scale)?),
         }
     }
 
@@ -146,7 +149,13 @@ impl AttentionLayer {
             let x = onnx::reshape(b, "heads", &x, &target, split)?;
             let x = norm.apply(b, weights, &self.module(name), &x)?;
             let flat = vec![TOKENS, Dim::Fixed(width)];
-            onnx::reshape(b, "flat", &x, &[-1, width.cast_signed()], flat)
+            Ok(onnx::reshape(
+                b,
+                "flat",
+                &x,
+                &[-1, width.cast_signed()],
+                flat,
+            )?)
         })
     }
 

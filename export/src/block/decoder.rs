@@ -1,12 +1,12 @@
 //! The layers that decoders are made of.
 
 use worldpm_ort_bundle::{
-    Result,
     graph::{GraphBuilder, Value},
     op::onnx,
 };
 
 use super::{attention::AttentionLayer, layer::LayerContext, mlp::Mlp, weights::Weights};
+use crate::error::Result;
 
 /// `x + attention(norm(x))`, then `x + mlp(norm(x))`: `[T, hidden]` to `[T, hidden]`, or to `[N, hidden]`
 /// when only scored tokens go on.
@@ -22,7 +22,7 @@ pub(crate) fn pre_norm_layer(
     let hidden_states = onnx::add(b, "attention_residual", &residual, &x)?;
     let x = context.norm(b, weights, "post_attention_layernorm", &hidden_states)?;
     let x = Mlp::new(context).apply(b, weights, &x)?;
-    onnx::add(b, "mlp_residual", &hidden_states, &x)
+    Ok(onnx::add(b, "mlp_residual", &hidden_states, &x)?)
 }
 
 /// `x + norm(attention(norm(x)))`, then `x + norm(mlp(norm(x)))`, of the same shapes.
@@ -40,5 +40,5 @@ pub(crate) fn sandwich_norm_layer(
     let x = context.norm(b, weights, "pre_feedforward_layernorm", &hidden_states)?;
     let x = Mlp::new(context).apply(b, weights, &x)?;
     let x = context.norm(b, weights, "post_feedforward_layernorm", &x)?;
-    onnx::add(b, "mlp_residual", &hidden_states, &x)
+    Ok(onnx::add(b, "mlp_residual", &hidden_states, &x)?)
 }

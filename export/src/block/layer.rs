@@ -1,7 +1,6 @@
 //! What the parts of a decoder layer have in common.
 
 use worldpm_ort_bundle::{
-    Result,
     graph::{GraphBuilder, Value},
     op::onnx,
 };
@@ -9,7 +8,7 @@ use worldpm_ort_bundle::{
 use super::{
     masks::Masks, norm::RmsNorm, packed::PackedRows, rope::RotaryTables, weights::Weights,
 };
-use crate::checkpoint::ModelConfig;
+use crate::{checkpoint::ModelConfig, error::Result};
 
 /// What the names of the layers' tensors begin with, in every decoder here.
 const LAYERS: &str = "model.layers";

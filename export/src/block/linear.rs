@@ -1,7 +1,6 @@
 //! The linear layers of a decoder: the one place that knows how their weights are stored.
 
 use worldpm_ort_bundle::{
-    Result,
     graph::{GraphBuilder, Value},
     op::{
         onnx,
@@ -11,6 +10,7 @@ use worldpm_ort_bundle::{
 };
 
 use super::weights::{Matrix, Weights};
+use crate::error::Result;
 
 /// The CPU provider's `MatMulNBits` then works with 8-bit integers. Without it, 4-bit weights are made floats again
 /// in every run, 8-bit ones by a single thread and all at once, and a single row takes another way of summing.
@@ -37,23 +37,23 @@ pub(crate) fn linear(
     } else {
         None
     };
-    match weight {
-        Matrix::Float(weight) => onnx::gemm(b, node, x, &weight, bias.as_ref()),
+    Ok(match weight {
+        Matrix::Float(weight) => onnx::gemm(b, node, x, &weight, bias.as_ref())?,
         Matrix::Blocks(weight) => {
             // Graphs for the CPU compute in 32-bit floats, those for CUDA in types of 16 bits.
             let level = (weights.compute() == ElementType::Float).then_some(EIGHT_BIT_ARITHMETIC);
-            matmul_nbits(b, node, x, &weight, bias.as_ref(), level)
+            matmul_nbits(b, node, x, &weight, bias.as_ref(), level)?
         }
         Matrix::Channels(weight) => {
             let rows = weights.quantized_rows(b, node, x)?;
             let sums = qgemm(b, &format!("{node}/sums"), &rows.values, &weight)?;
             match bias {
-                None => mul_repeated(b, node, &sums, &rows.scale),
+                None => mul_repeated(b, node, &sums, &rows.scale)?,
                 Some(bias) => {
                     let product = mul_repeated(b, &format!("{node}/scaled"), &sums, &rows.scale)?;
-                    add_repeated(b, node, &product, &bias)
+                    add_repeated(b, node, &product, &bias)?
                 }
             }
         }
-    }
+    })
 }

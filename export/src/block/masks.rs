@@ -1,4 +1,4 @@
-//! Which tokens of its row a token sees, where the attention operator has to be told.
+//! Which tokens of its row a token sees, for attention operators that take a mask.
 
 use std::collections::{BTreeMap, BTreeSet};
 

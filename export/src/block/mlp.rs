@@ -1,13 +1,12 @@
 //! The gated feed-forward layer.
 
 use worldpm_ort_bundle::{
-    Result,
     graph::{GraphBuilder, Value},
     op::onnx,
 };
 
 use super::{layer::LayerContext, linear::linear, weights::Weights};
-use crate::arch::Activation;
+use crate::{arch::Activation, error::Result};
 
 /// Where a feed-forward layer's weights are and what it computes.
 #[derive(Clone, Debug)]

@@ -1,14 +1,13 @@
 //! Root-mean-square normalisation.
 
 use worldpm_ort_bundle::{
-    Result,
     graph::{GraphBuilder, Value},
     op::onnx,
     proto::ElementType,
 };
 
 use super::weights::Weights;
-use crate::checkpoint::ModelConfig;
+use crate::{checkpoint::ModelConfig, error::Result};
 
 /// A model's way of normalising.
 #[derive(Clone, Copy, Debug)]
@@ -41,7 +40,7 @@ impl RmsNorm {
         let width = x.width().unwrap_or(0);
         if !self.less_one {
             let scale = weights.get(b, &tensor, &[width])?;
-            return onnx::rms_normalization(b, node, x, &scale, self.epsilon);
+            return Ok(onnx::rms_normalization(b, node, x, &scale, self.epsilon)?);
         }
         // The product with the weight is rounded but once, as in `transformers`; in bfloat16 the one would
         // also swallow half of the weight's digits.
@@ -50,10 +49,16 @@ impl RmsNorm {
         let scale = onnx::offset(b, &format!("{node}.weight/plus_one"), &scale, 1.0)?;
         let wide = onnx::cast(b, &format!("{node}/float"), x, float)?;
         if x.element() == float {
-            return onnx::rms_normalization(b, node, &wide, &scale, self.epsilon);
+            return Ok(onnx::rms_normalization(
+                b,
+                node,
+                &wide,
+                &scale,
+                self.epsilon,
+            )?);
         }
         let name = format!("{node}/norm");
         let normed = onnx::rms_normalization(b, &name, &wide, &scale, self.epsilon)?;
-        onnx::cast(b, node, &normed, x.element())
+        Ok(onnx::cast(b, node, &normed, x.element())?)
     }
 }

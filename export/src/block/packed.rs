@@ -20,29 +20,18 @@ pub(crate) const COLUMNS: Dim = Dim::Named("S");
 /// Scored tokens of a pack.
 pub(crate) const SCORED: Dim = Dim::Named("N");
 
-/// Where a stage stands in the model, and what its attention operator takes.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct StageEnds {
-    /// Whether the stage embeds the tokens.
-    pub(crate) first: bool,
-    /// Whether the stage scores.
-    pub(crate) last: bool,
-    /// Whether the attention operator takes row lengths.
-    pub(crate) row_lengths: bool,
-}
-
-/// What a stage reads besides weights and hidden states: packed tokens, as graph inputs or computed from
-/// the padded ones ([`super::padded`]).
+/// The inputs of a model: packed tokens, as graph inputs or computed from the padded ones
+/// ([`super::padded`]).
 #[derive(Debug)]
 pub(crate) struct PackedTokens {
-    /// Token ids, `[T]`; first stage.
-    pub(crate) input_ids: Option<Value>,
+    /// Token ids, `[T]`.
+    pub(crate) input_ids: Value,
     /// Position of each token in its conversation, `[T]`.
     pub(crate) position_ids: Value,
     /// How attention lays the tokens out in rows.
     pub(crate) rows: PackedRows,
-    /// The packed tokens that are scored, one for each score; last stage.
-    pub(crate) score_tokens: Option<Value>,
+    /// The packed tokens that are scored, one for each score.
+    pub(crate) score_tokens: Value,
 }
 
 /// How attention lays packed tokens out in rows.
@@ -57,17 +46,14 @@ pub(crate) struct PackedRows {
 }
 
 impl PackedTokens {
-    /// Declares the inputs of the packed interface.
-    pub(crate) fn declare(b: &mut GraphBuilder, stage: StageEnds) -> Result<Self> {
+    /// Declares the inputs of the packed interface. `row_lengths` says whether the attention operator takes them.
+    pub(crate) fn declare(b: &mut GraphBuilder, row_lengths: bool) -> Result<Self> {
         let int64 = ElementType::Int64;
-        let input_ids = match stage.first {
-            true => Some(b.input(names::INPUT_IDS, int64, [TOKENS])?),
-            false => None,
-        };
+        let input_ids = b.input(names::INPUT_IDS, int64, [TOKENS])?;
         let position_ids = b.input(names::POSITION_IDS, int64, [TOKENS])?;
         let row_tokens = b.input(names::ROW_TOKENS, int64, [ROWS, COLUMNS])?;
         let token_cells = b.input(names::TOKEN_CELLS, int64, [TOKENS])?;
-        let lengths = if stage.row_lengths {
+        let lengths = if row_lengths {
             let int32 = ElementType::Int32;
             Some(RowLengths {
                 seqlens_k: b.input(names::SEQLENS_K, int32, [ROWS])?,
@@ -75,10 +61,6 @@ impl PackedTokens {
             })
         } else {
             None
-        };
-        let score_tokens = match stage.last {
-            true => Some(b.input(names::SCORE_TOKENS, int64, [SCORED])?),
-            false => None,
         };
         Ok(Self {
             input_ids,
@@ -88,7 +70,7 @@ impl PackedTokens {
                 token_cells,
                 lengths,
             },
-            score_tokens,
+            score_tokens: b.input(names::SCORE_TOKENS, int64, [SCORED])?,
         })
     }
 }

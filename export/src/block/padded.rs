@@ -4,9 +4,9 @@
 //! is also the token that ends, and is scored in, a conversation.
 //!
 //! Padding is dropped, so that the linear layers work on real tokens only. Each row is a conversation of
-//! its own; beginnings that rows share are not merged. Every stage computes the indices anew from the mask:
-//! that is a few operations on `[batch, sequence]` integers, where handing them on would be six more
-//! tensors to copy between devices, one of which must be on the host.
+//! its own; beginnings that rows share are not merged. Where a model is cut into stages, every stage computes the
+//! indices anew from the mask: that is a few operations on `[batch, sequence]` integers, where handing them on would be
+//! six more tensors to copy between devices, one of which must be on the host.
 
 use worldpm_ort_bundle::{
     Result,
@@ -20,7 +20,7 @@ use worldpm_ort_bundle::{
     proto::ElementType,
 };
 
-use super::packed::{COLUMNS, PackedRows, PackedTokens, StageEnds, TOKENS};
+use super::packed::{COLUMNS, PackedRows, PackedTokens, TOKENS};
 
 /// Conversations of a request.
 const BATCH: Dim = Dim::Named("batch");
@@ -33,39 +33,34 @@ const ONE: Dim = Dim::Fixed(1);
 #[derive(Debug)]
 pub(crate) struct PaddedTokens {
     pub(crate) tokens: PackedTokens,
-    /// Rows without a single real token, `[batch, 1]`; last stage.
-    empty_rows: Option<Value>,
+    /// Rows without a single real token, `[batch, 1]`.
+    empty_rows: Value,
 }
 
 impl PaddedTokens {
-    /// Declares the inputs of the padded interface and packs them.
-    pub(crate) fn declare(b: &mut GraphBuilder, stage: StageEnds) -> Result<Self> {
+    /// Declares the inputs of the padded interface and packs them. `row_lengths` says whether the attention operator
+    /// takes them.
+    pub(crate) fn declare(b: &mut GraphBuilder, row_lengths: bool) -> Result<Self> {
         let int64 = ElementType::Int64;
-        let input_ids = match stage.first {
-            true => Some(b.input(names::INPUT_IDS, int64, [BATCH, SEQUENCE])?),
-            false => None,
-        };
+        let input_ids = b.input(names::INPUT_IDS, int64, [BATCH, SEQUENCE])?;
         let mask = b.input(names::ATTENTION_MASK, int64, [BATCH, SEQUENCE])?;
-        b.scope("packing", |b| pack(b, input_ids.as_ref(), &mask, stage))
+        b.scope("packing", |b| pack(b, &input_ids, &mask, row_lengths))
     }
 
     /// The scores `[batch, labels]`, with not-a-number for rows that hold no token.
     pub(crate) fn mark_empty_rows(&self, b: &mut GraphBuilder, scores: &Value) -> Result<Value> {
-        let Some(empty) = &self.empty_rows else {
-            return Ok(scores.clone());
-        };
         b.scope("empty_rows", |b| {
             let nan = b.constant_f32("nan", &[1, 1], &[f32::NAN])?;
-            index::select(b, "scores", empty, &nan, scores)
+            index::select(b, "scores", &self.empty_rows, &nan, scores)
         })
     }
 }
 
 fn pack(
     b: &mut GraphBuilder,
-    input_ids: Option<&Value>,
+    input_ids: &Value,
     mask: &Value,
-    stage: StageEnds,
+    row_lengths: bool,
 ) -> Result<PaddedTokens> {
     let zero = b.constant_i64("zero", &[], &[0])?;
     let one = b.constant_i64("one", &[], &[1])?;
@@ -82,11 +77,11 @@ fn pack(
     let used = index::add(b, "used", &real, &stand_ins)?;
     let length = index::max(b, "length", &length, &one)?;
     let last = index::sub(b, "last", &length, &one)?;
-    let countable_length = countable(b, "length", &length, stage)?;
+    let countable_length = countable(b, "length", &length, row_lengths)?;
     let ends = running_sums(b, "ends", &countable_length, 0)?;
     let starts = index::sub(b, "starts", &ends, &length)?;
 
-    let used = countable(b, "used", &used, stage)?;
+    let used = countable(b, "used", &used, row_lengths)?;
     let count = running_sums(b, "count", &used, 1)?;
     let positions = index::sub(b, "positions", &count, &one)?;
     let cell_count = index::mul(b, "cell_count", &batch, &columns)?;
@@ -104,13 +99,11 @@ fn pack(
         let cells = flat(b, &format!("{name}/flat"), grid, CELLS)?;
         gather(b, name, &cells, &chosen)
     };
-    let input_ids = input_ids
-        .map(|ids| choose(b, "input_ids", ids))
-        .transpose()?;
+    let input_ids = choose(b, "input_ids", input_ids)?;
     let position_ids = choose(b, "position_ids", &positions)?;
     let token_cells = choose(b, "token_cells", &cells)?;
 
-    let lengths = if stage.row_lengths {
+    let lengths = if row_lengths {
         let last = flat(b, "last/flat", &last, BATCH)?;
         Some(RowLengths {
             seqlens_k: cast(b, "seqlens_k", &last, ElementType::Int32)?,
@@ -119,13 +112,8 @@ fn pack(
     } else {
         None
     };
-    let score_tokens = match stage.last {
-        true => {
-            let scored = index::sub(b, "scored", &ends, &one)?;
-            Some(flat(b, "score_tokens", &scored, BATCH)?)
-        }
-        false => None,
-    };
+    let scored = index::sub(b, "scored", &ends, &one)?;
+    let score_tokens = flat(b, "score_tokens", &scored, BATCH)?;
     Ok(PaddedTokens {
         tokens: PackedTokens {
             input_ids,
@@ -137,7 +125,7 @@ fn pack(
             },
             score_tokens,
         },
-        empty_rows: stage.last.then_some(empty),
+        empty_rows: empty,
     })
 }
 
@@ -167,8 +155,8 @@ fn first_cells(
 
 /// Counts in a type that can be summed and searched everywhere. TensorRT's parser names floats alone for these
 /// operators, so graphs of standard operators count in floats, which is exact up to 2^24 tokens in a request.
-fn countable(b: &mut GraphBuilder, name: &str, x: &Value, stage: StageEnds) -> Result<Value> {
-    let element = match stage.row_lengths {
+fn countable(b: &mut GraphBuilder, name: &str, x: &Value, row_lengths: bool) -> Result<Value> {
+    let element = match row_lengths {
         true => ElementType::Int64,
         false => ElementType::Float,
     };

@@ -1,14 +1,13 @@
 //! The head that turns a hidden state into scores.
 
 use worldpm_ort_bundle::{
-    Result,
     graph::{GraphBuilder, Value},
     op::onnx,
     proto::ElementType,
 };
 
 use super::weights::Weights;
-use crate::arch::Head;
+use crate::{arch::Head, error::Result};
 
 /// Scores `[n, labels]` of normalised hidden states `[n, hidden]`.
 ///
@@ -34,7 +33,7 @@ pub(crate) fn reward_head(
                 let b2 = weights.get_float(b, "score.2.bias", &[labels])?;
                 let x = onnx::gemm(b, "0", &x, &w0, Some(&b0))?;
                 let x = onnx::relu(b, "1", &x)?;
-                onnx::gemm(b, "2", &x, &w2, Some(&b2))
+                Ok(onnx::gemm(b, "2", &x, &w2, Some(&b2))?)
             }
             Head::OneLayer => {
                 let weight = weights.get_float(b, head.last_weight(), &[labels, hidden])?;
@@ -43,7 +42,7 @@ pub(crate) fn reward_head(
                 } else {
                     None
                 };
-                onnx::gemm(b, "linear", &x, &weight, bias.as_ref())
+                Ok(onnx::gemm(b, "linear", &x, &weight, bias.as_ref())?)
             }
         }
     })

@@ -6,7 +6,7 @@ use std::{
 };
 
 use worldpm_ort_bundle::{
-    Error, Result,
+    Error as BundleError,
     float_type::FloatType,
     graph::{ExternalData, GraphBuilder, Value},
     op::{
@@ -20,9 +20,10 @@ use super::quantized_rows::QuantizedRows;
 use crate::{
     checkpoint::{Checkpoint, TensorEntry, adapter::Adapter},
     convert::{Allocated, Bits, Blocks, Encoding, Layout, LowRank, Source, StageFile},
+    error::{Error, Result},
 };
 
-/// Where the weights of a stage are.
+/// Where the weights of a graph are.
 #[derive(Debug)]
 pub(crate) enum Storage<'a> {
     /// In the checkpoint's own files, which are called so where the graph looks for them.
@@ -113,23 +114,19 @@ impl<'a> Weights<'a> {
         self.checkpoint.tensors().contains_key(name)
     }
 
-    /// What was asked for so far.
-    pub(crate) fn into_used(self) -> Used {
-        self.used
-    }
-
-    /// The new file, when there is one.
-    pub(crate) fn into_file(self) -> Option<StageFile> {
-        match self.storage {
+    /// What was asked for, and the new file when there is one.
+    pub(crate) fn finish(self) -> (Used, Option<StageFile>) {
+        let file = match self.storage {
             Storage::InPlace(_) => None,
             Storage::Converted(_, file) => Some(file),
-        }
+        };
+        (self.used, file)
     }
 
     /// A norm or a bias in the type that the graph computes in.
     pub(crate) fn get(&mut self, b: &mut GraphBuilder, name: &str, shape: &[u64]) -> Result<Value> {
         let stored = self.load(b, name, shape, |conversion| conversion.small)?;
-        cast(b, &short_name(name, "cast"), &stored, self.compute)
+        Ok(cast(b, &short_name(name, "cast"), &stored, self.compute)?)
     }
 
     /// The tensor in 32-bit floats. Converted weights keep it in those.
@@ -140,7 +137,12 @@ impl<'a> Weights<'a> {
         shape: &[u64],
     ) -> Result<Value> {
         let stored = self.load(b, name, shape, |_| FloatType::F32)?;
-        cast(b, &short_name(name, "cast"), &stored, ElementType::Float)
+        Ok(cast(
+            b,
+            &short_name(name, "cast"),
+            &stored,
+            ElementType::Float,
+        )?)
     }
 
     /// A large tensor in the type that it is stored in.
@@ -246,7 +248,8 @@ impl<'a> Weights<'a> {
                 let integers = weight(b, integers, element, shape)?;
                 let scales = weight(b, scales, float, &counts)?;
                 let node = short_name(name, "float");
-                dequantize_blocks(b, &node, &integers, &scales, blocks.size).map(Matrix::Float)
+                let float = dequantize_blocks(b, &node, &integers, &scales, blocks.size)?;
+                Ok(Matrix::Float(float))
             }
         }
     }
@@ -286,7 +289,7 @@ impl<'a> Weights<'a> {
                     length: entry.bytes,
                 };
                 self.used.tensors.insert(name.to_owned(), data.length);
-                b.weight(name, float.element(), shape, data)
+                Ok(b.weight(name, float.element(), shape, data)?)
             }
             Storage::Converted(conversion, _) => {
                 let to = to(conversion);
@@ -367,14 +370,14 @@ fn weight(
     element: ElementType,
     shape: &[u64],
 ) -> Result<Value> {
-    b.weight(&tensor.name, element, shape, tensor.data.clone())
+    Ok(b.weight(&tensor.name, element, shape, tensor.data.clone())?)
 }
 
 fn fault(name: &str) -> Error {
-    Error::Graph {
+    Error::Bundle(BundleError::Graph {
         node: name.to_owned(),
         problem: "no place was made for this weight".into(),
-    }
+    })
 }
 
 /// Whether `pattern`, with `*` for any characters, matches the layer's name or what follows a dot in it.

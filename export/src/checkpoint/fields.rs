@@ -3,9 +3,10 @@
 use std::path::Path;
 
 use serde_json::{Map, Value};
-use worldpm_ort_bundle::{Error, Result, json::kind};
+use worldpm_ort_bundle::json::kind;
 
 use super::python_json::shown;
+use crate::error::{Error, Result};
 
 /// Larger sizes are refused, so that products of two of them, in bytes, cannot overflow.
 pub(super) const MAX_SIZE: u64 = 1 << 28;
@@ -36,8 +37,9 @@ impl<'a> Fields<'a> {
     }
 
     pub(super) fn unsupported(&self, what: String, hint: String) -> Error {
-        Error::Unsupported {
-            what: format!("{}: {what}", self.path.display()),
+        Error::UnsupportedConfig {
+            path: self.path.to_owned(),
+            what,
             hint,
         }
     }

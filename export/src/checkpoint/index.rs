@@ -1,11 +1,13 @@
 //! Which weight files a checkpoint has, and what its index says about them.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::{Path, PathBuf},
+};
 
 use serde::Deserialize;
 use worldpm_ort_bundle::{
-    Error, Result,
+    Error as BundleError,
     checkpoint_files::{
         CONFIG_FILE, INDEX_FILE, MAX_INDEX_BYTES, NoWeights, SINGLE_FILE, WeightsChoice,
         choose_weights, read_index, read_text,
@@ -14,6 +16,7 @@ use worldpm_ort_bundle::{
 };
 
 use super::tensors::{DataFile, TensorEntry};
+use crate::error::{Error, Result};
 
 /// The weight files of a checkpoint and the tensors in them.
 pub(super) struct Weights {
@@ -37,12 +40,12 @@ pub(super) fn read_weights(dir: &Path) -> Result<Weights> {
         WeightsChoice::Single => None,
         WeightsChoice::Sharded => Some(read_index(&index_path)?),
         WeightsChoice::Adapter => {
-            return Err(Error::Index {
+            return Err(Error::Bundle(BundleError::Index {
                 path: dir.to_owned(),
                 problem: "holds an adapter and no model: give the model that it is for as the checkpoint, and this \
                           directory as the adapter (`--adapter`)"
                     .to_owned(),
-            });
+            }));
         }
     };
     refuse_other_choice(dir, choice)?;
@@ -119,10 +122,10 @@ fn no_weights(dir: &Path, reason: &NoWeights) -> Error {
             what: format!("{}: `{name}`, weights as Python pickles,", dir.display()),
             hint: "save the model again as safetensors, with `safe_serialization=True`".to_owned(),
         },
-        reason => Error::Index {
+        reason => Error::Bundle(BundleError::Index {
             path: dir.to_owned(),
             problem: reason.to_string(),
-        },
+        }),
     }
 }
 
@@ -138,38 +141,38 @@ fn resolve(
         Ok(real) => return Ok(real),
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => e,
         Err(source) => {
-            return Err(Error::Io {
+            return Err(Error::Bundle(BundleError::Io {
                 path,
                 action: "open",
                 source,
-            });
+            }));
         }
     };
     if let Ok(target) = path.read_link() {
-        return Err(Error::Safetensors {
+        return Err(Error::Bundle(BundleError::Safetensors {
             path,
             problem: format!(
                 "is a link to `{}`, which does not exist: the download is incomplete",
                 target.display()
             ),
-        });
+        }));
     }
     let Some(map) = weight_map else {
-        return Err(Error::Io {
+        return Err(Error::Bundle(BundleError::Io {
             path,
             action: "open",
             source,
-        });
+        }));
     };
     let mut lost = map.iter().filter(|(_, file)| *file == name);
     let first = lost.next().map_or("", |(tensor, _)| tensor);
-    Err(Error::Index {
+    Err(Error::Bundle(BundleError::Index {
         path: index_path.to_owned(),
         problem: format!(
             "lists the file `{name}`, which does not exist; tensor `{first}`{} should be in it",
             and_more(lost.count())
         ),
-    })
+    }))
 }
 
 /// Reads every header; sets the sizes of `files`.

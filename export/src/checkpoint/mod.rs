@@ -12,16 +12,19 @@ mod tensors;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 use worldpm_ort_bundle::{
-    Error, Result,
+    Error as BundleError,
     checkpoint_files::{CONFIG_FILE, INDEX_FILE},
     fingerprint::FileIdentity,
 };
 
 pub use crate::arch::{Activation, Architecture, Backbone};
+use crate::error::{Error, Result};
 pub use config::{ModelConfig, Rope, RopeScaling};
 pub use tensors::{DataFile, TensorEntry};
 use tensors::{identity, require_unwritten};
@@ -50,10 +53,9 @@ impl Checkpoint {
     /// Afterwards every [`TensorEntry`] lies within its file, and no two overlap.
     ///
     /// # Errors
-    /// [`Error::Io`] when a file cannot be read; [`Error::Config`] and
-    /// [`Error::Unsupported`] as for [`ModelConfig::read`]; [`Error::Index`] when
-    /// there are no weights or a listed file is missing; [`Error::Safetensors`] for a broken weight file, or a link to
-    /// nowhere; [`Error::Tensor`] for a tensor that is in two files.
+    /// Those of [`ModelConfig::read`]; [`Error::Bundle`] when a file cannot be read or is missing, when there are no
+    /// weights, for a broken weight file, or a link to nowhere; [`Error::Unsupported`] for weights in another format;
+    /// [`Error::Tensor`] for a tensor that is in two files.
     pub fn open(dir: &Path) -> Result<Self> {
         Self::open_with_adapter(dir, None)
     }
@@ -68,13 +70,15 @@ impl Checkpoint {
     /// [`ExportOptions::adapter`](crate::ExportOptions::adapter) too.
     ///
     /// # Errors
-    /// As for [`Checkpoint::open`], and those of a bad adapter; [`Error::Tensor`] when neither has a head.
+    /// As for [`Checkpoint::open`], and those of a bad adapter; [`Error::MissingTensor`] when neither has a head.
     pub fn open_with_adapter(dir: &Path, adapter: Option<&Path>) -> Result<Self> {
         // Said first, since every later message would blame a file in it.
-        std::fs::read_dir(dir).map_err(|source| Error::Io {
-            path: dir.to_owned(),
-            action: "open the checkpoint directory",
-            source,
+        std::fs::read_dir(dir).map_err(|source| {
+            Error::Bundle(BundleError::Io {
+                path: dir.to_owned(),
+                action: "open the checkpoint directory",
+                source,
+            })
         })?;
         let config::Found { config, unknown } =
             config::read(&dir.join(CONFIG_FILE), adapter.is_some())?;
@@ -106,9 +110,9 @@ impl Checkpoint {
         }
         let head = names::lent_head(adapter, self.files.len())?;
         let Some(weight) = head.get(last) else {
-            return Err(Error::Tensor {
+            return Err(Error::MissingTensor {
                 tensor: last.to_owned(),
-                file: self.dir.display().to_string(),
+                place: self.dir.display().to_string(),
                 problem: format!(
                     "is missing, and the adapter {} does not bring it: its head was not saved with it \
                      (`modules_to_save`); take a base model with its reward head",
@@ -201,7 +205,7 @@ impl Checkpoint {
     /// Refuses weights that were written to since the checkpoint was opened.
     ///
     /// # Errors
-    /// [`Error::Safetensors`], naming the file.
+    /// [`Error::Bundle`], naming the file.
     pub(crate) fn require_unwritten(&self) -> Result<()> {
         let mut files = self.files.iter().zip(&self.identities);
         files.try_for_each(|(file, before)| require_unwritten(&file.path, before))
@@ -216,8 +220,7 @@ impl Checkpoint {
     /// bf16, fp16 or fp32.
     ///
     /// # Errors
-    /// [`Error::Tensor`], naming the tensor and its file, when it is missing, or
-    /// has another shape or type.
+    /// [`Error::MissingTensor`], and [`Error::Tensor`] when it has another shape or type.
     pub fn tensor(&self, name: &str, shape: &[u64]) -> Result<&TensorEntry> {
         let fail = |file: &Path, problem| Error::Tensor {
             tensor: name.to_owned(),
@@ -228,10 +231,11 @@ impl Checkpoint {
             let placed = self.absent.get(name).map_or_else(String::new, |file| {
                 format!(" (`{INDEX_FILE}` places it in `{file}`, which lacks it)")
             });
-            return Err(fail(
-                &self.dir,
-                format!("is missing{placed}; the model needs it with shape {shape:?}"),
-            ));
+            return Err(Error::MissingTensor {
+                tensor: name.to_owned(),
+                place: self.dir.display().to_string(),
+                problem: format!("is missing{placed}; the model needs it with shape {shape:?}"),
+            });
         };
         let file = || {
             self.files

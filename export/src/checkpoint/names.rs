@@ -1,12 +1,12 @@
 //! What tensors are called, and what `transformers` takes for the same.
 
-use worldpm_ort_bundle::{Error, Result};
+use super::{
+    adapter::files,
+    tensors::{DataFile, TensorEntry},
+};
 
-use super::adapter::files;
-use super::tensors::{DataFile, TensorEntry};
-
-use std::collections::BTreeMap;
-use std::path::Path;
+use crate::error::{Error, Result};
+use std::{collections::BTreeMap, path::Path};
 
 /// What the modules of a decoder begin with, in the decoder alone.
 const DECODER: [&str; 3] = ["embed_tokens.", "layers.", "norm."];

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 /// The only key of an object that stands for a number.
 const TAG: &str = "__float__";
-/// The numbers that have no JSON, as Python writes them. The longer of two with one beginning comes first.
+/// The numbers that have no JSON, as Python writes them. Of two that begin alike, the longer comes first.
 const LITERALS: [&str; 3] = ["NaN", "Infinity", "-Infinity"];
 
 /// Reads a whole text.

@@ -2,7 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use worldpm_ort_bundle::{Error, Result, fingerprint::FileIdentity, safetensors::Dtype};
+use crate::error::{Error, Result};
+use worldpm_ort_bundle::{Error as BundleError, fingerprint::FileIdentity, safetensors::Dtype};
 
 /// A weight file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,7 +36,7 @@ pub struct TensorEntry {
 /// The file as its machine knows it.
 ///
 /// # Errors
-/// [`Error::Io`] when it cannot be looked at.
+/// [`Error::Bundle`] when it cannot be looked at.
 pub(super) fn identity(file: &Path) -> Result<FileIdentity> {
     FileIdentity::of(file).map_err(|source| Error::io("open", file, source))
 }
@@ -43,14 +44,14 @@ pub(super) fn identity(file: &Path) -> Result<FileIdentity> {
 /// Refuses a weight file that was written to since it was as in `before`.
 ///
 /// # Errors
-/// [`Error::Safetensors`], naming the file.
+/// [`Error::Bundle`], naming the file.
 pub(super) fn require_unwritten(file: &Path, before: &FileIdentity) -> Result<()> {
     match identity(file)?.is_unwritten(before) {
         true => Ok(()),
-        false => Err(Error::Safetensors {
+        false => Err(Error::Bundle(BundleError::Safetensors {
             path: file.to_owned(),
             problem: "was written to while it was read; export again when nothing writes to it"
                 .to_owned(),
-        }),
+        })),
     }
 }

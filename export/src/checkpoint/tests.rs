@@ -2,8 +2,10 @@
 
 #![allow(clippy::unwrap_used)]
 
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -459,6 +461,7 @@ fn index_that_disagrees_with_the_headers() {
     let files = Files::sharded().index(extra);
     let error = files.open().unwrap().tensor("d", &[3]).unwrap_err();
     let text = error.to_string();
+    assert!(matches!(error, Error::MissingTensor { .. }), "{error:?}");
     assert!(
         text.contains("`d`: is missing") && text.contains("places it in `m-2.safetensors`"),
         "{text}"

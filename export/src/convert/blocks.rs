@@ -156,7 +156,7 @@ impl Blocks {
             false => (high - low) / (2.0 * half - 1.0),
         };
         let step = write_scale(self.scale, step, scale);
-        // A block whose scale cannot be told from zero is zero.
+        // A scale this small is taken for zero, and so is the block.
         let inverse = if step.abs() < f32::MIN_POSITIVE {
             0.0
         } else {

@@ -78,6 +78,20 @@ impl StageFile {
         allocated
     }
 
+    /// The file called `name` for those tensors of the checkpoint that `is_wanted`, with new places.
+    pub(crate) fn part(&self, name: String, is_wanted: impl Fn(&str) -> bool) -> Self {
+        let mut part = Self::new(name);
+        for job in self.jobs.iter().filter(|job| is_wanted(&job.source.tensor)) {
+            part.allocate(job.source.clone(), job.encoding);
+        }
+        part
+    }
+
+    /// Its tensors, in their order.
+    pub(crate) fn tensors(&self) -> &[Allocated] {
+        &self.tensors
+    }
+
     fn place(&mut self, source: &str, made: Made) -> Allocated {
         let offset = self.end.next_multiple_of(ALIGNMENT);
         let length = made.shape.iter().product::<u64>() * made.dtype.bits() / 8;

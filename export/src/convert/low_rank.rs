@@ -7,13 +7,15 @@ use std::{
 };
 
 use worldpm_ort_bundle::{
-    Error, Result,
     files::open_regular,
     float_type::{self, FloatType},
     safetensors::HeaderTensor,
 };
 
-use crate::checkpoint::adapter::Update;
+use crate::{
+    checkpoint::adapter::Update,
+    error::{Error, Result},
+};
 
 /// Columns that are worked on together: `right` is read once for all rows of a chunk, from the nearer caches.
 const TILE: usize = 512;
@@ -58,7 +60,7 @@ impl LowRank {
     /// Its factors, which are read unless someone holds them.
     ///
     /// # Errors
-    /// [`Error::Io`] when the file cannot be read.
+    /// [`Error::Bundle`] when the file cannot be read.
     pub(super) fn factors(&self) -> Result<Arc<Factors>> {
         let mut held = self.factors.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(factors) = held.upgrade() {
@@ -259,6 +261,8 @@ mod tests {
         update.factors().unwrap();
         drop(held);
         let error = update.factors().unwrap_err();
-        assert!(matches!(error, Error::Io { path, .. } if path.ends_with("adapter")));
+        assert!(
+            matches!(error, Error::Bundle(worldpm_ort_bundle::Error::Io { path, .. }) if path.ends_with("adapter"))
+        );
     }
 }

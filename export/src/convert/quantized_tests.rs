@@ -6,12 +6,13 @@ use std::path::Path;
 
 use half::{bf16, f16};
 use proptest::prelude::*;
-use worldpm_ort_bundle::{Error, Overflow, float_type::FloatType};
+use worldpm_ort_bundle::{Overflow, float_type::FloatType};
 
 use super::{
     Bits, Blocks, Encoding, Layout, Source,
     tests::{convert_checked, source, values},
 };
+use crate::error::Error;
 
 const ALIGNMENT: usize = 4096;
 

@@ -14,7 +14,7 @@ use std::{
 };
 
 use worldpm_ort_bundle::{
-    Error, Overflow, Result,
+    Overflow,
     files::open_regular,
     float_type::{self, Overflowed},
     manifest::OverflowedTensor,
@@ -24,7 +24,10 @@ use super::{
     job::{Encoding, Job},
     low_rank::{Factors, LowRank},
 };
-use crate::output::output_error;
+use crate::{
+    error::{Error, Result},
+    output::output_error,
+};
 
 /// Bytes of the source that a worker reads at a time. Its memory is a few times this.
 const CHUNK_BYTES: u64 = 1 << 20;
@@ -72,7 +75,7 @@ struct Chunk {
 /// Returns the tensors with values that overflowed and were clamped.
 ///
 /// # Errors
-/// [`Error::Io`] and [`Error::Output`] when a file cannot be read or written, [`Error::Overflow`] when values
+/// [`Error::Bundle`] and [`Error::Write`] when a file cannot be read or written, [`Error::Overflow`] when values
 /// overflow and may not, [`Error::Tensor`] when one has to be finite and is not. What was written so far stays.
 pub(crate) fn run(
     sources: &[&Path],
@@ -82,7 +85,7 @@ pub(crate) fn run(
     let open_source = |path: &&Path| open_regular(path).map_err(|e| Error::io("open", path, e));
     let open_sink = |sink: &Sink<'_>| {
         let opened = File::options().write(true).open(&sink.path);
-        opened.map_err(|e| output_error(&sink.path, "open it", &e))
+        opened.map_err(|e| output_error(&sink.path, "open it", e))
     };
     let work = Work {
         paths: sources,
@@ -200,7 +203,7 @@ impl Work<'_> {
             };
             let to = sink.data_start + output.offset + chunk.first * output.unit_bytes;
             file.write_all_at(bytes, to)
-                .map_err(|e| output_error(&sink.path, "write it", &e))
+                .map_err(|e| output_error(&sink.path, "write it", e))
         };
 
         buffers.input.resize(bytes, 0);
@@ -277,7 +280,7 @@ impl Work<'_> {
         }
         for (sink, file) in self.sinks.iter().zip(&self.files) {
             file.sync_all()
-                .map_err(|e| output_error(&sink.path, "write it to the disk", &e))?;
+                .map_err(|e| output_error(&sink.path, "write it to the disk", e))?;
         }
         Ok(tensors)
     }

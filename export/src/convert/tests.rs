@@ -6,10 +6,11 @@ use std::{fs, num::NonZeroUsize, path::Path, sync::Mutex};
 
 use half::{bf16, f16};
 use worldpm_ort_bundle::{
-    Error, Overflow, Result, float_type::FloatType, manifest::OverflowedTensor,
+    Error as BundleError, Overflow, float_type::FloatType, manifest::OverflowedTensor,
 };
 
 use super::{Encoding, Progress, Rules, Sink, Source, StageFile, run};
+use crate::error::{Error, Result};
 
 /// More than two chunks of 1 MiB in bfloat16.
 const LARGE: [u64; 2] = [1301, 1003];
@@ -210,7 +211,7 @@ fn a_source_that_ends_early() {
         let jobs = [(source.clone(), encoding)];
         let error = convert(dir.path(), &jobs, Overflow::Refuse, 2).unwrap_err();
         assert!(
-            matches!(&error, Error::Io { path, .. } if path.ends_with("source")),
+            matches!(&error, Error::Bundle(BundleError::Io { path, .. }) if path.ends_with("source")),
             "{error}"
         );
     }
@@ -244,7 +245,7 @@ fn a_full_disk() {
             progress: &|_| {},
         };
         let error = run(&[&dir.path().join("source")], &[sink], &rules).unwrap_err();
-        assert!(matches!(error, Error::Output { .. }));
+        assert!(matches!(error, Error::Write { .. }));
         assert!(error.to_string().contains("free some space"), "{error}");
     }
 }

@@ -8,7 +8,6 @@ use std::{
 
 use serde::Serialize;
 use worldpm_ort_bundle::{
-    Error, Result,
     cost::{Costs, StageMemory, TokenBudget},
     files,
     fingerprint::sampled_sha256,
@@ -19,6 +18,7 @@ use worldpm_ort_bundle::{
 };
 
 use super::tensors::{LayerInfo, Tensor, TensorGroup, group, runs};
+use crate::error::{Error, Result};
 
 /// A bundle, without its weights' values.
 #[derive(Clone, Debug, PartialEq, Serialize)]

@@ -4,7 +4,6 @@ use std::path::Path;
 
 use serde::Serialize;
 use worldpm_ort_bundle::{
-    Error, Result,
     checkpoint_files::CONFIG_FILE,
     files,
     hash::{header_sha256, sha256_hex},
@@ -12,7 +11,11 @@ use worldpm_ort_bundle::{
 };
 
 use super::tensors::{Tensor, TensorGroup, group};
-use crate::{checkpoint::Checkpoint, write::describe};
+use crate::{
+    checkpoint::Checkpoint,
+    error::{Error, Result},
+    write::describe,
+};
 
 /// A checkpoint, without its weights' values.
 #[derive(Clone, Debug, PartialEq, Serialize)]

@@ -1,4 +1,4 @@
-//! What a bundle or a checkpoint holds, told without loading it.
+//! What a bundle or a checkpoint holds, found without loading it.
 
 mod bundle;
 mod checkpoint;
@@ -13,8 +13,9 @@ pub use tensors::{LayerInfo, TensorGroup};
 
 use std::path::Path;
 
+use crate::error::{Error, Result};
 use serde::Serialize;
-use worldpm_ort_bundle::{Error, Result, checkpoint_files::CONFIG_FILE, manifest};
+use worldpm_ort_bundle::{checkpoint_files::CONFIG_FILE, manifest};
 
 /// A bundle or a checkpoint.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -33,8 +34,8 @@ pub enum Inspection {
 /// Only graphs, headers and small files are read.
 ///
 /// # Errors
-/// [`Error::Manifest`] or [`Error::Model`] for a manifest or a graph that cannot be read, the errors of
-/// [`crate::Checkpoint::open`] for a checkpoint, and [`Error::Output`] when the directory is neither.
+/// [`Error::Bundle`] for a manifest or a graph that cannot be read, the errors of
+/// [`crate::Checkpoint::open`] for a checkpoint, and [`Error::Neither`].
 pub fn inspect(directory: &Path, weights: Option<&Path>) -> Result<Inspection> {
     let has = |name: &str| directory.join(name).exists();
     if has(manifest::FILE_NAME) {

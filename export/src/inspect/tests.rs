@@ -107,7 +107,7 @@ impl Sample {
 }
 
 #[test]
-fn a_checkpoint_is_told_whole() {
+fn a_checkpoint_is_reported_whole() {
     let sample = Sample::new();
     let found = inspect(&sample.place.path().join("checkpoint"), None).unwrap();
     let Inspection::Checkpoint(info) = found else {
@@ -127,7 +127,7 @@ fn a_checkpoint_is_told_whole() {
 }
 
 #[test]
-fn a_bundle_is_told_whole() {
+fn a_bundle_is_reported_whole() {
     let sample = Sample::new();
     let info = sample.bundle();
     assert!(info.is_good(), "{info:#?}");
@@ -164,7 +164,7 @@ fn a_bundle_is_told_whole() {
 }
 
 #[test]
-fn files_that_changed_are_told() {
+fn files_that_changed_are_reported() {
     let sample = Sample::new();
     let bundle = sample.place.path().join("bundle");
     let checkpoint = sample.place.path().join("checkpoint");

@@ -9,7 +9,7 @@ use super::options::ServingOptions;
 pub(super) const IN_FLIGHT: u64 = 2;
 
 const MIB: u64 = 1 << 20;
-/// The pools that Triton makes unless it is told otherwise.
+/// The pools that Triton makes by default.
 const DEFAULT_DEVICE_POOL: u64 = 64 * MIB;
 const DEFAULT_PINNED_POOL: u64 = 256 * MIB;
 

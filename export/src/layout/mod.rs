@@ -16,9 +16,12 @@ pub(crate) use places::Places;
 
 use std::fs;
 
-use worldpm_ort_bundle::{Layout, Result, manifest::Manifest};
+use worldpm_ort_bundle::{Layout, manifest::Manifest};
 
-use crate::output::{StagedDir, output_error};
+use crate::{
+    error::Result,
+    output::{StagedDir, output_error},
+};
 use limits::Limits;
 
 const README: &str = "README.md";
@@ -29,7 +32,7 @@ impl Places {
     /// Makes the folder of a stage.
     ///
     /// # Errors
-    /// [`worldpm_ort_bundle::Error::Output`] when it cannot be made.
+    /// [`crate::Error::Write`] when it cannot be made.
     pub(crate) fn make_folder(&self, output: &StagedDir, index: usize) -> Result<()> {
         make(output, &self.stage_folder(index))
     }
@@ -37,7 +40,7 @@ impl Places {
     /// Writes what the layout has besides graphs, weights and manifest.
     ///
     /// # Errors
-    /// [`worldpm_ort_bundle::Error::Output`] when a file cannot be written.
+    /// [`crate::Error::Write`] when a file cannot be written.
     pub(crate) fn finish(&self, output: &StagedDir, manifest: &Manifest) -> Result<()> {
         if self.layout == Layout::Plain {
             return Ok(());
@@ -96,5 +99,5 @@ pub(crate) fn extra_files(graphs: &[String]) -> Vec<String> {
 
 fn make(output: &StagedDir, folder: &str) -> Result<()> {
     let path = output.path().join(folder);
-    fs::create_dir_all(&path).map_err(|e| output_error(&path, "make this directory", &e))
+    fs::create_dir_all(&path).map_err(|e| output_error(&path, "make this directory", e))
 }

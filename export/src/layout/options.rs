@@ -1,6 +1,7 @@
 //! What serving bundles are made with.
 
-use worldpm_ort_bundle::{Error, Result, cost::TokenBudget};
+use crate::error::{Error, Result};
+use worldpm_ort_bundle::cost::TokenBudget;
 
 /// How a bundle for a server is laid out and sized; with [`Layout::Plain`](worldpm_ort_bundle::Layout::Plain) of no effect.
 #[derive(Clone, Debug, PartialEq, Eq)]

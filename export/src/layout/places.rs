@@ -1,14 +1,14 @@
 //! Where the graphs and weights of a bundle go, and what they are called there.
 
 use worldpm_ort_bundle::{
-    Device, Interface, Layout, Result, Target, WeightsMode, manifest::Manifest, names,
+    Device, Interface, Layout, Target, WeightsMode, manifest::Manifest, names,
 };
 
 use super::{
     limits::Limits,
     options::{ServingOptions, fault},
 };
-use crate::options::ExportOptions;
+use crate::{error::Result, options::ExportOptions};
 
 /// Where the graphs and weights of a bundle go.
 #[derive(Clone, Debug)]
@@ -21,7 +21,7 @@ impl Places {
     /// Checks what the layout needs of the other options. `converted` says whether weights get new files anyway.
     ///
     /// # Errors
-    /// [`worldpm_ort_bundle::Error::Option`] when they do not go together.
+    /// [`crate::Error::Option`] when they do not go together.
     pub(crate) fn new(options: &ExportOptions, converted: bool) -> Result<Self> {
         let places = Self {
             layout: options.layout,

@@ -8,7 +8,7 @@
 
 use sha2::{Digest, Sha256};
 use worldpm_ort_bundle::{
-    Device, Error, Result,
+    Device,
     hash::hex,
     manifest::{Manifest, Stage, TensorInfo},
 };
@@ -18,6 +18,7 @@ use super::{
     places::{Places, ensemble_tensor},
     text_proto::TextProto,
 };
+use crate::error::{Error, Result};
 
 /// Where TensorRT's engines are kept in the server's container.
 pub(super) const ENGINE_CACHE: &str = "/var/cache/tensorrt";

@@ -1,24 +1,21 @@
-//! A file that comes to a finished output later, or takes the place of the one that is there.
+//! A file that is added to a finished output, or replaced in it.
 
-use std::fs;
-use std::path::Path;
+use std::{fs, path::Path};
 
-use worldpm_ort_bundle::Result;
-
-use super::journal::Journal;
-use super::{Kind, Target, output_error, owned, place, write_file};
+use super::{Kind, Target, journal::Journal, output_error, owned, place, write_file};
+use crate::error::Result;
 
 /// Puts a file of its own into the output `out`, in one step. What a killed process leaves is beside the output, or in
 /// it where nothing can be made beside it, with a journal, and is removed when a file is put there again, or the output
 /// is replaced.
 ///
 /// # Errors
-/// [`Error::Output`](worldpm_ort_bundle::Error::Output), naming the file.
+/// [`Error::Write`](crate::Error::Write), naming the file.
 pub(crate) fn put(out: &Path, kind: Kind, name: &str, content: impl AsRef<[u8]>) -> Result<()> {
     let target = Target::find(out)?;
     target.clean_up(kind);
     let path = target.path.join(name);
-    let fault = |e| output_error(&path, "write it", &e);
+    let fault = |e| output_error(&path, "write it", e);
     let beside = match place::is_mount_point(&target.path) {
         true => None,
         false => match Journal::create(&target.parent, &target.name) {

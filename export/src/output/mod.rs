@@ -11,15 +11,17 @@ mod place;
 #[allow(clippy::unwrap_used)]
 mod tests;
 
-use std::collections::BTreeSet;
-use std::fs;
-use std::io::ErrorKind;
-use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeSet,
+    fs,
+    io::ErrorKind,
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+};
 
+use crate::error::{Error, Result};
 use journal::Journal;
 use place::Exchanged;
-use worldpm_ort_bundle::{Error, Result};
 
 /// What the directories of a kind have in common.
 #[derive(Clone, Copy, Debug)]
@@ -67,7 +69,7 @@ impl StagedDir {
     /// Missing parents are made.
     ///
     /// # Errors
-    /// [`Error::Output`] when `out` is taken, or its parent cannot be written.
+    /// [`Error::OutputTaken`], and [`Error::Write`] when its parent cannot be written.
     pub(crate) fn new(out: &Path, kind: Kind) -> Result<Self> {
         let target = Target::find(out)?;
         let parents = CreatedParents::make(&target.parent)?;
@@ -90,11 +92,11 @@ impl StagedDir {
                 return Err(output_error(
                     &target.parent,
                     "make a directory in it",
-                    &error,
+                    error,
                 ));
             }
             _ => {
-                let fault = |e| output_error(&target.path, "make a directory in it", &e);
+                let fault = |e| output_error(&target.path, "make a directory in it", e);
                 (begin(&target.path).map_err(fault)?, Way::Fill)
             }
         };
@@ -116,19 +118,19 @@ impl StagedDir {
     /// The path of a file that is about to be made. `name` has slashes where it is in a folder.
     ///
     /// # Errors
-    /// [`Error::Output`] when that cannot be noted.
+    /// [`Error::Write`] when that cannot be noted.
     pub(crate) fn file(&self, name: &str) -> Result<PathBuf> {
         let path = self.path().join(name);
         self.journal
             .note_new(name)
-            .map_err(|e| output_error(&path, "write it", &e))?;
+            .map_err(|e| output_error(&path, "write it", e))?;
         Ok(path)
     }
 
     /// Writes a whole file.
     ///
     /// # Errors
-    /// [`Error::Output`], naming the file.
+    /// [`Error::Write`], naming the file.
     pub(crate) fn write(&self, name: &str, content: impl AsRef<[u8]>) -> Result<()> {
         write_file(&self.file(name)?, content)
     }
@@ -136,9 +138,10 @@ impl StagedDir {
     /// Gives the directory its final name.
     ///
     /// # Errors
-    /// [`Error::Output`] when that name was taken in the meantime, or there is by now something in it that is not ours.
+    /// [`Error::OutputTaken`] when that name was taken in the meantime, or there is by now something in it that is not
+    /// ours.
     pub(crate) fn commit(mut self) -> Result<()> {
-        let fault = |e| output_error(&self.out, "give the finished directory this name", &e);
+        let fault = |e| output_error(&self.out, "give the finished directory this name", e);
         let new = self.journal.new_files();
         if self.kind.durable {
             place::sync_files(self.path(), &new).map_err(fault)?;
@@ -193,7 +196,7 @@ impl StagedDir {
     /// Takes the place of an output of ours.
     fn replace(&mut self) -> Result<()> {
         let out = self.out.clone();
-        let fault = |e| output_error(&out, "give the finished directory this name", &e);
+        let fault = |e| output_error(&out, "give the finished directory this name", e);
         let old = match (self.kind.owned)(&self.out) {
             Some(old) => old,
             None => return Err(self.not_ours(None)),
@@ -284,7 +287,7 @@ fn not_ours(out: &Path, path: Option<&Path>, kind: Kind) -> Error {
         ),
         None => format!("exists and is not empty: {}", kind.hint),
     };
-    Error::Output {
+    Error::OutputTaken {
         path: out.to_owned(),
         problem,
     }
@@ -301,20 +304,22 @@ struct Target {
 
 impl Target {
     fn find(out: &Path) -> Result<Self> {
-        let fault = |e| output_error(out, "open it", &e);
+        let fault = |e| output_error(out, "open it", e);
         let path = match fs::symlink_metadata(out) {
             Err(e) if e.kind() == ErrorKind::NotFound => out.to_owned(),
             Err(e) => return Err(fault(e)),
             Ok(_) => out.canonicalize().map_err(fault)?,
         };
         let Some(name) = path.file_name() else {
-            let problem = match path.parent() {
-                None => "exists and is not empty: choose a directory in it",
-                Some(_) => "has no name that a directory could be made under",
-            };
-            return Err(Error::Output {
-                path,
-                problem: problem.to_owned(),
+            return Err(match path.parent() {
+                None => Error::OutputTaken {
+                    path,
+                    problem: "exists and is not empty: choose a directory in it".to_owned(),
+                },
+                Some(_) => Error::Output {
+                    path,
+                    problem: "has no name that a directory could be made under".to_owned(),
+                },
             });
         };
         let parent = match path.parent() {
@@ -337,8 +342,8 @@ impl Target {
 
     /// How the output can be made, when nothing is lost by it.
     fn way(&self, out: &Path, kind: Kind) -> Result<Way> {
-        let fault = |e| output_error(out, "open it", &e);
-        let taken = |problem: String| Error::Output {
+        let fault = |e| output_error(out, "open it", e);
+        let taken = |problem: String| Error::OutputTaken {
             path: out.to_owned(),
             problem,
         };
@@ -381,25 +386,17 @@ impl Target {
 /// Writes a whole file of the output.
 ///
 /// # Errors
-/// [`Error::Output`], naming the file.
+/// [`Error::Write`], naming the file.
 pub(crate) fn write_file(path: &Path, content: impl AsRef<[u8]>) -> Result<()> {
-    fs::write(path, content).map_err(|e| output_error(path, "write it", &e))
+    fs::write(path, content).map_err(|e| output_error(path, "write it", e))
 }
 
-/// An [`Error::Output`] from the operating system's reason.
-pub(crate) fn output_error(path: &Path, action: &str, error: &std::io::Error) -> Error {
-    let hint = match error.kind() {
-        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
-            "; free some space, or choose a directory on another disk"
-        }
-        ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => {
-            "; choose a directory that you may write"
-        }
-        _ => "",
-    };
-    Error::Output {
+/// An [`Error::Write`], with what was being done, as in "cannot *write it*".
+pub(crate) fn output_error(path: &Path, action: &'static str, source: std::io::Error) -> Error {
+    Error::Write {
         path: path.to_owned(),
-        problem: format!("cannot {action}: {error}{hint}"),
+        action,
+        source,
     }
 }
 
@@ -415,7 +412,7 @@ impl CreatedParents {
             .collect();
         let mut created = Self::default();
         for path in missing.into_iter().rev() {
-            fs::create_dir(path).map_err(|e| output_error(path, "make this directory", &e))?;
+            fs::create_dir(path).map_err(|e| output_error(path, "make this directory", e))?;
             created.0.push(path.to_owned());
         }
         Ok(created)

@@ -1,9 +1,10 @@
 //! Directories of which only some files may be touched.
 
-use std::collections::BTreeSet;
-use std::fs;
-use std::io;
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeSet,
+    fs, io,
+    path::{Path, PathBuf},
+};
 
 /// The first entry of `dir` that is neither one of `files` (paths inside of it) nor a folder on the way to one.
 pub(super) fn foreign(dir: &Path, files: &BTreeSet<PathBuf>) -> io::Result<Option<PathBuf>> {

@@ -1,13 +1,17 @@
 //! How a finished directory takes its place.
 
-use std::collections::BTreeSet;
-use std::fs::{self, File};
-use std::io::{self, ErrorKind};
-use std::os::unix::fs::{MetadataExt, chown};
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeSet,
+    fs::{self, File},
+    io::{self, ErrorKind},
+    os::unix::fs::{MetadataExt, chown},
+    path::{Path, PathBuf},
+};
 
-use rustix::fs::{AtFlags, CWD, RenameFlags, StatxAttributes, StatxFlags, renameat_with, statx};
-use rustix::io::Errno;
+use rustix::{
+    fs::{AtFlags, CWD, RenameFlags, StatxAttributes, StatxFlags, renameat_with, statx},
+    io::Errno,
+};
 
 /// What file systems have in the root of a volume, empty.
 const LOST_AND_FOUND: &str = "lost+found";
@@ -48,7 +52,7 @@ pub(super) fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
         other => return Ok(other?),
     }
     if to.symlink_metadata().is_ok() {
-        let problem = format!("{} is there by now", to.display());
+        let problem = format!("{} exists by now", to.display());
         return Err(io::Error::new(ErrorKind::AlreadyExists, problem));
     }
     fs::rename(from, to)

@@ -1,5 +1,4 @@
-use std::fs::File;
-use std::os::unix::fs::PermissionsExt;
+use std::{fs::File, os::unix::fs::PermissionsExt};
 
 use super::*;
 
@@ -84,16 +83,19 @@ fn taken_and_impossible_places() {
     let full = root.path().join("full");
     fs::create_dir(&full).unwrap();
     fs::write(full.join("mine"), "").unwrap();
+    let is_taken: fn(&Error) -> bool = |error| matches!(error, Error::OutputTaken { .. });
+    let is_write: fn(&Error) -> bool = |error| matches!(error, Error::Write { .. });
+    let is_other: fn(&Error) -> bool = |error| matches!(error, Error::Output { .. });
     let cases = [
-        (file.clone(), "not a directory"),
-        (full.clone(), "not empty"),
-        (file.join("below"), "cannot"),
-        (PathBuf::from("/"), "not empty"),
-        (root.path().join("new/.."), "has no name"),
+        (file.clone(), is_taken, "not a directory"),
+        (full.clone(), is_taken, "not empty"),
+        (file.join("below"), is_write, "cannot"),
+        (PathBuf::from("/"), is_taken, "not empty"),
+        (root.path().join("new/.."), is_other, "has no name"),
     ];
-    for (out, part) in cases {
+    for (out, is_of_kind, part) in cases {
         let error = StagedDir::new(&out, KIND).unwrap_err();
-        assert!(matches!(error, Error::Output { .. }), "{error:?}");
+        assert!(is_of_kind(&error), "{error:?}");
         assert!(error.to_string().contains(part), "{out:?}: {error}");
     }
     assert_eq!(names(&full), ["mine"]);
@@ -105,7 +107,7 @@ fn taken_and_impossible_places() {
 #[test]
 fn parent_that_cannot_be_written() {
     let error = StagedDir::new(Path::new("/proc/out"), KIND).unwrap_err();
-    assert!(matches!(&error, Error::Output { path, .. } if path == Path::new("/proc")));
+    assert!(matches!(&error, Error::Write { path, .. } if path == Path::new("/proc")));
 }
 
 /// A directory in `root` with an output of ours in it.

@@ -1,7 +1,7 @@
 //! What the weights of a bundle are, decided from the checkpoint and the options.
 
 use worldpm_ort_bundle::{
-    Device, Error, Layout, Precision, Result, Target, WeightsMode,
+    Device, Layout, Precision, Target, WeightsMode,
     float_type::FloatType,
     manifest::{Activations, Quantization},
     proto::ElementType,
@@ -12,8 +12,8 @@ use crate::{
     block::weights::{Conversion, Quantized, Storage, Used, matches},
     checkpoint::Checkpoint,
     convert::{self, Bits, Blocks, StageFile},
+    error::{Error, Result},
     options::ExportOptions,
-    stage::StageSpec,
 };
 
 const DEFAULT_BLOCK_SIZE: u64 = 32;
@@ -81,14 +81,12 @@ impl Format {
         })
     }
 
-    /// Where a stage's weights go. The checkpoint's files are called `locations` where the graph looks for them.
-    pub(crate) fn storage<'a>(&'a self, locations: &'a [String], spec: &StageSpec) -> Storage<'a> {
+    /// Where the model's weights go. The checkpoint's files are called `locations` where the graph looks for them.
+    pub(crate) fn storage<'a>(&'a self, locations: &'a [String]) -> Storage<'a> {
         match &self.conversion {
             None => Storage::InPlace(locations),
-            Some(conversion) => {
-                let file = StageFile::new(format!("{}.safetensors", spec.name));
-                Storage::Converted(conversion, file)
-            }
+            // Each stage gets a file of its own, with places of its own.
+            Some(conversion) => Storage::Converted(conversion, StageFile::new(String::new())),
         }
     }
 

@@ -1,6 +1,7 @@
 //! What a model needs and how fast it could be: bytes, stages, and a bound on speed, worked out from its graphs.
 
 mod divide;
+mod draft;
 mod estimate;
 pub(crate) mod format;
 mod gpu;
@@ -9,11 +10,13 @@ mod place;
 mod report;
 mod simulate;
 mod simulation;
-pub(crate) mod stages;
+mod weights;
 
 #[cfg(test)]
 mod tests;
 
+pub(crate) use draft::Draft;
+pub use draft::{costs, placement};
 pub use estimate::{Bill, Bound, Efficiency, Speed, StageTime, bill, speed};
 pub use gpu::{GPUS, Gpu, GpuCount, GpuError};
 pub use link::{KnownLink, LINKS, Link, LinkError};
@@ -21,7 +24,7 @@ pub use place::{DeviceMemory, PlacedStage, Stages, StagesError, place};
 pub use report::{Fleet, Plan, PlanOptions, PlannedStage, Prepared, plan};
 pub use simulate::{Outcome, SimulatedStage, StageUse, pack_sizes, simulate};
 pub use simulation::{Simulation, SimulationOptions, Traffic, simulation};
-pub use stages::{costs, placement};
+pub use weights::{PlannedWeight, WeightForm};
 pub use worldpm_ort_bundle::{
     Bytes,
     cost::{Costs, Pack, StageMemory, TokenBudget},

@@ -3,11 +3,12 @@
 use std::{fmt, ops::Range, str::FromStr};
 
 use worldpm_ort_bundle::{
-    Bytes, Device, Error, Result,
+    Bytes, Device,
     cost::{Costs, Overheads, Part, StageMemory, TokenBudget},
 };
 
 use super::divide::{self, Cost};
+use crate::error::{Error, Result};
 
 /// How many stages a model is divided into: a number, or `auto`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

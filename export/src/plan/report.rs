@@ -4,17 +4,22 @@ use std::ops::Range;
 
 use serde::Serialize;
 use worldpm_ort_bundle::{
-    Bytes, Device, Error, Manifest, Result,
+    Bytes, Device, Manifest,
     cost::{DEFAULT_MEAN_LENGTH, GraphCosts, ModelCosts, Pack, Part, StageMemory, TokenBudget},
 };
 
 use super::{
+    draft::Draft,
     estimate::{Bill, Efficiency, Speed, StageTime, bill, speed},
+    format::Format,
     gpu::{Gpu, GpuCount},
     place::{DeviceMemory, PlacedStage, Stages, place},
-    stages,
 };
-use crate::{checkpoint::Checkpoint, options::ExportOptions};
+use crate::{
+    checkpoint::Checkpoint,
+    error::{Error, Result},
+    options::ExportOptions,
+};
 
 /// The devices that a plan is for.
 #[derive(Clone, Debug, PartialEq)]
@@ -131,16 +136,20 @@ impl Prepared {
         let fullest = options
             .budget
             .fullest(config.max_position_embeddings as u64);
+        let format = Format::new(checkpoint, export)?;
+        let precision = format.precision.to_string();
+        let draft = Draft::new(checkpoint, export, format, &[])?;
+        let [fullest, typical] = draft.costs([fullest, options.typical()])?;
         Ok(Self {
             architecture: config.architecture.to_string(),
-            precision: stages::precision(checkpoint, export)?.to_string(),
+            precision,
             costs: ModelCosts {
                 device: export.device,
                 hidden_size: config.hidden_size as u64,
                 graphs: vec![GraphCosts {
                     layers: 0..config.num_hidden_layers,
-                    fullest: stages::costs(checkpoint, export, fullest)?,
-                    typical: stages::costs(checkpoint, export, options.typical())?,
+                    fullest,
+                    typical,
                 }],
             },
             stages: Some(export.stages),
@@ -150,7 +159,7 @@ impl Prepared {
     /// The bundle in `directory`, whose stages are as they are.
     ///
     /// # Errors
-    /// [`Error::Manifest`] and [`Error::Model`] when the bundle cannot be read.
+    /// [`Error::Bundle`] when the bundle cannot be read.
     pub fn bundle(directory: &std::path::Path, options: &PlanOptions) -> Result<Self> {
         let manifest = Manifest::read(directory)?;
         let (budget, mean_length) = (options.budget, options.mean_length);

@@ -7,8 +7,8 @@
 
 use std::collections::VecDeque;
 
+use crate::error::{Error, Result};
 use serde::Serialize;
-use worldpm_ort_bundle::{Error, Result};
 
 /// Most packs that are simulated.
 const MOST_PACKS: usize = 100_000;
@@ -81,7 +81,7 @@ fn fail<T>(option: &str, problem: String) -> Result<T> {
     Err(Error::Option { option, problem })
 }
 
-/// Whether so many packs can be simulated.
+/// Whether this number of packs can be simulated.
 pub(super) fn check_count(packs: usize) -> Result<()> {
     match packs {
         1..=MOST_PACKS => Ok(()),

@@ -1,13 +1,14 @@
 //! A plan, simulated: its stages with their times, the copies between them, and what the pipeline reaches.
 
 use serde::Serialize;
-use worldpm_ort_bundle::{Bytes, Device, Error, Result};
+use worldpm_ort_bundle::{Bytes, Device};
 
 use super::{
     link::Link,
     report::{Plan, Prepared},
     simulate::{Outcome, SimulatedStage, check_count, pack_sizes, simulate},
 };
+use crate::error::{Error, Result};
 
 /// Packs that may wait between two stages of the runtime's pipeline.
 const QUEUE: usize = 1;

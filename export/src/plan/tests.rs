@@ -5,13 +5,15 @@
 use std::collections::BTreeMap;
 
 use worldpm_ort_bundle::{
-    Device, Error, Precision, Target,
+    Device, Precision, Target,
     cost::{Part, Peak},
 };
 
 use super::*;
 use crate::{
-    Checkpoint, ExportOptions, costs, placement,
+    Checkpoint, ExportOptions, costs,
+    error::Error,
+    placement,
     synth::{Preset, synth},
 };
 

@@ -21,9 +21,12 @@ mod tests;
 use std::{collections::BTreeMap, fs, path::Path};
 
 use serde::{Deserialize, Serialize};
-use worldpm_ort_bundle::{Device, Error, Precision, Result, files, published::PublishedScore};
+use worldpm_ort_bundle::{Device, Precision, files, published::PublishedScore};
 
-use crate::checkpoint::ModelConfig;
+use crate::{
+    checkpoint::ModelConfig,
+    error::{Error, Result},
+};
 
 pub use shape::Shape;
 
@@ -143,7 +146,7 @@ impl Recipe {
     /// The recipe in a file.
     ///
     /// # Errors
-    /// [`Error::Io`] when it cannot be read; [`Error::Recipe`] when it is not a recipe, or contradicts itself.
+    /// [`Error::Bundle`] when it cannot be read; [`Error::Recipe`] when it is not a recipe, or contradicts itself.
     pub fn read(path: &Path) -> Result<Self> {
         let io = |e| Error::io("read the recipe", path, e);
         let bytes = fs::metadata(path).map_err(io)?.len();

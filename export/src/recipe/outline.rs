@@ -1,11 +1,10 @@
 //! A recipe's model before its weights are here.
 
-use worldpm_ort_bundle::{Error, Result};
-
 use super::Recipe;
 use crate::{
     arch::{self, Architecture, Scored},
     checkpoint::Checkpoint,
+    error::{Error, Result},
     synth::{Head, ModelShape, SynthOptions, outline},
 };
 

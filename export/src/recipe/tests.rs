@@ -278,7 +278,7 @@ fn files_that_are_no_recipes() {
     );
     assert!(matches!(
         Recipe::read(dir.path().join("none").as_path()),
-        Err(Error::Io { .. })
+        Err(Error::Bundle(worldpm_ort_bundle::Error::Io { .. }))
     ));
 }
 

@@ -9,7 +9,7 @@ use std::{env, fs, ops::Range, path::Path};
 
 use worldpm_ort_bundle::{Interface, Target, float_type::FloatType, proto::ElementType};
 
-use super::{StageSpec, build_stage};
+use super::ModelGraph;
 use crate::{
     block::weights::{Conversion, Quantized, Storage, Weights},
     checkpoint::{Backbone, Checkpoint},
@@ -141,19 +141,14 @@ fn assert_converted_as_recorded<const N: usize>(
     let locations = ["model.safetensors".to_owned()];
 
     for (name, layers, target, compute, interface) in forms {
-        let spec = StageSpec {
-            name: name.into(),
-            layers,
-            target,
-            interface,
-        };
         let storage = match conversion {
             None => Storage::InPlace(&locations),
             Some(conversion) => Storage::Converted(conversion, StageFile::new("new".into())),
         };
-        let mut weights = Weights::new(&checkpoint, storage, compute);
-        let graph = build_stage(&checkpoint, &mut weights, &spec).unwrap();
-        let found = graph.to_string();
+        let weights = Weights::new(&checkpoint, storage, compute);
+        let model = ModelGraph::build(&checkpoint, weights, target, interface).unwrap();
+        let stage = model.stage(name, layers, "new".into()).unwrap();
+        let found = stage.graph.to_string();
         let golden = Path::new(env!("CARGO_MANIFEST_DIR"))
             .join("src/stage/testdata")
             .join(format!("{name}.txt"));

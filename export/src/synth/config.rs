@@ -3,10 +3,13 @@
 use std::path::Path;
 
 use serde_json::{Map, Value, json};
-use worldpm_ort_bundle::{Error, Result, checkpoint_files::CONFIG_FILE};
+use worldpm_ort_bundle::checkpoint_files::CONFIG_FILE;
 
 use super::options::{ConfigStyle, Head, SynthOptions};
-use crate::checkpoint::ModelConfig;
+use crate::{
+    checkpoint::ModelConfig,
+    error::{Error, Result},
+};
 
 /// The configuration, checked by the same rules as one that is read.
 ///

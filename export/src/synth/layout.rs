@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 use worldpm_ort_bundle::{
-    Error, Result,
     checkpoint_files::SINGLE_FILE,
     safetensors::{
         Dtype,
@@ -14,7 +13,10 @@ use worldpm_ort_bundle::{
 
 use super::options::{Head, SynthOptions};
 
-use crate::checkpoint::ModelConfig;
+use crate::{
+    checkpoint::ModelConfig,
+    error::{Error, Result},
+};
 
 /// Weights are bf16.
 pub(super) const ELEMENT_BYTES: u64 = 2;

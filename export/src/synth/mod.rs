@@ -8,22 +8,25 @@ mod options;
 mod tests;
 mod values;
 
-use std::fs::File;
-use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::{
+    fs::File,
+    io::Write,
+    path::{Path, PathBuf},
+};
 
 use serde_json::Value;
 use worldpm_ort_bundle::{
-    Error, Result,
+    Error as BundleError,
     checkpoint_files::{CONFIG_FILE, INDEX_FILE},
 };
 
 use crate::{
     arch::Architecture,
     checkpoint::{Checkpoint, ModelConfig},
+    error::{Error, Result},
+    output::{Kind, StagedDir, output_error},
 };
 
-use crate::output::{Kind, StagedDir, output_error};
 pub use options::{ConfigStyle, Head, ModelShape, Preset, SynthOptions};
 
 use layout::{ELEMENT_BYTES, Shard};
@@ -63,9 +66,9 @@ pub struct SynthReport {
 /// written; until then the files are in a hidden directory beside it.
 ///
 /// # Errors
-/// [`Error::Option`] for dimensions that make no model; [`Error::Output`] when
-/// `out` exists and is not an empty directory, or cannot be written. Nothing is
-/// left behind.
+/// [`Error::Option`] for dimensions that make no model; [`Error::OutputTaken`] when
+/// `out` exists and is not an empty directory; [`Error::Write`] when it cannot be
+/// written. Nothing is left behind.
 ///
 /// # Example
 /// ```
@@ -176,7 +179,7 @@ fn lay_out(staged: &StagedDir, shard: &Shard) -> Result<()> {
         file.write_all(&shard.head)?;
         file.set_len(shard.bytes)
     };
-    write().map_err(|e| output_error(&path, "write it", &e))
+    write().map_err(|e| output_error(&path, "write it", e))
 }
 
 /// The tokenizer, with the step token in the place of another one for a head that scores steps: the id is
@@ -193,11 +196,12 @@ fn write_tokenizer(
     };
     staged.write("tokenizer.json", named(TOKENIZER))?;
     staged.write("chat_template.jinja", template)?;
-    let mut config: Value =
-        serde_json::from_str(&named(TOKENIZER_CONFIG)).map_err(|e| Error::Tokenizer {
+    let mut config: Value = serde_json::from_str(&named(TOKENIZER_CONFIG)).map_err(|e| {
+        Error::Bundle(BundleError::Tokenizer {
             path: staged.path().join("tokenizer_config.json"),
             problem: format!("the built-in file is not valid JSON: {e}"),
-        })?;
+        })
+    })?;
     if let Value::Object(map) = &mut config {
         map.insert("chat_template".to_owned(), template.into());
     }

@@ -3,11 +3,13 @@
 use std::str::FromStr;
 
 use serde_json::{Map, Value};
-use worldpm_ort_bundle::{Error, Result};
 
-use crate::arch::{self, Architecture, Backbone, Scored};
+use crate::{
+    arch::{self, Architecture, Backbone, Scored},
+    error::{Error, Result},
+};
 
-/// What `transformers` uses unless told otherwise.
+/// The default of `transformers`.
 pub(super) const DEFAULT_SHARD_BYTES: u64 = 5_000_000_000;
 
 /// The dimensions of a model.

@@ -2,8 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
-use std::collections::BTreeMap;
-use std::fs;
+use std::{collections::BTreeMap, fs};
 
 use serde_json::json;
 use sha2::{Digest, Sha256};
@@ -421,7 +420,7 @@ fn an_existing_checkpoint_is_not_touched() {
     });
     let before = made.hashes();
     let error = synth(&made.out, &small()).unwrap_err();
-    assert!(matches!(error, Error::Output { .. }), "{error:?}");
+    assert!(matches!(error, Error::OutputTaken { .. }), "{error:?}");
     assert!(error.to_string().contains("not empty"));
     assert_eq!(made.hashes(), before);
     let parent = made.out.parent().unwrap();

@@ -1,21 +1,29 @@
 //! The random values of the weights, made by all cores in bounded memory.
 
-use std::fs::File;
-use std::io::{Seek, SeekFrom, Write};
-use std::path::Path;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread;
+use std::{
+    fs::File,
+    io::{Seek, SeekFrom, Write},
+    path::Path,
+    sync::{
+        Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+    thread,
+};
 
 use half::bf16;
-use rand_chacha::ChaCha8Rng;
-use rand_chacha::rand_core::{Rng, SeedableRng};
+use rand_chacha::{
+    ChaCha8Rng,
+    rand_core::{Rng, SeedableRng},
+};
 use sha2::{Digest, Sha256};
-use worldpm_ort_bundle::{Error, Result};
 
 use super::layout::{ELEMENT_BYTES, Shard, Tensor};
 
-use crate::output::output_error;
+use crate::{
+    error::{Error, Result},
+    output::output_error,
+};
 
 /// What one worker makes at a time; memory is this times the number of cores.
 const CHUNK_BYTES: u64 = 4 << 20;
@@ -36,7 +44,7 @@ struct Chunk<'a> {
 /// Fills the weight files in `dir`, which hold their headers already.
 ///
 /// # Errors
-/// [`Error::Output`] when one cannot be written; the first of them stops the rest.
+/// [`Error::Write`] when one cannot be written; the first of them stops the rest.
 pub(super) fn fill(dir: &Path, shards: &[Shard], seed: u64) -> Result<()> {
     let chunks = chunks(shards);
     let next = AtomicUsize::new(0);
@@ -50,7 +58,7 @@ pub(super) fn fill(dir: &Path, shards: &[Shard], seed: u64) -> Result<()> {
             if let Err(e) = write_at(&path, chunk.offset, &buffer) {
                 next.store(chunks.len(), Ordering::Relaxed);
                 let mut failure = failure.lock().unwrap_or_else(|e| e.into_inner());
-                failure.get_or_insert(output_error(&path, "write it", &e));
+                failure.get_or_insert(output_error(&path, "write it", e));
                 return;
             }
         }
@@ -193,7 +201,7 @@ mod tests {
         };
         let error = fill(dir.path(), &[shard], 0).unwrap_err();
         let message = error.to_string();
-        assert!(matches!(error, Error::Output { .. }));
+        assert!(matches!(error, Error::Write { .. }));
         for part in ["m.safetensors", "No space left", "free some space"] {
             assert!(message.contains(part), "{message}");
         }

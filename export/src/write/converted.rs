@@ -2,20 +2,19 @@
 
 use std::{fs::File, io::Write, path::Path};
 
-use worldpm_ort_bundle::{
-    Error, Result,
-    manifest::{Weights, WeightsPlace},
-};
+use worldpm_ort_bundle::manifest::{Weights, WeightsPlace};
 
 use super::weight_files::describe;
 use crate::{
     checkpoint::{Checkpoint, adapter::Adapter},
     convert::{self, Progress, Rules, Sink, StageFile},
+    error::{Error, Result},
     options::ExportOptions,
     output::{StagedDir, output_error},
 };
 
 /// The weight file of a stage whose tensors are all allocated.
+#[derive(Debug)]
 pub(super) struct NewFile {
     file: StageFile,
     head: Vec<u8>,
@@ -42,7 +41,7 @@ impl NewFile {
         self.head.len() as u64
     }
 
-    fn bytes(&self) -> u64 {
+    pub(super) fn bytes(&self) -> u64 {
         self.data_start() + self.file.data_bytes()
     }
 
@@ -53,7 +52,7 @@ impl NewFile {
             file.write_all(&self.head)?;
             file.set_len(self.bytes())
         };
-        write().map_err(|e| output_error(path, "write it", &e))
+        write().map_err(|e| output_error(path, "write it", e))
     }
 }
 
@@ -62,13 +61,13 @@ impl NewFile {
 pub(super) fn fill(
     checkpoint: &Checkpoint,
     adapter: Option<&Adapter>,
-    files: &[NewFile],
+    files: &[&NewFile],
     options: &ExportOptions,
     finite: bool,
     output: &StagedDir,
     progress: &(dyn Fn(Progress) + Sync),
 ) -> Result<Weights> {
-    check_space(output.path(), files.iter().map(NewFile::bytes).sum())?;
+    check_space(output.path(), files.iter().map(|file| file.bytes()).sum())?;
     let sinks: Vec<Sink<'_>> = files
         .iter()
         .map(|file| {
@@ -111,7 +110,7 @@ pub(super) fn fill(
 
 /// Says before hours of work that there is no room for the result.
 fn check_space(dir: &Path, needed: u64) -> Result<()> {
-    // Where the system does not tell, writing will.
+    // Where the system does not say, writing will show it.
     let Ok(disk) = rustix::fs::statvfs(dir) else {
         return Ok(());
     };
@@ -119,11 +118,9 @@ fn check_space(dir: &Path, needed: u64) -> Result<()> {
     if needed <= free {
         return Ok(());
     }
-    Err(Error::Output {
+    Err(Error::NoSpace {
         path: dir.parent().unwrap_or(dir).to_owned(),
-        problem: format!(
-            "the converted weights need {needed} bytes, and {free} are free; free some space, or choose a \
-             directory on another disk"
-        ),
+        needed,
+        free,
     })
 }

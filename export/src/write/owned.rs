@@ -7,13 +7,18 @@ use std::{
 
 use serde_json::Value;
 use worldpm_ort_bundle::{
-    Error, Result,
     files::{self, inside},
     manifest::{self, FORMAT},
     probes,
 };
 
-use crate::{checkpoint::Checkpoint, layout, options::ExportOptions, output::Kind};
+use crate::{
+    checkpoint::Checkpoint,
+    error::{Error, Result},
+    layout,
+    options::ExportOptions,
+    output::Kind,
+};
 
 /// Bundles as outputs.
 pub(super) const BUNDLE: Kind = Kind {

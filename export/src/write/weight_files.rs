@@ -8,7 +8,7 @@ use std::{
 };
 
 use worldpm_ort_bundle::{
-    Error, Result, WeightsMode,
+    WeightsMode,
     files::open_regular,
     fingerprint::{each, sampled_sha256},
     hash::{file_sha256, header_sha256},
@@ -17,6 +17,7 @@ use worldpm_ort_bundle::{
 
 use crate::{
     checkpoint::{Checkpoint, DataFile},
+    error::{Error, Result},
     options::ExportOptions,
     output::{StagedDir, output_error},
 };
@@ -28,10 +29,7 @@ pub(super) fn place(
     output: &StagedDir,
 ) -> Result<Weights> {
     let files = checkpoint.files();
-    let directory = match options.weights {
-        WeightsMode::Reference => Some(common_directory(files)),
-        WeightsMode::Hardlink | WeightsMode::Copy => None,
-    };
+    let directory = directory(files, options.weights);
     let place = |file: &DataFile| match (&directory, options.weights) {
         // In a Hugging Face cache the real file has another name than its link.
         (Some(directory), _) => Ok((file.path.clone(), name_in(directory, &file.path)?)),
@@ -52,17 +50,36 @@ pub(super) fn place(
     })
 }
 
+/// What the files of `checkpoint` are called where the graphs look for them, once they are [placed](place).
+pub(super) fn locations(checkpoint: &Checkpoint, mode: WeightsMode) -> Result<Vec<String>> {
+    let files = checkpoint.files();
+    let directory = directory(files, mode);
+    let location = |file: &DataFile| match &directory {
+        Some(directory) => name_in(directory, &file.path),
+        None => Ok(file.name.clone()),
+    };
+    files.iter().map(location).collect()
+}
+
+/// The directory in which the graphs look for weights, when it is not the bundle.
+fn directory(files: &[DataFile], mode: WeightsMode) -> Option<PathBuf> {
+    match mode {
+        WeightsMode::Reference => Some(common_directory(files)),
+        WeightsMode::Hardlink | WeightsMode::Copy => None,
+    }
+}
+
 /// Links those of the checkpoint's files that a stage uses into its folder, which ends in a slash.
 pub(super) fn link_used(
     checkpoint: &Checkpoint,
-    used: &BTreeSet<&str>,
+    used: &BTreeSet<String>,
     folder: &str,
     options: &ExportOptions,
     output: &StagedDir,
 ) -> Result<Vec<WeightFile>> {
     let files = checkpoint.files().iter();
     let linked: Vec<_> = files
-        .filter(|file| used.contains(file.name.as_str()))
+        .filter(|file| used.contains(&file.name))
         .map(|file| {
             let name = format!("{folder}{}", file.name);
             link(file, &output.file(&name)?)?;
@@ -146,6 +163,6 @@ fn copy(file: &DataFile, output: &StagedDir) -> Result<PathBuf> {
         let mut from = open_regular(&file.path)?;
         io::copy(&mut from, &mut File::create(&path)?).map(drop)
     };
-    fill().map_err(|error| output_error(&path, "copy to it", &error))?;
+    fill().map_err(|error| output_error(&path, "copy to it", error))?;
     Ok(path)
 }

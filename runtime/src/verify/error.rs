@@ -82,7 +82,7 @@ pub enum VerifyError {
     /// The bundle, the library or the device cannot be used.
     #[error(transparent)]
     Score(#[from] crate::Error),
-    /// The checkpoint cannot be exported or read.
+    /// A file of the bundle cannot be read.
     #[error(transparent)]
-    Export(#[from] worldpm_ort_bundle::Error),
+    Bundle(#[from] worldpm_ort_bundle::Error),
 }

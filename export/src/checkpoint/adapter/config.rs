@@ -4,13 +4,13 @@ use std::path::Path;
 
 use regex::Regex;
 use serde_json::Value;
-use worldpm_ort_bundle::{
-    Error, Result, checkpoint_files::read_text, hash::sha256_hex, json::kind,
-};
+use worldpm_ort_bundle::{checkpoint_files::read_text, hash::sha256_hex, json::kind};
 
 use super::select::Selection;
-use crate::checkpoint::fields::Fields;
-use crate::checkpoint::python_json;
+use crate::{
+    checkpoint::{fields::Fields, python_json},
+    error::{Error, Result},
+};
 
 /// A real one has a few KB.
 const MAX_CONFIG_BYTES: u64 = 16 << 20;
@@ -76,8 +76,8 @@ impl AdapterConfig {
     /// Reads and checks the file; returns its SHA-256 too.
     ///
     /// # Errors
-    /// [`Error::Io`] when it cannot be read; [`Error::Config`] for a field that makes no sense;
-    /// [`Error::Unsupported`] for anything but plain LoRA.
+    /// [`Error::Bundle`] when it cannot be read; [`Error::Config`] for a field that makes no sense;
+    /// [`Error::UnsupportedConfig`] for anything but plain LoRA.
     pub(super) fn read(path: &Path) -> Result<(Self, String)> {
         let text = read_text(path, MAX_CONFIG_BYTES)?;
         let whole = |problem: String| Error::Config {

@@ -1,12 +1,14 @@
 //! Reads an adapter's weights once: their hash, and whether every value is finite.
 
-use std::io::{self, Read};
-use std::path::Path;
+use std::{
+    io::{self, Read},
+    path::Path,
+};
 
+use crate::error::{Error, Result};
 use half::{bf16, f16};
 use sha2::{Digest, Sha256};
 use worldpm_ort_bundle::{
-    Error, Result,
     files::open_regular,
     safetensors::{Dtype, Header},
 };
@@ -17,7 +19,7 @@ const BLOCK: usize = 1 << 20;
 /// SHA-256 of the file at `path`, whose header is `header`.
 ///
 /// # Errors
-/// [`Error::Io`] when it cannot be read; [`Error::Tensor`] for a value that is infinite or not a number.
+/// [`Error::Bundle`] when it cannot be read; [`Error::Tensor`] for a value that is infinite or not a number.
 pub(super) fn check(path: &Path, header: &Header) -> Result<String> {
     let fault = |source| Error::io("read", path, source);
     let mut file = open_regular(path).map_err(fault)?;

@@ -1,18 +1,24 @@
 //! The files of an adapter, before they are held against a checkpoint.
 
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 use worldpm_ort_bundle::{
-    Error, Result,
     checkpoint_files::{ADAPTER_CONFIG, ADAPTER_WEIGHTS},
     fingerprint::FileIdentity,
     safetensors::{Header, HeaderTensor, header},
 };
 
-use super::config::AdapterConfig;
-use super::names::{self, Role};
-use crate::checkpoint::tensors::identity;
+use super::{
+    config::AdapterConfig,
+    names::{self, Role},
+};
+use crate::{
+    checkpoint::tensors::identity,
+    error::{Error, Result},
+};
 
 /// The weights as older versions saved them.
 const PICKLED_FILE: &str = "adapter_model.bin";

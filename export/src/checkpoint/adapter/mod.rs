@@ -16,22 +16,31 @@ pub(super) mod files;
 mod names;
 mod select;
 
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 use worldpm_ort_bundle::{
-    Error, Result,
+    Error as BundleError,
     checkpoint_files::{ADAPTER_CONFIG, ADAPTER_WEIGHTS},
     fingerprint::FileIdentity,
     safetensors::HeaderTensor,
 };
 
-use self::config::AdapterConfig;
-use self::files::Files;
-use self::names::{Role, Whole};
-use super::Checkpoint;
-use super::tensors::{TensorEntry, require_unwritten};
-use crate::arch::{EMBED_TOKENS, is_harmless};
+use self::{
+    config::AdapterConfig,
+    files::Files,
+    names::{Role, Whole},
+};
+use super::{
+    Checkpoint,
+    tensors::{TensorEntry, require_unwritten},
+};
+use crate::{
+    arch::{EMBED_TOKENS, is_harmless},
+    error::{Error, Result},
+};
 
 /// An adapter that fits its checkpoint.
 #[derive(Debug)]
@@ -72,10 +81,10 @@ impl Adapter {
     /// hash and to see that every value is finite.
     ///
     /// # Errors
-    /// [`Error::Io`] when a file cannot be read; [`Error::Config`] for a field that makes no sense;
-    /// [`Error::Unsupported`] for any adapter but plain LoRA for sequence classification;
-    /// [`Error::Safetensors`] for a broken weight file; [`Error::Tensor`] for a tensor that has no counterpart, or
-    /// another shape or type than it needs, or values that are not finite.
+    /// [`Error::Bundle`] when a file cannot be read, or the weight file is broken; [`Error::Config`] for a field that makes
+    /// no sense; [`Error::UnsupportedConfig`] for any adapter but plain LoRA for sequence classification;
+    /// [`Error::Tensor`] for a tensor that has no counterpart, or another shape or type than it needs, or values that are
+    /// not finite; [`Error::MissingTensor`] when one that the configuration lists is missing.
     pub(crate) fn open(dir: &Path, checkpoint: &Checkpoint) -> Result<Self> {
         let Files {
             config,
@@ -118,7 +127,7 @@ impl Adapter {
     /// Refuses weights that were written to since the adapter was opened.
     ///
     /// # Errors
-    /// [`Error::Safetensors`], naming the file.
+    /// [`Error::Bundle`], naming the file.
     pub(crate) fn require_unwritten(&self) -> Result<()> {
         require_unwritten(&self.weights(), &self.identity)
     }
@@ -214,10 +223,10 @@ impl Fit<'_> {
 
     fn changes(&self, tensors: &[HeaderTensor]) -> Result<BTreeMap<String, Change>> {
         if tensors.is_empty() {
-            return Err(Error::Safetensors {
+            return Err(Error::Bundle(BundleError::Safetensors {
                 path: self.path.to_owned(),
                 problem: "holds no tensors".to_owned(),
-            });
+            }));
         }
         let mut all: BTreeMap<String, Parts<'_>> = BTreeMap::new();
         for tensor in tensors {
@@ -399,9 +408,9 @@ impl Fit<'_> {
                         .is_none_or(|change| change.replacement.is_none())
             };
             if let Some(lost) = self.checkpoint.tensors().keys().find(is_lost) {
-                return Err(Error::Tensor {
+                return Err(Error::MissingTensor {
                     tensor: names::saved(lost),
-                    file: self.path.display().to_string(),
+                    place: self.path.display().to_string(),
                     problem: format!(
                         "is missing; `modules_to_save` of `{ADAPTER_CONFIG}` lists `{saved}`"
                     ),

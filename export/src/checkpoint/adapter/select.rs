@@ -2,10 +2,11 @@
 
 use regex::Regex;
 use serde_json::Value;
-use worldpm_ort_bundle::Result;
 
-use crate::checkpoint::fields::Fields;
-use crate::checkpoint::python_json::shown;
+use crate::{
+    checkpoint::{fields::Fields, python_json::shown},
+    error::Result,
+};
 
 /// All linear layers, as `target_modules`.
 const ALL_LINEAR: &str = "all-linear";
@@ -40,7 +41,7 @@ enum Names {
 
 impl Selection {
     /// # Errors
-    /// [`Error::Config`](worldpm_ort_bundle::Error::Config), naming the field that makes no sense.
+    /// [`Error::Config`](crate::Error::Config), naming the field that makes no sense.
     pub(super) fn read(fields: &Fields<'_>, modules_to_save: &[String]) -> Result<Self> {
         let targets = match names(fields, "target_modules")? {
             Some(Names::Pattern(_)) if is_all_linear(fields) => Names::AllLinear,

@@ -5,9 +5,9 @@
 use std::path::Path;
 
 use serde_json::{Value, json};
-use worldpm_ort_bundle::{Error, Result};
 
 use super::{Activation, Architecture, ModelConfig, RopeScaling};
+use crate::error::{Error, Result};
 
 fn parse(config: &Value) -> Result<ModelConfig> {
     ModelConfig::from_json(config, Path::new("config.json"))
@@ -341,7 +341,10 @@ fn mistral_7b() {
     );
     types[3] = "full_attention";
     let error = windows(json!({"layer_types": types})).unwrap_err();
-    assert!(matches!(error, Error::Unsupported { .. }), "{error:?}");
+    assert!(
+        matches!(error, Error::UnsupportedConfig { .. }),
+        "{error:?}"
+    );
     // The class has no such biases; a checkpoint with them has tensors too many.
     let biased = parse(&with(mistral(), &json!({"attention_bias": true}))).unwrap();
     assert!(!biased.qkv_bias);
@@ -464,7 +467,10 @@ fn fields_of_gemma_2_that_are_absent_or_null() {
         ),
     ] {
         let error = parse(&with(gemma2_27b(), &changes)).unwrap_err();
-        assert!(matches!(error, Error::Unsupported { .. }), "{error:?}");
+        assert!(
+            matches!(error, Error::UnsupportedConfig { .. }),
+            "{error:?}"
+        );
         assert!(error.to_string().contains(text), "{error}");
     }
 }
@@ -480,7 +486,10 @@ fn relatives_that_compute_something_else_are_refused_by_name() {
         "LlamaForCausalLM",
     ] {
         let error = parse(&with(llama31(), &json!({"architectures": [name]}))).unwrap_err();
-        assert!(matches!(error, Error::Unsupported { .. }), "{error:?}");
+        assert!(
+            matches!(error, Error::UnsupportedArchitecture { .. }),
+            "{error:?}"
+        );
         let message = error.to_string();
         assert!(message.contains(name), "{message}");
         assert!(

@@ -2,17 +2,23 @@
 
 #![allow(clippy::unwrap_used)]
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+};
 
 use proptest::prelude::*;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use worldpm_ort_bundle::{Error, Result};
 
-use super::table::{FIELDS, ROPE_FIELDS, Rule, entry};
-use super::{Found, ModelConfig, RopeScaling};
-use crate::arch::{Architecture, Backbone};
+use super::{
+    Found, ModelConfig, RopeScaling,
+    table::{FIELDS, ROPE_FIELDS, Rule, entry},
+};
+use crate::{
+    arch::{Architecture, Backbone},
+    error::{Error, Result},
+};
 
 /// A file of `scripts/list-config-fields`.
 #[derive(Deserialize)]
@@ -200,7 +206,7 @@ proptest! {
                     }
                     Rule::Only(_) => match result {
                         Ok(found) => prop_assert_eq!(&found.config, &expected, "{}: {}", name, value),
-                        Err(Error::Unsupported { what, .. }) => {
+                        Err(Error::UnsupportedConfig { what, .. }) => {
                             prop_assert!(what.contains(&format!("`{name}`")), "{what}");
                         }
                         Err(other) => prop_assert!(false, "{name}: {other}"),

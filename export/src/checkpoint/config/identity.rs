@@ -1,10 +1,13 @@
 //! Which model class a file is of. Three fields say so, and they have to agree.
 
 use serde_json::Value;
-use worldpm_ort_bundle::{Error, Result, json::kind};
+use worldpm_ort_bundle::json::kind;
 
-use crate::arch::{Architecture, Backbone};
-use crate::checkpoint::fields::Fields;
+use crate::{
+    arch::{Architecture, Backbone},
+    checkpoint::fields::Fields,
+    error::{Error, Result},
+};
 
 /// The model class.
 ///
@@ -13,8 +16,8 @@ use crate::checkpoint::fields::Fields;
 /// `AutoModelForSequenceClassification` loads it.
 ///
 /// # Errors
-/// [`Error::Unsupported`] for another class, and for code of the checkpoint's own; [`Error::Config`] when the fields
-/// contradict each other.
+/// [`Error::UnsupportedArchitecture`] for another class, [`Error::UnsupportedConfig`] for code of the checkpoint's own;
+/// [`Error::Config`] when the fields contradict each other.
 pub(super) fn read(fields: &Fields<'_>, head_is_lent: bool) -> Result<Architecture> {
     let names = fields.required("architectures")?;
     let name = names
@@ -50,8 +53,9 @@ fn unknown(fields: &Fields<'_>, name: &str) -> Error {
         "supported are {}",
         Architecture::ALL.map(Architecture::as_str).join(", ")
     );
-    Error::Unsupported {
-        what: format!("{}: architecture `{name}`", fields.path.display()),
+    Error::UnsupportedArchitecture {
+        path: fields.path.to_owned(),
+        name: name.to_owned(),
         hint: match base_model(name) {
             Some(_) => format!(
                 "it has no reward head; {supported}; if an adapter brings the head, give the adapter too"

@@ -1,10 +1,11 @@
 //! The model's labels: how many scores it gives, and what they are called.
 
 use serde_json::Value;
-use worldpm_ort_bundle::Result;
 
-use crate::checkpoint::fields::Fields;
-use crate::checkpoint::python_json::shown;
+use crate::{
+    checkpoint::{fields::Fields, python_json::shown},
+    error::Result,
+};
 
 /// How many there are, where the file says so.
 pub(super) fn num_labels(fields: &Fields<'_>, names: Option<&[String]>) -> Result<Option<usize>> {

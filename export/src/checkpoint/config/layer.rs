@@ -1,10 +1,9 @@
 //! What a decoder layer computes besides its dimensions.
 
-use worldpm_ort_bundle::Result;
-
 use crate::{
     arch::{Activation, Decoder},
     checkpoint::fields::Fields,
+    error::Result,
 };
 
 /// Reads the activation, refusing any but the decoder's own.

@@ -16,13 +16,16 @@ mod windows;
 use std::path::Path;
 
 use serde_json::Value;
-use worldpm_ort_bundle::{
-    Error, Result, checkpoint_files::read_text, files::MAX_CONFIG_BYTES, json::kind,
-};
+use worldpm_ort_bundle::{checkpoint_files::read_text, files::MAX_CONFIG_BYTES, json::kind};
 
-use super::fields::{Fields, MAX_SIZE};
-use super::python_json::{self, shown};
-use crate::arch::{Activation, Architecture, Decoder};
+use super::{
+    fields::{Fields, MAX_SIZE},
+    python_json::{self, shown},
+};
+use crate::{
+    arch::{Activation, Architecture, Decoder},
+    error::{Error, Result},
+};
 
 pub use rope::{Rope, RopeScaling};
 
@@ -94,10 +97,10 @@ impl ModelConfig {
     /// (`rope_theta`, `rope_scaling`, `torch_dtype`) or 5 (`rope_parameters`, `dtype`).
     ///
     /// # Errors
-    /// [`Error::Io`] when the file cannot be read; [`Error::Config`] when it is
+    /// [`Error::Bundle`] when the file cannot be read; [`Error::Config`] when it is
     /// not JSON, lacks a needed field or holds a value that makes no sense;
-    /// [`Error::Unsupported`] for an unknown architecture, for code of the checkpoint's own, and for what is known to
-    /// change scores and is not handled: other kinds of rope scaling, other activations, quantized weights.
+    /// [`Error::UnsupportedArchitecture`]; [`Error::UnsupportedConfig`] for code of the checkpoint's own, and for what is
+    /// known to change scores and is not handled: other kinds of rope scaling, other activations, quantized weights.
     pub fn read(path: &Path) -> Result<Self> {
         read(path, false).map(|found| found.config)
     }

@@ -1,11 +1,14 @@
 //! Rotary position embeddings.
 
 use serde_json::Value;
-use worldpm_ort_bundle::{Result, json::kind};
+use worldpm_ort_bundle::json::kind;
 
 use super::table;
-use crate::checkpoint::python_json::is_number;
-use crate::{arch::Decoder, checkpoint::fields::Fields};
+use crate::{
+    arch::Decoder,
+    checkpoint::{fields::Fields, python_json::is_number},
+    error::Result,
+};
 
 /// Rotations per original context above which YaRN leaves a frequency alone, unless the file says.
 const YARN_BETA_FAST: f64 = 32.0;

@@ -4,10 +4,12 @@
 //! not here. Whether a field changes the mathematics was tried out with both on small models, under every kind of value.
 
 use serde_json::{Map, Value};
-use worldpm_ort_bundle::Result;
 
-use crate::checkpoint::python_json::shown;
-use crate::{arch::Decoder, checkpoint::fields::Fields};
+use crate::{
+    arch::Decoder,
+    checkpoint::{fields::Fields, python_json::shown},
+    error::Result,
+};
 
 /// What becomes of a field.
 #[derive(Clone, Copy, Debug)]
@@ -376,7 +378,7 @@ pub(super) struct Checked {
 /// Refuses fields that say that something else is computed, and sorts out the others.
 ///
 /// # Errors
-/// [`Error::Unsupported`](worldpm_ort_bundle::Error::Unsupported), naming the field.
+/// [`Error::UnsupportedConfig`](crate::Error::UnsupportedConfig), naming the field.
 pub(super) fn check(
     fields: &Fields<'_>,
     table: &[(&str, Entry)],

@@ -1,11 +1,12 @@
 //! Sliding windows.
 
 use serde_json::Value;
-use worldpm_ort_bundle::{Result, json::kind};
+use worldpm_ort_bundle::json::kind;
 
 use crate::{
     arch::{Decoder, Windows},
     checkpoint::fields::Fields,
+    error::Result,
 };
 
 /// What `transformers` takes for Qwen when `max_window_layers` is absent.
