@@ -213,6 +213,7 @@ fn what_does_not_fit_is_streamed() {
     assert!(
         streamed
             .residency_reason()
+            .to_string()
             .contains("of 270.00 MiB of memory"),
         "{}",
         streamed.residency_reason()
@@ -266,7 +267,7 @@ fn memory_that_cannot_be_kept_is_refused() {
     // A conversation longer than the budget goes alone: memory bounds it.
     let text: Vec<u32> = (0..20_000).map(|i| i * 7 % 150_000).collect();
     let scorer = Scorer::open(&five, &in_floats().with_memory(320 << 20)).unwrap();
-    let reason = scorer.residency_reason();
+    let reason = scorer.residency_reason().to_string();
     let most: usize = reason
         .split_once("conversations of up to ")
         .and_then(|(_, rest)| rest.split(' ').next()?.parse().ok())

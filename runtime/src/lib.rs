@@ -58,7 +58,10 @@ mod weights;
 
 pub use bundle::Bundle;
 pub use counters::Counters;
-pub use deploy::residency::Residency;
+pub use deploy::{
+    reason::{PlacementReason, ResidencyCause, ResidencyReason},
+    residency::Residency,
+};
 pub use error::{BundleProblem, EndingProblem, Error, ErrorKind, Result};
 pub use host::memory::available as available_memory;
 pub use options::ScorerOptions;

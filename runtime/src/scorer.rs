@@ -9,7 +9,10 @@ use crate::{
     batch::plan,
     bundle::Bundle,
     counters::Counters,
-    deploy::load::{Loaded, load},
+    deploy::{
+        load::{Loaded, load},
+        reason::{PlacementReason, ResidencyReason},
+    },
     engine::{Engine, EngineError},
     ep::Provider,
     error::{BundleProblem, Error, Result},
@@ -158,10 +161,10 @@ impl Scorer {
         &self.loaded.providers
     }
 
-    /// Why the stages are where they are, in words; `None` where the devices were asked for.
+    /// Why the stages are where they are; `None` where the devices were asked for.
     #[must_use]
-    pub fn placement_reason(&self) -> Option<&str> {
-        self.loaded.reason.as_deref()
+    pub fn placement_reason(&self) -> Option<&PlacementReason> {
+        self.loaded.reason.as_ref()
     }
 
     /// Whether one stage at a time is in memory.
@@ -170,9 +173,9 @@ impl Scorer {
         self.loaded.residency.streamed.is_some()
     }
 
-    /// Why the stages are resident or streamed, in words.
+    /// Why the stages are resident or streamed.
     #[must_use]
-    pub fn residency_reason(&self) -> &str {
+    pub fn residency_reason(&self) -> &ResidencyReason {
         &self.loaded.residency.reason
     }
 

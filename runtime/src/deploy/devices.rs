@@ -1,9 +1,10 @@
 //! Which device each stage runs on, and why.
 
-use worldpm_ort_bundle::{Bytes, Device, Manifest, cost::StageMemory};
+use worldpm_ort_bundle::{Device, Manifest, cost::StageMemory};
 
 use super::{
     placement::{PlaceError, place},
+    reason::PlacementReason,
     residency::Residency,
 };
 use crate::{
@@ -18,7 +19,7 @@ use crate::{
 pub(crate) struct Placed {
     pub(crate) slots: Vec<Vec<Slot>>,
     /// Why these, where they were not asked for.
-    pub(crate) reason: Option<String>,
+    pub(crate) reason: Option<PlacementReason>,
     /// Bytes that are free on a GPU which does not hold the whole model.
     pub(crate) free: Option<u64>,
 }
@@ -45,12 +46,10 @@ pub(crate) fn placed(
     };
     match (&options.devices, manifest.device) {
         (Devices::List(_), _) => listed(None),
-        (Devices::Auto, Device::Cpu) => listed(Some("for which the bundle was exported".into())),
+        (Devices::Auto, Device::Cpu) => listed(Some(PlacementReason::Exported)),
         (Devices::Auto, Device::Cuda) => match gpus() {
             Ok(gpus) => on_gpus(options, stages, gpus),
-            Err(unknown) => listed(Some(format!(
-                "the first GPU, since of others nothing is known: {unknown}"
-            ))),
+            Err(unknown) => listed(Some(PlacementReason::FirstGpu { unknown })),
         },
     }
 }
@@ -68,7 +67,7 @@ fn on_gpus(options: &ScorerOptions, stages: &[StageMemory], gpus: Vec<Gpu>) -> R
                 free: gpu.free.min(options.memory.unwrap_or(u64::MAX)),
                 ..gpu
             }),
-            Err(why) => left_out.push(why.to_string()),
+            Err(why) => left_out.push(why),
         }
     }
     if let (true, Some(why)) = (usable.is_empty(), left_out.first()) {
@@ -80,16 +79,12 @@ fn on_gpus(options: &ScorerOptions, stages: &[StageMemory], gpus: Vec<Gpu>) -> R
         device: usize::from(gpu.device_id),
         provider: Provider::Cuda(CudaOptions::new(gpu.device_id)),
     };
-    let also = left_out
-        .iter()
-        .map(|why| format!("; left out: {why}"))
-        .collect::<String>();
     let needed: Vec<u64> = stages.iter().map(StageMemory::total).collect();
     let fit = match options.residency {
         Residency::Streamed => None,
         _ => Some(place(&needed, &usable)),
     };
-    let problem = match fit {
+    let no_fit = match fit {
         Some(Ok(placement)) => {
             let fitting = placement.replicas.len();
             let wanted = options
@@ -104,17 +99,20 @@ fn on_gpus(options: &ScorerOptions, stages: &[StageMemory], gpus: Vec<Gpu>) -> R
             let copy = |places: &Vec<usize>| places.iter().map(|&gpu| slot(&usable[gpu])).collect();
             return Ok(Placed {
                 slots: placement.replicas.iter().take(wanted).map(copy).collect(),
-                reason: Some(placement.reason + &also),
+                reason: Some(PlacementReason::Fits {
+                    placement: placement.reason,
+                    left_out,
+                }),
                 free: None,
             });
         }
         Some(Err(error @ PlaceError::NoFit { .. }))
             if options.residency == Residency::Auto && stages.len() > 1 =>
         {
-            error.to_string()
+            Some(error)
         }
         Some(Err(error)) => return Err(fail(error.to_string())),
-        None => "stages are streamed".to_owned(),
+        None => None,
     };
     if options.replicas.is_some_and(|copies| copies.get() > 1) {
         return Err(copies_of_streamed());
@@ -123,10 +121,11 @@ fn on_gpus(options: &ScorerOptions, stages: &[StageMemory], gpus: Vec<Gpu>) -> R
     let roomiest = roomiest.ok_or_else(|| fail(PlaceError::NoGpus.to_string()))?;
     Ok(Placed {
         slots: vec![vec![slot(roomiest); stages.len()]],
-        reason: Some(format!(
-            "the GPU with the most free memory, {}: {problem}{also}",
-            Bytes(roomiest.free)
-        )),
+        reason: Some(PlacementReason::Roomiest {
+            free: roomiest.free,
+            no_fit,
+            left_out,
+        }),
         free: Some(roomiest.free),
     })
 }
@@ -174,7 +173,11 @@ mod tests {
             names.collect::<Vec<_>>().join(" ")
         };
         let copies: Vec<_> = placed.slots.iter().map(text).collect();
-        assert!(placed.reason.is_some_and(|reason| !reason.is_empty()));
+        assert!(
+            placed
+                .reason
+                .is_some_and(|reason| !reason.to_string().is_empty())
+        );
         Ok((copies.join(" | "), placed.free))
     }
 

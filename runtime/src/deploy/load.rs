@@ -10,6 +10,7 @@ use worldpm_ort_bundle::{
 
 use super::{
     devices::{Placed, copies_of_streamed, placed},
+    reason::{PlacementReason, ResidencyCause},
     residency::{Choice, Needs, Residency},
     threads::Machine,
 };
@@ -35,7 +36,7 @@ pub(crate) struct Loaded {
     pub(crate) providers: Vec<Vec<Provider>>,
     pub(crate) residency: Choice,
     /// Why the stages are where they are, unless that was asked for.
-    pub(crate) reason: Option<String>,
+    pub(crate) reason: Option<PlacementReason>,
     /// What goes into a pack.
     pub(crate) budget: Budget,
     /// Most tokens of a conversation that there is memory for.
@@ -57,7 +58,7 @@ impl Loaded {
             providers: Vec::new(),
             residency: Choice {
                 streamed: None,
-                reason: "an engine of its own".into(),
+                reason: ResidencyCause::OwnEngine.into(),
             },
             reason: None,
             budget: options.budget,
@@ -308,7 +309,7 @@ impl<'a> Room<'a> {
             None => max_length,
         };
         if longest < max_length {
-            choice.reason = format!("{}; conversations of up to {longest} tokens", choice.reason);
+            choice.reason.max_length = Some(longest);
         }
         Ok((choice, longest))
     }

@@ -3,5 +3,6 @@
 pub(crate) mod devices;
 pub(crate) mod load;
 pub(crate) mod placement;
+pub(crate) mod reason;
 pub(crate) mod residency;
 pub(crate) mod threads;

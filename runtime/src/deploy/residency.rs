@@ -2,8 +2,9 @@
 
 use std::fmt;
 
-use worldpm_ort_bundle::{Bytes, cost::StageMemory};
+use worldpm_ort_bundle::cost::StageMemory;
 
+use super::reason::{ResidencyCause, ResidencyReason};
 use crate::engine::Wave;
 
 /// How much of the model is in memory.
@@ -26,7 +27,7 @@ pub enum Residency {
 pub(crate) struct Choice {
     /// `None` for all stages resident.
     pub(crate) streamed: Option<Streaming>,
-    pub(crate) reason: String,
+    pub(crate) reason: ResidencyReason,
 }
 
 /// How stages are streamed.
@@ -93,21 +94,19 @@ impl Residency {
             Self::Streamed => true,
             Self::Auto => !fits && stages.len() > 1,
         };
-        let of_memory = match memory {
-            Some(memory) => format!("{} of {}", Bytes(resident), Bytes(memory)),
-            None => Bytes(resident).to_string(),
+        let of_memory = |one_stage| ResidencyCause::Memory {
+            needed: resident,
+            available: memory,
+            one_stage,
         };
         if !stream {
-            let reason = match self {
-                Self::Auto if !fits => {
-                    format!("{of_memory} of memory, and a bundle of one stage cannot be streamed")
-                }
-                Self::Auto => format!("{of_memory} of memory"),
-                _ => "as asked".to_owned(),
+            let cause = match self {
+                Self::Auto => of_memory(!fits),
+                _ => ResidencyCause::Asked,
             };
             return Choice {
                 streamed: None,
-                reason,
+                reason: cause.into(),
             };
         }
         let after = |index: usize| &stages[(index + 1) % stages.len()];
@@ -129,18 +128,22 @@ impl Residency {
             };
             usize::try_from(most).unwrap_or(usize::MAX)
         };
-        let why = match self {
-            Self::Auto => format!("{of_memory} of memory"),
-            _ => "as asked".to_owned(),
+        let cause = match self {
+            Self::Auto => of_memory(false),
+            _ => ResidencyCause::Asked,
         };
+        let tokens = usize::try_from(tokens).unwrap_or(usize::MAX);
         Choice {
             streamed: Some(Streaming {
                 wave: Wave {
-                    tokens: usize::try_from(tokens).unwrap_or(usize::MAX),
+                    tokens,
                     ahead: (0..stages.len()).map(ahead).collect(),
                 },
             }),
-            reason: format!("{why}; waves of up to {tokens} tokens"),
+            reason: ResidencyReason {
+                wave_tokens: Some(tokens),
+                ..cause.into()
+            },
         }
     }
 }
@@ -196,7 +199,10 @@ mod tests {
         assert_eq!(choose(None).streamed, None);
         let choice = choose(Some(17 * GIB - 1));
         assert!(
-            choice.reason.starts_with("17.00 GiB of 17.00 GiB"),
+            choice
+                .reason
+                .to_string()
+                .starts_with("17.00 GiB of 17.00 GiB"),
             "{choice:?}"
         );
         assert!(choice.streamed.is_some());
@@ -223,7 +229,10 @@ mod tests {
         let one = &stages()[..1];
         let choice = choose(Residency::Auto, one, 1024, Some(GIB));
         assert_eq!(choice.streamed, None);
-        assert!(choice.reason.contains("cannot be streamed"), "{choice:?}");
+        assert!(
+            choice.reason.to_string().contains("cannot be streamed"),
+            "{choice:?}"
+        );
         assert!(
             choose(Residency::Streamed, one, 1024, Some(GIB))
                 .streamed

@@ -178,3 +178,7 @@ impl From<QueueError> for Error {
         }
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;
