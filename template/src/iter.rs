@@ -165,6 +165,7 @@ pub(crate) fn search(interp: &mut Interp<'_>, item: &Value, generator: &Value) -
 }
 
 impl Source {
+    #[inline]
     pub(crate) fn next(&mut self, interp: &mut Interp<'_>) -> Result<Option<Value>> {
         if let Self::Value(value) = self {
             let iter = iterate(value)?;
@@ -181,6 +182,7 @@ impl Source {
     }
 
     /// As `next`, but a value that is false has no items, whatever it is.
+    #[inline]
     pub(crate) fn next_if_true(&mut self, interp: &mut Interp<'_>) -> Result<Option<Value>> {
         if let Self::Value(value) = self
             && !value.is_true()?

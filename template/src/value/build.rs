@@ -89,11 +89,13 @@ impl Value {
     }
 
     /// Text of the same kind as another: plain, or `Markup`.
+    #[inline]
     pub(crate) fn text_like(text: impl Into<Text>, safe: bool) -> Self {
         Self::Str(text.into().with_safe(safe))
     }
 
     /// New text of at most the memory allowed.
+    #[inline]
     pub(crate) fn copied(text: &str, safe: bool) -> Result<Self> {
         reserve(text.len())?;
         Ok(Self::text_like(text, safe))
