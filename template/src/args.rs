@@ -1,16 +1,7 @@
-//! Arguments of a call, and how they find their parameters.
-
-use std::sync::Arc;
+//! How the arguments of a call find their parameters.
 
 use crate::error::{Result, type_error};
-use crate::value::Value;
-
-/// The values of a call's arguments.
-#[derive(Default)]
-pub(crate) struct Args {
-    pub(crate) positional: Vec<Value>,
-    pub(crate) named: Vec<(Arc<str>, Value)>,
-}
+use crate::value::{Args, Value};
 
 impl Args {
     /// The value of each parameter, by place or by name; the first `required` must be there.

@@ -4,8 +4,12 @@ use std::sync::Arc;
 
 use num_bigint::BigInt;
 
-use crate::filters::Filter;
-use crate::tests::Test;
+/// The names of filters and tests, each with its place in the table of those that run.
+pub(crate) trait Names {
+    fn filter_place(&self, name: &str) -> Option<usize>;
+
+    fn test_place(&self, name: &str) -> Option<usize>;
+}
 
 /// A variable: how many functions outwards, and where in that function's slots.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -96,14 +100,16 @@ pub(crate) enum Postfix {
 #[derive(Debug)]
 pub(crate) struct FilterCall {
     pub(crate) name: Arc<str>,
-    pub(crate) filter: Option<Filter>,
+    /// Its place among the filters, if there is one of this name.
+    pub(crate) filter: Option<usize>,
     pub(crate) arguments: Box<Arguments>,
 }
 
 #[derive(Debug)]
 pub(crate) struct TestCall {
     pub(crate) name: Arc<str>,
-    pub(crate) test: Option<Test>,
+    /// Its place among the tests, if there is one of this name.
+    pub(crate) test: Option<usize>,
     pub(crate) arguments: Arguments,
     pub(crate) negated: bool,
 }

@@ -3,16 +3,14 @@
 use std::cell::Cell;
 use std::rc::Rc;
 
-use crate::args::Args;
-use crate::dict::{Dict, DictBuilder};
 use crate::error::{
     Error, ErrorKind, Result, overflow_error, runtime_error, security_error, type_error,
     unsupported,
 };
-use crate::eval::{Held, Interp};
 use crate::number::machine_index;
-use crate::object::{Cycler, Joiner, Namespace, Object, Range};
-use crate::value::Value;
+use crate::value::{
+    Args, Cycler, Dict, DictBuilder, Interp, Joiner, Namespace, Object, Range, Value,
+};
 
 /// `range` gives no more, as in Jinja's sandbox.
 const MAX_RANGE: usize = 100_000;
@@ -76,7 +74,7 @@ pub(crate) fn call(interp: &mut Interp<'_>, name: &str, args: Args) -> Result<Va
             let Some(now) = interp.now else {
                 return Err(unsupported("`strftime_now` without a time"));
             };
-            crate::time::strftime(format, now).map(Value::str)
+            crate::format::strftime(format, now).map(Value::str)
         }
         _ => Err(unsupported(format!(
             "`{name}`: its result is another one each time"
@@ -147,7 +145,7 @@ pub(crate) fn check_attribute_name(name: &str) -> Result<()> {
         return Err(security_error(format!(
             "Chat templates cannot store underscore-prefixed attributes on a namespace, but got {}. Please rename the \
              attribute.",
-            crate::repr::string_repr(name)
+            crate::quote::string_repr(name)
         )));
     }
     Ok(())
@@ -161,7 +159,7 @@ fn namespace(interp: &mut Interp<'_>, args: Args) -> Result<Value> {
     };
     let namespace = Rc::new(Namespace::new());
     let bytes = size_of::<Namespace>() + (dict.len() + 4) * 4 * size_of::<Value>();
-    interp.hold(Held::Namespace(namespace.clone()), bytes)?;
+    interp.hold(namespace.clone(), bytes)?;
     for (name, value) in dict.iter() {
         let Some(name) = name.as_str() else {
             return Err(unsupported("a namespace attribute whose name is not text"));

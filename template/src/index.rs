@@ -6,13 +6,11 @@ use std::sync::Arc;
 use num_traits::ToPrimitive;
 
 use crate::error::{Result, type_error, value_error};
-use crate::eval::Interp;
 use crate::limits::{reserve, scan};
-use crate::methods;
+use crate::methods::{changes, find};
 use crate::number::clamped_index;
-use crate::object::{Method, Object};
 use crate::repr::repr;
-use crate::value::{Text, Value, described, reserve_values};
+use crate::value::{Interp, Method, Object, Text, Value, described, reserve_values};
 
 /// Attributes that all of Python's values have, and that no template gets.
 const INTERNAL: [&str; 24] = [
@@ -88,8 +86,8 @@ pub(crate) fn attribute(
     if name.starts_with('_') && has_internal(value, name) {
         return Ok(Some(Value::unsafe_attribute(value, name)));
     }
-    if let Some(method) = methods::find(value, name) {
-        return Ok(Some(if methods::changes(value, method) {
+    if let Some(method) = find(value, name) {
+        return Ok(Some(if changes(value, method) {
             Value::unsafe_attribute(value, name)
         } else {
             Method::bound(value.clone(), method)?
@@ -119,7 +117,7 @@ pub(crate) fn attribute(
 
 fn object_attribute(interp: &mut Interp<'_>, object: &Object, name: &str) -> Result<Option<Value>> {
     Ok(match (object, name) {
-        (Object::Loop(state), _) => return state.attribute(interp, name),
+        (Object::Loop(state), _) => return state.clone().attribute(interp, name),
         (Object::Range(range), "start") => Some(Value::Int(range.start())),
         (Object::Range(range), "stop") => Some(Value::Int(range.stop())),
         (Object::Range(range), "step") => Some(Value::Int(range.step())),
@@ -166,7 +164,7 @@ pub(crate) fn attribute_or_item(
 ) -> Result<Value> {
     if let Value::Dict(dict) = value
         && !name.starts_with('_')
-        && methods::find(value, name).is_none()
+        && find(value, name).is_none()
         && let Some(found) = dict.get_str(name)
     {
         return Ok(found.clone());
@@ -233,7 +231,9 @@ pub(crate) fn item(value: &Value, key: &Value) -> Result<Option<Value>> {
         Value::List(seq) | Value::Tuple(seq) => {
             within(seq.items.len()).and_then(|at| seq.items.get(at).cloned())
         }
-        Value::Object(Object::Range(range)) => within(range.len()).and_then(|at| range.at(at)),
+        Value::Object(Object::Range(range)) => within(range.len())
+            .and_then(|at| range.at(at))
+            .map(Value::Int),
         Value::Str(text) => {
             let found = char_at(text.as_str(), place)?;
             match found {

@@ -1,18 +1,14 @@
 //! Iteration, lazily where Python is lazy.
 
 use std::cell::RefCell;
-use std::collections::HashSet;
 use std::rc::Rc;
-use std::sync::Arc;
 
-use crate::ast::For;
-use crate::dict::{Dict, Key};
-use crate::error::{Result, limit, type_error, value_error};
-use crate::eval::{Activation, Interp};
-use crate::filters::apply::{Apply, Getter};
-use crate::limits::{MAX_VALUE_DEPTH, work};
-use crate::object::{Object, Range, ViewKind, view_item};
-use crate::value::{Seq, Text, Value, reserve_values};
+use crate::error::{Result, limit, type_error, unsupported, value_error};
+use crate::limits::{MAX_VALUE_DEPTH, reserve, scan, work};
+use crate::value::{
+    Dict, Generate, Interp, IterObject, Object, Range, Seq, Text, Value, ViewKind, reserve_values,
+    same_or_equal, view_item,
+};
 
 /// A position in something that is iterated over.
 pub(crate) enum Iter {
@@ -26,32 +22,11 @@ pub(crate) enum Iter {
     Loop,
 }
 
-/// A generator: its items can be taken once.
-pub(crate) struct IterObject {
-    pub(crate) type_name: &'static str,
-    pub(crate) depth: u16,
-    state: RefCell<Generator>,
-}
-
 /// What a generator takes its items from: a value, until the first item is asked for.
 pub(crate) enum Source {
     Value(Value),
     Iter(Iter),
     Done,
-}
-
-pub(crate) enum Generator {
-    /// Items that are there already.
-    Ready(Iter),
-    Map(Source, Apply),
-    /// Items whose truth value is the given one.
-    Select(Source, Apply, bool),
-    Unique(Source, Getter, HashSet<Key>),
-    Batch(Source, Value, Value, Vec<Value>),
-    Slice(Value, Value, Value, usize),
-    Items(Source),
-    /// The `if` of a loop.
-    Filtered(Source, Arc<For>, Rc<Activation>),
 }
 
 /// `iter(value)`.
@@ -83,7 +58,7 @@ pub(crate) fn is_iterable(value: &Value) -> bool {
 pub(crate) fn length(interp: &mut Interp<'_>, value: &Value) -> Result<usize> {
     Ok(match value {
         Value::Str(text) => {
-            crate::limits::scan(text.as_str().len())?;
+            scan(text.as_str().len())?;
             text.as_str().chars().count()
         }
         Value::List(seq) | Value::Tuple(seq) => seq.items.len(),
@@ -141,7 +116,7 @@ impl Iter {
                 item
             }
             Self::Range(range, at) => {
-                let item = range.at(*at);
+                let item = range.at(*at).map(Value::Int);
                 *at += usize::from(item.is_some());
                 item
             }
@@ -153,7 +128,7 @@ impl Iter {
                 interp.deeper(|interp| state.next(interp))?
             }
             Self::Loop => {
-                return Err(crate::error::unsupported("a loop over `loop` itself"));
+                return Err(unsupported("a loop over `loop` itself"));
             }
         })
     }
@@ -178,8 +153,20 @@ pub(crate) fn collect(interp: &mut Interp<'_>, value: &Value) -> Result<Vec<Valu
     iterate(value)?.collect(interp)
 }
 
+/// `item in generator`, which takes the generator's items up to the one found.
+pub(crate) fn search(interp: &mut Interp<'_>, item: &Value, generator: &Value) -> Result<bool> {
+    let mut iter = iterate(generator)?;
+    while let Some(other) = iter.next(interp)? {
+        if same_or_equal(&other, item)? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
 impl Source {
-    fn next(&mut self, interp: &mut Interp<'_>) -> Result<Option<Value>> {
+    #[inline]
+    pub(crate) fn next(&mut self, interp: &mut Interp<'_>) -> Result<Option<Value>> {
         if let Self::Value(value) = self {
             let iter = iterate(value)?;
             *self = Self::Iter(iter);
@@ -195,7 +182,8 @@ impl Source {
     }
 
     /// As `next`, but a value that is false has no items, whatever it is.
-    fn next_if_true(&mut self, interp: &mut Interp<'_>) -> Result<Option<Value>> {
+    #[inline]
+    pub(crate) fn next_if_true(&mut self, interp: &mut Interp<'_>) -> Result<Option<Value>> {
         if let Self::Value(value) = self
             && !value.is_true()?
         {
@@ -205,138 +193,25 @@ impl Source {
     }
 }
 
-impl Generator {
-    /// A generator as a value; `depth` is that of what it holds.
-    pub(crate) fn into_value(self, type_name: &'static str, depth: u16) -> Result<Value> {
-        if depth >= MAX_VALUE_DEPTH {
-            return Err(limit(format!(
-                "generators are nested more than {MAX_VALUE_DEPTH} levels deep"
-            )));
-        }
-        crate::limits::reserve(size_of::<IterObject>())?;
-        Ok(Value::Object(Object::Iterator(Rc::new(IterObject {
-            type_name,
-            depth: depth + 1,
-            state: RefCell::new(self),
-        }))))
-    }
+/// The memory that is asked for a generator, whichever it is: what the largest takes.
+const GENERATOR: usize = 224;
 
-    fn next(&mut self, interp: &mut Interp<'_>) -> Result<Option<Value>> {
-        match self {
-            Self::Ready(iter) => iter.next(interp),
-            Self::Map(source, apply) => match source.next_if_true(interp)? {
-                Some(item) => apply.call(interp, item).map(Some),
-                None => Ok(None),
-            },
-            Self::Select(source, apply, wanted) => {
-                while let Some(item) = source.next_if_true(interp)? {
-                    if apply.call(interp, item.clone())?.is_true()? == *wanted {
-                        return Ok(Some(item));
-                    }
-                }
-                Ok(None)
-            }
-            Self::Unique(source, getter, seen) => {
-                while let Some(item) = source.next(interp)? {
-                    crate::limits::reserve(2 * size_of::<Value>())?;
-                    if seen.insert(Key::new(getter.get(interp, &item)?)?) {
-                        return Ok(Some(item));
-                    }
-                }
-                Ok(None)
-            }
-            Self::Batch(source, size, fill, line) => batch(interp, source, size, fill, line),
-            Self::Slice(value, slices, fill, at) => {
-                let item = slice(interp, value, slices, fill, *at)?;
-                *at += 1;
-                Ok(item)
-            }
-            Self::Items(source) => {
-                if let Source::Value(value) = source {
-                    *source = match value {
-                        Value::Undefined(_) => Source::Done,
-                        Value::Dict(dict) => {
-                            Source::Iter(Iter::Dict(dict.clone(), ViewKind::Items, 0))
-                        }
-                        _ => return Err(type_error("Can only get item pairs from a mapping.")),
-                    };
-                }
-                source.next(interp)
-            }
-            Self::Filtered(source, node, activation) => {
-                while let Some(item) = source.next(interp)? {
-                    if interp.passes(node, activation, &item)? {
-                        return Ok(Some(item));
-                    }
-                }
-                Ok(None)
-            }
-        }
+/// A generator as a value; `depth` is that of what it holds.
+pub(crate) fn generator<G: Generate + 'static>(
+    generate: G,
+    type_name: &'static str,
+    depth: u16,
+) -> Result<Value> {
+    const { assert!(size_of::<IterObject<G>>() <= GENERATOR) }
+    if depth >= MAX_VALUE_DEPTH {
+        return Err(limit(format!(
+            "generators are nested more than {MAX_VALUE_DEPTH} levels deep"
+        )));
     }
-}
-
-/// The next line of `batch`; `line` holds what was taken for it so far.
-fn batch(
-    interp: &mut Interp<'_>,
-    source: &mut Source,
-    size: &Value,
-    fill: &Value,
-    line: &mut Vec<Value>,
-) -> Result<Option<Value>> {
-    while let Some(item) = source.next(interp)? {
-        reserve_values(1)?;
-        if crate::compare::equals(&Value::usize(line.len()), size)? {
-            let full = std::mem::replace(line, vec![item]);
-            return Value::list(full).map(Some);
-        }
-        line.push(item);
-    }
-    if line.is_empty() {
-        return Ok(None);
-    }
-    let mut items = std::mem::take(line);
-    if !fill.is_none() && crate::compare::less(&Value::usize(items.len()), size)? {
-        let wanted = usize::try_from(crate::number::index(size)?).unwrap_or(usize::MAX);
-        reserve_values(wanted.saturating_sub(items.len()))?;
-        items.resize(wanted, fill.clone());
-    }
-    Value::list(items).map(Some)
-}
-
-/// Part number `at` of `slice`.
-fn slice(
-    interp: &mut Interp<'_>,
-    value: &mut Value,
-    slices: &Value,
-    fill: &Value,
-    at: usize,
-) -> Result<Option<Value>> {
-    if at == 0 {
-        *value = Value::list(collect(interp, value)?)?;
-    }
-    let Value::List(seq) = value else {
-        return Ok(None);
-    };
-    let zero = Value::Int(0);
-    if crate::compare::equals(slices, &zero)? {
-        return Err(crate::error::zero_division_error(
-            "integer division or modulo by zero",
-        ));
-    }
-    let count = crate::number::clamped_index(slices)?;
-    let Ok(count) = usize::try_from(count) else {
-        return Ok(None);
-    };
-    if at >= count {
-        return Ok(None);
-    }
-    let (each, extra) = (seq.items.len() / count, seq.items.len() % count);
-    let start = at * each + at.min(extra);
-    let end = start + each + usize::from(at < extra);
-    let mut items = seq.items.get(start..end).unwrap_or(&[]).to_vec();
-    reserve_values(items.len() + 4)?;
-    if !fill.is_none() && at >= extra {
-        items.push(fill.clone());
-    }
-    Value::list(items).map(Some)
+    reserve(GENERATOR)?;
+    Ok(Value::Object(Object::Iterator(Rc::new(IterObject {
+        type_name,
+        depth: depth + 1,
+        state: RefCell::new(generate),
+    }))))
 }

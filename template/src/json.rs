@@ -1,9 +1,9 @@
 //! `json.dumps`, for the filter `tojson` of `transformers`.
 
 use crate::error::{Result, type_error};
-use crate::limits::{Buffer, work};
+use crate::limits::work;
 use crate::number::{Number, float_repr};
-use crate::value::Value;
+use crate::value::{Buffer, Value};
 
 /// How `json.dumps` lays out its text.
 pub(crate) struct Style {
@@ -69,7 +69,7 @@ impl Writer<'_> {
             Value::Dict(dict) => {
                 let mut pairs: Vec<(&Value, &Value)> = dict.iter().collect();
                 if self.style.sort_keys {
-                    crate::filters::sort::sort_by_key(&mut pairs, |pair| pair.0, false)?;
+                    crate::compare::sort_by_key(&mut pairs, |pair| pair.0, false)?;
                 }
                 self.out.push_str("{")?;
                 for (at, (key, item)) in pairs.iter().enumerate() {

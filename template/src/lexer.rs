@@ -275,7 +275,7 @@ impl<'a> Lexer<'a> {
             .text
             .get(..self.at)
             .map_or(0, |text| text.chars().count());
-        let c = crate::repr::string_repr(&c.to_string());
+        let c = crate::quote::string_repr(&c.to_string());
         Error::syntax(format!("unexpected char {c} at {at}"), self.line)
     }
 

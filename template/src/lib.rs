@@ -23,10 +23,14 @@
 //! A template may come from anyone. [`Limits`] bounds the work and the memory of a render; recursion, nesting and the
 //! depth of values are bounded as well, so that a render needs no more than 1 MiB of stack.
 
+// The layers, from below: errors and limits; characters and quoting; numbers by themselves; the syntax tree; the types
+// of values; equality, order, text and iteration of values; operators, formats, methods and attributes; filters, tests
+// and global functions. Lexer, parser and scopes know no value, and filters and tests only by their places in a table.
+// `eval` runs a template, and `template` puts all of it together.
+
 mod args;
 mod ast;
 mod compare;
-mod dict;
 mod error;
 mod eval;
 mod filters;
@@ -36,88 +40,22 @@ mod index;
 mod iter;
 mod json;
 mod lexer;
+mod library;
 mod limits;
-mod loops;
+mod markup;
 mod methods;
 mod number;
-mod object;
 mod ops;
 mod parser;
-mod printf;
+mod quote;
 mod repr;
 mod scope;
+mod template;
 mod tests;
-mod time;
 mod unicode;
 mod value;
 
-use std::fmt;
-use std::sync::Arc;
-
 pub use error::{Error, ErrorKind};
 pub use limits::Limits;
+pub use template::Template;
 pub use value::Value;
-
-/// A compiled template. Clones share it, and it can be used from several threads.
-#[derive(Clone)]
-pub struct Template(Arc<Compiled>);
-
-pub(crate) struct Compiled {
-    name: Arc<str>,
-    body: Vec<ast::Stmt>,
-    root: scope::Root,
-}
-
-/// The longest template that is compiled, in bytes.
-const MAX_SOURCE: usize = 16 << 20;
-
-impl Template {
-    /// Compiles a template; `name` is for errors.
-    ///
-    /// # Errors
-    ///
-    /// [`ErrorKind::Syntax`] with the line.
-    pub fn compile(name: &str, source: &str) -> Result<Self, Error> {
-        let name: Arc<str> = name.into();
-        let compile = || {
-            if source.len() > MAX_SOURCE {
-                return Err(Error::syntax("a template of more than 16 MiB", 0));
-            }
-            let mut body = parser::parse(source)?;
-            let root = scope::resolve(&mut body)?;
-            Ok((body, root))
-        };
-        match compile() {
-            Ok((body, root)) => Ok(Self(Arc::new(Compiled { name, body, root }))),
-            Err(error) => Err(error.at(&name, 0)),
-        }
-    }
-
-    /// Renders the template with the variables in `context`, a dict. `now` is the time of `strftime_now`.
-    ///
-    /// # Errors
-    ///
-    /// [`ErrorKind::Raised`] when the template raises an exception of its own, [`ErrorKind::Python`] when Python would
-    /// raise one, [`ErrorKind::Limit`] and [`ErrorKind::Unsupported`].
-    pub fn render(
-        &self,
-        context: &Value,
-        now: Option<jiff::civil::DateTime>,
-        limits: &Limits,
-    ) -> Result<String, Error> {
-        let Value::Dict(context) = context else {
-            return Err(error::type_error("the variables of a template are a dict"));
-        };
-        let _metered = limits::Metered::start(limits);
-        let mut interp = eval::Interp::new(&self.0, context, now);
-        interp
-            .run()
-            .map_err(|error| error.at(&self.0.name, interp.line))
-    }
-}
-
-impl fmt::Debug for Template {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Template").field(&self.0.name).finish()
-    }
-}

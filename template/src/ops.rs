@@ -6,11 +6,10 @@ use num_traits::{Signed, Zero};
 
 use crate::ast::{BinaryOp, UnaryOp};
 use crate::error::{Error, Result, limit, type_error, zero_division_error};
-use crate::filters::html::escaped;
 use crate::limits::{reserve, work};
+use crate::markup::escaped;
 use crate::number::{Number, clamped_index, true_divide};
-use crate::object::Object;
-use crate::value::{Value, reserve_values};
+use crate::value::{Object, Value, reserve_values};
 
 fn symbol(op: BinaryOp) -> &'static str {
     match op {
@@ -70,7 +69,7 @@ pub(crate) fn binary(op: BinaryOp, a: &Value, b: &Value) -> Result<Value> {
     if op == BinaryOp::Mod
         && let Value::Str(format) = a
     {
-        return crate::printf::format(format, b);
+        return crate::format::percent(format, b);
     }
     if let Some(error) = a.undefined_error().or_else(|| b.undefined_error()) {
         return Err(error);

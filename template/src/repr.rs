@@ -1,11 +1,12 @@
 //! `str` and `repr`.
 
+use std::fmt;
+
 use crate::error::{Result, unsupported};
-use crate::limits::{Buffer, work};
+use crate::limits::work;
 use crate::number::{big_repr, float_repr};
-use crate::object::Object;
-use crate::unicode::is_printable;
-use crate::value::Value;
+use crate::quote::string_repr;
+use crate::value::{Buffer, Namespace, Object, Value};
 
 /// `str(value)`.
 pub(crate) fn to_str(value: &Value) -> Result<String> {
@@ -142,7 +143,7 @@ fn push_object(value: &Value, object: &Object, out: &mut Buffer) -> Result<()> {
     }
 }
 
-fn push_namespace(namespace: &crate::object::Namespace, out: &mut Buffer) -> Result<()> {
+fn push_namespace(namespace: &Namespace, out: &mut Buffer) -> Result<()> {
     out.push_str("{")?;
     // Writing does not run the template, so nothing can change the attributes meanwhile.
     for (at, (name, value)) in namespace.attributes.borrow().iter().enumerate() {
@@ -156,48 +157,11 @@ fn push_namespace(namespace: &crate::object::Namespace, out: &mut Buffer) -> Res
     out.push_str("}")
 }
 
-/// `repr` of text.
-pub(crate) fn string_repr(text: &str) -> String {
-    let quote = if text.contains('\'') && !text.contains('"') {
-        '"'
-    } else {
-        '\''
-    };
-    let mut out = String::with_capacity(text.len() + 2);
-    out.push(quote);
-    for c in text.chars() {
-        match c {
-            '\\' => out.push_str("\\\\"),
-            '\n' => out.push_str("\\n"),
-            '\r' => out.push_str("\\r"),
-            '\t' => out.push_str("\\t"),
-            _ if c == quote => {
-                out.push('\\');
-                out.push(c);
-            }
-            ' '..='~' => out.push(c),
-            _ if is_printable(c) => out.push(c),
-            _ => match u32::from(c) {
-                code @ 0..=0xff => out.push_str(&format!("\\x{code:02x}")),
-                code @ 0x100..=0xffff => out.push_str(&format!("\\u{code:04x}")),
-                code => out.push_str(&format!("\\U{code:08x}")),
-            },
+impl fmt::Debug for Value {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match repr(self) {
+            Ok(text) => f.write_str(&text),
+            Err(_) => write!(f, "<{}>", self.type_name()),
         }
     }
-    out.push(quote);
-    out
-}
-
-/// `repr` of text in ASCII only.
-pub(crate) fn ascii(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        match u32::from(c) {
-            0..=0x7f => out.push(c),
-            code @ 0x80..=0xff => out.push_str(&format!("\\x{code:02x}")),
-            code @ 0x100..=0xffff => out.push_str(&format!("\\u{code:04x}")),
-            code => out.push_str(&format!("\\U{code:08x}")),
-        }
-    }
-    out
 }

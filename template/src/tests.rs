@@ -2,25 +2,14 @@
 
 use num_integer::Integer;
 
-use crate::args::Args;
 use crate::ast::{BinaryOp, CompareOp};
-use crate::compare::{compare, equals, is_same};
+use crate::compare::compare;
 use crate::error::Result;
-use crate::eval::Interp;
-use crate::iter::is_iterable;
-use crate::object::Object;
-use crate::value::Value;
-use crate::{filters, ops, unicode};
+use crate::iter::{is_iterable, search};
+use crate::value::{Args, Interp, Object, Test, Value, equals, is_same};
+use crate::{ops, unicode};
 
-type Run = fn(&mut Interp<'_>, &Value, Args) -> Result<bool>;
-
-/// A test by its function.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Test {
-    pub(crate) run: Run,
-}
-
-const TESTS: [(&str, Run); 39] = [
+pub(crate) const TESTS: [(&str, Test); 39] = [
     ("!=", |_, value, args| two(CompareOp::Ne, value, args)),
     ("<", |_, value, args| two(CompareOp::Lt, value, args)),
     ("<=", |_, value, args| two(CompareOp::Le, value, args)),
@@ -42,8 +31,8 @@ const TESTS: [(&str, Run); 39] = [
     ("false", |_, value, args| {
         alone(args, matches!(value, Value::Bool(false)))
     }),
-    ("filter", |_, value, args| {
-        known(value, args, |name| filters::find(name).is_some())
+    ("filter", |interp, value, args| {
+        known(value, args, |name| interp.library.filter(name).is_some())
     }),
     ("float", |_, value, args| {
         alone(args, matches!(value, Value::Float(_)))
@@ -93,8 +82,8 @@ const TESTS: [(&str, Run); 39] = [
     ("string", |_, value, args| {
         alone(args, matches!(value, Value::Str(_)))
     }),
-    ("test", |_, value, args| {
-        known(value, args, |name| find(name).is_some())
+    ("test", |interp, value, args| {
+        known(value, args, |name| interp.library.test(name).is_some())
     }),
     ("true", |_, value, args| {
         alone(args, matches!(value, Value::Bool(true)))
@@ -107,12 +96,6 @@ const TESTS: [(&str, Run); 39] = [
         alone(args, upper)
     }),
 ];
-
-/// The test of this name.
-pub(crate) fn find(name: &str) -> Option<Test> {
-    let (_, run) = TESTS.iter().find(|(known, _)| *known == name)?;
-    Some(Test { run: *run })
-}
 
 fn alone(args: Args, holds: bool) -> Result<bool> {
     let [] = args.bind("test", [], 0)?;
@@ -143,14 +126,14 @@ fn within(interp: &mut Interp<'_>, value: &Value, args: Args) -> Result<bool> {
     let [container] = args.bind("test_in", ["seq"], 1)?;
     let container = container.unwrap_or(Value::None);
     if matches!(container, Value::Object(Object::Iterator(_))) {
-        return interp.search(value, &container);
+        return search(interp, value, &container);
     }
     compare(CompareOp::In, value, &container)
 }
 
 fn known(value: &Value, args: Args, find: impl FnOnce(&str) -> bool) -> Result<bool> {
     let [] = args.bind("test", [], 0)?;
-    crate::dict::Key::new(value.clone())?;
+    crate::value::Key::new(value.clone())?;
     Ok(value.as_str().is_some_and(find))
 }
 

@@ -2,14 +2,10 @@
 
 use std::rc::Rc;
 
-use super::{Activation, Interp};
-use crate::args::Args;
 use crate::error::{Result, type_error};
 use crate::globals;
-use crate::limits::Buffer;
 use crate::methods;
-use crate::object::{Macro, Object};
-use crate::value::{Text, Value};
+use crate::value::{Activation, Args, Buffer, Interp, Macro, Object, Text, Value};
 
 impl Interp<'_> {
     pub(crate) fn call_value(&mut self, callee: &Value, args: Args) -> Result<Value> {
@@ -42,7 +38,7 @@ impl Interp<'_> {
         let activation = Activation::new(def.slots, Some(definition.around.clone()));
         self.enter(&def.loads, &activation);
         let name = || match &def.name {
-            Some(name) => crate::repr::string_repr(name),
+            Some(name) => crate::quote::string_repr(name),
             None => "None".to_owned(),
         };
         let mut rest = std::mem::take(&mut args.positional).into_iter();
@@ -81,7 +77,7 @@ impl Interp<'_> {
             return Err(type_error(format!(
                 "macro {} takes no keyword argument {}",
                 name(),
-                crate::repr::string_repr(given)
+                crate::quote::string_repr(given)
             )));
         }
         if let Some(slot) = def.varargs {
@@ -103,7 +99,7 @@ impl Interp<'_> {
                 Some(default) => self.eval(default, &activation)?,
                 None => Value::undefined(format!(
                     "parameter {} was not provided",
-                    crate::repr::string_repr(parameter)
+                    crate::quote::string_repr(parameter)
                 )),
             };
             activation.set_slot(*slot, Some(value));

@@ -2,16 +2,13 @@
 
 use std::rc::Rc;
 
-use super::{Activation, Interp};
-use crate::args::Args;
 use crate::ast::{Arguments, CompareOp, Const, Expr, FilterCall, Postfix, TestCall};
-use crate::dict::Dict;
 use crate::error::{Result, template_runtime_error, type_error};
-use crate::filters::html::{push_escaped, soft_str};
-use crate::limits::{Buffer, work};
-use crate::object::Object;
+use crate::iter::search;
+use crate::limits::work;
+use crate::markup::{push_escaped, soft_str};
 use crate::repr::push_str_of;
-use crate::value::{Text, Value, reserve_values};
+use crate::value::{Activation, Args, Buffer, Dict, Interp, Object, Text, Value, reserve_values};
 use crate::{compare, index, methods, ops};
 
 impl Const {
@@ -156,7 +153,7 @@ impl Interp<'_> {
             let right = self.eval(right, activation)?;
             let holds = match (op, &right) {
                 (CompareOp::In | CompareOp::NotIn, Value::Object(Object::Iterator(_))) => {
-                    let found = self.search(&left, &right)?;
+                    let found = search(self, &left, &right)?;
                     found == (*op == CompareOp::In)
                 }
                 _ => compare::compare(*op, &left, &right)?,
@@ -167,17 +164,6 @@ impl Interp<'_> {
             left = right;
         }
         Ok(Value::Bool(true))
-    }
-
-    /// `item in generator`, which takes the generator's items up to the one found.
-    pub(crate) fn search(&mut self, item: &Value, generator: &Value) -> Result<bool> {
-        let mut iter = crate::iter::iterate(generator)?;
-        while let Some(other) = iter.next(self)? {
-            if compare::same_or_equal(&other, item)? {
-                return Ok(true);
-            }
-        }
-        Ok(false)
     }
 
     fn links(
@@ -262,8 +248,8 @@ impl Interp<'_> {
     ) -> Result<Value> {
         let args = self.arguments(&call.arguments, activation)?;
         self.line = call.arguments.line;
-        match call.filter {
-            Some(filter) => (filter.run)(self, value, args),
+        match call.filter.and_then(|at| self.library.filters.get(at)) {
+            Some((_, filter)) => filter(self, value, args),
             None => Err(template_runtime_error(format!(
                 "No filter named '{}' found.",
                 call.name
@@ -279,9 +265,9 @@ impl Interp<'_> {
     ) -> Result<Value> {
         let args = self.arguments(&call.arguments, activation)?;
         self.line = call.arguments.line;
-        match call.test {
-            Some(test) => {
-                let holds = (test.run)(self, &value, args)?;
+        match call.test.and_then(|at| self.library.tests.get(at)) {
+            Some((_, test)) => {
+                let holds = test(self, &value, args)?;
                 Ok(Value::Bool(holds != call.negated))
             }
             None => Err(template_runtime_error(format!(

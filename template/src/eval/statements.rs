@@ -3,18 +3,24 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
-use super::{Activation, Flow, Interp};
+use super::loops::{Filtered, Loop};
 use crate::ast::{
     Block, Escape, Exports, Expr, FilterCall, For, MacroDef, Output, Stmt, StmtKind, Var,
 };
 use crate::error::{Result, template_runtime_error, type_error};
-use crate::filters::html::push_escaped;
-use crate::iter::{Generator, Iter, Source, iterate};
-use crate::limits::{Buffer, work};
-use crate::loops::Loop;
-use crate::object::{Macro, Object};
+use crate::iter::{Iter, Source, generator, iterate};
+use crate::limits::work;
+use crate::markup::push_escaped;
 use crate::repr::push_str_of;
-use crate::value::{Text, Value};
+use crate::value::{Activation, Buffer, Interp, Macro, Object, Text, Value};
+
+/// How the statements of a body ended.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Flow {
+    Next,
+    Break,
+    Continue,
+}
 
 impl Interp<'_> {
     pub(super) fn statements(
@@ -114,7 +120,7 @@ impl Interp<'_> {
             }
             StmtKind::Generation(def) => {
                 let caller = self.closure(def, activation)?;
-                let text = self.call_value(&caller, crate::args::Args::default())?;
+                let text = self.call_value(&caller, crate::value::Args::default())?;
                 push_direct(&text, out)?;
             }
             StmtKind::Filter {
@@ -236,7 +242,7 @@ impl Interp<'_> {
     }
 
     /// Whether the `if` of a loop lets an item through.
-    pub(crate) fn passes(
+    pub(super) fn passes(
         &mut self,
         node: &Arc<For>,
         around: &Rc<Activation>,
@@ -252,7 +258,7 @@ impl Interp<'_> {
     }
 
     /// A recursive loop over `items`, in variables of its own, as text.
-    pub(crate) fn recursive_loop(
+    pub(super) fn recursive_loop(
         &mut self,
         node: &Arc<For>,
         around: &Rc<Activation>,
@@ -277,14 +283,17 @@ impl Interp<'_> {
         depth0: u32,
         out: &mut Buffer,
     ) -> Result<()> {
-        let generator;
+        let tested;
         let items = if node.test.is_some() {
             let depth = items.depth();
             // The test's generator is made before its source is looked at, and looks at it at once.
             let source = Source::Iter(iterate(items)?);
-            let tested = Generator::Filtered(source, node.clone(), around.clone());
-            generator = tested.into_value("generator", depth)?;
-            &generator
+            tested = generator(
+                Filtered(source, node.clone(), around.clone()),
+                "generator",
+                depth,
+            )?;
+            &tested
         } else {
             items
         };

@@ -2,81 +2,14 @@
 
 use std::sync::Arc;
 
-use crate::args::Args;
+use super::getter::Getter;
 use crate::error::{Result, filter_argument_error, template_runtime_error};
-use crate::eval::Interp;
-use crate::index::item_or_attribute;
-use crate::iter::{Generator, Source};
+use crate::iter::{Source, generator};
 use crate::repr::repr;
-use crate::value::{Value, depth_above};
-use crate::{filters, tests};
-
-/// Reads an attribute, or a path of several with dots between.
-pub(crate) struct Getter {
-    parts: Vec<Value>,
-    default: Option<Value>,
-    ignore_case: bool,
-}
-
-impl Getter {
-    pub(crate) fn new(
-        attribute: Option<&Value>,
-        default: Option<Value>,
-        ignore_case: bool,
-    ) -> Self {
-        let parts = match attribute {
-            None | Some(Value::None) => Vec::new(),
-            Some(Value::Str(path)) => path
-                .as_str()
-                .split('.')
-                .map(|part| match part.parse() {
-                    Ok(index) if part.bytes().all(|byte| byte.is_ascii_digit()) => {
-                        Value::Int(index)
-                    }
-                    _ => Value::from(part),
-                })
-                .collect(),
-            Some(other) => vec![other.clone()],
-        };
-        Self {
-            parts,
-            default: default.filter(|default| !default.is_none()),
-            ignore_case,
-        }
-    }
-
-    pub(crate) fn get(&self, interp: &mut Interp<'_>, item: &Value) -> Result<Value> {
-        let mut value = item.clone();
-        for part in &self.parts {
-            value = item_or_attribute(interp, &value, part)?;
-            if let (true, Some(default)) = (value.is_undefined(), &self.default) {
-                value = default.clone();
-            }
-        }
-        Ok(match &value {
-            Value::Str(text) if self.ignore_case => {
-                crate::limits::reserve(text.as_str().len())?;
-                Value::text_like(text.as_str().to_lowercase(), text.is_safe())
-            }
-            _ => value,
-        })
-    }
-
-    /// A single list of attributes has commas between the paths.
-    pub(crate) fn several(attribute: Option<&Value>, ignore_case: bool) -> Vec<Self> {
-        match attribute {
-            Some(Value::Str(paths)) => paths
-                .as_str()
-                .split(',')
-                .map(|path| Self::new(Some(&Value::from(path)), None, ignore_case))
-                .collect(),
-            other => vec![Self::new(other, None, ignore_case)],
-        }
-    }
-}
+use crate::value::{Args, Generate, Interp, Value, depth_above};
 
 /// What is done with each item.
-pub(crate) enum Apply {
+enum Apply {
     Attribute(Getter),
     Filter(Value, Call),
     Test(Option<Getter>, Value, Call),
@@ -87,7 +20,7 @@ pub(crate) enum Apply {
 }
 
 /// The further arguments of a filter or a test.
-pub(crate) struct Call {
+struct Call {
     positional: Vec<Value>,
     named: Vec<(Arc<str>, Value)>,
 }
@@ -113,20 +46,22 @@ fn unknown(kind: &str, name: &Value) -> crate::error::Error {
 }
 
 impl Apply {
-    pub(crate) fn call(&self, interp: &mut Interp<'_>, item: Value) -> Result<Value> {
+    fn call(&self, interp: &mut Interp<'_>, item: Value) -> Result<Value> {
         match self {
             Self::Attribute(getter) => getter.get(interp, &item),
-            Self::Filter(name, call) => match name.as_str().and_then(filters::find) {
-                Some(filter) => (filter.run)(interp, item, call.args()),
-                None => Err(unknown("filter", name)),
-            },
+            Self::Filter(name, call) => {
+                match name.as_str().and_then(|name| interp.library.filter(name)) {
+                    Some(filter) => filter(interp, item, call.args()),
+                    None => Err(unknown("filter", name)),
+                }
+            }
             Self::Test(getter, name, call) => {
                 let item = match getter {
                     Some(getter) => getter.get(interp, &item)?,
                     None => item,
                 };
-                match name.as_str().and_then(tests::find) {
-                    Some(test) => (test.run)(interp, &item, call.args()).map(Value::Bool),
+                match name.as_str().and_then(|name| interp.library.test(name)) {
+                    Some(test) => test(interp, &item, call.args()).map(Value::Bool),
                     None => Err(unknown("test", name)),
                 }
             }
@@ -135,9 +70,36 @@ impl Apply {
             Self::Wrong(message) => Err(filter_argument_error(*message)),
             Self::Unexpected(name) => Err(filter_argument_error(format!(
                 "Unexpected keyword argument {}",
-                crate::repr::string_repr(name)
+                crate::quote::string_repr(name)
             ))),
         }
+    }
+}
+
+/// What is made of each item.
+struct Map(Source, Apply);
+
+impl Generate for Map {
+    fn next(&mut self, interp: &mut Interp<'_>) -> Result<Option<Value>> {
+        match self.0.next_if_true(interp)? {
+            Some(item) => self.1.call(interp, item).map(Some),
+            None => Ok(None),
+        }
+    }
+}
+
+/// Items whose truth value is the given one.
+struct Select(Source, Apply, bool);
+
+impl Generate for Select {
+    fn next(&mut self, interp: &mut Interp<'_>) -> Result<Option<Value>> {
+        let Self(source, apply, wanted) = self;
+        while let Some(item) = source.next_if_true(interp)? {
+            if apply.call(interp, item.clone())?.is_true()? == *wanted {
+                return Ok(Some(item));
+            }
+        }
+        Ok(None)
     }
 }
 
@@ -164,7 +126,7 @@ pub(super) fn map(_: &mut Interp<'_>, value: Value, mut args: Args) -> Result<Va
         let Args { positional, named } = args;
         Apply::Filter(name, Call { positional, named })
     };
-    Generator::Map(Source::Value(value), apply).into_value("generator", depth)
+    generator(Map(Source::Value(value), apply), "generator", depth)
 }
 
 fn choose(value: Value, mut args: Args, attribute: bool, wanted: bool) -> Result<Value> {
@@ -181,7 +143,11 @@ fn choose(value: Value, mut args: Args, attribute: bool, wanted: bool) -> Result
             Apply::Test(getter, name, Call { positional, named })
         }
     };
-    Generator::Select(Source::Value(value), apply, wanted).into_value("generator", depth)
+    generator(
+        Select(Source::Value(value), apply, wanted),
+        "generator",
+        depth,
+    )
 }
 
 pub(super) fn select(_: &mut Interp<'_>, value: Value, args: Args) -> Result<Value> {

@@ -4,13 +4,11 @@ use num_bigint::BigInt;
 use num_integer::Integer;
 use num_traits::{Signed, Zero};
 
-use crate::args::Args;
 use crate::ast::{BinaryOp, UnaryOp};
 use crate::error::{Result, filter_argument_error, type_error};
-use crate::eval::Interp;
 use crate::number::{Number, exact_big, float_to_int, index, parse_float, parse_int};
 use crate::ops;
-use crate::value::Value;
+use crate::value::{Args, Interp, Value};
 
 pub(super) fn abs(_: &mut Interp<'_>, value: Value, args: Args) -> Result<Value> {
     let [] = args.positional("abs", 0)?;
@@ -28,7 +26,7 @@ pub(super) fn abs(_: &mut Interp<'_>, value: Value, args: Args) -> Result<Value>
 /// `int(value)` of a number or a text.
 fn to_int(value: &Value) -> Result<Value> {
     match value {
-        Value::Str(text) => parse_int(text.as_str(), 10),
+        Value::Str(text) => parse_int(text.as_str(), 10).map(Value::int),
         Value::Float(float) => float_to_int(*float),
         other => match Number::of(other) {
             Some(number) => Ok(Value::int(number.big())),
@@ -62,7 +60,7 @@ pub(super) fn int(_: &mut Interp<'_>, value: Value, args: Args) -> Result<Value>
     let first = match (&value, &base) {
         (Value::Str(text), Some(base)) => index(base).and_then(|base| {
             let base = u32::try_from(&base).unwrap_or(1);
-            parse_int(text.as_str(), base)
+            parse_int(text.as_str(), base).map(Value::int)
         }),
         _ => to_int(&value),
     };

@@ -2,15 +2,13 @@
 
 use std::collections::HashSet;
 
-use super::apply::Getter;
-use crate::args::Args;
+use super::generators::{Batch, Items, Ready, Slice, Unique};
+use super::getter::Getter;
 use crate::ast::BinaryOp;
 use crate::error::{Result, filter_argument_error, type_error};
-use crate::eval::Interp;
 use crate::index;
-use crate::iter::{self, Generator, Iter, Source, iterate};
-use crate::object::Object;
-use crate::value::{Value, depth_above};
+use crate::iter::{self, Iter, Source, generator, iterate};
+use crate::value::{Args, Interp, Object, Value, depth_above};
 
 pub(super) fn length(interp: &mut Interp<'_>, value: Value, args: Args) -> Result<Value> {
     let [] = args.positional("len", 0)?;
@@ -45,9 +43,9 @@ fn reversed(interp: &mut Interp<'_>, value: &Value) -> Result<Option<(Vec<Value>
         Value::Dict(_) => "dict_reversekeyiterator",
         Value::Object(Object::Range(_)) => "range_iterator",
         Value::Object(Object::View(view)) => match view.kind {
-            crate::object::ViewKind::Keys => "dict_reversekeyiterator",
-            crate::object::ViewKind::Values => "dict_reversevalueiterator",
-            crate::object::ViewKind::Items => "dict_reverseitemiterator",
+            crate::value::ViewKind::Keys => "dict_reversekeyiterator",
+            crate::value::ViewKind::Values => "dict_reversevalueiterator",
+            crate::value::ViewKind::Items => "dict_reverseitemiterator",
         },
         _ => return Ok(None),
     };
@@ -84,7 +82,7 @@ pub(super) fn reverse(interp: &mut Interp<'_>, value: Value, args: Args) -> Resu
         let Value::List(items) = Value::list(items)? else {
             return Ok(value);
         };
-        return Generator::Ready(Iter::Seq(items, 0)).into_value(type_name, depth);
+        return generator(Ready(Iter::Seq(items, 0)), type_name, depth);
     }
     if !iter::is_iterable(&value) {
         return Err(filter_argument_error("argument must be iterable"));
@@ -108,7 +106,7 @@ pub(super) fn attr(interp: &mut Interp<'_>, value: Value, args: Args) -> Result<
         None => Ok(Value::undefined(format!(
             "'{} object' has no attribute {}",
             value.type_name(),
-            crate::repr::string_repr(name)
+            crate::quote::string_repr(name)
         ))),
     }
 }
@@ -117,14 +115,26 @@ pub(super) fn batch(_: &mut Interp<'_>, value: Value, args: Args) -> Result<Valu
     let [size, fill] = args.bind("do_batch", ["linecount", "fill_with"], 1)?;
     let (size, fill) = (size.unwrap_or(Value::None), fill.unwrap_or(Value::None));
     let depth = depth_above([&value, &fill])?;
-    Generator::Batch(Source::Value(value), size, fill, Vec::new()).into_value("generator", depth)
+    let batch = Batch {
+        source: Source::Value(value),
+        size,
+        fill,
+        line: Vec::new(),
+    };
+    generator(batch, "generator", depth)
 }
 
 pub(super) fn slice(_: &mut Interp<'_>, value: Value, args: Args) -> Result<Value> {
     let [slices, fill] = args.bind("do_slice", ["slices", "fill_with"], 1)?;
     let (slices, fill) = (slices.unwrap_or(Value::None), fill.unwrap_or(Value::None));
     let depth = depth_above([&value, &fill])?;
-    Generator::Slice(value, slices, fill, 0).into_value("generator", depth)
+    let slice = Slice {
+        value,
+        slices,
+        fill,
+        at: 0,
+    };
+    generator(slice, "generator", depth)
 }
 
 pub(super) fn unique(_: &mut Interp<'_>, value: Value, args: Args) -> Result<Value> {
@@ -132,13 +142,14 @@ pub(super) fn unique(_: &mut Interp<'_>, value: Value, args: Args) -> Result<Val
     let case_sensitive = case_sensitive.map_or(Ok(false), |value| value.is_true())?;
     let getter = Getter::new(attribute.as_ref(), None, !case_sensitive);
     let depth = depth_above([&value])?;
-    Generator::Unique(Source::Value(value), getter, HashSet::new()).into_value("generator", depth)
+    let unique = Unique(Source::Value(value), getter, HashSet::new());
+    generator(unique, "generator", depth)
 }
 
 pub(super) fn items(_: &mut Interp<'_>, value: Value, args: Args) -> Result<Value> {
     let [] = args.bind("do_items", [], 0)?;
     let depth = depth_above([&value])?;
-    Generator::Items(Source::Value(value)).into_value("generator", depth)
+    generator(Items(Source::Value(value)), "generator", depth)
 }
 
 pub(super) fn sum(interp: &mut Interp<'_>, value: Value, args: Args) -> Result<Value> {

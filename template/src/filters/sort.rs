@@ -1,52 +1,11 @@
 //! Filters that put items in order.
 
-use super::apply::Getter;
-use crate::args::Args;
-use crate::compare::{greater, less, same_or_equal};
+use super::getter::Getter;
+use crate::compare::{greater, less, sort_by_key};
 use crate::error::{Result, attribute_error, filter_argument_error};
-use crate::eval::Interp;
 use crate::iter::{collect, iterate};
 use crate::limits::work;
-use crate::value::{Value, reserve_values};
-
-/// A stable sort that stops at the first error of a comparison, and that bears an order that is none (NaN).
-pub(crate) fn sort_by_key<T: Clone>(
-    items: &mut Vec<T>,
-    key: impl Fn(&T) -> &Value,
-    reverse: bool,
-) -> Result<()> {
-    reserve_values(items.len().saturating_mul(2))?;
-    let mut width = 1;
-    while width < items.len() {
-        let mut merged = Vec::with_capacity(items.len());
-        for run in items.chunks(2 * width) {
-            let (left, right) = run.split_at(width.min(run.len()));
-            let (mut left, mut right) = (left.iter().peekable(), right.iter().peekable());
-            loop {
-                let next = match (left.peek(), right.peek()) {
-                    (Some(a), Some(b)) => {
-                        work(1)?;
-                        let swap = if reverse {
-                            less(key(a), key(b))?
-                        } else {
-                            less(key(b), key(a))?
-                        };
-                        if swap { right.next() } else { left.next() }
-                    }
-                    (Some(_), None) => left.next(),
-                    _ => right.next(),
-                };
-                match next {
-                    Some(item) => merged.push(item.clone()),
-                    None => break,
-                }
-            }
-        }
-        *items = merged;
-        width *= 2;
-    }
-    Ok(())
-}
+use crate::value::{Args, Interp, Value, same_or_equal};
 
 fn truth(value: Option<Value>) -> Result<bool> {
     value.map_or(Ok(false), |value| value.is_true())

@@ -1,21 +1,20 @@
 //! Filters for text.
 
-use super::html::{escaped, push_escaped, soft_str};
-use crate::args::Args;
+use super::getter::Getter;
 use crate::ast::BinaryOp;
 use crate::error::{
     Result, assertion_error, attribute_error, filter_argument_error, type_error, unsupported,
     value_error,
 };
-use crate::eval::Interp;
 use crate::iter::{self, iterate};
 use crate::json::{Style, dumps};
-use crate::limits::{Buffer, reserve};
+use crate::limits::reserve;
+use crate::markup::{escaped, push_escaped, soft_str};
 use crate::methods;
 use crate::number::{clamped_index, machine_index};
 use crate::repr::{push_str_of, to_str};
 use crate::unicode::{is_alphanumeric, is_space};
-use crate::value::{Text, Value};
+use crate::value::{Args, Buffer, Interp, Text, Value};
 
 fn changed(value: &Value, change: impl FnOnce(&str) -> String) -> Result<Value> {
     let text = soft_str(value)?;
@@ -135,8 +134,7 @@ pub(super) fn join(interp: &mut Interp<'_>, value: Value, args: Args) -> Result<
     let [separator, attribute] = args.bind("do_join", ["d", "attribute"], 0)?;
     let separator = separator.unwrap_or_else(|| Value::str(""));
     let attribute = attribute.filter(|attribute| !attribute.is_none());
-    let getter =
-        attribute.map(|attribute| super::apply::Getter::new(Some(&attribute), None, false));
+    let getter = attribute.map(|attribute| Getter::new(Some(&attribute), None, false));
     let mut iter = iterate(&value)?;
     let mut items = Vec::new();
     let mut out = Buffer::new();

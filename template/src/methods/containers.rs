@@ -2,16 +2,13 @@
 
 use std::rc::Rc;
 
-use crate::args::Args;
-use crate::compare::same_or_equal;
-use crate::dict::Dict;
 use crate::error::{Result, type_error, value_error};
-use crate::eval::Interp;
 use crate::limits::work;
 use crate::number::{Number, clamped_index};
-use crate::object::{Object, Range, View, ViewKind};
 use crate::repr::repr;
-use crate::value::{Value, reserve_values};
+use crate::value::{
+    Args, Dict, Interp, Object, Range, Value, View, ViewKind, reserve_values, same_or_equal,
+};
 
 pub(super) fn sequence(value: &Value, items: &[Value], method: &str, args: Args) -> Result<Value> {
     match method {
@@ -71,7 +68,9 @@ pub(super) fn sequence(value: &Value, items: &[Value], method: &str, args: Args)
 pub(super) fn range(range: &Range, method: &str, args: Args) -> Result<Value> {
     let [wanted] = args.positional(method, 1)?;
     let wanted = wanted.unwrap_or(Value::None);
-    let found = Number::of(&wanted).and_then(|number| range.index_of(&number));
+    let found = Number::of(&wanted)
+        .and_then(|number| number.exact())
+        .and_then(|number| range.index_of(number));
     match (method, found) {
         ("count", found) => Ok(Value::Int(i64::from(found.is_some()))),
         (_, Some(at)) => Ok(Value::usize(at)),
@@ -125,7 +124,7 @@ pub(super) fn view(interp: &mut Interp<'_>, view: &Rc<View>, args: Args) -> Resu
     let mut iter = crate::iter::iterate(&other.unwrap_or(Value::None))?;
     let container = Value::Object(Object::View(view.clone()));
     while let Some(item) = iter.next(interp)? {
-        if crate::compare::contains(&container, &item)? {
+        if crate::value::contains(&container, &item)? {
             return Ok(Value::Bool(false));
         }
     }

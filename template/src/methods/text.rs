@@ -1,14 +1,12 @@
 //! Methods of `str`, and of `Markup`, which escapes what is put into it.
 
 use super::{case, split};
-use crate::args::Args;
 use crate::error::{Result, type_error, unsupported, value_error};
-use crate::eval::Interp;
-use crate::filters::html::escaped;
-use crate::limits::{Buffer, reserve, scan};
+use crate::limits::{reserve, scan};
+use crate::markup::escaped;
 use crate::number::{clamped_index, machine_index};
 use crate::unicode;
-use crate::value::{Text, Value};
+use crate::value::{Args, Buffer, Interp, Text, Value};
 
 /// An argument that must be text; a `Markup` method escapes it first.
 fn text_argument(value: Option<Value>, of: &Text, what: &str) -> Result<Text> {
@@ -435,8 +433,8 @@ pub(super) fn call(
                 .clone()
                 .unwrap_or(Value::None),
         )?)),
-        "striptags" => crate::filters::html::striptags(text).map(Value::str),
-        "unescape" => crate::filters::html::unescape(all).map(Value::str),
+        "striptags" => crate::markup::striptags(text).map(Value::str),
+        "unescape" => crate::markup::unescape(all).map(Value::str),
         _ => Err(unsupported(format!("the method `{method}` of text"))),
     }
 }

@@ -2,15 +2,13 @@
 
 use std::sync::Arc;
 
-use super::Parser;
+use super::cursor::Parser;
 use crate::ast::{
     Arguments, BinaryOp, CompareOp, Const, Escape, Expr, FilterCall, Postfix, TestCall, UnaryOp,
     Var,
 };
 use crate::error::Result;
-use crate::filters;
 use crate::lexer::Token;
-use crate::tests;
 
 /// Postfix operators and filters after one value; more are nested.
 fn chained(base: Expr, links: Vec<Postfix>) -> Expr {
@@ -26,7 +24,7 @@ fn chained(base: Expr, links: Vec<Postfix>) -> Expr {
     }
 }
 
-impl Parser {
+impl Parser<'_> {
     pub(super) fn expression(&mut self) -> Result<Expr> {
         self.nested(Self::conditional)
     }
@@ -315,7 +313,7 @@ impl Parser {
         };
         arguments.line = line;
         Ok(FilterCall {
-            filter: filters::find(&name),
+            filter: self.names.filter_place(&name),
             name,
             arguments: Box::new(arguments),
         })
@@ -347,7 +345,7 @@ impl Parser {
         }
         arguments.line = line;
         Ok(Postfix::Test(Box::new(TestCall {
-            test: tests::find(&name),
+            test: self.names.test_place(&name),
             name,
             arguments,
             negated,

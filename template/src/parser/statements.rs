@@ -2,17 +2,26 @@
 
 use std::sync::Arc;
 
-use super::Parser;
+use super::cursor::Parser;
 use crate::ast::{
-    Block, Escape, Expr, FilterCall, For, LoopTest, MacroDef, Output, Postfix, Stmt, StmtKind,
-    Target, Var,
+    Block, Escape, Expr, FilterCall, For, LoopTest, MacroDef, Names, Output, Postfix, Stmt,
+    StmtKind, Target, Var,
 };
 use crate::error::Result;
 use crate::lexer::Token;
 
 type Ends = &'static [&'static str];
 
-impl Parser {
+/// Parses a template.
+///
+/// # Errors
+///
+/// A text that is not a template, or is nested too deeply.
+pub(crate) fn parse(source: &str, names: &dyn Names) -> Result<Vec<Stmt>> {
+    Parser::new(source, names)?.body(&[])
+}
+
+impl Parser<'_> {
     /// Statements up to one of the end tags, whose name is the current token afterwards.
     pub(super) fn body(&mut self, ends: Ends) -> Result<Vec<Stmt>> {
         let mut body: Vec<Stmt> = Vec::new();

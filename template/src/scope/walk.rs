@@ -2,12 +2,37 @@
 
 use std::sync::Arc;
 
-use super::{Resolver, names};
+use super::names::{self, has_blocks};
+use super::scopes::Resolver;
 use crate::ast::{
-    Arguments, Block, Const, Escape, Exports, Expr, FilterCall, For, Load, MacroDef, Output,
+    Arguments, Block, Const, Escape, Exports, Expr, FilterCall, For, Load, MacroDef, Names, Output,
     Postfix, Stmt, StmtKind, Target,
 };
 use crate::error::{Error, Result};
+
+/// The variables of a whole template.
+pub(crate) struct Root {
+    pub(crate) loads: Vec<Load>,
+    pub(crate) slots: u32,
+}
+
+/// Gives every name its variable.
+///
+/// # Errors
+///
+/// What Jinja refuses when it compiles: unknown filters and tests, `break` outside a loop, assignments to `loop`.
+pub(crate) fn resolve(body: &mut [Stmt], names: &dyn Names) -> Result<Root> {
+    let mut resolver = Resolver::new(names, has_blocks(body));
+    let function = resolver.function(None);
+    let scope = resolver.scope(None, function);
+    resolver.analyse(scope, body);
+    resolver.toplevel = true;
+    resolver.statements(body, scope)?;
+    Ok(Root {
+        loads: resolver.loads(scope),
+        slots: resolver.slots(function),
+    })
+}
 
 /// The only holder of a piece of the tree, which it is until the tree is done.
 fn only<T>(shared: &mut Arc<T>) -> Result<&mut T> {
@@ -37,15 +62,15 @@ impl Resolver {
 
     /// A constant is escaped or not before the run, even where escaping depends on the run.
     fn settle(&self, value: &mut Expr) {
-        let name = if self.escapes_constants {
-            "escape"
+        let (name, place) = if self.escapes_constants {
+            ("escape", self.escape_filter)
         } else {
-            "safe"
+            ("safe", self.safe_filter)
         };
         let constant = std::mem::replace(value, Expr::Const(Const::None));
         let filter = FilterCall {
             name: name.into(),
-            filter: crate::filters::find(name),
+            filter: place,
             arguments: Box::default(),
         };
         *value = Expr::Postfix(Box::new(constant), vec![Postfix::Filter(filter)]);

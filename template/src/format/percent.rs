@@ -1,12 +1,13 @@
 //! The operator `%` on text.
 
+use super::digits::{exponential, fixed, general, integer_digits, integer_of};
 use crate::error::{Result, type_error, value_error};
-use crate::filters::html::escaped;
-use crate::format::{exponential, fixed, general, integer_digits, integer_of};
-use crate::limits::{Buffer, reserve};
+use crate::limits::reserve;
+use crate::markup::escaped;
 use crate::number::{Number, machine_index};
-use crate::repr::{ascii, repr, to_str};
-use crate::value::{Text, Value};
+use crate::quote::ascii;
+use crate::repr::{repr, to_str};
+use crate::value::{Buffer, Text, Value};
 
 /// What the fields take their values from.
 struct Values<'a> {
@@ -103,7 +104,7 @@ fn field<'f>(text: &'f str, values: &mut Values<'_>, out: &mut Buffer) -> Result
             return Err(type_error("format requires a mapping"));
         };
         let found = dict.get_str(key).cloned();
-        keyed = Some(found.ok_or_else(|| crate::error::key_error(crate::repr::string_repr(key)))?);
+        keyed = Some(found.ok_or_else(|| crate::error::key_error(crate::quote::string_repr(key)))?);
         rest = tail.get(end + 1..).unwrap_or("");
     }
     let mut spec = Field::default();

@@ -4,16 +4,34 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 
-use crate::args::Args;
 use crate::ast::For;
-use crate::error::{Result, type_error};
-use crate::eval::{Activation, Held, Interp};
-use crate::iter::Iter;
-use crate::object::{Method, Object};
-use crate::value::Value;
+use crate::error::{Result, type_error, value_error};
+use crate::iter::{Iter, Source};
+use crate::value::{
+    Activation, Args, Generate, Interp, LoopVariable, Method, Object, Release, Value, same_or_equal,
+};
+
+/// The items that the `if` of a loop lets through.
+pub(super) struct Filtered(
+    pub(super) Source,
+    pub(super) Arc<For>,
+    pub(super) Rc<Activation>,
+);
+
+impl Generate for Filtered {
+    fn next(&mut self, interp: &mut Interp<'_>) -> Result<Option<Value>> {
+        let Self(source, node, activation) = self;
+        while let Some(item) = source.next(interp)? {
+            if interp.passes(node, activation, &item)? {
+                return Ok(Some(item));
+            }
+        }
+        Ok(None)
+    }
+}
 
 /// Where a loop is, and how to run its body again.
-pub(crate) struct Loop {
+pub(super) struct Loop {
     iter: RefCell<Iter>,
     index0: Cell<i64>,
     /// The item after the current one, if it was asked for.
@@ -28,7 +46,7 @@ pub(crate) struct Loop {
 }
 
 impl Loop {
-    pub(crate) fn new(
+    pub(super) fn new(
         iter: Iter,
         length: Option<usize>,
         depth: u16,
@@ -49,24 +67,15 @@ impl Loop {
         }
     }
 
-    pub(crate) fn depth(&self) -> u16 {
-        self.depth
-    }
-
-    /// Lets go of everything, so that no cycle stays.
-    pub(crate) fn clear(&self) {
-        self.changed.replace(None);
-    }
-
     fn take(&self, interp: &mut Interp<'_>) -> Result<Option<Value>> {
         match self.iter.try_borrow_mut() {
             Ok(mut iter) => iter.next(interp),
-            Err(_) => Err(crate::error::value_error("generator already executing")),
+            Err(_) => Err(value_error("generator already executing")),
         }
     }
 
     /// The next item, which becomes the current one.
-    pub(crate) fn next(&self, interp: &mut Interp<'_>) -> Result<Option<Value>> {
+    pub(super) fn next(&self, interp: &mut Interp<'_>) -> Result<Option<Value>> {
         let peeked = self.after.borrow_mut().take();
         let item = match peeked {
             Some(item) => item,
@@ -93,8 +102,14 @@ impl Loop {
     fn index(&self) -> i64 {
         self.index0.get() + 1
     }
+}
 
-    pub(crate) fn length(&self, interp: &mut Interp<'_>) -> Result<usize> {
+impl LoopVariable for Loop {
+    fn depth(&self) -> u16 {
+        self.depth
+    }
+
+    fn length(&self, interp: &mut Interp<'_>) -> Result<usize> {
         if let Some(length) = self.length.get() {
             return Ok(length);
         }
@@ -110,17 +125,12 @@ impl Loop {
         Ok(length)
     }
 
-    /// `str(loop)`.
-    pub(crate) fn repr(&self, interp: &mut Interp<'_>) -> Result<String> {
+    fn repr(&self, interp: &mut Interp<'_>) -> Result<String> {
         let length = self.length(interp)?;
         Ok(format!("<LoopContext {}/{length}>", self.index()))
     }
 
-    pub(crate) fn attribute(
-        self: &Rc<Self>,
-        interp: &mut Interp<'_>,
-        name: &str,
-    ) -> Result<Option<Value>> {
+    fn attribute(self: Rc<Self>, interp: &mut Interp<'_>, name: &str) -> Result<Option<Value>> {
         let mut from_end = |index: i64| -> Result<Value> {
             let length = i64::try_from(self.length(interp)?).unwrap_or(i64::MAX);
             Ok(Value::Int(length - index))
@@ -143,14 +153,14 @@ impl Loop {
                 Some(item) => item,
                 None => Value::undefined("there is no next item"),
             },
-            "cycle" => Method::bound(Value::Object(Object::Loop(self.clone())), "cycle")?,
-            "changed" => Method::bound(Value::Object(Object::Loop(self.clone())), "changed")?,
+            "cycle" => Method::bound(Value::Object(Object::Loop(self)), "cycle")?,
+            "changed" => Method::bound(Value::Object(Object::Loop(self)), "changed")?,
             _ => return Ok(None),
         }))
     }
 
-    pub(crate) fn call_method(
-        self: &Rc<Self>,
+    fn call_method(
+        self: Rc<Self>,
         interp: &mut Interp<'_>,
         name: &str,
         args: Args,
@@ -168,20 +178,19 @@ impl Loop {
             Some(last) if last.len() == items.len() => {
                 let mut same = true;
                 for (a, b) in last.iter().zip(&items) {
-                    same &= crate::compare::same_or_equal(a, b)?;
+                    same &= same_or_equal(a, b)?;
                 }
                 same
             }
             _ => false,
         };
         if !same && self.changed.replace(Some(items)).is_none() {
-            interp.hold(Held::Loop(self.clone()), size_of::<Self>())?;
+            interp.hold(self, size_of::<Self>())?;
         }
         Ok(Value::Bool(!same))
     }
 
-    /// `loop(iterable)`: the loop's body for other items, one level deeper.
-    pub(crate) fn recurse(&self, interp: &mut Interp<'_>, args: Args) -> Result<Value> {
+    fn recurse(&self, interp: &mut Interp<'_>, args: Args) -> Result<Value> {
         let [iterable] = args.bind("LoopContext.__call__", ["iterable"], 1)?;
         let Some((node, around)) = &self.recursion else {
             return Err(type_error(
@@ -190,5 +199,11 @@ impl Loop {
         };
         let items = iterable.unwrap_or(Value::None);
         interp.recursive_loop(node, around, &items, self.depth0 + 1)
+    }
+}
+
+impl Release for Loop {
+    fn release(&self) {
+        self.changed.replace(None);
     }
 }

@@ -1,13 +1,36 @@
 //! Python's `int` and `float`: reading, writing, and conversions between them.
 
-use std::rc::Rc;
-
 use num_bigint::{BigInt, Sign};
 use num_traits::{Num, ToPrimitive, Zero};
 
-use crate::error::{Error, Result, overflow_error, type_error, value_error};
+use crate::error::{Result, overflow_error, value_error};
+use crate::limits::{Tracked, scan};
+use crate::quote::string_repr;
 use crate::unicode::is_space;
-use crate::value::{Big, Value};
+
+/// A large integer whose memory is counted.
+pub struct Big {
+    value: BigInt,
+    _tracked: Tracked,
+}
+
+impl From<BigInt> for Big {
+    fn from(value: BigInt) -> Self {
+        let bytes = usize::try_from(value.bits() / 8).unwrap_or(usize::MAX);
+        Self {
+            value,
+            _tracked: Tracked::new(bytes + size_of::<Self>()),
+        }
+    }
+}
+
+impl std::ops::Deref for Big {
+    type Target = BigInt;
+
+    fn deref(&self) -> &BigInt {
+        &self.value
+    }
+}
 
 /// Python converts no more decimal digits between `int` and `str`.
 pub(crate) const MAX_DIGITS: usize = 4300;
@@ -25,21 +48,6 @@ pub(crate) fn exact_i64(value: f64) -> Option<i64> {
     let fits = (-9_223_372_036_854_775_808.0..9_223_372_036_854_775_808.0).contains(&value);
     #[allow(clippy::cast_possible_truncation)]
     (fits && value.fract() == 0.0).then_some(value as i64)
-}
-
-/// `int(float)` for a finite float.
-pub(crate) fn float_to_int(value: f64) -> Result<Value> {
-    if value.is_nan() {
-        return Err(value_error("cannot convert float NaN to integer"));
-    }
-    if value.is_infinite() {
-        return Err(overflow_error("cannot convert float infinity to integer"));
-    }
-    let value = value.trunc();
-    if let Some(small) = exact_i64(value) {
-        return Ok(Value::Int(small));
-    }
-    Ok(Value::int(exact_big(value)))
 }
 
 /// A finite float without a fraction, as an integer.
@@ -140,17 +148,17 @@ fn ascii_digits(text: &str) -> String {
 }
 
 /// `int(text, base)`.
-pub(crate) fn parse_int(text: &str, base: u32) -> Result<Value> {
+pub(crate) fn parse_int(text: &str, base: u32) -> Result<BigInt> {
     let bad = || {
         value_error(format!(
             "invalid literal for int() with base {base}: {}",
-            crate::repr::string_repr(text)
+            string_repr(text)
         ))
     };
     if base == 1 || base > 36 {
         return Err(value_error("int() base must be >= 2 and <= 36, or 0"));
     }
-    crate::limits::scan(text.len())?;
+    scan(text.len())?;
     let trimmed = ascii_digits(text.trim_matches(is_space));
     let (negative, body) = match trimmed.as_bytes().first() {
         Some(b'-') => (true, trimmed.get(1..).unwrap_or("")),
@@ -180,7 +188,7 @@ pub(crate) fn parse_int(text: &str, base: u32) -> Result<Value> {
         return Err(value_error(too_many_digits(digits.len())));
     }
     let value = BigInt::from_str_radix(&digits, radix).map_err(|_| bad())?;
-    Ok(Value::int(if negative { -value } else { value }))
+    Ok(if negative { -value } else { value })
 }
 
 /// `float(text)`.
@@ -188,10 +196,10 @@ pub(crate) fn parse_float(text: &str) -> Result<f64> {
     let bad = || {
         value_error(format!(
             "could not convert string to float: {}",
-            crate::repr::string_repr(text)
+            string_repr(text)
         ))
     };
-    crate::limits::scan(text.len())?;
+    scan(text.len())?;
     let trimmed = ascii_digits(text.trim_matches(is_space));
     let lower = trimmed.to_ascii_lowercase();
     let unsigned = lower.trim_start_matches(['+', '-']);
@@ -221,84 +229,6 @@ pub(crate) fn parse_float(text: &str) -> Result<f64> {
         .parse()
         .map(|value: f64| sign * value)
         .map_err(|_| bad())
-}
-
-impl Value {
-    /// The number that Python's `json` reads from the text of a JSON number: an exact integer of any size, or the
-    /// nearest float. `NaN`, `Infinity` and `-Infinity`, which Python writes, are read too.
-    ///
-    /// # Errors
-    ///
-    /// A text that is no number, and an integer of more than 4,300 digits, as in Python.
-    pub fn from_json_number(text: &str) -> Result<Self> {
-        let bad = || value_error(format!("{text:?} is not a JSON number"));
-        match text {
-            "NaN" => return Ok(Self::Float(f64::NAN)),
-            "Infinity" => return Ok(Self::Float(f64::INFINITY)),
-            "-Infinity" => return Ok(Self::Float(f64::NEG_INFINITY)),
-            _ => {}
-        }
-        let unsigned = text.strip_prefix('-').unwrap_or(text);
-        let valid = unsigned.starts_with(|c: char| c.is_ascii_digit())
-            && unsigned
-                .bytes()
-                .all(|byte| matches!(byte, b'0'..=b'9' | b'.' | b'e' | b'E' | b'+' | b'-'));
-        if !valid {
-            return Err(bad());
-        }
-        if unsigned.bytes().all(|byte| byte.is_ascii_digit()) {
-            if let Ok(small) = text.parse() {
-                return Ok(Self::Int(small));
-            }
-            if unsigned.len() > MAX_DIGITS {
-                return Err(value_error(too_many_digits(unsigned.len())));
-            }
-            return Ok(Self::int(text.parse().map_err(|_| bad())?));
-        }
-        text.parse().map(Self::Float).map_err(|_| bad())
-    }
-}
-
-/// An operand of arithmetic.
-#[derive(Clone)]
-pub(crate) enum Number {
-    Int(i64),
-    Big(Rc<Big>),
-    Float(f64),
-}
-
-impl Number {
-    pub(crate) fn of(value: &Value) -> Option<Self> {
-        Some(match value {
-            Value::Bool(value) => Self::Int(i64::from(*value)),
-            Value::Int(value) => Self::Int(*value),
-            Value::Big(value) => Self::Big(value.clone()),
-            Value::Float(value) => Self::Float(*value),
-            _ => return None,
-        })
-    }
-
-    pub(crate) fn is_float(&self) -> bool {
-        matches!(self, Self::Float(_))
-    }
-
-    /// The integer; a float's is cut.
-    pub(crate) fn big(&self) -> BigInt {
-        match self {
-            Self::Int(value) => BigInt::from(*value),
-            Self::Big(value) => (**value).clone(),
-            Self::Float(value) => exact_big(*value),
-        }
-    }
-
-    pub(crate) fn float(&self) -> Result<f64> {
-        match self {
-            #[allow(clippy::cast_precision_loss)]
-            Self::Int(value) => Ok(*value as f64),
-            Self::Big(value) => big_to_f64(value),
-            Self::Float(value) => Ok(*value),
-        }
-    }
 }
 
 /// `a / b` of integers, rounded once.
@@ -360,44 +290,4 @@ pub(crate) fn true_divide(a: &BigInt, b: &BigInt) -> Result<f64> {
     }
     let negative = (a.sign() == Sign::Minus) != (b.sign() == Sign::Minus);
     Ok(if negative { -value } else { value })
-}
-
-/// A value that Python takes for an index, as an integer.
-pub(crate) fn index(value: &Value) -> Result<BigInt> {
-    match value {
-        Value::Bool(value) => Ok(BigInt::from(i64::from(*value))),
-        Value::Int(value) => Ok(BigInt::from(*value)),
-        Value::Big(value) => Ok((**value).clone()),
-        other => Err(not_an_integer(other)),
-    }
-}
-
-pub(crate) fn not_an_integer(value: &Value) -> Error {
-    type_error(format!(
-        "'{}' object cannot be interpreted as an integer",
-        value.type_name()
-    ))
-}
-
-/// An index or a count, clamped to 64 bits.
-pub(crate) fn clamped_index(value: &Value) -> Result<i64> {
-    match value {
-        Value::Bool(value) => Ok(i64::from(*value)),
-        Value::Int(value) => Ok(*value),
-        Value::Big(value) => Ok(match value.sign() {
-            Sign::Minus => i64::MIN,
-            _ => i64::MAX,
-        }),
-        other => Err(not_an_integer(other)),
-    }
-}
-
-/// A count for a method that takes no more than a machine word.
-pub(crate) fn machine_index(value: &Value) -> Result<i64> {
-    match value {
-        Value::Big(_) => Err(overflow_error(
-            "Python int too large to convert to C ssize_t",
-        )),
-        other => clamped_index(other),
-    }
 }
