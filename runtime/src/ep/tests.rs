@@ -140,7 +140,7 @@ fn a_library_without_the_provider_says_so() {
         for says in [
             device,
             "built without CUDA",
-            "fetch-onnxruntime --gpu",
+            "fetch-onnxruntime.py --gpu",
             bundle.runtime.version(),
         ] {
             assert!(error.contains(says), "{error}");

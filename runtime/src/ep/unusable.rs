@@ -171,7 +171,7 @@ fn reason(
         return Some((
             what,
             format!(
-                "Get a build with {kind} (the Python package onnxruntime-gpu; in the project scripts/fetch-onnxruntime \
+                "Get a build with {kind} (the Python package onnxruntime-gpu; in the project scripts/fetch-onnxruntime.py \
                  --gpu), and name its library with --ort-lib or ORT_DYLIB_PATH"
             ),
         ));
@@ -264,7 +264,7 @@ mod tests {
         let (problem, remedy) = reason_of("cuda:0", &machine, said).unwrap();
         assert_eq!(problem, "this ONNX Runtime 1.31.1 is built without CUDA");
         assert!(
-            remedy.contains("scripts/fetch-onnxruntime --gpu"),
+            remedy.contains("scripts/fetch-onnxruntime.py --gpu"),
             "{remedy}"
         );
 

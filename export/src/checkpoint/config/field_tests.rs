@@ -14,7 +14,7 @@ use super::table::{FIELDS, ROPE_FIELDS, Rule, entry};
 use super::{Found, ModelConfig, RopeScaling};
 use crate::arch::{Architecture, Backbone};
 
-/// A file of `scripts/list-config-fields`.
+/// A file of `scripts/list-config-fields.py`.
 #[derive(Deserialize)]
 struct List {
     transformers: String,
