@@ -11,6 +11,7 @@ mod checkpoint;
 mod closed;
 mod doctor;
 mod export;
+mod heading;
 mod inspect;
 mod interrupt;
 mod model;

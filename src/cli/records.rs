@@ -12,6 +12,7 @@ use anyhow::{Context, Result, bail};
 use indicatif::{ProgressBar, ProgressStyle};
 use worldpm_ort_bundle::Bytes;
 
+use super::heading;
 use crate::{
     Conversation,
     records::{DEFAULT_MAX_RECORD_BYTES, Entry, EntryError, RecordReader},
@@ -22,6 +23,7 @@ const LOOKED_AT_BYTES: usize = 4 << 20;
 
 /// How records are read, by every command that reads them.
 #[derive(Clone, Debug, clap::Args)]
+#[command(next_help_heading = heading::INPUT_OUTPUT)]
 pub(super) struct RecordArgs {
     /// Also score conversations that do not end with an assistant's message, which has no answer to judge
     #[arg(long)]
