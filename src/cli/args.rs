@@ -125,11 +125,11 @@ pub(super) struct ExportArgs {
     /// Directory of a LoRA adapter, as PEFT saves it, to merge into the weights: adapter_config.json and
     /// adapter_model.safetensors. Makes new weight files in the bundle. A checkpoint without a reward head, such as a
     /// language model, takes the adapter's
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, help_heading = heading::INPUT_OUTPUT, value_name = "DIR")]
     pub(super) adapter: Option<PathBuf>,
     /// Whose tokenizer and chat template the bundle gets: base or adapter [default: the adapter's, when its directory
     /// has any that are unlike the checkpoint's]
-    #[arg(long, value_name = "WHOSE", requires = "adapter")]
+    #[arg(long, help_heading = heading::INPUT_OUTPUT, value_name = "WHOSE", requires = "adapter")]
     pub(super) text_from: Option<TextFrom>,
     /// What happens to weights that are too large for the precision: refuse (an error that names the tensors) or
     /// clamp (to the largest value there is)
@@ -140,10 +140,10 @@ pub(super) struct ExportArgs {
     pub(super) threads: Option<NonZeroUsize>,
     /// Where the weights are: reference (stay in the checkpoint), hardlink or copy (beside the graphs). Converted
     /// weights are always beside the graphs
-    #[arg(long, value_name = "MODE", default_value_t)]
+    #[arg(long, help_heading = heading::INPUT_OUTPUT, value_name = "MODE", default_value_t)]
     pub(super) weights: WeightsMode,
     /// Record the SHA-256 of every weight file (reads all of them)
-    #[arg(long)]
+    #[arg(long, help_heading = heading::INPUT_OUTPUT)]
     pub(super) checksum: bool,
     /// Which token is scored [default: what the checkpoint's own code does]
     #[arg(long, help_heading = heading::SCORING, value_name = "RULE")]
@@ -325,7 +325,7 @@ pub(super) struct ScoreArgs {
     pub(super) reduce: Option<ReduceWay>,
     /// Go on after a record that cannot be scored: it becomes an {"id","error"} line, and the exit status
     /// is 1
-    #[arg(long)]
+    #[arg(long, help_heading = heading::INPUT_OUTPUT)]
     pub(super) keep_going: bool,
 }
 
@@ -401,26 +401,26 @@ pub(super) struct VerifyArgs {
     #[command(flatten)]
     pub(super) records: RecordArgs,
     /// Another bundle: report how far its scores of --data are from those of --model
-    #[arg(long, value_name = "DIR", requires = "data",
+    #[arg(long, help_heading = heading::COMPARISON, value_name = "DIR", requires = "data",
           conflicts_with_all = ["record", "checksum", "tolerance"])]
     pub(super) against: Option<PathBuf>,
     /// Records as for `score`, in a file: it is read once for each bundle
-    #[arg(long, value_name = "FILE", requires = "against")]
+    #[arg(long, help_heading = heading::COMPARISON, value_name = "FILE", requires = "against")]
     pub(super) data: Option<PathBuf>,
     /// Folder of the other bundle's weights, when its checkpoint has moved
-    #[arg(long, value_name = "DIR", requires = "against")]
+    #[arg(long, help_heading = heading::COMPARISON, value_name = "DIR", requires = "against")]
     pub(super) against_weights_dir: Option<PathBuf>,
     /// Most tokens of a conversation of --data [default and upper bound: the lower of the bundles' limits]
-    #[arg(long, value_name = "TOKENS", requires = "against")]
+    #[arg(long, help_heading = heading::COMPARISON, value_name = "TOKENS", requires = "against")]
     pub(super) max_length: Option<usize>,
     /// What happens to a longer conversation of --data [default: refuse]
-    #[arg(long, value_name = "WAY", value_enum, requires = "against")]
+    #[arg(long, help_heading = heading::COMPARISON, value_name = "WAY", value_enum, requires = "against")]
     pub(super) truncation: Option<TruncationWay>,
     /// What makes one score of the steps of an answer of --data, for models that score steps
-    #[arg(long, value_name = "WAY", value_enum, requires = "against")]
+    #[arg(long, help_heading = heading::COMPARISON, value_name = "WAY", value_enum, requires = "against")]
     pub(super) reduce: Option<ReduceWay>,
     /// Go on after a record of --data that a bundle cannot score: it is counted, and the exit status is 1
-    #[arg(long, requires = "against")]
+    #[arg(long, help_heading = heading::COMPARISON, requires = "against")]
     pub(super) keep_going: bool,
     /// Print one JSON object in place of tables
     #[arg(long, help_heading = heading::OUTPUT_FORMAT, conflicts_with = "record")]
@@ -544,10 +544,11 @@ pub(super) enum ConfigSpelling {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use clap::CommandFactory;
 
-    use super::Args;
+    use super::{super::heading, Args};
 
     #[test]
     fn every_option_of_every_verb_has_a_heading() {
@@ -562,5 +563,18 @@ mod tests {
             }
         }
         assert!(options > 100, "{options} options seen");
+
+        // The heading of flattened options would go on to what comes after them.
+        for (verb, option, heading) in [
+            ("score", "keep_going", heading::INPUT_OUTPUT),
+            ("export", "stages", heading::STAGES),
+            ("verify", "record", heading::PROBES),
+            ("verify", "data", heading::COMPARISON),
+            ("bench", "workload", heading::WORKLOAD),
+        ] {
+            let mut options = command.find_subcommand(verb).unwrap().get_opts();
+            let found = options.find(|found| found.get_id() == option).unwrap();
+            assert_eq!(found.get_help_heading(), Some(heading), "{verb} {option}");
+        }
     }
 }

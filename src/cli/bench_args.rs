@@ -19,26 +19,26 @@ pub(super) struct BenchArgs {
     pub(super) reading: RecordArgs,
     /// Records to score, as for `score`; all of them are held in memory [default: made-up text, see --workload]
     #[arg(
-        long,
+        long, help_heading = heading::WORKLOAD,
         value_name = "FILE",
         conflicts_with_all = ["workload", "records", "prompt_tokens", "answer_tokens", "seed"]
     )]
     pub(super) data: Option<PathBuf>,
     /// Made-up text to score: best-of-8 (eight answers to each prompt), pairs, mixed (answers of a tenth to twice
     /// --answer-tokens), single or long (one conversation of thousands of tokens)
-    #[arg(long, value_name = "KIND", default_value_t)]
+    #[arg(long, help_heading = heading::WORKLOAD, value_name = "KIND", default_value_t)]
     workload: WorkloadKind,
     /// Records of the made-up text [default: by the workload]
-    #[arg(long, value_name = "N", value_parser = up_to(1, 1_000_000))]
+    #[arg(long, help_heading = heading::WORKLOAD, value_name = "N", value_parser = up_to(1, 1_000_000))]
     records: Option<usize>,
     /// Tokens of a made-up prompt, about [default: by the workload]
-    #[arg(long, value_name = "TOKENS")]
+    #[arg(long, help_heading = heading::WORKLOAD, value_name = "TOKENS")]
     prompt_tokens: Option<NonZeroUsize>,
     /// Tokens of a made-up answer, about [default: by the workload]
-    #[arg(long, value_name = "TOKENS")]
+    #[arg(long, help_heading = heading::WORKLOAD, value_name = "TOKENS")]
     answer_tokens: Option<NonZeroUsize>,
     /// The same seed makes the same text
-    #[arg(long, value_name = "N", default_value_t = 0)]
+    #[arg(long, help_heading = heading::WORKLOAD, value_name = "N", default_value_t = 0)]
     seed: u64,
     /// Rounds over all records that are not measured, at the beginning
     #[arg(long, help_heading = heading::MEASUREMENT, value_name = "N", default_value_t = 1)]
