@@ -43,11 +43,11 @@ pub(super) enum Command {
     Synth(Box<SynthArgs>),
     /// Check that a bundle gives the scores it should
     Verify(VerifyArgs),
-    /// Tell what a bundle or a checkpoint holds, and where its nodes run
+    /// Show what a bundle or a checkpoint holds, and where its nodes run
     Inspect(InspectArgs),
-    /// Tell what a model needs on given devices, how fast it could be there, and what a data set would cost
+    /// Estimate what a model needs on given devices, how fast it could be there, and what a data set would cost
     Plan(Box<PlanArgs>),
-    /// Tell what this machine has and lacks for scoring, and what to do about it
+    /// List what this machine has and lacks for scoring, and what to do about it
     Doctor(DoctorArgs),
     /// Measure how fast a bundle scores here, and what its stages do meanwhile
     Bench(BenchArgs),
@@ -77,7 +77,7 @@ pub(super) struct ExportArgs {
     /// Branch, tag or commit of a repository [default: the recipe's, or main]
     #[arg(long, help_heading = heading::HUB, value_name = "REVISION")]
     pub(super) revision: Option<String>,
-    /// Directory of the bundle to make; a bundle that stands there is replaced, unless there is more than the bundle in it
+    /// Directory of the bundle to make; a bundle that is already there is replaced, unless the directory holds anything else
     #[arg(long, value_name = "DIR")]
     pub(super) out: PathBuf,
     /// Kind of device the bundle is for: cpu or cuda [default: the recipe's, or cpu]
@@ -86,7 +86,7 @@ pub(super) struct ExportArgs {
     /// Operators to use: ort (ONNX Runtime on CPU and CUDA) or onnx (standard only, for TensorRT)
     #[arg(long, help_heading = heading::GRAPHS, value_name = "TARGET", default_value_t)]
     pub(super) target: Target,
-    /// What the graphs are fed: packed (tokens and indices, as `score` makes them) or padded (input_ids and
+    /// Inputs of the graphs: packed (tokens and indices, as `score` makes them) or padded (input_ids and
     /// attention_mask) [default: packed; padded with --layout triton or kserve]
     #[arg(long, help_heading = heading::GRAPHS, value_name = "INTERFACE")]
     pub(super) interface: Option<Interface>,
@@ -103,12 +103,12 @@ pub(super) struct ExportArgs {
         required_if_eq("stages", "auto")
     )]
     pub(super) device_memory: Vec<Bytes>,
-    /// Most unique tokens in one run of the model, for the memory of activations: give --max-batch-tokens of score,
-    /// or the length of the longest conversation if that is more [default: 2048]
+    /// Most unique tokens in one run of the model, which the memory of activations follows from: the --max-batch-tokens of
+    /// `score`, or the length of the longest conversation if that is more [default: 2048]
     #[arg(long, help_heading = heading::STAGES, value_name = "TOKENS")]
     pub(super) max_batch_tokens: Option<NonZeroU64>,
     /// What the weights are stored as: bf16, fp16, fp32, int8, int4 or w8a8 (8-bit weights and activations, for
-    /// the CPU) [default: the recipe's, or as in the checkpoint]. Another than the checkpoint's makes new weight files in the
+    /// the CPU) [default: the recipe's, or as in the checkpoint]. Any but the checkpoint's makes new weight files in the
     /// bundle. On trained weights int8 moves scores 2 to 3 times as far as bf16 does (as far, where score has its own
     /// kernels), w8a8 6 to 12 times, int4 14 times and more (docs/precision.md); --probes measures it
     #[arg(long, help_heading = heading::PRECISION, value_name = "PRECISION")]
@@ -201,7 +201,7 @@ pub(super) struct InspectArgs {
     /// Folder of a bundle's weights, when the checkpoint has moved since the export
     #[arg(long, help_heading = heading::INPUT_OUTPUT, value_name = "DIR")]
     pub(super) weights_dir: Option<PathBuf>,
-    /// Print every node with the place that it runs at
+    /// Print every node with the provider that runs it
     #[arg(long)]
     pub(super) nodes: bool,
     /// Print JSON
@@ -253,10 +253,10 @@ pub(super) struct PlanArgs {
     /// Tokens of a conversation, on average
     #[arg(long, help_heading = heading::ESTIMATE, value_name = "TOKENS", default_value = "512")]
     pub(super) mean_tokens: NonZeroU64,
-    /// Share of the GPU's arithmetic that is counted on, up to 1
+    /// Expected share of the GPU's arithmetic rate, up to 1
     #[arg(long, help_heading = heading::ESTIMATE, value_name = "SHARE", default_value = "0.5", value_parser = share)]
     pub(super) efficiency: f64,
-    /// Share of the GPU's memory bandwidth that is counted on, up to 1
+    /// Expected share of the GPU's memory bandwidth, up to 1
     #[arg(long, help_heading = heading::ESTIMATE, value_name = "SHARE", default_value = "0.8", value_parser = share)]
     pub(super) bandwidth_efficiency: f64,
     /// Unique tokens of a data set, as in 1e9: how long it takes
@@ -307,7 +307,7 @@ pub(super) struct ScoreArgs {
     /// the place of what is there when all is scored; after a failure or a signal it has what was scored until then
     #[arg(long, value_name = "FILE", default_value = "-")]
     pub(super) output: PathBuf,
-    /// Add the scores to the end of the output file as they come, in place of replacing it at the end
+    /// Add the scores to the end of the output file as they come, instead of replacing it at the end
     #[arg(long)]
     pub(super) append: bool,
     #[command(flatten)]
@@ -331,12 +331,12 @@ pub(super) struct ScoreArgs {
 
 #[derive(Clone, Copy, Debug, Default, ValueEnum)]
 pub(super) enum TruncationWay {
-    /// It is an error
+    /// Refuse it with an error
     #[default]
     Refuse,
-    /// The oldest turns are left out
+    /// Leave out the oldest turns
     OldestTurns,
-    /// The longest message loses its middle
+    /// Cut out the middle of the longest message
     LongestMessageMiddle,
 }
 
@@ -422,7 +422,7 @@ pub(super) struct VerifyArgs {
     /// Go on after a record of --data that a bundle cannot score: it is counted, and the exit status is 1
     #[arg(long, help_heading = heading::COMPARISON, requires = "against")]
     pub(super) keep_going: bool,
-    /// Print one JSON object in place of tables
+    /// Print one JSON object instead of tables
     #[arg(long, help_heading = heading::OUTPUT_FORMAT, conflicts_with = "record")]
     pub(super) json: bool,
 }

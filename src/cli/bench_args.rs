@@ -40,7 +40,7 @@ pub(super) struct BenchArgs {
     /// The same seed makes the same text
     #[arg(long, help_heading = heading::WORKLOAD, value_name = "N", default_value_t = 0)]
     seed: u64,
-    /// Rounds over all records that are not measured, at the beginning
+    /// Rounds over all records before measuring
     #[arg(long, help_heading = heading::MEASUREMENT, value_name = "N", default_value_t = 1)]
     warmup: usize,
     /// Rounds over all records that are measured
@@ -52,16 +52,16 @@ pub(super) struct BenchArgs {
     /// Conversations whose latency is measured, alone and again under load; 0 for none
     #[arg(long, help_heading = heading::MEASUREMENT, value_name = "N", default_value_t = 20, value_parser = up_to(0, 100_000))]
     samples: usize,
-    /// Conversations that are under way at once for latency under load
+    /// Concurrent conversations, for latency under load
     #[arg(long, help_heading = heading::MEASUREMENT, value_name = "N", default_value_t = 4, value_parser = up_to(1, 1024))]
     clients: usize,
     /// Also write what every stage did when, for https://ui.perfetto.dev or chrome://tracing
     #[arg(long, help_heading = heading::OUTPUT_FORMAT, value_name = "FILE")]
     pub(super) timeline: Option<PathBuf>,
-    /// Also tell which operators the time goes to, by ONNX Runtime's profiler
+    /// Also show which operators the time goes to, by ONNX Runtime's profiler
     #[arg(long, help_heading = heading::OUTPUT_FORMAT)]
     pub(super) profile: bool,
-    /// Print one JSON object in place of tables
+    /// Print one JSON object instead of tables
     #[arg(long, help_heading = heading::OUTPUT_FORMAT)]
     pub(super) json: bool,
 }

@@ -76,7 +76,7 @@ impl ScorerArgs {
     pub(super) fn report_unused(&self, scorer: &Scorer) {
         let (asked, used) = (self.float32_matmul_precision, scorer.matmul_precision());
         if asked != used {
-            tell!(
+            report!(
                 "note: products are computed as exactly as floats, not in {asked} precision: that takes a model on an x86-64 \
                  CPU with AMX or AVX-512 BF16 (see `worldpm-ort doctor`), weights of bf16, fp16, int8 or int4, and \
                  --cpu-kernels auto"

@@ -1,4 +1,4 @@
-//! Execution providers: which device a stage runs on, and how ONNX Runtime is told.
+//! Execution providers: which device a stage runs on, and how ONNX Runtime learns it.
 //!
 //! A provider that is asked for and cannot be used is an error. ONNX Runtime would otherwise run on the
 //! CPU without a word.
@@ -112,7 +112,7 @@ impl Provider {
     }
 
     /// Binds an output to the memory of the device, where a later stage finds it without a copy. To the host's where the
-    /// device has none of its own, or its provider does not tell of it.
+    /// device has none of its own, or its provider does not offer it.
     pub(crate) fn bind_output(
         &self,
         environment: &Environment,

@@ -1,4 +1,4 @@
-//! Providers on a machine that has none but the CPU, and what ONNX Runtime would be told elsewhere.
+//! Providers on a machine that has none but the CPU, and what would be passed to ONNX Runtime elsewhere.
 
 use std::{
     collections::BTreeMap,
@@ -250,7 +250,7 @@ fn the_placement_of_nodes_is_read() {
     assert_eq!(Placement::of(&session("0"), library), None);
     let placement = Placement::of(&session("1"), library);
     if bundle.runtime.require("1.24").is_err() {
-        assert_eq!(placement, None, "older libraries do not tell it");
+        assert_eq!(placement, None, "older libraries do not report it");
         return;
     }
     let placement = placement.unwrap();
