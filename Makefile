@@ -17,7 +17,7 @@ help:
 
 ## make demo        fetch ONNX Runtime, build, make a tiny model, export it and score two conversations
 demo:
-	@PROFILE=$(PROFILE) scripts/demo
+	@PROFILE=$(PROFILE) scripts/demo.sh
 
 ## make test        every test: Rust, documentation examples, and the exported graphs in plain Python onnxruntime
 test: library
@@ -27,7 +27,7 @@ test: library
 
 ## make test-gpu    every check that needs a GPU; without one it is skipped, with exit status 77, and is no success
 test-gpu: library
-	@$(PYTHON) scripts/fetch-onnxruntime --gpu
+	@$(PYTHON) scripts/fetch-onnxruntime.py --gpu
 	cargo build --locked
 	@$(PYTHON) tests/gpu_check.py
 
@@ -37,13 +37,13 @@ check:
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	cargo clippy --workspace --all-targets --no-default-features --locked -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked
-	$(PYTHON) scripts/check-layers
-	$(PYTHON) scripts/check-deps
+	$(PYTHON) scripts/check-layers.py
+	$(PYTHON) scripts/check-deps.py
 
 ## make onnx-check  export bundles of every form, check them with onnx, score them with Python onnxruntime
 onnx-check: library
-	@scripts/make-venv .venv-check scripts/requirements-check.txt
-	@scripts/make-venv .venv-schemas scripts/requirements-schemas.txt --no-deps
+	@scripts/make-venv.sh .venv-check scripts/requirements-check.txt
+	@scripts/make-venv.sh .venv-schemas scripts/requirements-schemas.txt --no-deps
 	cargo build --locked
 	.venv-check/bin/python tests/onnx_check.py --binary target/debug/worldpm-ort
 	.venv-check/bin/python tests/padded_check.py --binary target/debug/worldpm-ort
@@ -53,25 +53,25 @@ onnx-check: library
 
 ## make hub-check   share a cache with Python's huggingface_hub, over a hub on loopback
 hub-check:
-	@scripts/make-venv .venv-check scripts/requirements-check.txt
+	@scripts/make-venv.sh .venv-check scripts/requirements-check.txt
 	cargo build --locked --bin worldpm-ort --example hub_server
 	.venv-check/bin/python tests/hub_check.py --binary target/debug/worldpm-ort --server target/debug/examples/hub_server
 
 ## make ep-check    ask NVIDIA's providers of the real GPU build for devices that are not there (fetches 250 MB once)
 ep-check:
-	@$(PYTHON) scripts/fetch-onnxruntime --gpu
+	@$(PYTHON) scripts/fetch-onnxruntime.py --gpu
 	cargo build --locked
 	@$(PYTHON) tests/ep_check.py
 
 ## make plugin-check   score with a provider in a library of its own, WebGPU, on a Vulkan device (one in software will do)
 plugin-check: library
-	@scripts/make-venv .venv-plugin scripts/requirements-plugin.txt
+	@scripts/make-venv.sh .venv-plugin scripts/requirements-plugin.txt
 	cargo build --locked
 	.venv-plugin/bin/python tests/plugin_check.py --binary target/debug/worldpm-ort
 
 ## make bench       compare with transformers side by side (installs torch unless BENCH_PYTHON names a Python that has it)
 bench: library
-	@scripts/bench
+	@scripts/bench.sh
 
 ## make bench-pipeline   how near the pipeline comes to its slowest stage's rate, over simulated devices
 bench-pipeline:
@@ -79,26 +79,26 @@ bench-pipeline:
 
 ## make compare     compare the export with optimum-onnx and onnxruntime-genai's builder (installs torch, twice)
 compare: library
-	@scripts/compare
+	@scripts/compare.sh
 
 ## make measure     export of the 72B layout, memory, and a million records: wall time and peak memory
 measure: library
 	cargo build --locked --release --bin worldpm-ort
-	@$(PYTHON) scripts/measure
+	@$(PYTHON) scripts/measure.py
 
 ## make measure-precision   converting weights against a plain copy of them, and what scoring becomes, at real widths
 measure-precision: library
 	cargo build --locked --release --bin worldpm-ort
-	@$(PYTHON) scripts/measure-precision $(MEASURE)
+	@$(PYTHON) scripts/measure-precision.py $(MEASURE)
 
 ## make measure-pipeline   two stages that divide the cores against one session that has them all, in alternating rounds
 measure-pipeline: library
 	cargo build --locked --release --bin worldpm-ort
-	@$(PYTHON) scripts/measure-pipeline $(MEASURE)
+	@$(PYTHON) scripts/measure-pipeline.py $(MEASURE)
 
 ## make soak        whether memory grows in an hour of mixed load; SOAK_SECONDS=180 for less
 soak: library
-	@scripts/soak
+	@scripts/soak.sh
 
 ## make fuzz        inputs spoiled at random, for every parser, and kills at random moments; FUZZ_SECONDS=3600 FUZZ_SEED=1
 fuzz: export FUZZ_SECONDS := $(or $(FUZZ_SECONDS),600)
@@ -109,15 +109,15 @@ fuzz: library
 ## make measure-streamed  all layers of the 72B shape, one in memory at a time
 measure-streamed: library
 	cargo build --locked --release --bin worldpm-ort
-	@$(PYTHON) scripts/measure-streamed $(MEASURE)
+	@$(PYTHON) scripts/measure-streamed.py $(MEASURE)
 
 ## make measure-trained   what each precision does to scores of trained weights (fetches 93 MB; installs torch unless TRAINED_PYTHON names a Python that has it)
 measure-trained: library
-	@scripts/measure-trained $(MEASURE)
+	@scripts/measure-trained.sh $(MEASURE)
 
 ## make goldens     make the golden scores and token ids again with transformers (installs torch, as bench does)
 goldens: library
-	@scripts/goldens
+	@scripts/goldens.sh
 
 library:
-	@$(PYTHON) scripts/fetch-onnxruntime
+	@$(PYTHON) scripts/fetch-onnxruntime.py

@@ -151,7 +151,8 @@ fn watch(total: Duration, warm_up: Duration) -> Result<Vec<(f64, f64)>> {
     for sample in 1..=SAMPLES {
         let due = total * sample / SAMPLES;
         thread::sleep(due.saturating_sub(begun.elapsed()));
-        let memory = ProcessMemory::read().context("the system does not tell the memory in use")?;
+        let memory =
+            ProcessMemory::read().context("the system does not report the memory in use")?;
         let seconds = begun.elapsed().as_secs_f64();
         eprintln!("{seconds:8.1} s {:10.1} MB", memory.resident as f64 / 1e6);
         if begun.elapsed() >= warm_up {

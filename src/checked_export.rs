@@ -91,7 +91,7 @@ pub fn export_checked<E: From<ExportError> + From<Error>>(
 }
 
 /// Takes the plan's probes through template and tokenizer, as the scorer would. One of them must pass, since a template
-/// may refuse a conversation of many turns; or the template must refuse each of them by itself, which is told.
+/// may refuse a conversation of many turns; or the template must refuse each of them by itself, which is logged.
 fn check(plan: &TextPlan, encoder: ChatEncoder, vocab_size: usize) -> Result<Option<String>> {
     let encoder = encoder.with_system_marker(plan.system_marker);
     let mut refused = None;

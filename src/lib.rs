@@ -22,7 +22,7 @@
 //! [`Scorer`] may be shared between threads. [`Scorer::stream`] scores any number of conversations in
 //! bounded memory. ONNX Runtime's library is loaded at run time, see [`engine::OnnxRuntime`].
 
-// It panics where standard error is closed or full; the command line has `tell!`.
+// It panics where standard error is closed or full; the command line has `report!`.
 #![warn(clippy::print_stderr)]
 
 mod checked_export;

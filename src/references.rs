@@ -17,7 +17,7 @@ use worldpm_ort_runtime::{
     },
 };
 
-/// Most bytes of fp32 weights that `export` loads for reference scores unless it is told to: a model of a
+/// Most bytes of fp32 weights that `export` loads for reference scores unless it is asked to: a model of a
 /// billion parameters, a matter of seconds.
 const UNASKED_BYTES: u64 = 4_000_000_000;
 
@@ -66,9 +66,9 @@ pub fn make(
 }
 
 /// As [`make`], and measures how far the bundle in `bundle`, which has this manifest, and bf16 are from the reference:
-/// [`Reference::drift`]. `tell` is told what is being done.
+/// [`Reference::drift`]. `report` is called with what is being done.
 ///
-/// The third value says why the drift was not measured, if it was not; the reference is there all the same.
+/// The third value says why the drift was not measured, if it was not; the reference is kept in any event.
 ///
 /// # Memory
 /// As [`make`], or what `bundle` takes: one model is in memory at a time.
@@ -81,15 +81,15 @@ pub fn make_and_measure(
     scorer: &ScorerOptions,
     asked: Asked,
     (bundle, manifest): (&Path, &Manifest),
-    tell: &dyn Fn(&str),
+    report: &dyn Fn(&str),
 ) -> Result<(Reference, Vec<Skipped>, Option<String>), ReferenceError> {
     let exact = Exact::export(checkpoint, options, scorer, asked)?;
-    tell("the reference, in fp32");
+    report("the reference, in fp32");
     let (mut reference, skipped) = of_probes(&exact.bundle, exact.scorer.clone())?;
     if let Some(reason) = unmeasurable(manifest) {
         return Ok((reference, skipped, Some(reason.to_owned())));
     }
-    let unmeasured = match measure(&reference, &exact.bundle, bundle, &exact.scorer, tell) {
+    let unmeasured = match measure(&reference, &exact.bundle, bundle, &exact.scorer, report) {
         Ok(drift) => {
             reference.drift = Some(drift);
             None

@@ -110,7 +110,7 @@ fn a_library_that_is_none() {
     );
 }
 
-/// The CUDA build, where `scripts/fetch-onnxruntime --gpu` has put it, without a driver: a stand-in provider elsewhere
+/// The CUDA build, where `scripts/fetch-onnxruntime.py --gpu` has put it, without a driver: a stand-in provider elsewhere
 /// (`runtime/src/doctor/`) covers the same without it.
 #[test]
 fn providers_that_cannot_be_loaded() {

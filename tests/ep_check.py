@@ -4,7 +4,7 @@ and holds the errors against what is really missing.
 
     make ep-check     (or: python3 tests/ep_check.py --binary target/debug/worldpm-ort)
 
-Needs `scripts/fetch-onnxruntime --gpu` and a C compiler. Where there is a driver it does not apply: `make test-gpu` does.
+Needs `scripts/fetch-onnxruntime.py --gpu` and a C compiler. Where there is a driver it does not apply: `make test-gpu` does.
 """
 
 import argparse
@@ -68,7 +68,7 @@ class Check:
         folder.mkdir()
         alone = folder / "libonnxruntime.so"
         shutil.copyfile(LIBRARY, alone)
-        says = ["libonnxruntime_providers_shared.so is not beside the library", "fetch-onnxruntime --gpu"]
+        says = ["libonnxruntime_providers_shared.so is not beside the library", "fetch-onnxruntime.py --gpu"]
         self.refused(self.cuda, "cuda:0", "--ort-lib", alone, says=says)
 
     def plug_in_libraries(self):
@@ -94,7 +94,7 @@ def main():
     parser.add_argument("--binary", default="target/debug/worldpm-ort", help="the worldpm-ort command")
     binary = parser.parse_args().binary
     if not LIBRARY.is_file():
-        sys.exit("ep_check: error: no .onnxruntime-gpu folder; run scripts/fetch-onnxruntime --gpu first")
+        sys.exit("ep_check: error: no .onnxruntime-gpu folder; run scripts/fetch-onnxruntime.py --gpu first")
     count, why = gpus()
     if count or not why.startswith("no driver"):
         print(f"skipped: {why}; make test-gpu is for this machine")

@@ -7,7 +7,7 @@ Without a GPU it prints "skipped: no device", and its exit status is 77: it has 
 runs on the CPU what of it can run there, which shows that the script itself works and nothing of GPUs; its exit status
 is 77 as well, unless something fails.
 
-Needs `scripts/fetch-onnxruntime --gpu`, CUDA's libraries, and for TensorRT its libraries and cuDNN.
+Needs `scripts/fetch-onnxruntime.py --gpu`, CUDA's libraries, and for TensorRT its libraries and cuDNN.
 """
 
 import argparse
@@ -131,7 +131,7 @@ def main():
         print(f"skipped: no device ({why})")
         sys.exit(SKIPPED)
     if not LIBRARY.is_file():
-        sys.exit("gpu_check: error: no .onnxruntime-gpu folder; run scripts/fetch-onnxruntime --gpu first")
+        sys.exit("gpu_check: error: no .onnxruntime-gpu folder; run scripts/fetch-onnxruntime.py --gpu first")
 
     def work(folder):
         report = Report("gpu")

@@ -1,5 +1,5 @@
 //! Downloads from servers that say less than the hub does, or something else, and from slow ones. What `huggingface_hub`
-//! completes is completed; nothing that arrived is given up unless its hash is wrong.
+//! completes is completed; nothing that arrived is dropped unless its hash is wrong.
 
 #![allow(clippy::unwrap_used)]
 

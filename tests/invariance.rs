@@ -429,7 +429,7 @@ fn check_drawn(model: &Drawn) -> Result<(), TestCaseError> {
     Ok(())
 }
 
-/// Streamed and resident, a sequence has the same bits in any company.
+/// Streamed and resident, a sequence has the same bits whatever else is in the batch.
 fn check_residencies(
     bundle: &Path,
     model: &Drawn,

@@ -1,5 +1,5 @@
 //! Our own kernels on the CPU: they stand in the graphs where they should, give ONNX Runtime's scores to rounding, and a
-//! conversation's score has the same bits in any company.
+//! conversation's score has the same bits whatever else is in the batch.
 //!
 //! On a processor without a unit for bfloat16 numbers ONNX Runtime computes on both sides of each comparison.
 

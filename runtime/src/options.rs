@@ -38,14 +38,14 @@ pub struct ScorerOptions {
     /// conversations. A model that it does not hold by the estimate is refused. Default: what the machine has free; on
     /// GPUs, enough.
     pub memory: Option<u64>,
-    /// Who is told of every load and run of a stage. Default: nobody.
+    /// Called at every load and run of a stage. Default: nothing.
     pub observer: Option<Arc<dyn Observer>>,
     /// Whether our own kernels compute on CPUs that have units for bfloat16 numbers, in place of ONNX Runtime's: attention
     /// in floats, and products with bfloat16 weights. Default: yes.
     pub kernels: bool,
     /// How exactly those kernels multiply. Default: [`MatmulPrecision::Highest`], as exactly as floats.
     pub matmul_precision: MatmulPrecision,
-    /// Whether results on the CPU are rounded to bfloat16, which tells how far a computation in bfloat16 moves scores.
+    /// Whether results on the CPU are rounded to bfloat16, which shows how far a computation in bfloat16 moves scores.
     /// Default: no.
     #[doc(hidden)]
     pub simulate_bf16: bool,
@@ -151,7 +151,7 @@ impl ScorerOptions {
         self
     }
 
-    /// Sets who is told of every load and run of a stage.
+    /// Sets what is called at every load and run of a stage.
     #[must_use]
     pub fn with_observer(mut self, observer: Arc<dyn Observer>) -> Self {
         self.observer = Some(observer);

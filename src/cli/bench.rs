@@ -36,7 +36,7 @@ pub(super) fn run(args: &BenchArgs) -> Result<Status> {
     options.profile = profile.as_ref().map(|folder| folder.path().to_owned());
     let loading = Instant::now();
     let bench = Bench::open(&args.model, options)?;
-    tell!("{}", loaded(bench.scorer(), loading.elapsed()));
+    report!("{}", loaded(bench.scorer(), loading.elapsed()));
     args.scorer.report_unused(bench.scorer());
     let workload = match data {
         Some(workload) => workload,
@@ -67,7 +67,7 @@ pub(super) fn run(args: &BenchArgs) -> Result<Status> {
     let rounds = report.throughput.rounds.iter();
     let failed = rounds.map(|round| round.failed).sum::<usize>() + report.latency.failed;
     if failed > 0 {
-        tell!(
+        report!(
             "{failed} conversations could not be scored and are left out; `score --keep-going` says why"
         );
         return Ok(Status::SomeFailed);

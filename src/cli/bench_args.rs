@@ -4,13 +4,14 @@ use std::{num::NonZeroUsize, path::PathBuf, time::Duration};
 
 use clap::builder::RangedU64ValueParser;
 
-use super::{records::RecordArgs, scorer_args::ScorerArgs};
+use super::{heading, records::RecordArgs, scorer_args::ScorerArgs};
 use crate::bench::{BenchOptions, WorkloadKind, WorkloadSpec};
 
 #[derive(Debug, clap::Args)]
+#[command(next_help_heading = heading::WORKLOAD)]
 pub(super) struct BenchArgs {
     /// Directory of the bundle
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, help_heading = heading::INPUT_OUTPUT, value_name = "DIR")]
     pub(super) model: PathBuf,
     #[command(flatten)]
     pub(super) scorer: ScorerArgs,
@@ -18,50 +19,50 @@ pub(super) struct BenchArgs {
     pub(super) reading: RecordArgs,
     /// Records to score, as for `score`; all of them are held in memory [default: made-up text, see --workload]
     #[arg(
-        long,
+        long, help_heading = heading::WORKLOAD,
         value_name = "FILE",
         conflicts_with_all = ["workload", "records", "prompt_tokens", "answer_tokens", "seed"]
     )]
     pub(super) data: Option<PathBuf>,
     /// Made-up text to score: best-of-8 (eight answers to each prompt), pairs, mixed (answers of a tenth to twice
     /// --answer-tokens), single or long (one conversation of thousands of tokens)
-    #[arg(long, value_name = "KIND", default_value_t)]
+    #[arg(long, help_heading = heading::WORKLOAD, value_name = "KIND", default_value_t)]
     workload: WorkloadKind,
     /// Records of the made-up text [default: by the workload]
-    #[arg(long, value_name = "N", value_parser = up_to(1, 1_000_000))]
+    #[arg(long, help_heading = heading::WORKLOAD, value_name = "N", value_parser = up_to(1, 1_000_000))]
     records: Option<usize>,
     /// Tokens of a made-up prompt, about [default: by the workload]
-    #[arg(long, value_name = "TOKENS")]
+    #[arg(long, help_heading = heading::WORKLOAD, value_name = "TOKENS")]
     prompt_tokens: Option<NonZeroUsize>,
     /// Tokens of a made-up answer, about [default: by the workload]
-    #[arg(long, value_name = "TOKENS")]
+    #[arg(long, help_heading = heading::WORKLOAD, value_name = "TOKENS")]
     answer_tokens: Option<NonZeroUsize>,
     /// The same seed makes the same text
-    #[arg(long, value_name = "N", default_value_t = 0)]
+    #[arg(long, help_heading = heading::WORKLOAD, value_name = "N", default_value_t = 0)]
     seed: u64,
-    /// Rounds over all records that are not measured, at the beginning
-    #[arg(long, value_name = "N", default_value_t = 1)]
+    /// Rounds over all records before measuring
+    #[arg(long, help_heading = heading::MEASUREMENT, value_name = "N", default_value_t = 1)]
     warmup: usize,
     /// Rounds over all records that are measured
-    #[arg(long, value_name = "N", default_value = "3")]
+    #[arg(long, help_heading = heading::MEASUREMENT, value_name = "N", default_value = "3")]
     rounds: NonZeroUsize,
     /// Measure more rounds until so many seconds have passed
-    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    #[arg(long, help_heading = heading::MEASUREMENT, value_name = "SECONDS", value_parser = seconds)]
     seconds: Option<Duration>,
     /// Conversations whose latency is measured, alone and again under load; 0 for none
-    #[arg(long, value_name = "N", default_value_t = 20, value_parser = up_to(0, 100_000))]
+    #[arg(long, help_heading = heading::MEASUREMENT, value_name = "N", default_value_t = 20, value_parser = up_to(0, 100_000))]
     samples: usize,
-    /// Conversations that are under way at once for latency under load
-    #[arg(long, value_name = "N", default_value_t = 4, value_parser = up_to(1, 1024))]
+    /// Concurrent conversations, for latency under load
+    #[arg(long, help_heading = heading::MEASUREMENT, value_name = "N", default_value_t = 4, value_parser = up_to(1, 1024))]
     clients: usize,
     /// Also write what every stage did when, for https://ui.perfetto.dev or chrome://tracing
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, help_heading = heading::OUTPUT_FORMAT, value_name = "FILE")]
     pub(super) timeline: Option<PathBuf>,
-    /// Also tell which operators the time goes to, by ONNX Runtime's profiler
-    #[arg(long)]
+    /// Also show which operators the time goes to, by ONNX Runtime's profiler
+    #[arg(long, help_heading = heading::OUTPUT_FORMAT)]
     pub(super) profile: bool,
-    /// Print one JSON object in place of tables
-    #[arg(long)]
+    /// Print one JSON object instead of tables
+    #[arg(long, help_heading = heading::OUTPUT_FORMAT)]
     pub(super) json: bool,
 }
 

@@ -63,7 +63,7 @@ fn limit() {}
 /// Has a process of its own read the text files in `directory`.
 ///
 /// # Errors
-/// When that process ends otherwise than by itself.
+/// When that process is ended from outside.
 pub(super) fn in_own_process(directory: &Path) -> Result<()> {
     let program = std::env::current_exe().context("this program's own file cannot be found")?;
     let output = Command::new(program)

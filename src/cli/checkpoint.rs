@@ -59,9 +59,9 @@ mod hub {
         bar.finish();
         let Snapshot { path, warning, .. } = snapshot?;
         if let Some(warning) = warning {
-            tell!("warning: {warning}");
+            report!("warning: {warning}");
         }
-        tell!("{repository}: {}", path.display());
+        report!("{repository}: {}", path.display());
         Ok(path)
     }
 }
@@ -96,7 +96,7 @@ mod bar {
     }
 
     fn start(progress: Progress) -> ProgressBar {
-        tell!(
+        report!(
             "downloading {} files, {}",
             progress.files,
             DecimalBytes(progress.bytes)

@@ -8,21 +8,22 @@ use std::{
 use anyhow::Result;
 
 use super::{
-    Status, model,
+    Status, heading, model,
     table::{Side, Table},
 };
 use crate::doctor::{DoctorOptions, Level, examine};
 
 #[derive(Debug, clap::Args)]
+#[command(next_help_heading = heading::INPUT_OUTPUT)]
 pub(super) struct DoctorArgs {
     /// A bundle: check its files, measure the disk of its weights, and ask for what it needs
     #[arg(long, value_name = "DIR")]
     model: Option<PathBuf>,
     /// ONNX Runtime's library [default: looked for beside the program and in the usual places]
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, help_heading = heading::DEVICES, value_name = "FILE")]
     ort_lib: Option<PathBuf>,
     /// Print JSON
-    #[arg(long)]
+    #[arg(long, help_heading = heading::OUTPUT_FORMAT)]
     json: bool,
 }
 

@@ -93,14 +93,14 @@ pub(super) fn run(args: &ExportArgs) -> Result<Status> {
     };
     let exported = export_checked(&checkpoint, &args.out, &options, &progress, finish)?;
     for note in &exported.notes {
-        tell!("note: {note}");
+        report!("note: {note}");
     }
     let manifest = exported.manifest;
     for tensor in &manifest.weights.clamped {
-        tell!("clamped to the range of {}: {tensor}", manifest.precision);
+        report!("clamped to the range of {}: {tensor}", manifest.precision);
     }
     let bytes: u64 = manifest.weights.files.iter().map(|file| file.bytes).sum();
-    tell!(
+    report!(
         "{}: {} with {} layers, {} of {} weights, {} for {}",
         args.out.display(),
         manifest.model.architecture,
@@ -114,13 +114,13 @@ pub(super) fn run(args: &ExportArgs) -> Result<Status> {
         manifest.device,
     );
     if let Some(adapter) = &manifest.source.adapter {
-        tell!(
+        report!(
             "  with the adapter: {} tensors merged, {} replaced",
             adapter.merged_tensors,
             adapter.replaced_tensors
         );
         if let Some(first) = adapter.unchanged_modules.first() {
-            tell!(
+            report!(
                 "warning: the adapter's configuration selects {} modules that its weights have no update for, and that \
                  stay as they are: `{first}` is the first",
                 adapter.unchanged_modules.len()
@@ -128,7 +128,7 @@ pub(super) fn run(args: &ExportArgs) -> Result<Status> {
         }
     }
     for (stage, placed) in manifest.stages.iter().zip(&exported.stages) {
-        tell!(
+        report!(
             "  {}: layers {} to {}, {}{}",
             stage.graph,
             stage.layers.0,
@@ -154,7 +154,7 @@ fn open(args: &ExportArgs, recipe: Option<&Recipe>) -> Result<Checkpoint> {
     warn_of_unknown(&checkpoint);
     if let Some(recipe) = recipe {
         for note in recipe.check(checkpoint.config())? {
-            tell!("note: {note}");
+            report!("note: {note}");
         }
     }
     Ok(checkpoint)
@@ -163,7 +163,7 @@ fn open(args: &ExportArgs, recipe: Option<&Recipe>) -> Result<Checkpoint> {
 fn warn_of_unknown(checkpoint: &Checkpoint) {
     let unknown = checkpoint.unknown_config_fields();
     if !unknown.is_empty() {
-        tell!(
+        report!(
             "warning: {} has fields that no version of transformers knows for such a model, and that have no part in \
              its scores: {}",
             checkpoint.dir().join(CONFIG_FILE).display(),
@@ -239,9 +239,9 @@ fn score_probes(
         ProbeScores::Auto | ProbeScores::Off => Asked::No,
     };
     let made = if lossy {
-        let tell = |what: &str| tell!("scoring the probes: {what}");
+        let report = |what: &str| report!("scoring the probes: {what}");
         let made = (bundle, manifest);
-        references::make_and_measure(checkpoint, options, &scorer, asked, made, &tell)
+        references::make_and_measure(checkpoint, options, &scorer, asked, made, &report)
     } else {
         references::make(checkpoint, options, &scorer, asked)
             .map(|(reference, skipped)| (reference, skipped, None))
@@ -263,7 +263,7 @@ fn score_probes(
             Err(error).context("the probes cannot be scored")
         }
         Err(error) => {
-            tell!(
+            report!(
                 "The bundle has no reference scores for `verify`: {error}.\n\
                  `worldpm-ort verify --record --model {}` adds them, on a machine that can.",
                 args.out.display()
@@ -277,7 +277,7 @@ fn score_probes(
 }
 
 fn not_measured(manifest: &Manifest, reason: &str) {
-    tell!(
+    report!(
         "note: how far {} moves the scores of this model was not measured, since {reason}; `worldpm-ort verify --against` \
          measures it on your own data",
         manifest.precision
@@ -289,12 +289,12 @@ fn report_drift(manifest: &Manifest, drift: &MeasuredDrift) {
     let precision = manifest.precision;
     let MeasuredDrift { bundle, bf16, .. } = drift;
     if bundle.rms <= bf16.rms {
-        tell!(
+        report!(
             "drift of {precision} from fp32 over the probes: {bundle}; of bf16, simulated: {bf16}"
         );
         return;
     }
-    tell!(
+    report!(
         "warning: {precision} moves the scores of this model further than bf16 does. Drift from fp32 over the probes: \
          {bundle}; of bf16, simulated: {bf16}. Export without --precision to keep the checkpoint's own weights, keep \
          layers of them with --keep, or measure on your own data with `worldpm-ort verify --against` whether it matters"
@@ -303,7 +303,7 @@ fn report_drift(manifest: &Manifest, drift: &MeasuredDrift) {
 
 pub(super) fn report_skipped(skipped: &[reference::Skipped]) {
     for probe in skipped {
-        tell!(
+        report!(
             "The probe {} is left out, since the model does not take it: {}",
             probe.name,
             probe.problem

@@ -16,8 +16,8 @@ use signal_hook::{consts::TERM_SIGNALS, flag, low_level::pipe};
 pub(super) struct Interrupt(Arc<AtomicBool>);
 
 impl Interrupt {
-    /// From now on the first such signal is noted and `told` of, and the next one has its usual effect.
-    pub(super) fn watch(told: impl FnOnce() + Send + 'static) -> io::Result<Self> {
+    /// From now on the first such signal calls `report`, and the next one has its usual effect.
+    pub(super) fn watch(report: impl FnOnce() + Send + 'static) -> io::Result<Self> {
         let asked = Arc::new(AtomicBool::new(false));
         let (mut signalled, signal_end) = UnixStream::pair()?;
         for &signal in TERM_SIGNALS {
@@ -31,7 +31,7 @@ impl Interrupt {
             .name("signals".into())
             .spawn(move || {
                 if signalled.read_exact(&mut [0]).is_ok() {
-                    told();
+                    report();
                 }
             })?;
         Ok(Self(asked))

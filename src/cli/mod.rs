@@ -11,6 +11,7 @@ mod checkpoint;
 mod closed;
 mod doctor;
 mod export;
+mod heading;
 mod inspect;
 mod interrupt;
 mod model;
@@ -55,7 +56,7 @@ const INTERRUPTED: u8 = 130;
 const BROKEN_PIPE: u8 = 141;
 
 /// Runs the command that the process was started with. Exit status: 0 done, 1 failed, 2 bad usage,
-/// 130 ended by a signal, 141 nobody reads the results any more.
+/// 130 ended by a signal, 141 the reader of the results has gone.
 #[must_use]
 pub fn main() -> ExitCode {
     let args = Args::parse();
@@ -73,7 +74,7 @@ pub fn main() -> ExitCode {
         // Whoever read the results has seen enough.
         Err(error) if is_broken_pipe(&error) => ExitCode::from(BROKEN_PIPE),
         Err(error) => {
-            tell!("error: {}", describe(&error));
+            report!("error: {}", describe(&error));
             ExitCode::FAILURE
         }
     }

@@ -1,4 +1,4 @@
-//! What `--model` names when it is no bundle: said in a word, with the command that makes one.
+//! What `--model` names when it is not a bundle, with the command that makes one.
 
 use std::{
     env,
@@ -12,8 +12,8 @@ use worldpm_ort_bundle::checkpoint_files::CONFIG_FILE;
 
 const MANIFEST: &str = worldpm_ort_bundle::manifest::FILE_NAME;
 const ADAPTER_CONFIG: &str = "adapter_config.json";
-/// Names that are told of a directory; the others are counted.
-const TOLD: usize = 5;
+/// Names that are listed of a directory; the others are counted.
+const LISTED: usize = 5;
 /// Files that are taken for models, by the ends of their names.
 const FILES: [(&str, &str); 9] = [
     (".gguf", "a model for llama.cpp"),
@@ -112,13 +112,13 @@ pub(super) fn problem(model: &Path, again: &dyn Fn(&Path, &str) -> String) -> Op
     if !bundles.is_empty() {
         return Some(format!(
             "{shown} is no bundle (it has no {MANIFEST}), but holds bundles; name the one that is meant: {}",
-            told(&bundles)
+            listed(&bundles)
         ));
     }
     if let Some(checkpoint) = checkpoints.first() {
         let what = format!(
             "{shown} is no bundle (it has no {MANIFEST}), but holds checkpoints: {}. Export one first:",
-            told(&checkpoints)
+            listed(&checkpoints)
         );
         return Some(first(checkpoint, what));
     }
@@ -134,11 +134,11 @@ pub(super) fn problem(model: &Path, again: &dyn Fn(&Path, &str) -> String) -> Op
     Some(format!(
         "{shown} is no bundle (it has no {MANIFEST}) and no checkpoint (no {CONFIG_FILE}); it holds {}. Name the directory \
          of a bundle that `worldpm-ort export` made",
-        told(&names)
+        listed(&names)
     ))
 }
 
-/// What a file is that stands where a directory should.
+/// What a file is where a directory is expected.
 fn of_file(model: &Path, first: &dyn Fn(&str, String) -> String) -> String {
     let shown = model.display();
     let folder = model
@@ -189,13 +189,13 @@ fn cached(folder: &Path) -> Option<String> {
     (folder.join("snapshots").is_dir() && is_hub_name(&repository)).then_some(repository)
 }
 
-fn told(names: &[String]) -> String {
-    let (told, more) = names.split_at(names.len().min(TOLD));
+fn listed(names: &[String]) -> String {
+    let (shown, more) = names.split_at(names.len().min(LISTED));
     let more = match more.len() {
         0 => String::new(),
         more => format!(" and {more} more"),
     };
-    format!("{}{more}", told.join(", "))
+    format!("{}{more}", shown.join(", "))
 }
 
 /// The command that was given, with the bundle in place of `model`.

@@ -1,4 +1,4 @@
-//! What is told on standard error: by the commands, and by the library while it works.
+//! What is printed on standard error: by the commands, and by the library while it works.
 
 use std::{
     fmt::{self, Write as _},
@@ -12,20 +12,20 @@ use tracing::{
 };
 
 /// Prints a line on standard error, as `eprintln!` does. Where that is closed or full, the line is lost and nothing else.
-macro_rules! tell {
+macro_rules! report {
     ($($part:tt)*) => {
-        $crate::cli::notices::tell(format_args!($($part)*))
+        $crate::cli::notices::report(format_args!($($part)*))
     };
 }
 
-pub(super) fn tell(line: fmt::Arguments<'_>) {
+pub(super) fn report(line: fmt::Arguments<'_>) {
     let _ = writeln!(io::stderr().lock(), "{line}");
 }
 
 /// Prints events of this crate that are meant for users. Spans are left alone.
 struct Notices;
 
-/// From here on, what the library tells is shown.
+/// From here on, what the library logs is shown.
 pub(super) fn show() {
     // A program that has a subscriber of its own keeps it.
     let _ = tracing::subscriber::set_global_default(Notices);
@@ -41,7 +41,7 @@ impl Subscriber for Notices {
     fn event(&self, event: &Event<'_>) {
         let mut message = Message::default();
         event.record(&mut message);
-        tell!("{}", message.0);
+        report!("{}", message.0);
     }
 
     fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {

@@ -233,7 +233,7 @@ impl Replacement {
                 )
             })?;
             fs::rename(&partial, &left).with_context(cannot)?;
-            tell!(
+            report!(
                 "note: {}, the results of a run that did not end, is now {}",
                 partial.display(),
                 left.display()

@@ -12,6 +12,7 @@ use anyhow::{Context, Result, bail};
 use indicatif::{ProgressBar, ProgressStyle};
 use worldpm_ort_bundle::Bytes;
 
+use super::heading;
 use crate::{
     Conversation,
     records::{DEFAULT_MAX_RECORD_BYTES, Entry, EntryError, RecordReader},
@@ -22,6 +23,7 @@ const LOOKED_AT_BYTES: usize = 4 << 20;
 
 /// How records are read, by every command that reads them.
 #[derive(Clone, Debug, clap::Args)]
+#[command(next_help_heading = heading::INPUT_OUTPUT)]
 pub(super) struct RecordArgs {
     /// Also score conversations that do not end with an assistant's message, which has no answer to judge
     #[arg(long)]
@@ -38,7 +40,7 @@ pub(super) struct Entries<R> {
     /// Those that have been looked at already.
     ahead: VecDeque<(Entry, Vec<Conversation>)>,
     progress: Progress,
-    told_unused: bool,
+    unused_reported: bool,
 }
 
 impl<R: BufRead> Entries<R> {
@@ -49,13 +51,13 @@ impl<R: BufRead> Entries<R> {
             options: options.clone(),
             ahead: VecDeque::new(),
             progress: progress.clone(),
-            told_unused: false,
+            unused_reported: false,
         }
     }
 
     /// Leaves it to others to name the columns that are not used.
     pub(super) fn quiet(mut self) -> Self {
-        self.told_unused = true;
+        self.unused_reported = true;
         self
     }
 
@@ -86,13 +88,13 @@ impl<R: BufRead> Entries<R> {
 
     fn read(&mut self) -> Option<(Entry, Vec<Conversation>)> {
         let read = self.records.next()?;
-        if !self.told_unused
+        if !self.unused_reported
             && let Ok((_, record)) = &read
             && !record.unused.is_empty()
         {
-            self.told_unused = true;
+            self.unused_reported = true;
             let names = record.unused.join(", ");
-            self.progress.tell(&format!(
+            self.progress.report(&format!(
                 "note: these fields of records are not used: {names}"
             ));
         }
@@ -182,8 +184,8 @@ impl Progress {
     }
 
     /// Prints a line on standard error, beside the bar.
-    pub(super) fn tell(&self, line: &str) {
-        self.0.suspend(|| tell!("{line}"));
+    pub(super) fn report(&self, line: &str) {
+        self.0.suspend(|| report!("{line}"));
     }
 
     pub(super) fn finish_and_clear(&self) {

@@ -38,7 +38,7 @@ pub(super) fn run(args: &ScoreArgs) -> Result<Status> {
 
     let loading = Instant::now();
     let scorer = Scorer::open(&args.model, &options(args))?;
-    tell!("{}", loaded(&scorer, loading.elapsed()));
+    report!("{}", loaded(&scorer, loading.elapsed()));
     args.scorer.report_unused(&scorer);
 
     output.open()?;
@@ -48,7 +48,7 @@ pub(super) fn run(args: &ScoreArgs) -> Result<Status> {
     let mut lines = 0_usize;
     let interrupt = Interrupt::watch({
         let progress = progress.clone();
-        move || progress.tell(FINISHING)
+        move || progress.report(FINISHING)
     })?;
     let (mut refused, stopped) = (false, Cell::new(false));
     let wanted = std::iter::from_fn(|| {
@@ -89,7 +89,7 @@ pub(super) fn run(args: &ScoreArgs) -> Result<Status> {
     let seconds = scoring.elapsed().as_secs_f64();
     let stats = *stream.stats();
     drop(stream);
-    tell!(
+    report!(
         "{conversations} conversations in {seconds:.1} s: {} tokens, {} of them computed",
         stats.tokens,
         stats.unique_tokens
@@ -99,34 +99,34 @@ pub(super) fn run(args: &ScoreArgs) -> Result<Status> {
         let loads: u64 = stages.iter().map(|stage| stage.loads).sum();
         let loading: Duration = stages.iter().map(|stage| stage.loading).sum();
         let busy: Duration = stages.iter().map(|stage| stage.busy).sum();
-        tell!(
+        report!(
             "{loads} loads of stages took {:.1} s, computing {:.1} s",
             loading.as_secs_f64(),
             busy.as_secs_f64()
         );
     }
-    // Where the end of the input had not been seen, there may be nothing left all the same.
+    // The end of the input may not have been seen although nothing is left.
     let mut complete = || is_file(&args.input) && entries.next().is_none();
     if stopped.get() && !complete() {
         match output.leave()? {
-            Some(left) => tell!(
+            Some(left) => report!(
                 "interrupted: {} has the first {lines} records, and {} is as it was",
                 left.display(),
                 args.output.display()
             ),
-            None => tell!("interrupted: the output has the first {lines} records"),
+            None => report!("interrupted: the output has the first {lines} records"),
         }
         return Ok(Status::Interrupted);
     }
     output.finish()?;
     if failures > 0 {
-        tell!("{failures} records could not be scored; their lines in the output say why");
+        report!("{failures} records could not be scored; their lines in the output say why");
         return Ok(Status::SomeFailed);
     }
     Ok(Status::Done)
 }
 
-/// What is told of the first signal.
+/// Printed at the first signal.
 const FINISHING: &str =
     "interrupted: what is under way is finished and written; a second signal stops at once";
 

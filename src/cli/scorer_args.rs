@@ -6,6 +6,7 @@ use crate::MatmulPrecision as Precision;
 use clap::ValueEnum;
 use worldpm_ort_bundle::Bytes;
 
+use super::heading;
 use crate::{
     Residency, Scorer, ScorerOptions,
     batch::Budget,
@@ -14,6 +15,7 @@ use crate::{
 
 /// How a model is loaded and run.
 #[derive(Debug, clap::Args)]
+#[command(next_help_heading = heading::DEVICES)]
 pub(super) struct ScorerArgs {
     /// cpu, cuda:N, tensorrt:N or plugin:PROVIDER:N (with commas for several), or auto (what the bundle was exported for).
     /// cpu,cpu divides the cores between two devices that compute at the same time, by the work of their stages
@@ -31,10 +33,10 @@ pub(super) struct ScorerArgs {
     pub(super) threads: Option<NonZeroUsize>,
     /// How exactly CPUs with AMX or AVX-512 BF16 multiply with bfloat16 weights, as in PyTorch: highest (as floats), high
     /// (floats as two bfloat16 numbers) or medium (floats rounded to one)
-    #[arg(long, value_name = "PRECISION", default_value_t)]
+    #[arg(long, help_heading = heading::PRECISION, value_name = "PRECISION", default_value_t)]
     pub(super) float32_matmul_precision: Precision,
     /// What computes on such CPUs: auto (our own kernels for products and attention) or onnxruntime
-    #[arg(long, value_name = "WHOSE", value_enum, default_value_t)]
+    #[arg(long, help_heading = heading::PRECISION, value_name = "WHOSE", value_enum, default_value_t)]
     pub(super) cpu_kernels: CpuKernels,
     /// Keep each thread for CPU work on a processor of its own
     #[arg(long)]
@@ -45,21 +47,21 @@ pub(super) struct ScorerArgs {
     pub(super) replicas: Option<NonZeroUsize>,
     /// How much of the model is in memory: resident (all), streamed (one stage at a time, for models larger than
     /// memory) or auto (all where memory holds it)
-    #[arg(long, value_name = "WAY", value_enum, default_value_t)]
+    #[arg(long, help_heading = heading::MEMORY, value_name = "WAY", value_enum, default_value_t)]
     pub(super) residency: ResidencyWay,
     /// Memory that scoring may take, as in 8GiB: of the host on the CPU, else of each GPU. Too little is an error that says
     /// what would do [default: what is free]
-    #[arg(long, value_name = "SIZE")]
+    #[arg(long, help_heading = heading::MEMORY, value_name = "SIZE")]
     pub(super) memory: Option<Bytes>,
     /// Most unique tokens in one run of the model, with eight times as many attention cells (16384 at least). With 2048,
     /// about ten pairs of 300 tokens whose halves share 100 go together
-    #[arg(long, value_name = "TOKENS", value_parser = at_least_one)]
+    #[arg(long, help_heading = heading::MEMORY, value_name = "TOKENS", value_parser = at_least_one)]
     pub(super) max_batch_tokens: Option<NonZeroUsize>,
     /// ONNX Runtime's library [default: looked for beside the program and in the usual places]
     #[arg(long, value_name = "FILE")]
     pub(super) ort_lib: Option<PathBuf>,
     /// Folder of the weights, when the checkpoint has moved since the export
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, help_heading = heading::INPUT_OUTPUT, value_name = "DIR")]
     pub(super) weights_dir: Option<PathBuf>,
 }
 
@@ -74,7 +76,7 @@ impl ScorerArgs {
     pub(super) fn report_unused(&self, scorer: &Scorer) {
         let (asked, used) = (self.float32_matmul_precision, scorer.matmul_precision());
         if asked != used {
-            tell!(
+            report!(
                 "note: products are computed as exactly as floats, not in {asked} precision: that takes a model on an x86-64 \
                  CPU with AMX or AVX-512 BF16 (see `worldpm-ort doctor`), weights of bf16, fp16, int8 or int4, and \
                  --cpu-kernels auto"

@@ -3,8 +3,10 @@
 use worldpm_ort_bundle::Layout;
 use worldpm_ort_export::ServingOptions;
 
+use super::heading;
+
 #[derive(Debug, clap::Args)]
-#[command(next_help_heading = "Bundles for servers")]
+#[command(next_help_heading = heading::SERVERS)]
 pub(super) struct ServingArgs {
     /// How the bundle is laid out: plain, triton (a model repository: one ONNX Runtime model per stage, each on its
     /// GPU, and an ensemble) or kserve (the same with Kubernetes objects)

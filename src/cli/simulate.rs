@@ -8,10 +8,11 @@ use worldpm_ort_export::plan::{
     LINKS, Link, Plan, Prepared, Simulation, SimulationOptions, simulation,
 };
 
+use super::heading;
 use super::table::{Side, Table};
 
 #[derive(Debug, clap::Args)]
-#[command(next_help_heading = "Simulation")]
+#[command(next_help_heading = heading::SIMULATION)]
 pub(super) struct SimulateArgs {
     /// Run packs through the plan's pipeline in simulated time: fill, waiting, copies, and the rate that it reaches
     #[arg(long)]

@@ -11,7 +11,7 @@ use super::{
 
 pub(super) fn run(args: &SynthArgs) -> Result<Status> {
     let report = synth(&args.out, &options(args))?;
-    tell!(
+    report!(
         "{}: {} parameters in {} {}{}",
         report.path.display(),
         report.parameters,

@@ -12,7 +12,7 @@ use crate::{
     },
 };
 
-/// Written by `scripts/make-kernel-tables`.
+/// Written by `scripts/make-kernel-tables.py`.
 const TABLE: &str = include_str!("kernels.json");
 
 /// The table.
@@ -96,7 +96,7 @@ impl Kernels {
         }
         self.operators.get(&operator(node)).ok_or_else(|| {
             "the kernel table does not have this operator; \
-             add it with scripts/make-kernel-tables"
+             add it with scripts/make-kernel-tables.py"
                 .to_owned()
         })
     }

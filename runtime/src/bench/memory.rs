@@ -10,7 +10,7 @@ use crate::{
 
 /// What is watched from before the model is loaded.
 pub(super) struct Memory {
-    /// `None` where there are no GPUs, or their driver does not tell.
+    /// `None` where there are no GPUs, or their driver does not report it.
     gpus: Option<MemoryWatch>,
 }
 
@@ -22,7 +22,7 @@ impl Memory {
             Device::Cuda => gpus()
                 .and_then(|gpus| MemoryWatch::start(&gpus))
                 .inspect_err(|unknown| {
-                    tracing::info!("the memory of the GPUs will not be told: {unknown}");
+                    tracing::info!("the memory of the GPUs will not be reported: {unknown}");
                 })
                 .ok(),
         };

@@ -225,9 +225,9 @@ pub struct MatrixReport {
 #[non_exhaustive]
 pub struct MemoryReport {
     /// The most that the process had resident until the end of the first round, before the matrices of the
-    /// utilisation were there; absent where the system does not tell.
+    /// utilisation were there; absent where the system does not report it.
     pub host_peak: Option<u64>,
-    /// What was in use of each GPU that the model is on, where the driver tells.
+    /// What was in use of each GPU that the model is on, where the driver reports it.
     pub devices: Vec<DeviceMemoryReport>,
 }
 

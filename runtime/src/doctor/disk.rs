@@ -72,7 +72,7 @@ fn read(path: &Path) -> io::Result<Measured> {
     })
 }
 
-/// Whether parts of the file were never written. The blocks that a file takes do not tell: a file system that compresses
+/// Whether parts of the file were never written. The number of blocks of a file does not show it: a file system that compresses
 /// needs fewer. One that knows of no holes gives the end of the file.
 fn has_holes(mut file: &File) -> io::Result<bool> {
     let end = file.metadata()?.len();

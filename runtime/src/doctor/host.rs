@@ -1,4 +1,4 @@
-//! Memory, processors and limits, as the kernel tells them.
+//! Memory, processors and limits, as the kernel reports them.
 
 use std::fs;
 
@@ -49,7 +49,7 @@ fn memory_of(available: Option<u64>, total: Option<u64>) -> Finding {
         (Some(available), Some(total)) => Finding::ok(
             "memory",
             format!(
-                "{} can be taken of {}, limits of control groups counted; `worldpm-ort plan` tells what a model needs",
+                "{} can be taken of {}, limits of control groups counted; `worldpm-ort plan` shows what a model needs",
                 Bytes(available),
                 Bytes(total)
             ),

@@ -73,7 +73,7 @@ pub(super) fn examine(
     let cuda = providers.iter().any(|name| name == SEPARATE[0].0);
     if needed && !cuda {
         let found = "the library has no CUDA provider, so no GPU is used".to_owned();
-        let advice = "get the CUDA build (the Python package onnxruntime-gpu; in the project scripts/fetch-onnxruntime --gpu), and \
+        let advice = "get the CUDA build (the Python package onnxruntime-gpu; in the project scripts/fetch-onnxruntime.py --gpu), and \
              name its library with --ort-lib";
         findings.push(Finding::bad(Level::Error, "CUDA provider", found, advice));
     }

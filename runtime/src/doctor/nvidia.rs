@@ -37,7 +37,7 @@ fn of_machine(
     let usable = match usable {
         Ok(usable) => usable,
         Err(error) => {
-            // Those that failed are told above.
+            // Those that failed are listed above.
             if !matches!(error, GpusError::Failed { .. }) {
                 findings.push(of_error(&error, lacking));
             }
@@ -193,12 +193,12 @@ mod tests {
             index: 0,
             problem: "GPU is lost".into(),
         };
-        let told = [
+        let expected = [
             ("NVIDIA driver", Level::Ok),
             ("GPU 0", Level::Error),
             ("GPU cuda:1", Level::Ok),
         ];
-        assert_eq!(found(lost, Err(error)), levels(&told));
+        assert_eq!(found(lost, Err(error)), levels(&expected));
         let divided = of_error(
             &GpusError::InParts {
                 gpu: "GPU 1 (H100)".into(),

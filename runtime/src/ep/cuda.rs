@@ -156,7 +156,7 @@ impl CudaOptions {
         Ok(())
     }
 
-    /// What ONNX Runtime is told, by its names.
+    /// What is passed to ONNX Runtime, by its names.
     pub(super) fn to_map(&self) -> BTreeMap<String, String> {
         let growth = ArenaGrowth::ALL
             .iter()
@@ -196,9 +196,9 @@ mod tests {
     #[test]
     fn defaults() {
         let map = CudaOptions::new(3).to_map();
-        let told: Vec<(&str, &str)> = map.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
+        let passed: Vec<(&str, &str)> = map.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
         assert_eq!(
-            told,
+            passed,
             [
                 ("arena_extend_strategy", "kSameAsRequested"),
                 ("device_id", "3"),

@@ -1,4 +1,4 @@
-//! Execution providers: which device a stage runs on, and how ONNX Runtime is told.
+//! Execution providers: which device a stage runs on, and how ONNX Runtime learns it.
 //!
 //! A provider that is asked for and cannot be used is an error. ONNX Runtime would otherwise run on the
 //! CPU without a word.

@@ -11,7 +11,7 @@ use std::{
 use libloading::Library;
 use ort::{AsPointer, session::Session, sys};
 
-/// First version of ONNX Runtime's interface that tells it.
+/// First version of ONNX Runtime's interface that reports it.
 const VERSION: u32 = 24;
 
 /// Name of the provider that ONNX Runtime gives nodes to that no other takes.

@@ -74,7 +74,7 @@ impl PluginOptions {
             .map_err(|error| ProviderError::Runtime(error.to_string()))
     }
 
-    /// Binds an output to the memory of the device, and says whether the provider has told of any.
+    /// Binds an output to the memory of the device, and says whether the provider has offered any.
     #[allow(unsafe_code)]
     pub(super) fn bind_output(
         &self,

@@ -1,4 +1,4 @@
-//! A word now and then while something takes long and tells nothing by itself.
+//! Reports progress of something that takes long and reports nothing by itself.
 
 use std::{
     sync::mpsc::{self, RecvTimeoutError},
@@ -6,10 +6,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Does `work`. Until that is done, `tell` hears after every `interval` how long it has been going on.
-pub(super) fn telling<T>(
+/// Does `work`. Until that is done, `report` is called after every `interval` with how long it has been going on.
+pub(super) fn reporting<T>(
     interval: Duration,
-    tell: impl Fn(Duration) + Send,
+    report: impl Fn(Duration) + Send,
     work: impl FnOnce() -> T,
 ) -> T {
     let (working, done) = mpsc::channel::<()>();
@@ -18,7 +18,7 @@ pub(super) fn telling<T>(
         let _ = thread::Builder::new().spawn_scoped(scope, move || {
             let begun = Instant::now();
             while done.recv_timeout(interval) == Err(RecvTimeoutError::Timeout) {
-                tell(begun.elapsed());
+                report(begun.elapsed());
             }
         });
         // Dropped when the work is done, and when it panics.
@@ -36,24 +36,24 @@ mod tests {
 
     #[test]
     fn long_work_is_told_of_until_it_is_done() {
-        let told = Mutex::new(Vec::new());
+        let reported = Mutex::new(Vec::new());
         let (heard, hears) = mpsc::channel();
-        let tell = |elapsed| {
-            told.lock().unwrap().push(elapsed);
+        let report = |elapsed| {
+            reported.lock().unwrap().push(elapsed);
             // Nobody listens when the work is done.
             let _ = heard.send(());
         };
         let interval = Duration::from_millis(1);
-        let result = telling(interval, tell, || {
+        let result = reporting(interval, report, || {
             for _ in 0..3 {
                 hears.recv().unwrap();
             }
             "done"
         });
         assert_eq!(result, "done");
-        let told = told.into_inner().unwrap();
-        assert!(told.len() >= 3 && told.is_sorted(), "{told:?}");
-        assert!(told[0] >= interval, "{told:?}");
+        let reported = reported.into_inner().unwrap();
+        assert!(reported.len() >= 3 && reported.is_sorted(), "{reported:?}");
+        assert!(reported[0] >= interval, "{reported:?}");
     }
 
     #[test]
@@ -62,8 +62,9 @@ mod tests {
             panic!("an hour has not passed");
         }
         let hour = Duration::from_secs(3600);
-        assert_eq!(telling(hour, never, || 1), 1);
-        let panicked = panic::catch_unwind(|| telling(hour, never, || -> u8 { panic!("at work") }));
+        assert_eq!(reporting(hour, never, || 1), 1);
+        let panicked =
+            panic::catch_unwind(|| reporting(hour, never, || -> u8 { panic!("at work") }));
         assert!(panicked.is_err());
     }
 }

@@ -1,4 +1,4 @@
-//! How a stage's session is told of its provider: all that is particular to one.
+//! How a stage's session gets its provider: all that is particular to one.
 
 use std::{path::Path, time::Duration};
 
@@ -9,7 +9,7 @@ use ort::{
 use worldpm_ort_bundle::Bytes;
 
 use super::{
-    NodeAssignment, Provider, ProviderError, StageContext, progress::telling, tensorrt, unusable,
+    NodeAssignment, Provider, ProviderError, StageContext, progress::reporting, tensorrt, unusable,
 };
 use crate::{batch::Budget, host::memory::ProcessMemory};
 
@@ -18,7 +18,7 @@ const RECORD_PLACEMENT: &str = "session.record_ep_graph_assignment_info";
 
 const DISABLE_CPU_FALLBACK: &str = "session.disable_cpu_ep_fallback";
 
-/// How often a stage that is loaded, or an engine that is built, is told of.
+/// How often a stage that is loaded, or an engine that is built, is reported.
 const PROGRESS: Duration = Duration::from_secs(30);
 
 impl Provider {
@@ -93,7 +93,7 @@ impl Provider {
             .map_err(runtime)
     }
 
-    /// Loads the stage with a builder that was configured. What takes long is told of meanwhile.
+    /// Loads the stage with a builder that was configured. What takes long is reported meanwhile.
     ///
     /// `graph` holds the bytes of the graph's file, for providers that load from memory.
     ///
@@ -115,7 +115,7 @@ impl Provider {
                 context.stage.graph
             );
         };
-        let session = telling(PROGRESS, going_on, || match self {
+        let session = reporting(PROGRESS, going_on, || match self {
             Self::TensorRt(options) => options.commit(builder, context),
             Self::Cpu | Self::Cuda(_) | Self::Plugin(_) => {
                 builder.commit_from_memory(graph).map_err(|error| {
@@ -143,7 +143,7 @@ impl Provider {
 }
 
 /// Which nodes the provider does not take, for a stage that was refused because of them. Loads it once more, with those on
-/// the CPU. `None` where the refusal has another reason, or ONNX Runtime does not tell.
+/// the CPU. `None` where the refusal has another reason, or ONNX Runtime does not report it.
 fn refused_nodes(
     builder: SessionBuilder,
     context: &StageContext<'_>,

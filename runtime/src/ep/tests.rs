@@ -1,4 +1,4 @@
-//! Providers on a machine that has none but the CPU, and what ONNX Runtime would be told elsewhere.
+//! Providers on a machine that has none but the CPU, and what would be passed to ONNX Runtime elsewhere.
 
 use std::{
     collections::BTreeMap,
@@ -140,7 +140,7 @@ fn a_library_without_the_provider_says_so() {
         for says in [
             device,
             "built without CUDA",
-            "fetch-onnxruntime --gpu",
+            "fetch-onnxruntime.py --gpu",
             bundle.runtime.version(),
         ] {
             assert!(error.contains(says), "{error}");
@@ -250,7 +250,7 @@ fn the_assignment_of_nodes_is_read() {
     assert_eq!(NodeAssignment::of(&session("0"), library), None);
     let assignment = NodeAssignment::of(&session("1"), library);
     if bundle.runtime.require("1.24").is_err() {
-        assert_eq!(assignment, None, "older libraries do not tell it");
+        assert_eq!(assignment, None, "older libraries do not report it");
         return;
     }
     let assignment = assignment.unwrap();

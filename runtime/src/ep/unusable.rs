@@ -62,7 +62,7 @@ const FAILURES: &[(&str, &str, &str)] = &[
     (
         "is smaller than requested bytes of",
         "the arena has reached its limit, gpu_mem_limit",
-        "Raise gpu_mem_limit, or export with more --stages (`worldpm-ort plan` tells what fits)",
+        "Raise gpu_mem_limit, or export with more --stages (`worldpm-ort plan` shows what fits)",
     ),
     ("out of memory", NO_MEMORY, MORE_STAGES),
     ("Failed to allocate memory", NO_MEMORY, MORE_STAGES),
@@ -85,7 +85,7 @@ const FAILURES: &[(&str, &str, &str)] = &[
 
 const NO_MEMORY: &str = "the device has too little free memory";
 const MORE_STAGES: &str =
-    "Free it, or export with more --stages for more devices (`worldpm-ort plan` tells what fits)";
+    "Free it, or export with more --stages for more devices (`worldpm-ort plan` shows what fits)";
 
 /// What is known of the machine.
 #[derive(Clone, Debug, Default)]
@@ -168,7 +168,7 @@ fn reason(
         return Some((
             what,
             format!(
-                "Get a build with {kind} (the Python package onnxruntime-gpu; in the project scripts/fetch-onnxruntime \
+                "Get a build with {kind} (the Python package onnxruntime-gpu; in the project scripts/fetch-onnxruntime.py \
                  --gpu), and name its library with --ort-lib or ORT_DYLIB_PATH"
             ),
         ));
@@ -261,7 +261,7 @@ mod tests {
         let (problem, remedy) = reason_of("cuda:0", &machine, said).unwrap();
         assert_eq!(problem, "this ONNX Runtime 1.31.1 is built without CUDA");
         assert!(
-            remedy.contains("scripts/fetch-onnxruntime --gpu"),
+            remedy.contains("scripts/fetch-onnxruntime.py --gpu"),
             "{remedy}"
         );
 
@@ -307,12 +307,12 @@ mod tests {
                     .to_owned(),
             ),
         ] {
-            let (problem, told) = reason_of("cuda:0", &missing(names), "").unwrap();
+            let (problem, advised) = reason_of("cuda:0", &missing(names), "").unwrap();
             assert_eq!(
                 problem,
                 format!("these libraries are not found: {}", names.join(", "))
             );
-            assert_eq!(told, remedy);
+            assert_eq!(advised, remedy);
         }
     }
 

@@ -7,9 +7,9 @@ use super::http::Response;
 pub(super) struct Part {
     /// Where they begin.
     pub(super) start: u64,
-    /// Where they end, when that is told.
+    /// Where they end, when that is stated.
     pub(super) end: Option<u64>,
-    /// The size of the whole file, when that is told.
+    /// The size of the whole file, when that is stated.
     pub(super) total: Option<u64>,
     /// Whether the server said where they begin; else it is taken for granted.
     pub(super) is_told: bool,
@@ -65,11 +65,11 @@ impl<'a> Head<'a> {
                 has_end: end.is_some() || self.is_chunked,
             }
         };
-        let told = self.range.and_then(content_range);
+        let stated = self.range.and_then(content_range);
         // The whole file can have the length that is asked for only from its start.
         let is_rest =
             |length: u64| size.is_some_and(|size| self.from.checked_add(length) == Some(size));
-        match (self.status, told) {
+        match (self.status, stated) {
             (206, Some((start, end, total))) => {
                 (start <= self.from && end > self.from).then_some(Part {
                     start,

@@ -73,7 +73,7 @@ impl Pace {
 mod tests {
     use super::*;
 
-    /// Answers that bring `bytes` every `millis`: the seconds after which they are given up, if ever within an hour.
+    /// Answers that bring `bytes` every `millis`: the seconds after which they are abandoned, if ever within an hour.
     fn given_up(mut pace: Pace, millis: u64, bytes: u64) -> Option<u64> {
         (1..3_600_000 / millis).find_map(|step| {
             let slow = pace.count(Duration::from_millis(millis), bytes);

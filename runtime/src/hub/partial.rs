@@ -1,4 +1,4 @@
-//! The part of a file that has arrived. Bytes are only ever given up when their hash is wrong.
+//! The part of a file that has arrived. Bytes are only ever dropped when their hash is wrong.
 
 use std::{
     fs::{self, File},
@@ -87,7 +87,7 @@ impl<'a, 'b> Partial<'a, 'b> {
         self.meter.add(bytes.len() as u64);
     }
 
-    /// Gives up all behind the first `bytes`.
+    /// Drops everything after the first `bytes`.
     pub(super) fn truncate(&mut self, bytes: u64) -> Result<(), HubError> {
         self.file
             .set_len(bytes)

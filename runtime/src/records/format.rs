@@ -1,6 +1,6 @@
 //! Formats that an input may have in place of JSON.
 
-/// A format that is not read, told by how it begins.
+/// A format that is not read, recognised by how it begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Format {
     Parquet,
@@ -36,7 +36,7 @@ const BEGINNINGS: [(&[u8], Format); 14] = [
     (b"\0{", Format::Utf16),
 ];
 
-/// Names of columns that tell a table.
+/// Names of columns by which a table is recognised.
 const COLUMNS: [&str; 11] = [
     "id",
     "messages",

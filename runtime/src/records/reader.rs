@@ -17,7 +17,7 @@ const KEPT_BYTES: usize = 1 << 20;
 
 /// Reads records one after another; holds one at a time.
 ///
-/// The layout is told from the first value of the input:
+/// The layout follows from the first value of the input:
 /// - **JSON Lines:** one record a line; blank lines are skipped. After a
 ///   malformed line, reading goes on with the next.
 /// - **A list of records,** on one line or many. A list whose first element is
@@ -202,7 +202,7 @@ impl<R: BufRead> RecordReader<R> {
         }
     }
 
-    /// Takes off as much of the input as tells its layout.
+    /// Takes off as much of the input as shows its layout.
     fn begin(&mut self, first: u8) -> io::Result<Beginning> {
         if !matches!(first, b'{' | b'[') {
             return Ok(Beginning::Line { is_whole: false });

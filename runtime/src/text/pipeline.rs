@@ -63,7 +63,7 @@ fn steps(
 
 fn check_step(step: &Value, growth: &mut usize) -> Result<(), String> {
     let text = |value: Option<&Value>| value.and_then(Value::as_str).map(str::to_owned);
-    // A step whose type is left out is told by its fields.
+    // A step whose type is left out is recognised by its fields.
     if step.get("type").and_then(Value::as_str) == Some("Precompiled")
         || step.get("precompiled_charsmap").is_some()
     {

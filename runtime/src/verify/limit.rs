@@ -10,7 +10,7 @@ use crate::MatmulPrecision;
 const FP32: f64 = 1e-4;
 
 /// bf16: three times the largest difference, 0.063, between `transformers` in bf16 and in fp32 over the probes
-/// of three random checkpoints (3, 8 and 24 layers; `scripts/probe-drift`).
+/// of three random checkpoints (3, 8 and 24 layers; `scripts/probe-drift.py`).
 const BF16: f64 = 0.2;
 
 /// fp16: three times the largest difference, 0.0081, measured as for bf16.
@@ -20,7 +20,7 @@ const FP16: f64 = 0.025;
 const HIGH: f64 = 1e-3;
 
 /// int8, int4 and w8a8 of a bundle whose drift was not measured at export: three times the largest difference (0.127, 1.64
-/// and 0.153) to fp32 over the probes of three random checkpoints, in every form of blocks (`scripts/quantised-drift`). How
+/// and 0.153) to fp32 over the probes of three random checkpoints, in every form of blocks (`scripts/quantised-drift.py`). How
 /// far such weights move the scores of trained models is the model's own affair; `verify --against` measures it on the
 /// user's data, and `--tolerance` sets another limit.
 const INT8: f64 = 0.4;

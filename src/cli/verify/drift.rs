@@ -24,8 +24,8 @@ use crate::{
     verify::drift::{Comparison, FirstPass, Numbers, Outcome, PromptKey, RecordName},
 };
 
-/// Records that could not be scored and are told of one by one; the others are counted.
-const TOLD: usize = 10;
+/// Records that could not be scored and are reported one by one; the others are counted.
+const REPORTED: usize = 10;
 
 /// A bundle to score with, and how.
 struct Party {
@@ -59,10 +59,10 @@ pub(super) fn run(args: &VerifyArgs, against: &Path, data: &Path) -> Result<Stat
     }
     let text_differences = text_differences(manifests);
     for difference in &text_differences {
-        tell!("warning: the bundles read conversations in different ways: {difference}");
+        report!("warning: the bundles read conversations in different ways: {difference}");
     }
     if manifests[0].model != manifests[1].model {
-        tell!("warning: the bundles are of different models (architecture or dimensions)");
+        report!("warning: the bundles are of different models (architecture or dimensions)");
     }
     let [first, second] = parties(args, against, manifests);
 
@@ -195,7 +195,7 @@ fn score(
         entries.look_at_first(1, data, keep_going)?;
     }
     let scorer = Scorer::open(&party.directory, &party.options)?;
-    tell!(
+    report!(
         "{model}: {} {}, loaded in {:.1} s",
         scorer.manifest().model.architecture,
         placement(&scorer),
@@ -215,18 +215,18 @@ fn score(
                 progress.abandon();
                 bail!("{model}: {place}: {}", describe(&problem));
             }
-            if failures <= TOLD {
-                tell!("{model}: {place}: {}", describe(&problem));
+            if failures <= REPORTED {
+                report!("{model}: {place}: {}", describe(&problem));
             }
             Ok(Outcome::Failed)
         })?;
         take(&entry, prompt, &outcome)?;
     }
     progress.finish_and_clear();
-    if failures > TOLD {
-        tell!("{model}: {failures} records could not be scored; the first {TOLD} are above");
+    if failures > REPORTED {
+        report!("{model}: {failures} records could not be scored; the first {REPORTED} are above");
     }
-    tell!(
+    report!(
         "{model}: {conversations} conversations in {:.1} s",
         scoring.elapsed().as_secs_f64()
     );

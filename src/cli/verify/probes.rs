@@ -33,7 +33,7 @@ pub(super) fn run(args: &VerifyArgs) -> Result<Status> {
     let reference = match Reference::read(&args.model, bundle.manifest()) {
         Ok(reference) => Some(reference),
         Err(missing @ VerifyError::NoReference { .. }) if !scores.is_empty() => {
-            tell!("note: only the published scores are compared: {missing}");
+            report!("note: only the published scores are compared: {missing}");
             None
         }
         Err(error) => return Err(error.into()),
@@ -48,7 +48,7 @@ pub(super) fn run(args: &VerifyArgs) -> Result<Status> {
     let options = verify::scorer_options(args.scorer.options());
     let scorer = Scorer::open(&args.model, &options)?;
     args.scorer.report_unused(&scorer);
-    tell!(
+    report!(
         "{} {}, loaded in {:.1} s",
         scorer.manifest().model.architecture,
         placement(&scorer),
@@ -97,7 +97,7 @@ impl Found {
 fn check_files(bundle: &Bundle) -> Result<Vec<FileCheck>> {
     let files = &bundle.manifest().weights.files;
     let bytes: u64 = files.iter().map(|file| file.bytes).sum();
-    tell!("hashing {} of weights", DecimalBytes(bytes));
+    report!("hashing {} of weights", DecimalBytes(bytes));
     // It draws on a terminal only.
     let bar = ProgressBar::new(files.len() as u64);
     let checks = verify::check_files(bundle, |_| bar.inc(1))?;

@@ -42,7 +42,7 @@ pub(super) fn run(args: &VerifyArgs) -> Result<Status> {
     };
     report_skipped(&skipped);
     references::write(&reference, &args.model)?;
-    tell!(
+    report!(
         "{}: reference scores of {} probes, made in {:.1} s with ONNX Runtime {}",
         args.model.join(reference::FILE_NAME).display(),
         reference.probes.len(),

@@ -20,7 +20,7 @@ use crate::{
     error::{Error, Result},
 };
 
-/// A file of `scripts/list-config-fields`.
+/// A file of `scripts/list-config-fields.py`.
 #[derive(Deserialize)]
 struct List {
     transformers: String,

@@ -1,6 +1,6 @@
 //! Every field that a `config.json` of our families can have, and what becomes of it.
 //!
-//! The fields are those that `scripts/list-config-fields` finds in `transformers` 4 and 5; a test fails on one that is
+//! The fields are those that `scripts/list-config-fields.py` finds in `transformers` 4 and 5; a test fails on one that is
 //! not here. Whether a field changes the mathematics was tried out with both on small models, under every kind of value.
 
 use serde_json::{Map, Value};

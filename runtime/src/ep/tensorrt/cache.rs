@@ -27,7 +27,7 @@ pub(super) struct StageCache {
 }
 
 impl StageCache {
-    /// Makes the stage's folder under `root`, unless it is there. `settings` are what TensorRT is told.
+    /// Makes the stage's folder under `root`, unless it is there. `settings` are what is passed to TensorRT.
     pub(super) fn at(
         root: &Path,
         context: &StageContext<'_>,
@@ -222,7 +222,7 @@ fn key(
         .collect())
 }
 
-/// What tells the content of a weight file: its hash if the export recorded it. The hash of its header does not, since
+/// What identifies the content of a weight file: its hash if the export recorded it. The hash of its header does not, since
 /// two fine-tunes of one model have the same header; then it is the file itself, by its place, size and time.
 fn identity(file: &WeightFile, bundle: &Path) -> Result<String, ProviderError> {
     if let Some(sha256) = &file.sha256 {
@@ -495,7 +495,7 @@ mod tests {
         for problem in BAD_ENGINE {
             let guard = lock();
             let folder = guard.cache.folder.clone();
-            let (mut tried, mut told) = (Vec::new(), 0);
+            let (mut tried, mut reported) = (Vec::new(), 0);
             let commit = |path: &Path| {
                 tried.push(path.to_owned());
                 if tried.len() == 1 {
@@ -505,9 +505,11 @@ mod tests {
                 write(&guard, "engine_a_sm90.engine", "new");
                 Ok("loaded")
             };
-            let loaded = load(&guard, Some(context_model), graph, commit, |_| told += 1);
+            let loaded = load(&guard, Some(context_model), graph, commit, |_| {
+                reported += 1
+            });
             assert_eq!(loaded, Ok("loaded"));
-            assert_eq!(told, 1);
+            assert_eq!(reported, 1);
             assert_eq!(tried, [context_model, graph]);
             assert_eq!(guard.finish().unwrap(), Finished::Built);
         }

@@ -144,7 +144,7 @@ impl TensorRtOptions {
         })
     }
 
-    /// What ONNX Runtime is told of a stage whose caches are in `folder`, by its names.
+    /// What is passed to ONNX Runtime for a stage whose caches are in `folder`, by its names.
     pub(super) fn to_map(
         &self,
         folder: &str,
@@ -194,7 +194,7 @@ impl TensorRtOptions {
         Ok([tensorrt.build().error_on_failure(), self.cuda.dispatch()])
     }
 
-    /// Loads a stage by path. TensorRT tells nothing while it builds an engine, so what it is about to do is told before, and
+    /// Loads a stage by path. TensorRT reports nothing while it builds an engine, so what it is about to do is logged before, and
     /// what it did after.
     pub(super) fn commit(
         &self,
@@ -278,7 +278,7 @@ impl TensorRtOptions {
 }
 
 /// Loads a stage by its context model where there is one, or else by its graph. An engine that cannot be used is removed,
-/// and `rebuild` told of it before one is built.
+/// and `rebuild` called before one is built.
 fn load<T>(
     guard: &Guard,
     context_model: Option<&Path>,

@@ -1,4 +1,4 @@
-//! What NVIDIA's management library tells. It is a part of the driver and loaded when it is asked, so that the program runs
+//! What NVIDIA's management library reports. It is a part of the driver and loaded when it is asked, so that the program runs
 //! without it.
 
 use std::ffi::{CStr, CString, c_char, c_int, c_uint, c_ulonglong, c_void};

@@ -80,7 +80,7 @@ impl MemoryWatch {
                     });
                 }
                 Err(error) => {
-                    tracing::info!("the memory of {gpu} will not be told: {error}");
+                    tracing::info!("the memory of {gpu} will not be reported: {error}");
                     problem = problem.or(Some(error));
                 }
             }

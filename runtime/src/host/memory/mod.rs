@@ -19,7 +19,7 @@ pub fn available() -> Option<u64> {
     [system, left].into_iter().flatten().min()
 }
 
-/// Numbers of the processors that the process may run on, where the system tells.
+/// Numbers of the processors that the process may run on, where the system reports it.
 pub(crate) fn cores() -> Vec<usize> {
     #[cfg(target_os = "linux")]
     if let Ok(set) = rustix::thread::sched_getaffinity(None) {

@@ -14,7 +14,7 @@ run() {
 }
 
 step "1. The ONNX Runtime library, from its pinned Python wheel"
-run "${PYTHON:-python3}" scripts/fetch-onnxruntime
+run "${PYTHON:-python3}" scripts/fetch-onnxruntime.py
 
 step "2. Build"
 run cargo build --locked --profile "$profile"

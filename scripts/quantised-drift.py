@@ -2,7 +2,7 @@
 """Differences between bundles with integer weights and fp32 over their probes: what the limits of `verify` in
 runtime/src/verify/limit.rs come from.
 
-    make library && cargo build --release && scripts/quantised-drift
+    make library && cargo build --release && scripts/quantised-drift.py
 
 Takes a few minutes.
 """

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Checks the dependencies against deny.toml: licences, versions, sources.
+"""Checks that every dependency is used, and the dependencies against deny.toml: licences, versions, sources.
 
 A light stand-in for `cargo deny check licenses bans sources`, which takes longer to build than this project does. It
 knows the keys that our deny.toml uses and stops at any other. It cannot see published vulnerabilities: for that,
@@ -84,6 +84,27 @@ def skipped(package, skips):
     return False
 
 
+def sources(package, folders):
+    """The code of a package in these folders, without comments: one that names a dependency does not use it."""
+    root = Path(package["manifest_path"]).parent
+    files = [root / "build.rs", *(file for folder in folders for file in sorted((root / folder).rglob("*.rs")))]
+    lines = (line for file in files if file.is_file() for line in file.read_text().splitlines())
+    return "\n".join(line for line in lines if not line.lstrip().startswith("//"))
+
+
+def unused(package):
+    """The dependencies of a package of ours that its code does not name."""
+    shipped = sources(package, ["src"])
+    tested = sources(package, ["src", "tests", "benches", "examples"])
+    for dependency in package["dependencies"]:
+        name = (dependency["rename"] or dependency["name"]).replace("-", "_")
+        named = rf"(?<![\w:.])(?:::)?{name}\s*::|\b(?:use|extern crate)\s+(?:::)?{name}\b"
+        if not re.search(named, tested if dependency["kind"] == "dev" else shipped):
+            section = "dev-dependencies" if dependency["kind"] == "dev" else "dependencies"
+            where = Path(package["manifest_path"]).relative_to(ROOT)
+            yield f"{where}: [{section}] {dependency['name']}: the code does not use it; remove it"
+
+
 def check(policy):
     problems = set()
     packages = {p["id"]: p for target in policy["graph"]["targets"] for p in dependencies(target)}
@@ -93,6 +114,7 @@ def check(policy):
         if not licence_allowed(package["license"] or "", policy["licenses"]["allow"]):
             problems.add(f"{label}: licence {package['license']!r} is not in the allow list")
         if package["source"] is None:
+            problems.update(unused(package))
             for dependency in package["dependencies"]:
                 if dependency["req"] == "*" and "path" not in dependency:
                     problems.add(f"{label}: dependency {dependency['name']} has the version '*'")
@@ -121,7 +143,7 @@ def main():
         print(f"check-deps: error: {problem}", file=sys.stderr)
     if problems:
         sys.exit(1)
-    print(f"check-deps: {count} packages: licences, versions and sources are as deny.toml asks")
+    print(f"check-deps: {count} packages: ours are used; licences, versions and sources are as deny.toml asks")
     if subprocess.run(["cargo", "deny", "--version"], cwd=ROOT, capture_output=True).returncode == 0:
         sys.exit(subprocess.run(["cargo", "deny", "check"], cwd=ROOT).returncode)
     print("check-deps: published vulnerabilities not looked for: cargo-deny is not installed")

@@ -2,7 +2,7 @@
 """Differences between `transformers` in 16 bits and in fp32 over the probes of bundles: what the limits of `verify` in
 runtime/src/verify/limit.rs come from. The reward head is computed in fp32 in both, as in our graphs.
 
-    cargo build --release && .venv-goldens/bin/python scripts/probe-drift
+    cargo build --release && .venv-goldens/bin/python scripts/probe-drift.py
 
 Needs what `make goldens` installs. Takes some minutes.
 """

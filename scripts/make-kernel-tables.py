@@ -2,7 +2,7 @@
 """Writes bundle/src/readiness/kernels.json: the kernels that ONNX Runtime's CPU and CUDA providers have for the
 operators that exported graphs use.
 
-    .venv-check/bin/python scripts/make-kernel-tables --operator-kernels OperatorKernels.md --commit SHA
+    .venv-check/bin/python scripts/make-kernel-tables.py --operator-kernels OperatorKernels.md --commit SHA
 
 Run it after an operator is added to OPERATORS, after OPSET changes, or for a newer ONNX Runtime. The CPU kernels and the
 operands' names come from the onnxruntime package of scripts/requirements-check.txt, which knows its own kernels. The
@@ -160,7 +160,7 @@ def main():
     origin = {
         "cuda": f"docs/OperatorKernels.md of ONNX Runtime at commit {args.commit}",
         "cpu": f"get_all_opkernel_def() of onnxruntime {onnxruntime.__version__}",
-        "made_by": "scripts/make-kernel-tables",
+        "made_by": "scripts/make-kernel-tables.py",
     }
     head = f'{{\n  "origin": {json.dumps(origin)},\n  "opset": {OPSET},\n  "operators": {{\n'
     OUTPUT.write_text(head + ",\n".join(lines) + "\n  }\n}\n")

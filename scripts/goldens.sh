@@ -5,7 +5,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 if [ -z "${BENCH_PYTHON:-}" ]; then
-    scripts/make-venv .venv-goldens scripts/requirements-goldens.txt
+    scripts/make-venv.sh .venv-goldens scripts/requirements-goldens.txt
     BENCH_PYTHON=.venv-goldens/bin/python
 fi
 cargo build --locked --release

@@ -6,7 +6,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 if [ -z "${TRAINED_PYTHON:-}" ]; then
-    scripts/make-venv .venv-trained scripts/requirements-trained.txt
+    scripts/make-venv.sh .venv-trained scripts/requirements-trained.txt
     TRAINED_PYTHON=.venv-trained/bin/python
 fi
 cargo build --locked --release --bin worldpm-ort --example token_ids

@@ -10,7 +10,7 @@ threads=${BENCH_THREADS:-2}
 for tool in optimum genai; do
     python=${tool^^}_PYTHON
     if [ -z "${!python:-}" ]; then
-        scripts/make-venv ".venv-$tool" "scripts/requirements-$tool.txt"
+        scripts/make-venv.sh ".venv-$tool" "scripts/requirements-$tool.txt"
         declare "$python=.venv-$tool/bin/python"
     fi
 done

@@ -8,7 +8,7 @@ folder=demo/bench
 threads=${BENCH_THREADS:-2}
 
 if [ -z "${BENCH_PYTHON:-}" ]; then
-    scripts/make-venv .venv-goldens scripts/requirements-goldens.txt
+    scripts/make-venv.sh .venv-goldens scripts/requirements-goldens.txt
     BENCH_PYTHON=.venv-goldens/bin/python
 fi
 cargo build --locked --release --bin worldpm-ort --example score_rounds

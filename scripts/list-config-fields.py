@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Lists every field that the configurations of our model families have in the installed transformers.
 
-    python scripts/list-config-fields [--out tests/fixtures/config_fields]
+    python scripts/list-config-fields.py [--out tests/fixtures/config_fields]
 
 writes transformers-<version>.json there. A test of the exporter fails on a field of these lists that it does not
 classify, so run this for a new release of transformers, and classify what is new. torch is not needed.
@@ -161,7 +161,7 @@ def main():
     functions = {name for config_class in classes.values() for name in dir(config_class)
                  if inspect.isroutine(getattr(config_class, name, None))}
     result = {
-        "made_by": "scripts/list-config-fields",
+        "made_by": "scripts/list-config-fields.py",
         "transformers": transformers.__version__,
         "families": {family: dict(sorted(found.items())) for family, found in families.items()},
         "handled": sorted(taken),
