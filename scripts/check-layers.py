@@ -33,8 +33,6 @@ ONLY_IN = {
 }
 # What the batch planner must not know: it sees lengths and token ids only.
 NEVER_IN = {"runtime/src/batch/": ["ort", "tokenizers", "ndarray"]}
-# The files that are in a circle today, in crates that are not mended yet: a list that may only become shorter.
-KNOWN_CIRCLES = ROOT / "scripts/known-circles.txt"
 # Inside a folder these two may use each other: an error of the folder's types, beside what returns it.
 PAIRS = [{"mod.rs", "error.rs"}, {"lib.rs", "error.rs"}]
 HARD_LIMIT = 800
@@ -77,27 +75,16 @@ def is_pair(part):
     return len({path.parent for path in part}) == 1 and {path.name for path in part} in PAIRS
 
 
-def check_circles(crates, known):
-    """Every circle that is not wholly `known`, and what is `known` and in no circle."""
-    left = set(known)
+def check_circles(crates):
+    """Every circle."""
     for src in crates:
         uses = Crate(src).uses()
         if not any(uses.values()):
             yield f"{shown(src)}: no file uses another, which cannot be"
         for part in circles(uses):
-            if is_pair(part):
-                continue
-            left.difference_update(map(shown, part))
-            if new := [shown(path) for path in part if shown(path) not in known]:
+            if not is_pair(part):
                 circle = " -> ".join(map(shown, shortest_circle(uses, part)))
-                yield f"{', '.join(new)}: in a circle of {len(part)} files that use one another, as {circle}"
-    for path in sorted(left):
-        yield f"{shown(KNOWN_CIRCLES)}: {path} is in no circle any more: take it off the list"
-
-
-def known_circles():
-    lines = (line.partition("#")[0].strip() for line in KNOWN_CIRCLES.read_text().splitlines())
-    return {line for line in lines if line}
+                yield f"{', '.join(map(shown, part))}: in a circle of {len(part)} files that use one another, as {circle}"
 
 
 def main():
@@ -105,7 +92,7 @@ def main():
     crates = [*(ROOT / member / "src" for member in members), ROOT / "src"]
     files = sorted(path for src in crates for path in src.glob("**/*.rs"))
     problems = [problem for path in files for problem in check(path)]
-    problems += check_circles(crates, known_circles())
+    problems += check_circles(crates)
     for problem in problems:
         print(f"check-layers: error: {problem}", file=sys.stderr)
     if problems or not files:

@@ -4,17 +4,23 @@
 //! memory ends, which no caught panic stops.
 
 use std::{
-    path::Path,
+    path::{Path, PathBuf},
     process::{Command, Stdio},
 };
 
 use anyhow::{Context, Result, bail};
 
-use super::{Status, args::CheckTextArgs};
+use super::common::outcome::Status;
 use crate::{
     Conversation,
     text::{ChatEncoder, TextOptions},
 };
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct CheckTextArgs {
+    /// The directory of the files
+    pub(crate) directory: PathBuf,
+}
 
 /// Address space of the process, in bytes. Gemma's tokenizer, which is the largest, takes 1 GB.
 const MEMORY: u64 = 8 << 30;
@@ -23,7 +29,7 @@ const SECONDS: u64 = 120;
 
 /// What the hidden command does: reads the files, and takes a conversation through them. What they are refused for is
 /// said where it counts, so it is no failure here.
-pub(super) fn run(args: &CheckTextArgs) -> Result<Status> {
+pub(crate) fn run(args: &CheckTextArgs) -> Result<Status> {
     limit();
     let options = TextOptions::default().with_system_marker(false);
     if let Ok(encoder) = ChatEncoder::open_with(&args.directory, options) {
@@ -64,7 +70,7 @@ fn limit() {}
 ///
 /// # Errors
 /// When that process is ended from outside.
-pub(super) fn in_own_process(directory: &Path) -> Result<()> {
+pub(crate) fn in_own_process(directory: &Path) -> Result<()> {
     let program = std::env::current_exe().context("this program's own file cannot be found")?;
     let output = Command::new(program)
         .arg("check-text")

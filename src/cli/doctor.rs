@@ -7,15 +7,16 @@ use std::{
 
 use anyhow::Result;
 
-use super::{
-    Status, heading, model,
+use super::common::{
+    heading, model,
+    outcome::Status,
     table::{Side, Table},
 };
 use crate::doctor::{DoctorOptions, Level, examine};
 
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = heading::INPUT_OUTPUT)]
-pub(super) struct DoctorArgs {
+pub(crate) struct DoctorArgs {
     /// A bundle: check its files, measure the disk of its weights, and ask for what it needs
     #[arg(long, value_name = "DIR")]
     model: Option<PathBuf>,
@@ -27,7 +28,7 @@ pub(super) struct DoctorArgs {
     json: bool,
 }
 
-pub(super) fn run(args: &DoctorArgs) -> Result<Status> {
+pub(crate) fn run(args: &DoctorArgs) -> Result<Status> {
     let options = DoctorOptions::default()
         .with_model(args.model.clone())
         .with_ort_library(args.ort_lib.clone());

@@ -1,6 +1,9 @@
 //! `worldpm-ort inspect`.
 
-use std::io::{self, Write};
+use std::{
+    io::{self, Write},
+    path::PathBuf,
+};
 
 use anyhow::Result;
 use indicatif::DecimalBytes;
@@ -10,14 +13,32 @@ use worldpm_ort_export::inspect::{
 };
 
 use super::{
-    Status,
-    args::InspectArgs,
-    model,
+    common::{
+        heading, model,
+        outcome::Status,
+        table::{Side, Table},
+    },
     plan::layers,
-    table::{Side, Table},
 };
 
-pub(super) fn run(args: &InspectArgs) -> Result<Status> {
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = heading::OUTPUT_FORMAT)]
+pub(crate) struct InspectArgs {
+    /// Directory of a bundle or of a checkpoint
+    #[arg(value_name = "DIR")]
+    pub(crate) directory: PathBuf,
+    /// Folder of a bundle's weights, when the checkpoint has moved since the export
+    #[arg(long, help_heading = heading::INPUT_OUTPUT, value_name = "DIR")]
+    pub(crate) weights_dir: Option<PathBuf>,
+    /// Print every node with the provider that runs it
+    #[arg(long)]
+    pub(crate) nodes: bool,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+pub(crate) fn run(args: &InspectArgs) -> Result<Status> {
     model::check_either(&args.directory)?;
     let inspection = inspect(&args.directory, args.weights_dir.as_deref())?;
     let mut output = io::stdout().lock();

@@ -6,9 +6,17 @@ use anyhow::Result;
 use indicatif::DecimalBytes;
 use worldpm_ort_export::recipe::Recipe;
 
-use super::{Status, args::RecipesArgs};
+use super::common::{heading, outcome::Status};
 
-pub(super) fn run(args: &RecipesArgs) -> Result<Status> {
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = heading::OUTPUT_FORMAT)]
+pub(crate) struct RecipesArgs {
+    /// Print one JSON array, with everything that the recipes hold
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+pub(crate) fn run(args: &RecipesArgs) -> Result<Status> {
     let recipes = Recipe::all()?;
     let mut out = std::io::stdout().lock();
     if args.json {
@@ -32,7 +40,7 @@ pub(super) fn run(args: &RecipesArgs) -> Result<Status> {
 }
 
 /// The recipe of this name or in this file. A file wins.
-pub(super) fn find(named: &Path) -> Result<Recipe> {
+pub(crate) fn find(named: &Path) -> Result<Recipe> {
     Ok(match named.is_file() {
         true => Recipe::read(named)?,
         false => Recipe::named(&named.to_string_lossy())?,

@@ -13,11 +13,12 @@ use super::drift_report;
 use crate::{
     Bundle, Conversation, Scorer, ScorerOptions,
     cli::{
-        Status,
-        args::VerifyArgs,
-        describe,
-        records::{Entries, RecordArgs, open_input, place},
-        score::placement,
+        common::{
+            outcome::{Status, describe},
+            placement::placement,
+            records::{Entries, RecordArgs, open_input, place},
+        },
+        verify::VerifyArgs,
     },
     ep::Devices,
     records::{Entry, RecordReward},
@@ -36,7 +37,7 @@ struct Party {
     is_second: bool,
 }
 
-pub(super) fn run(args: &VerifyArgs, against: &Path, data: &Path) -> Result<Status> {
+pub(crate) fn run(args: &VerifyArgs, against: &Path, data: &Path) -> Result<Status> {
     let metadata = std::fs::metadata(data);
     let metadata = metadata.with_context(|| format!("cannot open {}", data.display()))?;
     if !metadata.is_file() {

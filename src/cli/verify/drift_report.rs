@@ -6,7 +6,7 @@ use anyhow::Result;
 use serde_json::{Value, json};
 
 use crate::{
-    cli::table::{self, Table},
+    cli::common::table::{self, Table},
     json::Json,
     verify::drift::{
         DriftReport, GroupDrift, LabelDrift, PairDrift, RecordName, ScoreDrift, Side,
@@ -17,7 +17,7 @@ use crate::{
 /// Entries of a list that are printed; the JSON form has all of them.
 const PRINTED: usize = 10;
 
-pub(super) fn print(
+pub(crate) fn print(
     output: &mut dyn Write,
     report: &DriftReport,
     [model, against]: [&Path; 2],
@@ -193,7 +193,7 @@ fn side(side: Side) -> Option<&'static str> {
     }
 }
 
-pub(super) fn to_json(
+pub(crate) fn to_json(
     report: &DriftReport,
     [model, against]: [&Path; 2],
     text_differences: &[String],

@@ -1,5 +1,6 @@
 //! `worldpm-ort verify`.
 
+mod args;
 mod drift;
 mod drift_report;
 mod probes;
@@ -8,9 +9,10 @@ mod record;
 
 use anyhow::Result;
 
-use super::{Status, args::VerifyArgs, model};
+use super::common::{model, outcome::Status};
+pub(crate) use args::VerifyArgs;
 
-pub(super) fn run(args: &VerifyArgs) -> Result<Status> {
+pub(crate) fn run(args: &VerifyArgs) -> Result<Status> {
     let against = args.against.as_deref();
     for bundle in [Some(args.model.as_path()), against].into_iter().flatten() {
         model::check(bundle)?;

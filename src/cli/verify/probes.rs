@@ -9,14 +9,16 @@ use anyhow::Result;
 use indicatif::{DecimalBytes, ProgressBar};
 use serde_json::{Value, json};
 
-use super::published;
+use super::published::{self, small};
 use crate::{
     Bundle, Scorer,
     cli::{
-        Status,
-        args::VerifyArgs,
-        score::placement,
-        table::{Side, Table},
+        common::{
+            outcome::Status,
+            placement::placement,
+            table::{Side, Table},
+        },
+        verify::VerifyArgs,
     },
     verify::{
         self, FileCheck, MeasuredDrift, ProbeDrift, ProbeReport, ProbeResult, PublishedResult,
@@ -24,7 +26,7 @@ use crate::{
     },
 };
 
-pub(super) fn run(args: &VerifyArgs) -> Result<Status> {
+pub(crate) fn run(args: &VerifyArgs) -> Result<Status> {
     let weights = args.scorer.weights_dir.as_deref();
     let bundle = Bundle::open(&args.model, weights)?;
     let recipe = published::recipe(args, bundle.manifest())?;
@@ -187,13 +189,6 @@ fn print_probes(output: &mut dyn Write, reference: &Reference, report: &ProbeRep
         ))
     )?;
     Ok(())
-}
-
-pub(super) fn small(difference: f64) -> String {
-    if difference == 0.0 {
-        return "0".to_owned();
-    }
-    format!("{difference:.1e}")
 }
 
 fn to_json(found: &Found) -> Value {

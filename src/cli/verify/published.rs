@@ -7,19 +7,18 @@ use serde_json::{Value, json};
 use worldpm_ort_bundle::Manifest;
 use worldpm_ort_export::recipe::Recipe;
 
-use super::probes::small;
 use crate::{
     cli::{
-        args::VerifyArgs,
+        common::table::{Side, Table},
         recipes,
-        table::{Side, Table},
+        verify::VerifyArgs,
     },
     verify::PublishedResult,
 };
 
 /// The recipe whose published scores the bundle should give: the one that was asked for, or that of the repository
 /// that the bundle was exported from. An adapter makes another model.
-pub(super) fn recipe(args: &VerifyArgs, manifest: &Manifest) -> Result<Option<Recipe>> {
+pub(crate) fn recipe(args: &VerifyArgs, manifest: &Manifest) -> Result<Option<Recipe>> {
     if let Some(named) = &args.recipe {
         let recipe = recipes::find(named)?;
         ensure!(
@@ -39,7 +38,7 @@ pub(super) fn recipe(args: &VerifyArgs, manifest: &Manifest) -> Result<Option<Re
         .find(|recipe| recipe.repository == *repository && !recipe.published.is_empty()))
 }
 
-pub(super) fn print(output: &mut dyn Write, results: &[PublishedResult]) -> Result<()> {
+pub(crate) fn print(output: &mut dyn Write, results: &[PublishedResult]) -> Result<()> {
     if results.is_empty() {
         return Ok(());
     }
@@ -83,7 +82,7 @@ pub(super) fn print(output: &mut dyn Write, results: &[PublishedResult]) -> Resu
     Ok(())
 }
 
-pub(super) fn to_json(result: &PublishedResult) -> Value {
+pub(crate) fn to_json(result: &PublishedResult) -> Value {
     let mut line = json!({
         "id": result.id,
         "published": result.published,
@@ -98,4 +97,12 @@ pub(super) fn to_json(result: &PublishedResult) -> Value {
         line["difference"] = json!(difference);
     }
     line
+}
+
+/// A difference, shortly.
+pub(crate) fn small(difference: f64) -> String {
+    if difference == 0.0 {
+        return "0".to_owned();
+    }
+    format!("{difference:.1e}")
 }

@@ -12,13 +12,13 @@ use worldpm_ort_export::{Checkpoint, ExportOptions};
 
 use crate::{
     Bundle,
-    cli::{Status, args::VerifyArgs, export::report_skipped},
+    cli::{common::outcome::Status, export::report_skipped, verify::VerifyArgs},
     references::{self, Asked},
     text::{ChatEncoder, TextOptions},
     verify::reference,
 };
 
-pub(super) fn run(args: &VerifyArgs) -> Result<Status> {
+pub(crate) fn run(args: &VerifyArgs) -> Result<Status> {
     let weights = args.scorer.weights_dir.as_deref();
     let bundle = Bundle::open(&args.model, weights)?;
     let manifest = bundle.manifest();

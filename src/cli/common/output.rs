@@ -12,7 +12,7 @@ use anyhow::{Context, Result, bail};
 
 /// Finds out before the model is loaded whether the output can be written. What the file holds stays until
 /// there is something to put in its place.
-pub(super) fn check_output(path: &Path) -> Result<()> {
+pub(crate) fn check_output(path: &Path) -> Result<()> {
     let parent = path
         .parent()
         .filter(|parent| !parent.as_os_str().is_empty());
@@ -27,7 +27,7 @@ pub(super) fn check_output(path: &Path) -> Result<()> {
 }
 
 /// What is said of an error in writing to standard output.
-pub(super) fn to_stdout(error: io::Error) -> anyhow::Error {
+pub(crate) fn to_stdout(error: io::Error) -> anyhow::Error {
     anyhow::Error::new(error).context("cannot write standard output")
 }
 
@@ -41,7 +41,7 @@ const MOST_LEFT: usize = 1000;
 ///
 /// A regular file is written beside its place, as `NAME.partial`, and put there when it is complete, so that what was there
 /// stays until then. What a run has written that did not end is in the partial file.
-pub(super) struct Results {
+pub(crate) struct Results {
     to: To,
     /// What is written, for errors.
     name: String,
@@ -69,7 +69,7 @@ struct Replacement {
 impl Results {
     /// Finds out whether results can be written to `path`, `-` for standard output. With `append` they are added to what
     /// the file holds.
-    pub(super) fn prepare(path: &Path, append: bool) -> Result<Self> {
+    pub(crate) fn prepare(path: &Path, append: bool) -> Result<Self> {
         let name = path.display().to_string();
         let to = if path == Path::new("-") {
             if append {
@@ -103,7 +103,7 @@ impl Results {
     }
 
     /// Opens what is written where it is; a pipe waits for its reader.
-    pub(super) fn open(&mut self) -> Result<()> {
+    pub(crate) fn open(&mut self) -> Result<()> {
         if let To::File { path, append, file } = &mut self.to {
             let mut options = OpenOptions::new();
             options.create(true).write(true);
@@ -115,7 +115,7 @@ impl Results {
     }
 
     /// Adds a line, without its end.
-    pub(super) fn write_line(&mut self, line: &[u8]) -> Result<()> {
+    pub(crate) fn write_line(&mut self, line: &[u8]) -> Result<()> {
         self.held.extend_from_slice(line);
         self.held.push(b'\n');
         self.lines += 1;
@@ -126,7 +126,7 @@ impl Results {
     }
 
     /// Hands over all lines so far.
-    pub(super) fn flush(&mut self) -> Result<()> {
+    pub(crate) fn flush(&mut self) -> Result<()> {
         let held = std::mem::take(&mut self.held);
         let written = match &mut self.to {
             To::Stdout => {
@@ -143,7 +143,7 @@ impl Results {
     }
 
     /// The results are complete: they take their place.
-    pub(super) fn finish(mut self) -> Result<()> {
+    pub(crate) fn finish(mut self) -> Result<()> {
         self.flush()?;
         match &self.to {
             To::Replacement(replacement) => replacement.put_in_place(),
@@ -152,7 +152,7 @@ impl Results {
     }
 
     /// The results are not complete. Hands over the lines so far, and says where they are if not in the output itself.
-    pub(super) fn leave(&mut self) -> Result<Option<&Path>> {
+    pub(crate) fn leave(&mut self) -> Result<Option<&Path>> {
         self.flush()?;
         Ok(match &self.to {
             To::Replacement(replacement) if self.lines > 0 => Some(&replacement.partial),

@@ -4,7 +4,7 @@ use std::fmt;
 
 /// Which side of its column a cell stands at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Side {
+pub(crate) enum Side {
     /// For words.
     Left,
     /// For numbers.
@@ -13,20 +13,20 @@ pub(super) enum Side {
 
 /// Rows of cells under headings.
 #[derive(Debug)]
-pub(super) struct Table<const N: usize> {
+pub(crate) struct Table<const N: usize> {
     columns: [(&'static str, Side); N],
     rows: Vec<[String; N]>,
 }
 
 impl<const N: usize> Table<N> {
-    pub(super) fn new(columns: [(&'static str, Side); N]) -> Self {
+    pub(crate) fn new(columns: [(&'static str, Side); N]) -> Self {
         Self {
             columns,
             rows: Vec::new(),
         }
     }
 
-    pub(super) fn row(&mut self, cells: [String; N]) {
+    pub(crate) fn row(&mut self, cells: [String; N]) {
         self.rows.push(cells);
     }
 }

@@ -4,26 +4,26 @@ use std::{num::NonZeroUsize, path::PathBuf, time::Duration};
 
 use clap::builder::RangedU64ValueParser;
 
-use super::{heading, records::RecordArgs, scorer_args::ScorerArgs};
 use crate::bench::{BenchOptions, WorkloadKind, WorkloadSpec};
+use crate::cli::common::{heading, records::RecordArgs, scorer_args::ScorerArgs};
 
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = heading::WORKLOAD)]
-pub(super) struct BenchArgs {
+pub(crate) struct BenchArgs {
     /// Directory of the bundle
     #[arg(long, help_heading = heading::INPUT_OUTPUT, value_name = "DIR")]
-    pub(super) model: PathBuf,
+    pub(crate) model: PathBuf,
     #[command(flatten)]
-    pub(super) scorer: ScorerArgs,
+    pub(crate) scorer: ScorerArgs,
     #[command(flatten)]
-    pub(super) reading: RecordArgs,
+    pub(crate) reading: RecordArgs,
     /// Records to score, as for `score`; all of them are held in memory [default: made-up text, see --workload]
     #[arg(
         long, help_heading = heading::WORKLOAD,
         value_name = "FILE",
         conflicts_with_all = ["workload", "records", "prompt_tokens", "answer_tokens", "seed"]
     )]
-    pub(super) data: Option<PathBuf>,
+    pub(crate) data: Option<PathBuf>,
     /// Made-up text to score: best-of-8 (eight answers to each prompt), pairs, mixed (answers of a tenth to twice
     /// --answer-tokens), single or long (one conversation of thousands of tokens)
     #[arg(long, help_heading = heading::WORKLOAD, value_name = "KIND", default_value_t)]
@@ -57,17 +57,17 @@ pub(super) struct BenchArgs {
     clients: usize,
     /// Also write what every stage did when, for https://ui.perfetto.dev or chrome://tracing
     #[arg(long, help_heading = heading::OUTPUT_FORMAT, value_name = "FILE")]
-    pub(super) timeline: Option<PathBuf>,
+    pub(crate) timeline: Option<PathBuf>,
     /// Also show which operators the time goes to, by ONNX Runtime's profiler
     #[arg(long, help_heading = heading::OUTPUT_FORMAT)]
-    pub(super) profile: bool,
+    pub(crate) profile: bool,
     /// Print one JSON object instead of tables
     #[arg(long, help_heading = heading::OUTPUT_FORMAT)]
-    pub(super) json: bool,
+    pub(crate) json: bool,
 }
 
 impl BenchArgs {
-    pub(super) fn options(&self) -> BenchOptions {
+    pub(crate) fn options(&self) -> BenchOptions {
         BenchOptions {
             warmup: self.warmup,
             rounds: self.rounds,
@@ -77,7 +77,7 @@ impl BenchArgs {
         }
     }
 
-    pub(super) fn spec(&self) -> WorkloadSpec {
+    pub(crate) fn spec(&self) -> WorkloadSpec {
         WorkloadSpec {
             kind: self.workload,
             records: self.records.and_then(NonZeroUsize::new),

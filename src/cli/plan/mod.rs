@@ -1,5 +1,8 @@
 //! `worldpm-ort plan`.
 
+mod args;
+mod simulate;
+
 use std::io::{self, Write};
 
 use anyhow::{Context, Result, bail};
@@ -11,15 +14,18 @@ use worldpm_ort_export::{
 };
 
 use super::{
-    Status,
-    args::PlanArgs,
+    common::{
+        model,
+        outcome::Status,
+        table::{Side, Table},
+    },
     export::{budget, devices},
-    model, recipes, simulate,
+    recipes,
     synth::preset,
-    table::{Side, Table},
 };
+pub(crate) use args::PlanArgs;
 
-pub(super) fn run(args: &PlanArgs) -> Result<Status> {
+pub(crate) fn run(args: &PlanArgs) -> Result<Status> {
     let mut output = io::stdout().lock();
     if args.list_gpus {
         list_gpus(&mut output)?;
@@ -234,7 +240,7 @@ fn list_gpus(output: &mut impl Write) -> Result<()> {
 }
 
 /// `0 to 39`, or `7`.
-pub(super) fn layers((start, end): (usize, usize)) -> String {
+pub(crate) fn layers((start, end): (usize, usize)) -> String {
     match end.saturating_sub(start) {
         1 => start.to_string(),
         _ => format!("{start} to {}", end.saturating_sub(1)),

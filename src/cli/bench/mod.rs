@@ -1,5 +1,7 @@
 //! `worldpm-ort bench`.
 
+mod args;
+
 use std::{
     fs::File,
     io::{self, BufWriter, Write},
@@ -10,18 +12,19 @@ use std::{
 use anyhow::{Context, Result};
 use worldpm_ort_bundle::Bytes;
 
-use super::{
-    Status,
-    bench_args::BenchArgs,
+use super::common::{
     model,
+    outcome::Status,
     output::check_output,
+    placement::loaded,
     records::{Entries, RecordArgs, open_input, place},
-    score::loaded,
     table::{Side, Table},
 };
+pub(crate) use args::BenchArgs;
+
 use crate::bench::{Bench, Report, Workload, statistics::Summary};
 
-pub(super) fn run(args: &BenchArgs) -> Result<Status> {
+pub(crate) fn run(args: &BenchArgs) -> Result<Status> {
     // What cannot be read or written should be known before a model is loaded.
     model::check(&args.model)?;
     let data = args.data.as_deref();

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 static STDOUT: AtomicBool = AtomicBool::new(false);
 
 /// Whether there is no standard output. What is printed would be lost without an error.
-pub(super) fn stdout() -> bool {
+pub(crate) fn stdout() -> bool {
     STDOUT.load(Ordering::Relaxed)
 }
 

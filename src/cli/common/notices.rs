@@ -14,11 +14,11 @@ use tracing::{
 /// Prints a line on standard error, as `eprintln!` does. Where that is closed or full, the line is lost and nothing else.
 macro_rules! report {
     ($($part:tt)*) => {
-        $crate::cli::notices::report(format_args!($($part)*))
+        $crate::cli::common::notices::report(format_args!($($part)*))
     };
 }
 
-pub(super) fn report(line: fmt::Arguments<'_>) {
+pub(crate) fn report(line: fmt::Arguments<'_>) {
     let _ = writeln!(io::stderr().lock(), "{line}");
 }
 
@@ -26,7 +26,7 @@ pub(super) fn report(line: fmt::Arguments<'_>) {
 struct Notices;
 
 /// From here on, what the library logs is shown.
-pub(super) fn show() {
+pub(crate) fn show() {
     // A program that has a subscriber of its own keeps it.
     let _ = tracing::subscriber::set_global_default(Notices);
 }

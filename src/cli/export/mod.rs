@@ -1,5 +1,8 @@
 //! `worldpm-ort export`.
 
+mod args;
+mod serving_args;
+
 use std::{
     collections::BTreeMap,
     io::{self, IsTerminal},
@@ -22,17 +25,19 @@ use worldpm_ort_export::{
 };
 
 use super::{
-    Status,
-    args::{ExportArgs, PoolingRule, ProbeScores},
-    check_text, checkpoint, recipes,
+    check_text,
+    common::{checkpoint, outcome::Status},
+    recipes,
 };
 use crate::{
     ScorerOptions, export_checked,
     references::{self, Asked, ReferenceError},
     verify::{MeasuredDrift, VerifyError, is_lossy, reference},
 };
+pub(crate) use args::ExportArgs;
+use args::{PoolingRule, ProbeScores};
 
-pub(super) fn run(args: &ExportArgs) -> Result<Status> {
+pub(crate) fn run(args: &ExportArgs) -> Result<Status> {
     let recipe = args.recipe.as_deref().map(recipes::find).transpose()?;
     let checkpoint = open(args, recipe.as_ref())?;
     let suggested = recipe.map(|recipe| recipe.suggested);
@@ -173,12 +178,12 @@ fn warn_of_unknown(checkpoint: &Checkpoint) {
 }
 
 /// One size stands for any number of devices like it.
-pub(super) fn devices(sizes: &[Bytes]) -> Option<DeviceMemory> {
+pub(crate) fn devices(sizes: &[Bytes]) -> Option<DeviceMemory> {
     (!sizes.is_empty()).then(|| sizes.to_vec().into())
 }
 
 /// The token budget that scoring with so many tokens has.
-pub(super) fn budget(max_tokens: Option<NonZeroU64>) -> TokenBudget {
+pub(crate) fn budget(max_tokens: Option<NonZeroU64>) -> TokenBudget {
     max_tokens.map_or_else(TokenBudget::default, |tokens| {
         TokenBudget::for_tokens(tokens.get())
     })
@@ -301,7 +306,7 @@ fn report_drift(manifest: &Manifest, drift: &MeasuredDrift) {
     );
 }
 
-pub(super) fn report_skipped(skipped: &[reference::Skipped]) {
+pub(crate) fn report_skipped(skipped: &[reference::Skipped]) {
     for probe in skipped {
         report!(
             "The probe {} is left out, since the model does not take it: {}",

@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail};
 /// The directory of the checkpoint that the user named. A repository is downloaded, unless the cache has it.
 ///
 /// An existing directory wins over a repository of the same name.
-pub(super) fn resolve(named: &Path, revision: Option<&str>) -> Result<PathBuf> {
+pub(crate) fn resolve(named: &Path, revision: Option<&str>) -> Result<PathBuf> {
     if !named.exists() {
         return from_hub(named, revision);
     }
@@ -21,7 +21,7 @@ pub(super) fn resolve(named: &Path, revision: Option<&str>) -> Result<PathBuf> {
 }
 
 /// The directory of a recipe's repository, `OWNER/NAME`, downloaded unless the cache has it.
-pub(super) fn repository(id: &str, revision: Option<&str>) -> Result<PathBuf> {
+pub(crate) fn repository(id: &str, revision: Option<&str>) -> Result<PathBuf> {
     hub::download(id, revision)
 }
 
@@ -35,7 +35,7 @@ fn from_hub(named: &Path, revision: Option<&str>) -> Result<PathBuf> {
 mod hub {
     use super::{PathBuf, Result, bail};
 
-    pub(super) fn download(_id: &str, _revision: Option<&str>) -> Result<PathBuf> {
+    pub(crate) fn download(_id: &str, _revision: Option<&str>) -> Result<PathBuf> {
         bail!("this program was built without the feature `hub`, and downloads nothing")
     }
 }
@@ -45,7 +45,7 @@ mod hub {
     use super::{PathBuf, Result, bail, bar};
     use crate::hub::{HubOptions, Repository, Snapshot, download as download_snapshot};
 
-    pub(super) fn download(id: &str, revision: Option<&str>) -> Result<PathBuf> {
+    pub(crate) fn download(id: &str, revision: Option<&str>) -> Result<PathBuf> {
         let mut repository: Repository = id.parse()?;
         if let Some(revision) = revision {
             if id.contains('@') {
@@ -76,10 +76,10 @@ mod bar {
 
     /// A bar on a terminal; elsewhere one line at the start.
     #[derive(Default)]
-    pub(super) struct Bar(OnceLock<ProgressBar>);
+    pub(crate) struct Bar(OnceLock<ProgressBar>);
 
     impl Bar {
-        pub(super) fn show(&self, progress: Progress) {
+        pub(crate) fn show(&self, progress: Progress) {
             let bar = self.0.get_or_init(|| start(progress));
             bar.set_position(progress.bytes_done);
             bar.set_message(format!(
@@ -88,7 +88,7 @@ mod bar {
             ));
         }
 
-        pub(super) fn finish(&self) {
+        pub(crate) fn finish(&self) {
             if let Some(bar) = self.0.get() {
                 bar.finish_and_clear();
             }

@@ -24,17 +24,17 @@ const LOOKED_AT_BYTES: usize = 4 << 20;
 /// How records are read, by every command that reads them.
 #[derive(Clone, Debug, clap::Args)]
 #[command(next_help_heading = heading::INPUT_OUTPUT)]
-pub(super) struct RecordArgs {
+pub(crate) struct RecordArgs {
     /// Also score conversations that do not end with an assistant's message, which has no answer to judge
     #[arg(long)]
-    pub(super) allow_no_answer: bool,
+    pub(crate) allow_no_answer: bool,
     /// The longest record that is read, as in 64MiB
     #[arg(long, value_name = "SIZE", default_value_t = Bytes(DEFAULT_MAX_RECORD_BYTES as u64))]
-    pub(super) max_record_bytes: Bytes,
+    pub(crate) max_record_bytes: Bytes,
 }
 
 /// The records of an input, one after another.
-pub(super) struct Entries<R> {
+pub(crate) struct Entries<R> {
     records: RecordReader<R>,
     options: RecordArgs,
     /// Those that have been looked at already.
@@ -44,7 +44,7 @@ pub(super) struct Entries<R> {
 }
 
 impl<R: BufRead> Entries<R> {
-    pub(super) fn new(input: R, options: &RecordArgs, progress: &Progress) -> Self {
+    pub(crate) fn new(input: R, options: &RecordArgs, progress: &Progress) -> Self {
         let limit = usize::try_from(options.max_record_bytes.0).unwrap_or(usize::MAX);
         Self {
             records: RecordReader::new(input).with_max_record_bytes(limit),
@@ -56,13 +56,13 @@ impl<R: BufRead> Entries<R> {
     }
 
     /// Leaves it to others to name the columns that are not used.
-    pub(super) fn quiet(mut self) -> Self {
+    pub(crate) fn quiet(mut self) -> Self {
         self.unused_reported = true;
         self
     }
 
     /// Reads the first records, `most` of them, to find out what is wrong with them before a model is loaded.
-    pub(super) fn look_at_first(
+    pub(crate) fn look_at_first(
         &mut self,
         most: usize,
         input: &Path,
@@ -112,7 +112,7 @@ impl<R: BufRead> Iterator for Entries<R> {
 }
 
 /// Where a record stands, for errors.
-pub(super) fn place(entry: &Entry, input: &Path) -> String {
+pub(crate) fn place(entry: &Entry, input: &Path) -> String {
     let input = if input == Path::new("-") {
         "standard input".into()
     } else {
@@ -128,7 +128,7 @@ pub(super) fn place(entry: &Entry, input: &Path) -> String {
 type Input = Box<dyn Read + Send>;
 
 /// The input, and a progress bar over its bytes that shows on a terminal only.
-pub(super) fn open_input(path: &Path) -> Result<(Input, Progress)> {
+pub(crate) fn open_input(path: &Path) -> Result<(Input, Progress)> {
     if path == Path::new("-") {
         return Ok((Box::new(io::stdin()), Progress::new(None)));
     }
@@ -148,7 +148,7 @@ pub(super) fn open_input(path: &Path) -> Result<(Input, Progress)> {
 }
 
 /// What the system says of the input.
-pub(super) fn input_metadata(path: &Path) -> io::Result<Metadata> {
+pub(crate) fn input_metadata(path: &Path) -> io::Result<Metadata> {
     if path == Path::new("-") {
         return File::from(io::stdin().as_fd().try_clone_to_owned()?).metadata();
     }
@@ -157,7 +157,7 @@ pub(super) fn input_metadata(path: &Path) -> io::Result<Metadata> {
 
 /// A progress bar over the bytes of the input.
 #[derive(Clone)]
-pub(super) struct Progress(ProgressBar);
+pub(crate) struct Progress(ProgressBar);
 
 impl Progress {
     fn new(bytes: Option<u64>) -> Self {
@@ -179,20 +179,20 @@ impl Progress {
         Self(bar)
     }
 
-    pub(super) fn wrap_read(&self, input: Input) -> impl BufRead + use<> {
+    pub(crate) fn wrap_read(&self, input: Input) -> impl BufRead + use<> {
         BufReader::new(self.0.wrap_read(input))
     }
 
     /// Prints a line on standard error, beside the bar.
-    pub(super) fn report(&self, line: &str) {
+    pub(crate) fn report(&self, line: &str) {
         self.0.suspend(|| report!("{line}"));
     }
 
-    pub(super) fn finish_and_clear(&self) {
+    pub(crate) fn finish_and_clear(&self) {
         self.0.finish_and_clear();
     }
 
-    pub(super) fn abandon(&self) {
+    pub(crate) fn abandon(&self) {
         self.0.abandon();
     }
 }

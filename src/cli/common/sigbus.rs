@@ -19,7 +19,7 @@ static HANDLING: AtomicBool = AtomicBool::new(false);
 
 /// Has the process end with status 1, and a message, when it reads what a mapped file has no more.
 #[allow(unsafe_code)]
-pub(super) fn install() {
+pub(crate) fn install() {
     // SAFETY: an all-zero `sigaction` is a valid one. The handler has the signature that SA_SIGINFO asks for and does
     // only what a handler of signals may do. Where it cannot be set, the signal does what it always did.
     unsafe {

@@ -16,64 +16,64 @@ use crate::{
 /// How a model is loaded and run.
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = heading::DEVICES)]
-pub(super) struct ScorerArgs {
+pub(crate) struct ScorerArgs {
     /// cpu, cuda:N, tensorrt:N or plugin:PROVIDER:N (with commas for several), or auto (what the bundle was exported for).
     /// cpu,cpu divides the cores between two devices that compute at the same time, by the work of their stages
     #[arg(long, value_name = "DEVICES", default_value = "auto")]
-    pub(super) device: Devices,
+    pub(crate) device: Devices,
     /// An option of the devices' provider, by ONNX Runtime's name for it, such as gpu_mem_limit=30000000000; may be
     /// repeated
     #[arg(long, value_name = "KEY=VALUE")]
-    pub(super) ep_option: Vec<ProviderOption>,
+    pub(crate) ep_option: Vec<ProviderOption>,
     /// Library of the provider that --device plugin:PROVIDER names
     #[arg(long, value_name = "FILE")]
-    pub(super) ep_library: Option<PathBuf>,
+    pub(crate) ep_library: Option<PathBuf>,
     /// Threads for CPU work [default: all]
     #[arg(long, value_name = "N", value_parser = at_least_one)]
-    pub(super) threads: Option<NonZeroUsize>,
+    pub(crate) threads: Option<NonZeroUsize>,
     /// How exactly CPUs with AMX or AVX-512 BF16 multiply with bfloat16 weights, as in PyTorch: highest (as floats), high
     /// (floats as two bfloat16 numbers) or medium (floats rounded to one)
     #[arg(long, help_heading = heading::PRECISION, value_name = "PRECISION", default_value_t)]
-    pub(super) float32_matmul_precision: Precision,
+    pub(crate) float32_matmul_precision: Precision,
     /// What computes on such CPUs: auto (our own kernels for products and attention) or onnxruntime
     #[arg(long, help_heading = heading::PRECISION, value_name = "WHOSE", value_enum, default_value_t)]
-    pub(super) cpu_kernels: CpuKernels,
+    pub(crate) cpu_kernels: CpuKernels,
     /// Keep each thread for CPU work on a processor of its own
     #[arg(long)]
-    pub(super) pin_threads: bool,
+    pub(crate) pin_threads: bool,
     /// Copies of the model, each on its part of the devices, that take conversations from one line [default: one; on GPUs
     /// that auto finds, as many as fit]
     #[arg(long, value_name = "N", value_parser = at_least_one)]
-    pub(super) replicas: Option<NonZeroUsize>,
+    pub(crate) replicas: Option<NonZeroUsize>,
     /// How much of the model is in memory: resident (all), streamed (one stage at a time, for models larger than
     /// memory) or auto (all where memory holds it)
     #[arg(long, help_heading = heading::MEMORY, value_name = "WAY", value_enum, default_value_t)]
-    pub(super) residency: ResidencyWay,
+    pub(crate) residency: ResidencyWay,
     /// Memory that scoring may take, as in 8GiB: of the host on the CPU, else of each GPU. Too little is an error that says
     /// what would do [default: what is free]
     #[arg(long, help_heading = heading::MEMORY, value_name = "SIZE")]
-    pub(super) memory: Option<Bytes>,
+    pub(crate) memory: Option<Bytes>,
     /// Most unique tokens in one run of the model, with eight times as many attention cells (16384 at least). With 2048,
     /// about ten pairs of 300 tokens whose halves share 100 go together
     #[arg(long, help_heading = heading::MEMORY, value_name = "TOKENS", value_parser = at_least_one)]
-    pub(super) max_batch_tokens: Option<NonZeroUsize>,
+    pub(crate) max_batch_tokens: Option<NonZeroUsize>,
     /// ONNX Runtime's library [default: looked for beside the program and in the usual places]
     #[arg(long, value_name = "FILE")]
-    pub(super) ort_lib: Option<PathBuf>,
+    pub(crate) ort_lib: Option<PathBuf>,
     /// Folder of the weights, when the checkpoint has moved since the export
     #[arg(long, help_heading = heading::INPUT_OUTPUT, value_name = "DIR")]
-    pub(super) weights_dir: Option<PathBuf>,
+    pub(crate) weights_dir: Option<PathBuf>,
 }
 
 /// A number of things of which there must be one.
-pub(super) fn at_least_one(text: &str) -> Result<NonZeroUsize, String> {
+pub(crate) fn at_least_one(text: &str) -> Result<NonZeroUsize, String> {
     text.parse()
         .map_err(|_| "give a whole number, 1 or more, or leave the option out".to_owned())
 }
 
 impl ScorerArgs {
     /// Says what was asked for and cannot be had: products of another precision than is computed.
-    pub(super) fn report_unused(&self, scorer: &Scorer) {
+    pub(crate) fn report_unused(&self, scorer: &Scorer) {
         let (asked, used) = (self.float32_matmul_precision, scorer.matmul_precision());
         if asked != used {
             report!(
@@ -84,7 +84,7 @@ impl ScorerArgs {
         }
     }
 
-    pub(super) fn options(&self) -> ScorerOptions {
+    pub(crate) fn options(&self) -> ScorerOptions {
         let mut options = ScorerOptions::default().with_devices(self.device.clone());
         options.threads = self.threads;
         options.pin_threads = self.pin_threads;
@@ -107,14 +107,14 @@ impl ScorerArgs {
 }
 
 #[derive(Clone, Copy, Debug, Default, ValueEnum)]
-pub(super) enum CpuKernels {
+pub(crate) enum CpuKernels {
     #[default]
     Auto,
     Onnxruntime,
 }
 
 #[derive(Clone, Copy, Debug, Default, ValueEnum)]
-pub(super) enum ResidencyWay {
+pub(crate) enum ResidencyWay {
     #[default]
     Auto,
     Resident,

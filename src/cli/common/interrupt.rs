@@ -13,11 +13,11 @@ use std::{
 use signal_hook::{consts::TERM_SIGNALS, flag, low_level::pipe};
 
 /// Whether the process was asked to end.
-pub(super) struct Interrupt(Arc<AtomicBool>);
+pub(crate) struct Interrupt(Arc<AtomicBool>);
 
 impl Interrupt {
     /// From now on the first such signal calls `report`, and the next one has its usual effect.
-    pub(super) fn watch(report: impl FnOnce() + Send + 'static) -> io::Result<Self> {
+    pub(crate) fn watch(report: impl FnOnce() + Send + 'static) -> io::Result<Self> {
         let asked = Arc::new(AtomicBool::new(false));
         let (mut signalled, signal_end) = UnixStream::pair()?;
         for &signal in TERM_SIGNALS {
@@ -37,7 +37,7 @@ impl Interrupt {
         Ok(Self(asked))
     }
 
-    pub(super) fn asked(&self) -> bool {
+    pub(crate) fn asked(&self) -> bool {
         self.0.load(Ordering::Relaxed)
     }
 }

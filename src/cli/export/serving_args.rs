@@ -3,15 +3,15 @@
 use worldpm_ort_bundle::Layout;
 use worldpm_ort_export::ServingOptions;
 
-use super::heading;
+use crate::cli::common::heading;
 
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = heading::SERVERS)]
-pub(super) struct ServingArgs {
+pub(crate) struct ServingArgs {
     /// How the bundle is laid out: plain, triton (a model repository: one ONNX Runtime model per stage, each on its
     /// GPU, and an ensemble) or kserve (the same with Kubernetes objects)
     #[arg(long, value_name = "LAYOUT", default_value_t)]
-    pub(super) layout: Layout,
+    pub(crate) layout: Layout,
     /// The name that clients ask for [default: reward-model]
     #[arg(long, value_name = "NAME", requires = "layout")]
     model_name: Option<String>,
@@ -34,7 +34,7 @@ pub(super) struct ServingArgs {
 }
 
 impl ServingArgs {
-    pub(super) fn options(&self) -> ServingOptions {
+    pub(crate) fn options(&self) -> ServingOptions {
         let default = ServingOptions::default();
         ServingOptions {
             model_name: self.model_name.clone().unwrap_or(default.model_name),

@@ -1,15 +1,16 @@
 //! `worldpm-ort synth`.
 
+mod args;
+
 use anyhow::Result;
 use worldpm_ort_export::checkpoint::Backbone;
 use worldpm_ort_export::synth::{ConfigStyle, Head, ModelShape, Preset, SynthOptions, synth};
 
-use super::{
-    Status,
-    args::{ConfigSpelling, HeadLayers, Shape, SynthArgs},
-};
+use super::common::outcome::Status;
+use args::{ConfigSpelling, HeadLayers};
+pub(crate) use args::{Shape, SynthArgs};
 
-pub(super) fn run(args: &SynthArgs) -> Result<Status> {
+pub(crate) fn run(args: &SynthArgs) -> Result<Status> {
     let report = synth(&args.out, &options(args))?;
     report!(
         "{}: {} parameters in {} {}{}",
@@ -52,7 +53,7 @@ fn options(args: &SynthArgs) -> SynthOptions {
     options
 }
 
-pub(super) fn preset(shape: Shape) -> Preset {
+pub(crate) fn preset(shape: Shape) -> Preset {
     match shape {
         Shape::Tiny => Preset::Tiny,
         Shape::Half => Preset::Qwen0_5B,

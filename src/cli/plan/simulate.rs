@@ -8,15 +8,17 @@ use worldpm_ort_export::plan::{
     LINKS, Link, Plan, Prepared, Simulation, SimulationOptions, simulation,
 };
 
-use super::heading;
-use super::table::{Side, Table};
+use crate::cli::common::{
+    heading,
+    table::{Side, Table},
+};
 
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = heading::SIMULATION)]
-pub(super) struct SimulateArgs {
+pub(crate) struct SimulateArgs {
     /// Run packs through the plan's pipeline in simulated time: fill, waiting, copies, and the rate that it reaches
     #[arg(long)]
-    pub(super) simulate: bool,
+    pub(crate) simulate: bool,
     /// Packs that go through each pipeline [default: 200]
     #[arg(long, value_name = "N", requires = "simulate")]
     packs: Option<usize>,
@@ -43,7 +45,7 @@ const LATENCY: f64 = 20.0;
 
 impl SimulateArgs {
     /// The simulation of a plan, when it is asked for.
-    pub(super) fn run(&self, model: &Prepared, plan: &Plan) -> Result<Option<Simulation>> {
+    pub(crate) fn run(&self, model: &Prepared, plan: &Plan) -> Result<Option<Simulation>> {
         if !self.simulate {
             return Ok(None);
         }
@@ -64,7 +66,7 @@ impl SimulateArgs {
     }
 }
 
-pub(super) fn print(output: &mut impl Write, simulation: &Simulation) -> Result<()> {
+pub(crate) fn print(output: &mut impl Write, simulation: &Simulation) -> Result<()> {
     let Simulation {
         packs,
         tokens,

@@ -1,5 +1,7 @@
 //! `worldpm-ort score`.
 
+mod args;
+
 use std::{
     cell::Cell,
     fs,
@@ -10,23 +12,22 @@ use std::{
 
 use anyhow::{Result, bail};
 
-use super::{
-    Status,
-    args::ScoreArgs,
+use super::common::{
     interrupt::Interrupt,
     model,
+    outcome::Status,
     output::Results,
+    placement::loaded,
     records::{Entries, input_metadata, open_input, place},
 };
-use crate::{
-    Error, MatmulPrecision, Scorer, ScorerOptions, answers::AnswerLine, ep::Provider,
-    records::EntryError,
-};
+use crate::{Error, Scorer, ScorerOptions, answers::AnswerLine, records::EntryError};
+
+pub(crate) use args::ScoreArgs;
 
 /// Records of a file that are looked at before the model is loaded.
 const LOOKED_AT: usize = 256;
 
-pub(super) fn run(args: &ScoreArgs) -> Result<Status> {
+pub(crate) fn run(args: &ScoreArgs) -> Result<Status> {
     model::check(&args.model)?;
     let (input, progress) = open_input(&args.input)?;
     check_apart(&args.input, &args.output)?;
@@ -149,54 +150,6 @@ fn ends_all(problem: &EntryError) -> bool {
             source: Error::WeightsChanged { .. },
             ..
         }
-    )
-}
-
-/// What was loaded, where, why there, and in what time.
-pub(super) fn loaded(scorer: &Scorer, time: Duration) -> String {
-    let done = match scorer.is_streamed() {
-        true => "opened",
-        false => "loaded",
-    };
-    format!(
-        "{} {}, {done} in {:.1} s",
-        scorer.manifest().model.architecture,
-        placement(scorer),
-        time.as_secs_f64()
-    )
-}
-
-/// The devices of the stages, each named once for every copy of the model, and why they were taken.
-pub(super) fn placement(scorer: &Scorer) -> String {
-    let copies = scorer.providers();
-    let names = |copy: &Vec<Provider>| {
-        let mut names: Vec<String> = copy.iter().map(ToString::to_string).collect();
-        names.dedup();
-        names.join(", ")
-    };
-    let devices: Vec<String> = copies.iter().map(names).collect();
-    let stages = match copies.first().map_or(0, Vec::len) {
-        1 => "one stage".to_owned(),
-        stages => format!("{stages} stages"),
-    };
-    let copies = match copies.len() {
-        1 => String::new(),
-        copies => format!(", {copies} copies"),
-    };
-    let reason = scorer
-        .placement_reason()
-        .map_or(String::new(), |reason| format!(", {reason}"));
-    let (residency, why) = match scorer.is_streamed() {
-        true => (", streamed", scorer.residency_reason()),
-        false => ("", scorer.residency_reason()),
-    };
-    let precision = match scorer.matmul_precision() {
-        MatmulPrecision::Highest => String::new(),
-        precision => format!(", {precision} precision of products"),
-    };
-    format!(
-        "on {}{reason}{copies}, {stages}{residency} ({why}){precision}",
-        devices.join(" | ")
     )
 }
 

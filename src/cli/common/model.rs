@@ -28,7 +28,7 @@ const FILES: [(&str, &str); 9] = [
 ];
 
 /// Fails when `model` cannot be a bundle, and says what it is and what to do. What is wrong with a bundle is found later.
-pub(super) fn check(model: &Path) -> Result<()> {
+pub(crate) fn check(model: &Path) -> Result<()> {
     match problem(model, &replaced) {
         Some(problem) => bail!(problem),
         None => Ok(()),
@@ -36,7 +36,7 @@ pub(super) fn check(model: &Path) -> Result<()> {
 }
 
 /// The same for a command that looks at checkpoints too.
-pub(super) fn check_either(directory: &Path) -> Result<()> {
+pub(crate) fn check_either(directory: &Path) -> Result<()> {
     match directory.join(CONFIG_FILE).exists() {
         true => Ok(()),
         false => check(directory),
@@ -44,7 +44,7 @@ pub(super) fn check_either(directory: &Path) -> Result<()> {
 }
 
 /// Why `model` is no bundle; `again` is the command for the bundle that takes its place.
-pub(super) fn problem(model: &Path, again: &dyn Fn(&Path, &str) -> String) -> Option<String> {
+pub(crate) fn problem(model: &Path, again: &dyn Fn(&Path, &str) -> String) -> Option<String> {
     let shown = model.display();
     let first = |checkpoint: &str, what: String| {
         let name = Path::new(checkpoint.split('@').next().unwrap_or_default());
@@ -199,7 +199,7 @@ fn listed(names: &[String]) -> String {
 }
 
 /// The command that was given, with the bundle in place of `model`.
-pub(super) fn replaced(model: &Path, bundle: &str) -> String {
+pub(crate) fn replaced(model: &Path, bundle: &str) -> String {
     let named = model.as_os_str();
     let joined = |arg: &OsStr| {
         let (option, value) = arg.to_str()?.split_once('=')?;

@@ -1,0 +1,46 @@
+//! Choices that several verbs offer.
+
+use clap::ValueEnum;
+
+use crate::{Reduction, Truncation};
+
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+pub(crate) enum TruncationWay {
+    /// Refuse it with an error
+    #[default]
+    Refuse,
+    /// Leave out the oldest turns
+    OldestTurns,
+    /// Cut out the middle of the longest message
+    LongestMessageMiddle,
+}
+
+impl From<TruncationWay> for Truncation {
+    fn from(way: TruncationWay) -> Self {
+        match way {
+            TruncationWay::Refuse => Self::Refuse,
+            TruncationWay::OldestTurns => Self::OldestTurns,
+            TruncationWay::LongestMessageMiddle => Self::LongestMessageMiddle,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum ReduceWay {
+    /// The lowest: an answer is as good as its worst step
+    Min,
+    /// Their product: the probability that all are right, were they independent
+    Product,
+    /// The last one
+    Last,
+}
+
+impl From<ReduceWay> for Reduction {
+    fn from(way: ReduceWay) -> Self {
+        match way {
+            ReduceWay::Min => Self::Min,
+            ReduceWay::Product => Self::Product,
+            ReduceWay::Last => Self::Last,
+        }
+    }
+}

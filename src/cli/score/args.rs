@@ -1,0 +1,45 @@
+//! What `worldpm-ort score` accepts.
+
+use std::path::PathBuf;
+
+use crate::cli::common::{
+    choices::{ReduceWay, TruncationWay},
+    heading,
+    records::RecordArgs,
+    scorer_args::ScorerArgs,
+};
+
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = heading::INPUT_OUTPUT)]
+pub(crate) struct ScoreArgs {
+    /// Directory of the bundle
+    #[arg(long, value_name = "DIR")]
+    pub(crate) model: PathBuf,
+    /// Conversations: JSON Lines or a JSON array; - for standard input
+    #[arg(long, value_name = "FILE", default_value = "-")]
+    pub(crate) input: PathBuf,
+    /// Where the scores go, one JSON object a line; - for standard output. A file is written as FILE.partial, which takes
+    /// the place of what is there when all is scored; after a failure or a signal it has what was scored until then
+    #[arg(long, value_name = "FILE", default_value = "-")]
+    pub(crate) output: PathBuf,
+    /// Add the scores to the end of the output file as they come, instead of replacing it at the end
+    #[arg(long)]
+    pub(crate) append: bool,
+    #[command(flatten)]
+    pub(crate) records: RecordArgs,
+    #[command(flatten)]
+    pub(crate) scorer: ScorerArgs,
+    /// Most tokens of a conversation [default and upper bound: the bundle's limit]
+    #[arg(long, help_heading = heading::SCORING, value_name = "TOKENS")]
+    pub(crate) max_length: Option<usize>,
+    /// What happens to a longer conversation
+    #[arg(long, help_heading = heading::SCORING, value_name = "WAY", value_enum, default_value_t)]
+    pub(crate) truncation: TruncationWay,
+    /// Make one score of the scores of an answer's steps, for a model that scores steps
+    #[arg(long, help_heading = heading::SCORING, value_name = "WAY", value_enum)]
+    pub(crate) reduce: Option<ReduceWay>,
+    /// Go on after a record that cannot be scored: it becomes an {"id","error"} line, and the exit status
+    /// is 1
+    #[arg(long, help_heading = heading::INPUT_OUTPUT)]
+    pub(crate) keep_going: bool,
+}
