@@ -1,7 +1,9 @@
 //! How the arguments of a call find their parameters.
 
-use crate::error::{Result, type_error};
-use crate::value::{Args, Value};
+use crate::{
+    error::{Result, type_error},
+    value::{Args, Value},
+};
 
 impl Args {
     /// The value of each parameter, by place or by name; the first `required` must be there.

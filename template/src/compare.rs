@@ -2,11 +2,13 @@
 
 use std::cmp::Ordering;
 
-use crate::ast::CompareOp;
-use crate::error::{Error, Result, type_error, unsupported};
-use crate::limits::{scan, work};
-use crate::number::Number;
-use crate::value::{Object, Value, ViewKind, contains, equals, reserve_values, same_or_equal};
+use crate::{
+    ast::CompareOp,
+    error::{Error, Result, type_error, unsupported},
+    limits::{scan, work},
+    number::Number,
+    value::{Object, Value, ViewKind, contains, equals, reserve_values, same_or_equal},
+};
 
 fn not_ordered(op: &str, a: &Value, b: &Value) -> Error {
     type_error(format!(

@@ -1,7 +1,6 @@
 //! What can go wrong, said as Python says it.
 
-use std::fmt;
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
 /// The result of anything that runs inside a template.
 pub(crate) type Result<T, E = Error> = std::result::Result<T, E>;

@@ -1,7 +1,6 @@
 //! The functions that every template can call.
 
-use std::cell::Cell;
-use std::rc::Rc;
+use std::{cell::Cell, rc::Rc};
 
 use crate::error::{
     Error, ErrorKind, Result, overflow_error, runtime_error, security_error, type_error,

@@ -1,16 +1,17 @@
 //! Attributes, subscripts and slices, by the rules of Jinja's sandbox.
 
-use std::rc::Rc;
-use std::sync::Arc;
+use std::{rc::Rc, sync::Arc};
 
 use num_traits::ToPrimitive;
 
-use crate::error::{Result, type_error, value_error};
-use crate::limits::{reserve, scan};
-use crate::methods::{changes, find};
-use crate::number::clamped_index;
-use crate::repr::repr;
-use crate::value::{Interp, Method, Object, Text, Value, described, reserve_values};
+use crate::{
+    error::{Result, type_error, value_error},
+    limits::{reserve, scan},
+    methods::{changes, find},
+    number::clamped_index,
+    repr::repr,
+    value::{Interp, Method, Object, Text, Value, described, reserve_values},
+};
 
 /// Attributes that all of Python's values have, and that no template gets.
 const INTERNAL: [&str; 24] = [

@@ -1,13 +1,14 @@
 //! Iteration, lazily where Python is lazy.
 
-use std::cell::RefCell;
-use std::rc::Rc;
+use std::{cell::RefCell, rc::Rc};
 
-use crate::error::{Result, limit, type_error, unsupported, value_error};
-use crate::limits::{MAX_VALUE_DEPTH, reserve, scan, work};
 use crate::value::{
     Dict, Generate, Interp, IterObject, Object, Range, Seq, Text, Value, ViewKind, reserve_values,
     same_or_equal, view_item,
+};
+use crate::{
+    error::{Result, limit, type_error, unsupported, value_error},
+    limits::{MAX_VALUE_DEPTH, reserve, scan, work},
 };
 
 /// A position in something that is iterated over.

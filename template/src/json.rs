@@ -1,9 +1,11 @@
 //! `json.dumps`, for the filter `tojson` of `transformers`.
 
-use crate::error::{Result, type_error};
-use crate::limits::work;
-use crate::number::{Number, float_repr};
-use crate::value::{Buffer, Value};
+use crate::{
+    error::{Result, type_error},
+    limits::work,
+    number::{Number, float_repr},
+    value::{Buffer, Value},
+};
 
 /// How `json.dumps` lays out its text.
 pub(crate) struct Style {

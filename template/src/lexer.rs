@@ -5,8 +5,10 @@ use std::sync::Arc;
 use num_bigint::BigInt;
 use num_traits::Num;
 
-use crate::error::{Error, Result};
-use crate::unicode::is_space;
+use crate::{
+    error::{Error, Result},
+    unicode::is_space,
+};
 
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Token {

@@ -1,9 +1,6 @@
 //! All filters and tests.
 
-use crate::ast::Names;
-use crate::filters::FILTERS;
-use crate::tests::TESTS;
-use crate::value::Library;
+use crate::{ast::Names, filters::FILTERS, tests::TESTS, value::Library};
 
 pub(crate) static LIBRARY: Library = Library {
     filters: &FILTERS,

@@ -1,10 +1,12 @@
 //! `Markup`: escaping, and what takes it back.
 
-use crate::error::{Result, unsupported};
-use crate::limits::scan;
-use crate::repr::to_str;
-use crate::unicode::is_space;
-use crate::value::{Buffer, Text, Value};
+use crate::{
+    error::{Result, unsupported},
+    limits::scan,
+    repr::to_str,
+    unicode::is_space,
+    value::{Buffer, Text, Value},
+};
 
 /// `soft_str`: text as it is, anything else as `str` writes it.
 pub(crate) fn soft_str(value: &Value) -> Result<Text> {

@@ -4,12 +4,14 @@ use num_bigint::BigInt;
 use num_integer::Integer;
 use num_traits::{Signed, Zero};
 
-use crate::ast::{BinaryOp, UnaryOp};
-use crate::error::{Error, Result, limit, type_error, zero_division_error};
-use crate::limits::{reserve, work};
-use crate::markup::escaped;
-use crate::number::{Number, clamped_index, true_divide};
-use crate::value::{Object, Value, reserve_values};
+use crate::{
+    ast::{BinaryOp, UnaryOp},
+    error::{Error, Result, limit, type_error, zero_division_error},
+    limits::{reserve, work},
+    markup::escaped,
+    number::{Number, clamped_index, true_divide},
+    value::{Object, Value, reserve_values},
+};
 
 fn symbol(op: BinaryOp) -> &'static str {
     match op {

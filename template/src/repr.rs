@@ -2,11 +2,13 @@
 
 use std::fmt;
 
-use crate::error::{Result, unsupported};
-use crate::limits::work;
-use crate::number::{big_repr, float_repr};
-use crate::quote::string_repr;
-use crate::value::{Buffer, Namespace, Object, Value};
+use crate::{
+    error::{Result, unsupported},
+    limits::work,
+    number::{big_repr, float_repr},
+    quote::string_repr,
+    value::{Buffer, Namespace, Object, Value},
+};
 
 /// `str(value)`.
 pub(crate) fn to_str(value: &Value) -> Result<String> {

@@ -1,15 +1,16 @@
 //! Compiling and rendering.
 
-use std::fmt;
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
-use crate::ast::Stmt;
-use crate::error::{Error, type_error};
-use crate::library::LIBRARY;
-use crate::limits::{Limits, Metered};
-use crate::parser::parse;
-use crate::scope::{Root, resolve};
-use crate::value::{Interp, Value};
+use crate::{
+    ast::Stmt,
+    error::{Error, type_error},
+    library::LIBRARY,
+    limits::{Limits, Metered},
+    parser::parse,
+    scope::{Root, resolve},
+    value::{Interp, Value},
+};
 
 /// A compiled template. Clones share it, and it can be used from several threads.
 #[derive(Clone)]

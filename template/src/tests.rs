@@ -2,12 +2,14 @@
 
 use num_integer::Integer;
 
-use crate::ast::{BinaryOp, CompareOp};
-use crate::compare::compare;
-use crate::error::Result;
-use crate::iter::{is_iterable, search};
-use crate::value::{Args, Interp, Object, Test, Value, equals, is_same};
-use crate::{ops, unicode};
+use crate::{
+    ast::{BinaryOp, CompareOp},
+    compare::compare,
+    error::Result,
+    iter::{is_iterable, search},
+    ops, unicode,
+    value::{Args, Interp, Object, Test, Value, equals, is_same},
+};
 
 pub(crate) const TESTS: [(&str, Test); 39] = [
     ("!=", |_, value, args| two(CompareOp::Ne, value, args)),

@@ -2,8 +2,10 @@
 
 use std::ops::Range;
 
-use super::options::Budget;
-use super::prefix::{Distinct, columns, common_prefix};
+use super::{
+    options::Budget,
+    prefix::{Distinct, columns, common_prefix},
+};
 
 /// How many attention cells, times the row length they attend over, cost as
 /// much as one token in the linear layers.

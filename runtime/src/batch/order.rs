@@ -3,8 +3,10 @@
 
 use std::cmp::Reverse;
 
-use super::cut::CELLS_PER_TOKEN;
-use super::prefix::{Distinct, common_prefix};
+use super::{
+    cut::CELLS_PER_TOKEN,
+    prefix::{Distinct, common_prefix},
+};
 
 /// A node of the tree of shared prefixes: the sequences below it begin with the
 /// same `depth` tokens.

@@ -2,8 +2,10 @@
 
 use std::collections::HashMap;
 
-use super::error::BatchError;
-use super::prefix::{Shape, Sorted, common_prefix};
+use super::{
+    error::BatchError,
+    prefix::{Shape, Sorted, common_prefix},
+};
 
 /// What the graph reads besides weights: `T` packed tokens in depth-first order
 /// of the prefix trie, `B` rows of up to `S` tokens, `N` scores.

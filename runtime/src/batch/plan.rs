@@ -1,12 +1,14 @@
 //! The plan: which sequences go together.
 
-use super::cut::cut;
-use super::error::BatchError;
-use super::options::Budget;
-use super::order::sharing_order;
-use super::pack::PackInputs;
-use super::prefix::{Shape, Sorted};
-use super::stats::PlanStats;
+use super::{
+    cut::cut,
+    error::BatchError,
+    options::Budget,
+    order::sharing_order,
+    pack::PackInputs,
+    prefix::{Shape, Sorted},
+    stats::PlanStats,
+};
 
 /// Packs that hold every sequence exactly once.
 #[derive(Debug, Clone, PartialEq, Eq)]

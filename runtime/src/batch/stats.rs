@@ -1,7 +1,9 @@
 //! Counts that say how much work a plan saves and wastes.
 
-use std::iter::Sum;
-use std::ops::{Add, AddAssign};
+use std::{
+    iter::Sum,
+    ops::{Add, AddAssign},
+};
 
 /// What a plan holds. Plans of several windows of input add up.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

@@ -1,7 +1,6 @@
 //! What can be wrong with an input record.
 
-use std::fmt;
-use std::io;
+use std::{fmt, io};
 
 use thiserror::Error;
 

@@ -3,10 +3,12 @@
 
 use std::io::{self, BufRead};
 
-use super::error::{RecordError, RecordErrorKind};
-use super::format::Format;
-use super::record::{Record, parse};
-use super::source::{Position, Scanner, Source, Step, Taken, is_whitespace};
+use super::{
+    error::{RecordError, RecordErrorKind},
+    format::Format,
+    record::{Record, parse},
+    source::{Position, Scanner, Source, Step, Taken, is_whitespace},
+};
 
 /// The longest record that is read by default: 64 MiB, far past any context
 /// window, so that a file that is not what it seems does not fill memory.

@@ -1,8 +1,10 @@
 #![allow(clippy::unwrap_used)]
 
-use std::cell::Cell;
-use std::io::{self, BufReader, Cursor, Read};
-use std::rc::Rc;
+use std::{
+    cell::Cell,
+    io::{self, BufReader, Cursor, Read},
+    rc::Rc,
+};
 
 use proptest::prelude::*;
 use serde_json::{Value, json};

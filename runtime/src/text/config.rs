@@ -5,10 +5,12 @@ use worldpm_ort_bundle::text_files::{
     CHAT_TEMPLATE, SPECIAL_TOKENS_MAP, TOKENIZER_CONFIG, TextFiles,
 };
 
-use super::error::TextError;
-use super::files::object;
-use super::special::{Given, SpecialTokens};
-use super::template::TemplateSource;
+use super::{
+    error::TextError,
+    files::object,
+    special::{Given, SpecialTokens},
+    template::TemplateSource,
+};
 
 /// The part of a checkpoint's tokenizer configuration that matters for scoring.
 pub(super) struct TokenizerConfig {

@@ -1,23 +1,29 @@
-use std::borrow::Cow;
-use std::collections::BTreeMap;
-use std::fmt;
-use std::num::NonZero;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::Path;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::thread;
+use std::{
+    borrow::Cow,
+    collections::BTreeMap,
+    fmt,
+    num::NonZero,
+    panic::{AssertUnwindSafe, catch_unwind},
+    path::Path,
+    sync::{
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+    thread,
+};
 
 use tokenizers::{Encoding, ModelWrapper, Tokenizer};
 use worldpm_ort_bundle::text_files::{TOKENIZER, TextFiles};
 
-use super::config::{self, TokenizerConfig};
-use super::conversation::{Conversation, Message};
-use super::error::TextError;
-use super::long::{LongTexts, PIECE_BYTES, Settings};
-use super::pipeline;
-use super::special::{Addition, Given};
-use super::template::ChatTemplates;
+use super::{
+    config::{self, TokenizerConfig},
+    conversation::{Conversation, Message},
+    error::TextError,
+    long::{LongTexts, PIECE_BYTES, Settings},
+    pipeline,
+    special::{Addition, Given},
+    template::ChatTemplates,
+};
 
 /// Conversations of so many bytes, more than any model reads, become text one at a time: it takes three times their size.
 const LARGE_BYTES: usize = 4 << 20;
@@ -456,8 +462,7 @@ pub(super) fn in_parallel<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use std::fs;
-    use std::path::PathBuf;
+    use std::{fs, path::PathBuf};
 
     use serde_json::{Value, json};
     use tempfile::TempDir;

@@ -1,7 +1,6 @@
 use std::path::PathBuf;
 
-use super::roles::ROLES;
-use super::truncation::Truncation;
+use super::{roles::ROLES, truncation::Truncation};
 use crate::error::ErrorKind;
 
 /// What can go wrong between a conversation and its token ids.

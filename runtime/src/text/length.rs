@@ -1,10 +1,12 @@
 use std::borrow::Cow;
 
-use super::conversation::{Conversation, Message};
-use super::encoder::{ChatEncoder, in_parallel};
-use super::error::TextError;
-use super::long;
-use super::truncation::Truncation;
+use super::{
+    conversation::{Conversation, Message},
+    encoder::{ChatEncoder, in_parallel},
+    error::TextError,
+    long,
+    truncation::Truncation,
+};
 
 /// How long a conversation may be, and what happens past that.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -329,9 +331,7 @@ fn two_ends<'a>(text: &'a str, ranges: &[(usize, usize)], kept: usize) -> Cow<'a
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use std::fs;
-    use std::path::Path;
-    use std::sync::OnceLock;
+    use std::{fs, path::Path, sync::OnceLock};
 
     use tempfile::TempDir;
 

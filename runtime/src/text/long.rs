@@ -373,9 +373,7 @@ impl LongTexts {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use std::fs;
-    use std::path::Path;
-    use std::sync::OnceLock;
+    use std::{fs, path::Path, sync::OnceLock};
 
     use proptest::prelude::*;
     use serde_json::{Value, json};

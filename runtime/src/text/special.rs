@@ -1,8 +1,10 @@
 //! Special tokens as the classes of `transformers` 5 collect them from a checkpoint's files, and the order in which
 //! they are added to the tokenizer, on which the ids of new ones depend.
 
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 use serde_json::{Map, Value};
 use tokenizers::AddedToken;
@@ -10,8 +12,7 @@ use worldpm_ort_bundle::text_files::{
     ADDED_TOKENS, SPECIAL_TOKENS_MAP, TOKENIZER_CONFIG, TextFiles, TokenizerClass,
 };
 
-use super::error::TextError;
-use super::files::object;
+use super::{error::TextError, files::object};
 
 /// The names that every class knows, in the order in which they are added.
 const NAMED: [&str; 7] = [

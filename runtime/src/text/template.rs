@@ -4,8 +4,10 @@ use std::sync::Arc;
 
 use worldpm_ort_template::{Error, ErrorKind, Limits, Template, Value};
 
-use super::conversation::{Conversation, Message};
-use super::error::TextError;
+use super::{
+    conversation::{Conversation, Message},
+    error::TextError,
+};
 use crate::json::{Json, Object};
 
 /// The template used unless another applies.

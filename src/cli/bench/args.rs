@@ -4,8 +4,10 @@ use std::{num::NonZeroUsize, path::PathBuf, time::Duration};
 
 use clap::builder::RangedU64ValueParser;
 
-use crate::bench::{BenchOptions, WorkloadKind, WorkloadSpec};
-use crate::cli::common::{heading, records::RecordArgs, scorer_args::ScorerArgs};
+use crate::{
+    bench::{BenchOptions, WorkloadKind, WorkloadSpec},
+    cli::common::{heading, records::RecordArgs, scorer_args::ScorerArgs},
+};
 
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = heading::WORKLOAD)]

@@ -2,10 +2,11 @@
 
 use std::rc::Rc;
 
-use crate::error::{Result, type_error};
-use crate::globals;
-use crate::methods;
-use crate::value::{Activation, Args, Buffer, Interp, Macro, Object, Text, Value};
+use crate::{
+    error::{Result, type_error},
+    globals, methods,
+    value::{Activation, Args, Buffer, Interp, Macro, Object, Text, Value},
+};
 
 impl Interp<'_> {
     pub(crate) fn call_value(&mut self, callee: &Value, args: Args) -> Result<Value> {

@@ -2,14 +2,18 @@
 
 use std::rc::Rc;
 
-use crate::ast::{Arguments, CompareOp, Const, Expr, FilterCall, Postfix, TestCall};
-use crate::error::{Result, template_runtime_error, type_error};
-use crate::iter::search;
-use crate::limits::work;
-use crate::markup::{push_escaped, soft_str};
-use crate::repr::push_str_of;
-use crate::value::{Activation, Args, Buffer, Dict, Interp, Object, Text, Value, reserve_values};
-use crate::{compare, index, methods, ops};
+use crate::{
+    ast::{Arguments, CompareOp, Const, Expr, FilterCall, Postfix, TestCall},
+    compare,
+    error::{Result, template_runtime_error, type_error},
+    index,
+    iter::search,
+    limits::work,
+    markup::{push_escaped, soft_str},
+    methods, ops,
+    repr::push_str_of,
+    value::{Activation, Args, Buffer, Dict, Interp, Object, Text, Value, reserve_values},
+};
 
 impl Const {
     fn value(&self) -> Value {

@@ -1,14 +1,18 @@
 //! The `loop` variable.
 
-use std::cell::{Cell, RefCell};
-use std::rc::Rc;
-use std::sync::Arc;
+use std::{
+    cell::{Cell, RefCell},
+    rc::Rc,
+    sync::Arc,
+};
 
-use crate::ast::For;
-use crate::error::{Result, type_error, value_error};
-use crate::iter::{Iter, Source};
 use crate::value::{
     Activation, Args, Generate, Interp, LoopVariable, Method, Object, Release, Value, same_or_equal,
+};
+use crate::{
+    ast::For,
+    error::{Result, type_error, value_error},
+    iter::{Iter, Source},
 };
 
 /// The items that the `if` of a loop lets through.

@@ -1,11 +1,13 @@
 //! A whole run, and the variables that statements set.
 
-use crate::ast::{Load, Stmt, Target};
-use crate::error::{Result, template_runtime_error, type_error, value_error};
-use crate::globals;
-use crate::iter::iterate;
-use crate::scope::Root;
-use crate::value::{Activation, Buffer, Interp, Object, Value};
+use crate::{
+    ast::{Load, Stmt, Target},
+    error::{Result, template_runtime_error, type_error, value_error},
+    globals,
+    iter::iterate,
+    scope::Root,
+    value::{Activation, Buffer, Interp, Object, Value},
+};
 
 impl Interp<'_> {
     /// Renders the whole template.

@@ -1,18 +1,19 @@
 //! Statements.
 
-use std::rc::Rc;
-use std::sync::Arc;
+use std::{rc::Rc, sync::Arc};
 
 use super::loops::{Filtered, Loop};
 use crate::ast::{
     Block, Escape, Exports, Expr, FilterCall, For, MacroDef, Output, Stmt, StmtKind, Var,
 };
-use crate::error::{Result, template_runtime_error, type_error};
-use crate::iter::{Iter, Source, generator, iterate};
-use crate::limits::work;
-use crate::markup::push_escaped;
-use crate::repr::push_str_of;
-use crate::value::{Activation, Buffer, Interp, Macro, Object, Text, Value};
+use crate::{
+    error::{Result, template_runtime_error, type_error},
+    iter::{Iter, Source, generator, iterate},
+    limits::work,
+    markup::push_escaped,
+    repr::push_str_of,
+    value::{Activation, Buffer, Interp, Macro, Object, Text, Value},
+};
 
 /// How the statements of a body ended.
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -3,10 +3,12 @@
 use std::sync::Arc;
 
 use super::getter::Getter;
-use crate::error::{Result, filter_argument_error, template_runtime_error};
-use crate::iter::{Source, generator};
-use crate::repr::repr;
-use crate::value::{Args, Generate, Interp, Value, depth_above};
+use crate::{
+    error::{Result, filter_argument_error, template_runtime_error},
+    iter::{Source, generator},
+    repr::repr,
+    value::{Args, Generate, Interp, Value, depth_above},
+};
 
 /// What is done with each item.
 enum Apply {

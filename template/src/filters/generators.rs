@@ -3,12 +3,14 @@
 use std::collections::HashSet;
 
 use super::getter::Getter;
-use crate::compare::less;
-use crate::error::{Result, type_error, zero_division_error};
-use crate::iter::{Iter, Source, collect};
-use crate::limits::reserve;
-use crate::number::{clamped_index, index};
-use crate::value::{Generate, Interp, Key, Value, ViewKind, equals, reserve_values};
+use crate::{
+    compare::less,
+    error::{Result, type_error, zero_division_error},
+    iter::{Iter, Source, collect},
+    limits::reserve,
+    number::{clamped_index, index},
+    value::{Generate, Interp, Key, Value, ViewKind, equals, reserve_values},
+};
 
 /// Items that are there already.
 pub(super) struct Ready(pub(super) Iter);

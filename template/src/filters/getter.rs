@@ -1,9 +1,11 @@
 //! The attribute of each item that a filter looks at.
 
-use crate::error::Result;
-use crate::index::item_or_attribute;
-use crate::limits::reserve;
-use crate::value::{Interp, Value};
+use crate::{
+    error::Result,
+    index::item_or_attribute,
+    limits::reserve,
+    value::{Interp, Value},
+};
 
 /// Reads an attribute, or a path of several with dots between.
 pub(crate) struct Getter {

@@ -1,10 +1,12 @@
 //! Escaping, and what else is about HTML.
 
-use crate::error::{Result, attribute_error, type_error, value_error};
-use crate::iter::{collect, is_iterable, iterate};
-use crate::markup::{escaped, push_escaped, soft_str, striptags};
-use crate::repr::to_str;
-use crate::value::{Args, Buffer, Interp, Object, Text, Value, View, ViewKind};
+use crate::{
+    error::{Result, attribute_error, type_error, value_error},
+    iter::{collect, is_iterable, iterate},
+    markup::{escaped, push_escaped, soft_str, striptags},
+    repr::to_str,
+    value::{Args, Buffer, Interp, Object, Text, Value, View, ViewKind},
+};
 
 pub(super) fn escape(_: &mut Interp<'_>, value: Value, args: Args) -> Result<Value> {
     let [] = args.positional("escape", 0)?;

@@ -4,11 +4,13 @@ use num_bigint::BigInt;
 use num_integer::Integer;
 use num_traits::{Signed, Zero};
 
-use crate::ast::{BinaryOp, UnaryOp};
-use crate::error::{Result, filter_argument_error, type_error};
-use crate::number::{Number, exact_big, float_to_int, index, parse_float, parse_int};
-use crate::ops;
-use crate::value::{Args, Interp, Value};
+use crate::{
+    ast::{BinaryOp, UnaryOp},
+    error::{Result, filter_argument_error, type_error},
+    number::{Number, exact_big, float_to_int, index, parse_float, parse_int},
+    ops,
+    value::{Args, Interp, Value},
+};
 
 pub(super) fn abs(_: &mut Interp<'_>, value: Value, args: Args) -> Result<Value> {
     let [] = args.positional("abs", 0)?;

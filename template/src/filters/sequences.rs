@@ -2,13 +2,17 @@
 
 use std::collections::HashSet;
 
-use super::generators::{Batch, Items, Ready, Slice, Unique};
-use super::getter::Getter;
-use crate::ast::BinaryOp;
-use crate::error::{Result, filter_argument_error, type_error};
-use crate::index;
-use crate::iter::{self, Iter, Source, generator, iterate};
-use crate::value::{Args, Interp, Object, Value, depth_above};
+use super::{
+    generators::{Batch, Items, Ready, Slice, Unique},
+    getter::Getter,
+};
+use crate::{
+    ast::BinaryOp,
+    error::{Result, filter_argument_error, type_error},
+    index,
+    iter::{self, Iter, Source, generator, iterate},
+    value::{Args, Interp, Object, Value, depth_above},
+};
 
 pub(super) fn length(interp: &mut Interp<'_>, value: Value, args: Args) -> Result<Value> {
     let [] = args.positional("len", 0)?;

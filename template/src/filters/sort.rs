@@ -1,11 +1,13 @@
 //! Filters that put items in order.
 
 use super::getter::Getter;
-use crate::compare::{greater, less, sort_by_key};
-use crate::error::{Result, attribute_error, filter_argument_error};
-use crate::iter::{collect, iterate};
-use crate::limits::work;
-use crate::value::{Args, Interp, Value, same_or_equal};
+use crate::{
+    compare::{greater, less, sort_by_key},
+    error::{Result, attribute_error, filter_argument_error},
+    iter::{collect, iterate},
+    limits::work,
+    value::{Args, Interp, Value, same_or_equal},
+};
 
 fn truth(value: Option<Value>) -> Result<bool> {
     value.map_or(Ok(false), |value| value.is_true())

@@ -1,8 +1,7 @@
 //! The filters by name.
 
 use super::{apply, html, numbers, sequences, sort, text};
-use crate::error::unsupported;
-use crate::value::Filter;
+use crate::{error::unsupported, value::Filter};
 
 pub(crate) const FILTERS: [(&str, Filter); 54] = [
     ("abs", numbers::abs),

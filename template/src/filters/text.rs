@@ -6,15 +6,17 @@ use crate::error::{
     Result, assertion_error, attribute_error, filter_argument_error, type_error, unsupported,
     value_error,
 };
-use crate::iter::{self, iterate};
-use crate::json::{Style, dumps};
-use crate::limits::reserve;
-use crate::markup::{escaped, push_escaped, soft_str};
-use crate::methods;
-use crate::number::{clamped_index, machine_index};
-use crate::repr::{push_str_of, to_str};
-use crate::unicode::{is_alphanumeric, is_space};
-use crate::value::{Args, Buffer, Interp, Text, Value};
+use crate::{
+    iter::{self, iterate},
+    json::{Style, dumps},
+    limits::reserve,
+    markup::{escaped, push_escaped, soft_str},
+    methods,
+    number::{clamped_index, machine_index},
+    repr::{push_str_of, to_str},
+    unicode::{is_alphanumeric, is_space},
+    value::{Args, Buffer, Interp, Text, Value},
+};
 
 fn changed(value: &Value, change: impl FnOnce(&str) -> String) -> Result<Value> {
     let text = soft_str(value)?;

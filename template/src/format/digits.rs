@@ -2,10 +2,12 @@
 
 use num_bigint::BigInt;
 
-use crate::error::Result;
-use crate::limits::reserve;
-use crate::number::{Number, big_repr, float_to_int, index};
-use crate::value::Value;
+use crate::{
+    error::Result,
+    limits::reserve,
+    number::{Number, big_repr, float_to_int, index},
+    value::Value,
+};
 
 /// The digits of an integer without its sign, and the prefix of the alternate form.
 pub(crate) fn integer_digits(

@@ -1,12 +1,14 @@
 //! `str.format`.
 
 use super::spec::format_value;
-use crate::error::{Result, index_error, key_error, type_error, value_error};
-use crate::index::{attribute_or_item, item, item_or_attribute};
-use crate::markup::push_escaped;
-use crate::quote::{ascii, string_repr};
-use crate::repr::{repr, to_str};
-use crate::value::{Args, Buffer, Interp, Text, Value};
+use crate::{
+    error::{Result, index_error, key_error, type_error, value_error},
+    index::{attribute_or_item, item, item_or_attribute},
+    markup::push_escaped,
+    quote::{ascii, string_repr},
+    repr::{repr, to_str},
+    value::{Args, Buffer, Interp, Text, Value},
+};
 
 /// `str.format(…)` and `str.format_map(mapping)`.
 pub(crate) fn format_method(

@@ -1,13 +1,15 @@
 //! The operator `%` on text.
 
 use super::digits::{exponential, fixed, general, integer_digits, integer_of};
-use crate::error::{Result, type_error, value_error};
-use crate::limits::reserve;
-use crate::markup::escaped;
-use crate::number::{Number, machine_index};
-use crate::quote::ascii;
-use crate::repr::{repr, to_str};
-use crate::value::{Buffer, Text, Value};
+use crate::{
+    error::{Result, type_error, value_error},
+    limits::reserve,
+    markup::escaped,
+    number::{Number, machine_index},
+    quote::ascii,
+    repr::{repr, to_str},
+    value::{Buffer, Text, Value},
+};
 
 /// What the fields take their values from.
 struct Values<'a> {

@@ -3,11 +3,13 @@
 use num_bigint::Sign;
 
 use super::digits::{exponential, fixed, general, integer_digits};
-use crate::error::{Error, Result, overflow_error, type_error, unsupported, value_error};
-use crate::limits::reserve;
-use crate::number::{Number, float_repr};
-use crate::repr::to_str;
-use crate::value::Value;
+use crate::{
+    error::{Error, Result, overflow_error, type_error, unsupported, value_error},
+    limits::reserve,
+    number::{Number, float_repr},
+    repr::to_str,
+    value::Value,
+};
 
 /// A format specification, taken apart.
 #[derive(Default)]

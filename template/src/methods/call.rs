@@ -1,9 +1,10 @@
 //! Calls of methods.
 
-use super::names::changes;
-use super::{containers, numbers, text};
-use crate::error::{Result, security_error, unsupported};
-use crate::value::{Args, Interp, Object, Value};
+use super::{containers, names::changes, numbers, text};
+use crate::{
+    error::{Result, security_error, unsupported},
+    value::{Args, Interp, Object, Value},
+};
 
 /// Calls a method that [`super::find`] found.
 pub(crate) fn call(

@@ -2,12 +2,14 @@
 
 use std::rc::Rc;
 
-use crate::error::{Result, type_error, value_error};
-use crate::limits::work;
-use crate::number::{Number, clamped_index};
-use crate::repr::repr;
 use crate::value::{
     Args, Dict, Interp, Object, Range, Value, View, ViewKind, reserve_values, same_or_equal,
+};
+use crate::{
+    error::{Result, type_error, value_error},
+    limits::work,
+    number::{Number, clamped_index},
+    repr::repr,
 };
 
 pub(super) fn sequence(value: &Value, items: &[Value], method: &str, args: Args) -> Result<Value> {

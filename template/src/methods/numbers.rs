@@ -3,10 +3,12 @@
 use num_bigint::BigInt;
 use num_traits::Signed;
 
-use crate::ast::UnaryOp;
-use crate::error::{Result, overflow_error, unsupported, value_error};
-use crate::number::{exact_big, index};
-use crate::value::{Args, Value};
+use crate::{
+    ast::UnaryOp,
+    error::{Result, overflow_error, unsupported, value_error},
+    number::{exact_big, index},
+    value::{Args, Value},
+};
 
 pub(super) fn int(value: &Value, method: &str, args: Args) -> Result<Value> {
     let number = index(value)?;

@@ -1,10 +1,12 @@
 //! `split`, `rsplit` and `splitlines`.
 
-use crate::error::{Result, type_error, value_error};
-use crate::limits::scan;
-use crate::number::machine_index;
-use crate::unicode::is_space;
-use crate::value::{Value, reserve_values};
+use crate::{
+    error::{Result, type_error, value_error},
+    limits::scan,
+    number::machine_index,
+    unicode::is_space,
+    value::{Value, reserve_values},
+};
 
 /// The separator, and the largest number of cuts.
 pub(super) fn arguments(

@@ -1,12 +1,14 @@
 //! Methods of `str`, and of `Markup`, which escapes what is put into it.
 
 use super::{case, split};
-use crate::error::{Result, type_error, unsupported, value_error};
-use crate::limits::{reserve, scan};
-use crate::markup::escaped;
-use crate::number::{clamped_index, machine_index};
-use crate::unicode;
-use crate::value::{Args, Buffer, Interp, Text, Value};
+use crate::{
+    error::{Result, type_error, unsupported, value_error},
+    limits::{reserve, scan},
+    markup::escaped,
+    number::{clamped_index, machine_index},
+    unicode,
+    value::{Args, Buffer, Interp, Text, Value},
+};
 
 /// An argument that must be text; a `Markup` method escapes it first.
 fn text_argument(value: Option<Value>, of: &Text, what: &str) -> Result<Text> {

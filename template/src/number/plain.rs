@@ -3,10 +3,12 @@
 use num_bigint::{BigInt, Sign};
 use num_traits::{Num, ToPrimitive, Zero};
 
-use crate::error::{Result, overflow_error, value_error};
-use crate::limits::{Tracked, scan};
-use crate::quote::string_repr;
-use crate::unicode::is_space;
+use crate::{
+    error::{Result, overflow_error, value_error},
+    limits::{Tracked, scan},
+    quote::string_repr,
+    unicode::is_space,
+};
 
 /// A large integer whose memory is counted.
 pub struct Big {

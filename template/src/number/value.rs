@@ -1,13 +1,14 @@
 //! Values as numbers and as indexes.
 
-use std::cmp::Ordering;
-use std::rc::Rc;
+use std::{cmp::Ordering, rc::Rc};
 
 use num_bigint::{BigInt, Sign};
 
 use super::plain::{Big, MAX_DIGITS, big_to_f64, exact_big, exact_i64, too_many_digits};
-use crate::error::{Error, Result, overflow_error, type_error, value_error};
-use crate::value::Value;
+use crate::{
+    error::{Error, Result, overflow_error, type_error, value_error},
+    value::Value,
+};
 
 /// An operand of arithmetic.
 #[derive(Clone)]

@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
-use crate::ast::Names;
-use crate::error::{Error, Result};
-use crate::lexer::{Token, tokenize};
-use crate::limits::MAX_NESTING;
+use crate::{
+    ast::Names,
+    error::{Error, Result},
+    lexer::{Token, tokenize},
+    limits::MAX_NESTING,
+};
 
 pub(super) struct Parser<'a> {
     pub(super) names: &'a dyn Names,

@@ -7,8 +7,7 @@ use crate::ast::{
     Arguments, BinaryOp, CompareOp, Const, Escape, Expr, FilterCall, Postfix, TestCall, UnaryOp,
     Var,
 };
-use crate::error::Result;
-use crate::lexer::Token;
+use crate::{error::Result, lexer::Token};
 
 /// Postfix operators and filters after one value; more are nested.
 fn chained(base: Expr, links: Vec<Postfix>) -> Expr {

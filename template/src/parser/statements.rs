@@ -7,8 +7,7 @@ use crate::ast::{
     Block, Escape, Expr, FilterCall, For, LoopTest, MacroDef, Names, Output, Postfix, Stmt,
     StmtKind, Target, Var,
 };
-use crate::error::Result;
-use crate::lexer::Token;
+use crate::{error::Result, lexer::Token};
 
 type Ends = &'static [&'static str];
 

@@ -1,7 +1,9 @@
 //! The first pass: which scopes there are, and which names each of them loads and stores.
 
-use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use indexmap::IndexMap;
 

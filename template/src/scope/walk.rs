@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
-use super::names::{self, has_blocks};
-use super::scopes::Resolver;
+use super::{
+    names::{self, has_blocks},
+    scopes::Resolver,
+};
 use crate::ast::{
     Arguments, Block, Const, Escape, Exports, Expr, FilterCall, For, Load, MacroDef, Names, Output,
     Postfix, Stmt, StmtKind, Target,

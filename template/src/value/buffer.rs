@@ -1,8 +1,10 @@
 //! Text that is being written.
 
 use super::text::Text;
-use crate::error::Result;
-use crate::limits::{Tracked, reserve, scan};
+use crate::{
+    error::Result,
+    limits::{Tracked, reserve, scan},
+};
 
 /// Text that is being written, within the memory allowed.
 #[derive(Debug)]

@@ -1,16 +1,19 @@
 //! Making values.
 
-use std::rc::Rc;
-use std::sync::Arc;
+use std::{rc::Rc, sync::Arc};
 
 use num_bigint::BigInt;
 
-use super::text::Text;
-use super::types::{Seq, Value};
-use super::undefined::Undefined;
-use crate::error::{Result, limit};
-use crate::limits::{MAX_VALUE_DEPTH, Tracked, reserve, reserve_items};
-use crate::number::Big;
+use super::{
+    text::Text,
+    types::{Seq, Value},
+    undefined::Undefined,
+};
+use crate::{
+    error::{Result, limit},
+    limits::{MAX_VALUE_DEPTH, Tracked, reserve, reserve_items},
+    number::Big,
+};
 
 /// One more than the deepest of `values`.
 pub(crate) fn depth_above<'a>(values: impl IntoIterator<Item = &'a Value>) -> Result<u16> {

@@ -2,11 +2,15 @@
 
 use std::rc::Rc;
 
-use super::build::depth_above;
-use super::entries::Entries;
-use super::types::{Dict, Key, Value};
-use crate::error::Result;
-use crate::limits::{Tracked, reserve};
+use super::{
+    build::depth_above,
+    entries::Entries,
+    types::{Dict, Key, Value},
+};
+use crate::{
+    error::Result,
+    limits::{Tracked, reserve},
+};
 
 impl Dict {
     pub(crate) fn builder() -> DictBuilder {

@@ -1,15 +1,19 @@
 //! Equality, and what rests on it: keys, lookups in dicts, membership.
 
-use std::cmp::Ordering;
-use std::hash::{Hash, Hasher};
-use std::rc::Rc;
+use std::{
+    cmp::Ordering,
+    hash::{Hash, Hasher},
+    rc::Rc,
+};
 
 use num_traits::ToPrimitive;
 
 use super::types::{Dict, Key, Object, Value, ViewKind};
-use crate::error::{Result, type_error};
-use crate::limits::{scan, work};
-use crate::number::{Number, exact_i64};
+use crate::{
+    error::{Result, type_error},
+    limits::{scan, work},
+    number::{Number, exact_i64},
+};
 
 impl Key {
     /// # Errors

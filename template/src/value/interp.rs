@@ -1,13 +1,14 @@
 //! The state of a render.
 
-use std::collections::HashMap;
-use std::rc::Rc;
+use std::{collections::HashMap, rc::Rc};
 
 use jiff::civil::DateTime;
 
 use super::types::{Activation, Dict, Filter, Interp, Library, Namespace, Release, Test};
-use crate::error::{Result, limit};
-use crate::limits::{MAX_CALLS, Tracked, check_stack, reserve};
+use crate::{
+    error::{Result, limit},
+    limits::{MAX_CALLS, Tracked, check_stack, reserve},
+};
 
 impl Library {
     /// The filter of this name.

@@ -2,8 +2,10 @@
 
 use std::rc::Rc;
 
-use super::entries::MaybeText;
-use super::types::{Dict, Key, Object, Value, ViewKind};
+use super::{
+    entries::MaybeText,
+    types::{Dict, Key, Object, Value, ViewKind},
+};
 use crate::error::{Error, Result, undefined_error};
 
 impl Value {

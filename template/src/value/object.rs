@@ -1,12 +1,16 @@
 //! Values that are neither numbers nor text nor plain containers.
 
-use std::cell::{Cell, RefCell};
-use std::rc::Rc;
-use std::sync::Arc;
+use std::{
+    cell::{Cell, RefCell},
+    rc::Rc,
+    sync::Arc,
+};
 
 use super::types::{Cycler, Dict, Method, Namespace, Object, Value, View, ViewKind};
-use crate::error::{Result, limit};
-use crate::limits::{MAX_VALUE_DEPTH, reserve};
+use crate::{
+    error::{Result, limit},
+    limits::{MAX_VALUE_DEPTH, reserve},
+};
 
 impl View {
     /// Keys and items behave as sets, which cannot be keys; values do not.

@@ -1,10 +1,11 @@
 //! Python's `str` and `Markup`, with the memory they take.
 
-use std::rc::Rc;
-use std::sync::Arc;
+use std::{rc::Rc, sync::Arc};
 
-use crate::error::Result;
-use crate::limits::{Tracked, reserve};
+use crate::{
+    error::Result,
+    limits::{Tracked, reserve},
+};
 
 /// Text that is shared: a template's own, or made while it runs.
 #[derive(Clone)]

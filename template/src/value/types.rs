@@ -1,22 +1,19 @@
 //! The types that hold one another: values, and the render that some values run in.
 
-use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
-use std::rc::Rc;
-use std::sync::Arc;
+use std::{
+    cell::{Cell, RefCell},
+    collections::HashMap,
+    rc::Rc,
+    sync::Arc,
+};
 
 use indexmap::IndexMap;
 use jiff::civil::DateTime;
 
-use super::entries::Entries;
-use super::range::Range;
-use super::text::Text;
-use super::undefined::Undefined;
-use super::variables::Variables;
-use crate::ast::MacroDef;
-use crate::error::Result;
-use crate::limits::Tracked;
-use crate::number::Big;
+use super::{
+    entries::Entries, range::Range, text::Text, undefined::Undefined, variables::Variables,
+};
+use crate::{ast::MacroDef, error::Result, limits::Tracked, number::Big};
 
 /// Anything that a template can hold. Clones are cheap.
 #[derive(Clone)]

@@ -3,8 +3,10 @@
 use std::sync::Arc;
 
 use super::text::Text;
-use crate::error::{Error, security_error, undefined_error};
-use crate::quote::string_repr;
+use crate::{
+    error::{Error, security_error, undefined_error},
+    quote::string_repr,
+};
 
 /// Why a value is undefined, as the message says when it is used.
 pub struct Undefined {

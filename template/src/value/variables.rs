@@ -1,7 +1,9 @@
 //! The variables of one run of a function: the template itself, a macro, a recursive loop.
 
-use std::cell::{Cell, RefCell};
-use std::rc::Rc;
+use std::{
+    cell::{Cell, RefCell},
+    rc::Rc,
+};
 
 use crate::ast::Var;
 
