@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use worldpm_ort_bundle::{Device, Interface, Layout, Manifest, Precision, Target, WeightsMode};
 use worldpm_ort_export::{
-    Checkpoint, ExportOptions, QuantizationOptions, ServingOptions, export, plan::Stages,
+    Checkpoint, ExportOptions, LayoutOptions, QuantizationOptions, export, plan::Stages,
     write_probes,
 };
 use worldpm_ort_runtime::{
@@ -136,7 +136,7 @@ impl Exact {
             target: Target::Ort,
             interface: Interface::Packed,
             layout: Layout::Plain,
-            serving: ServingOptions::default(),
+            layout_options: LayoutOptions::default(),
             device: Device::Cpu,
             stages: Stages::Count(if whole {
                 1

@@ -10,7 +10,7 @@ use std::{fs, io::Write, path::PathBuf, sync::Mutex, time::Duration};
 
 use support::hub_server::{Fault, HubServer, Repository};
 use support::{Hub, ID, NEEDED, SHARD, files, hash, noise};
-use worldpm_ort::hub::{self, HubError, HubOptions, Progress, Token};
+use worldpm_ort::hub::{self, DownloadProgress, HubError, HubOptions, Token};
 
 /// Requests for the description of a file, and for bytes.
 const SHARD_HEAD: &str = "HEAD /owner/model/resolve/";
@@ -67,7 +67,7 @@ fn progress_ends_with_everything() {
         .filter(|(n, _)| NEEDED.contains(n) && !n.ends_with("index.json"))
         .map(|(_, b)| b.len() as u64)
         .sum();
-    let all = Progress {
+    let all = DownloadProgress {
         files: 5,
         files_done: 5,
         bytes,
@@ -75,7 +75,7 @@ fn progress_ends_with_everything() {
     };
     assert_eq!(
         reports.first(),
-        Some(&Progress {
+        Some(&DownloadProgress {
             files_done: 0,
             bytes_done: 0,
             ..all

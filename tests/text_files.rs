@@ -248,7 +248,7 @@ fn the_template_for_tools_is_in_a_folder() {
         if layout != Layout::Plain {
             options.weights = WeightsMode::Copy;
             options.interface = worldpm_ort::export::Interface::Padded;
-            options.serving.model_name = "model".to_owned();
+            options.layout_options.model_name = "model".to_owned();
         }
         made.export_with(&options).unwrap();
         let encoder = made.encoder();

@@ -36,7 +36,7 @@ mod write;
 pub use checkpoint::Checkpoint;
 pub use convert::Progress;
 pub use error::{Error, Result};
-pub use layout::ServingOptions;
+pub use layout::LayoutOptions;
 pub use options::{ExportOptions, QuantizationOptions};
 pub use plan::{costs, placement};
 pub use worldpm_ort_bundle::{

@@ -8,7 +8,7 @@ use worldpm_ort_bundle::{
 };
 
 use crate::{
-    layout::ServingOptions,
+    layout::LayoutOptions,
     plan::{DeviceMemory, Stages},
 };
 
@@ -37,7 +37,7 @@ pub struct ExportOptions {
     /// How the bundle is laid out. Default [`Layout::Plain`].
     pub layout: Layout,
     /// What bundles for servers are made with.
-    pub serving: ServingOptions,
+    pub layout_options: LayoutOptions,
     /// Number of stages. Default 1.
     pub stages: Stages,
     /// The devices that the stages have to fit. Default: no limit. [`Stages::Auto`] needs them.

@@ -7,7 +7,7 @@ use std::{
 
 use anyhow::Result;
 use indicatif::DecimalBytes;
-use worldpm_ort_bundle::{Bytes, manifest::Model, readiness::Place};
+use worldpm_ort_bundle::{Bytes, manifest::Model, readiness::RunsOn};
 use worldpm_ort_export::inspect::{
     BundleInfo, CheckpointInfo, FileKind, FileState, Inspection, StageInfo, TensorGroup, inspect,
 };
@@ -266,9 +266,9 @@ fn print_files(output: &mut impl Write, info: &BundleInfo) -> Result<()> {
 
 fn print_placement(output: &mut impl Write, stage: &StageInfo, nodes: bool) -> Result<()> {
     writeln!(output, "\n{}:", stage.graph)?;
-    let place = |place: Place| match place {
-        Place::Device => "device",
-        Place::Host => "host",
+    let place = |place: RunsOn| match place {
+        RunsOn::Device => "device",
+        RunsOn::Host => "host",
     };
     if nodes {
         let mut table = Table::new([

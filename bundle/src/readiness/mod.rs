@@ -12,8 +12,8 @@
 //! kernels read from the host's memory (`Reshape`'s shape, `GroupQueryAttention`'s `total_sequence_length`),
 //! which have to be such values, graph inputs or constants. See `docs/readiness.md`.
 
+mod assignment;
 mod kernels;
-mod place;
 mod report;
 mod tensorrt;
 
@@ -29,7 +29,7 @@ use crate::{
     vocabulary::{Device, Target},
 };
 use kernels::Kernels;
-pub use report::{Place, Placement, Report};
+pub use report::{AssignedNode, Report, RunsOn};
 
 /// The largest message that protobuf reads and writes.
 const PROTOBUF_LIMIT: u64 = (1 << 31) - 1;
@@ -69,8 +69,8 @@ pub fn check(model: &ModelProto, device: Device, target: Target) -> Result<Repor
     let kernels = Kernels::load()?;
     let view = View::new(model)?;
     let mut report = match device {
-        Device::Cpu => place::on_cpu(&view, &kernels),
-        Device::Cuda => place::on_cuda(&view, &kernels),
+        Device::Cpu => assignment::on_cpu(&view, &kernels),
+        Device::Cuda => assignment::on_cuda(&view, &kernels),
     };
     if target == Target::Onnx {
         report.violations.extend(tensorrt::check(&view, device));

@@ -10,7 +10,7 @@ use crate::{
 /// Where ONNX Runtime runs a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Place {
+pub enum RunsOn {
     /// By the provider of the device that the graph is for.
     Device,
     /// On the CPU, because it computes sizes that the host needs.
@@ -19,7 +19,7 @@ pub enum Place {
 
 /// A node and where it runs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Placement {
+pub struct AssignedNode {
     /// Name of the node.
     pub node: String,
     /// Its operator, with the domain when it is not a standard one.
@@ -27,14 +27,14 @@ pub struct Placement {
     /// Type of its first output, for example `bfloat16`.
     pub element: String,
     /// Where it runs.
-    pub place: Place,
+    pub place: RunsOn,
 }
 
 /// What was found out about a graph.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Report {
     /// Every node of the graph, in order.
-    pub placements: Vec<Placement>,
+    pub placements: Vec<AssignedNode>,
     /// What is wrong; empty when the graph is ready.
     pub violations: Vec<Violation>,
     /// The operands that kernels of the device read from the host's memory, each once: `operator.operand` and the
@@ -49,7 +49,7 @@ pub struct Report {
 impl Report {
     /// Number of nodes at `place`.
     #[must_use]
-    pub fn count(&self, place: Place) -> usize {
+    pub fn count(&self, place: RunsOn) -> usize {
         self.placements.iter().filter(|p| p.place == place).count()
     }
 

@@ -5,7 +5,7 @@
 //! dimensions when it names its head counts, and an `is_causal` attention may not have a mask besides
 //! (`INetworkDefinition::addAttention`).
 
-use super::place::violation;
+use super::assignment::violation;
 use crate::{
     proto::{
         NodeProto,

@@ -419,7 +419,7 @@ fn sizes_may_be_computed_on_the_host() {
         .node("Cast", &["cells"], &[("to", 1)], &[("y", FLOAT, 1)])
         .check(Device::Cuda, Target::Onnx);
     assert_eq!(report.violations, []);
-    let places: Vec<(&str, Place)> = report
+    let places: Vec<(&str, RunsOn)> = report
         .placements
         .iter()
         .map(|placement| (placement.operator.as_str(), placement.place))
@@ -427,13 +427,13 @@ fn sizes_may_be_computed_on_the_host() {
     assert_eq!(
         places,
         [
-            ("Shape", Place::Device),
-            ("Gather", Place::Host),
-            ("Concat", Place::Host),
-            ("Reshape", Place::Device),
-            ("Range", Place::Device),
-            ("Mul", Place::Device),
-            ("Cast", Place::Device),
+            ("Shape", RunsOn::Device),
+            ("Gather", RunsOn::Host),
+            ("Concat", RunsOn::Host),
+            ("Reshape", RunsOn::Device),
+            ("Range", RunsOn::Device),
+            ("Mul", RunsOn::Device),
+            ("Cast", RunsOn::Device),
         ]
     );
     let host: Vec<&str> = report

@@ -49,7 +49,7 @@ pub struct Header {
 
 /// One entry of the JSON.
 #[derive(Debug, Serialize, Deserialize)]
-pub struct Entry<D> {
+pub struct TensorEntry<D> {
     /// Element type.
     pub dtype: D,
     /// Dimensions, outermost first.
@@ -142,10 +142,10 @@ fn parse(json: &[u8], file_bytes: u64) -> Result<Vec<HeaderTensor>, String> {
 
 fn check_entry(
     name: String,
-    entry: Entry<String>,
+    entry: TensorEntry<String>,
     data_start: u64,
 ) -> Result<HeaderTensor, String> {
-    let Entry {
+    let TensorEntry {
         dtype,
         shape,
         data_offsets: (begin, end),
@@ -222,7 +222,7 @@ fn parse_dtype(name: &str) -> Option<Dtype> {
 
 /// What a key of the header may hold.
 enum Value {
-    Tensor(Entry<String>),
+    Tensor(TensorEntry<String>),
     Metadata,
 }
 

@@ -5,7 +5,7 @@ use worldpm_ort_bundle::{
     graph::ExternalData,
     safetensors::{
         Dtype,
-        header::{Entry, LENGTH_BYTES},
+        header::{LENGTH_BYTES, TensorEntry},
     },
 };
 
@@ -118,7 +118,7 @@ impl StageFile {
             json!({"producer": concat!("worldpm-ort ", env!("CARGO_PKG_VERSION"))}),
         );
         let mut entry = |name: String, dtype: Dtype, shape: Vec<u64>, begin: u64, end: u64| {
-            let entry = Entry {
+            let entry = TensorEntry {
                 dtype,
                 shape,
                 data_offsets: (begin, end),

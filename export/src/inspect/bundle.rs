@@ -14,7 +14,7 @@ use worldpm_ort_bundle::{
     hash::{header_sha256, sha256_hex},
     manifest::{Manifest, WeightFile},
     proto::{ModelProto, view::element_name},
-    readiness::{self, Origin, Place, Placement, Report, Violation},
+    readiness::{self, AssignedNode, Origin, Report, RunsOn, Violation},
 };
 
 use super::tensors::{LayerInfo, Tensor, TensorGroup, group, runs};
@@ -105,7 +105,7 @@ pub struct StageInfo {
     pub violations: Vec<Violation>,
     /// Every node.
     #[serde(skip)]
-    pub placements: Vec<Placement>,
+    pub placements: Vec<AssignedNode>,
 }
 
 /// Nodes of one operator.
@@ -116,7 +116,7 @@ pub struct OperatorInfo {
     /// Type of what it gives.
     pub element: String,
     /// Where it runs.
-    pub place: Place,
+    pub place: RunsOn,
     /// How many nodes there are.
     pub count: usize,
 }
@@ -216,11 +216,14 @@ impl StageInfo {
         )?;
         let mut operators: BTreeMap<(String, String, bool), usize> = BTreeMap::new();
         for node in &placements {
-            let on_host = node.place == Place::Host;
+            let on_host = node.place == RunsOn::Host;
             let key = (node.operator.clone(), node.element.clone(), on_host);
             *operators.entry(key).or_default() += 1;
         }
-        let host_nodes = placements.iter().filter(|p| p.place == Place::Host).count();
+        let host_nodes = placements
+            .iter()
+            .filter(|p| p.place == RunsOn::Host)
+            .count();
         Ok(Self {
             graph: graph.to_owned(),
             layers,
@@ -239,7 +242,11 @@ impl StageInfo {
                 .map(|((operator, element, on_host), count)| OperatorInfo {
                     operator,
                     element,
-                    place: if on_host { Place::Host } else { Place::Device },
+                    place: if on_host {
+                        RunsOn::Host
+                    } else {
+                        RunsOn::Device
+                    },
                     count,
                 })
                 .collect(),

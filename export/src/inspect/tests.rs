@@ -4,7 +4,7 @@
 
 use std::fs;
 
-use worldpm_ort_bundle::{Device, readiness::Place};
+use worldpm_ort_bundle::{Device, readiness::RunsOn};
 
 use super::{
     tensors::{Tensor, group, runs},
@@ -150,7 +150,7 @@ fn a_bundle_is_reported_whole() {
             stage
                 .placements
                 .iter()
-                .all(|node| node.place == Place::Device)
+                .all(|node| node.place == RunsOn::Device)
         );
         let attention = stage
             .operators

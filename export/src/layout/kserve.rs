@@ -11,7 +11,7 @@ use worldpm_ort_bundle::{
 
 use super::{
     limits::Limits,
-    places::{Places, pool_arguments},
+    paths::{BundlePaths, pool_arguments},
     triton::ENGINE_CACHE,
 };
 
@@ -20,9 +20,9 @@ const GIB: u64 = 1 << 30;
 const SHARED_MEMORY: u64 = GIB;
 
 /// The runtime: Triton with the pools that the model needs.
-pub(super) fn serving_runtime(places: &Places, manifest: &Manifest, limits: Limits) -> String {
+pub(super) fn serving_runtime(places: &BundlePaths, manifest: &Manifest, limits: Limits) -> String {
     let name = places.name();
-    let image = &places.serving.image;
+    let image = &places.layout_options.image;
     let mut arguments = vec![
         "tritonserver".to_owned(),
         "--model-repository=/mnt/models".to_owned(),
@@ -36,7 +36,7 @@ pub(super) fn serving_runtime(places: &Places, manifest: &Manifest, limits: Limi
         let _ = writeln!(text, "        - \"{argument}\"");
         text
     });
-    let (cache_mount, cache_volume) = match places.serving.tensorrt {
+    let (cache_mount, cache_volume) = match places.layout_options.tensorrt {
         true => (
             format!("        - name: tensorrt-cache\n          mountPath: {ENGINE_CACHE}\n"),
             "    # Engines take long to build: a claim in the place of this keeps them.\n    \
@@ -102,10 +102,14 @@ spec:
 }
 
 /// The service: the model, where it is stored, and the devices that it needs.
-pub(super) fn inference_service(places: &Places, manifest: &Manifest, limits: Limits) -> String {
+pub(super) fn inference_service(
+    places: &BundlePaths,
+    manifest: &Manifest,
+    limits: Limits,
+) -> String {
     let name = places.name();
     let storage = places
-        .serving
+        .layout_options
         .storage_uri
         .clone()
         .unwrap_or_else(|| format!("pvc://{name}/models"));

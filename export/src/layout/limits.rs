@@ -2,7 +2,7 @@
 
 use worldpm_ort_bundle::manifest::{Stage, TensorInfo};
 
-use super::options::ServingOptions;
+use super::options::LayoutOptions;
 
 /// Requests that a stage may have at once: one that is computed and one that waits. Without a bound, what a fast stage
 /// hands to a slow one would pile up in memory.
@@ -22,7 +22,7 @@ pub(super) struct Limits {
 }
 
 impl Limits {
-    pub(super) fn new(options: &ServingOptions, max_length: usize) -> Self {
+    pub(super) fn new(options: &LayoutOptions, max_length: usize) -> Self {
         let longest = options.row_tokens.min(max_length as u64);
         Self {
             rows: options.rows,
@@ -110,7 +110,7 @@ mod tests {
             inputs: vec![tensor("int64", &["batch", "sequence"])],
             outputs: vec![tensor("bfloat16", &["T", "8192"])],
         };
-        let options = ServingOptions::default();
+        let options = LayoutOptions::default();
         let limits = Limits::new(&options, 131_072);
         let expected = 2 * (8 * 4096 * 8 + 8 * 4096 * 8192 * 2);
         assert_eq!(limits.device_pool(&stage), expected + MIB / 2);

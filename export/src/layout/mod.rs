@@ -6,13 +6,13 @@
 mod kserve;
 mod limits;
 mod options;
-mod places;
+mod paths;
 mod readme;
 mod text_proto;
 mod triton;
 
-pub use options::ServingOptions;
-pub(crate) use places::Places;
+pub use options::LayoutOptions;
+pub(crate) use paths::BundlePaths;
 
 use std::fs;
 
@@ -28,7 +28,7 @@ const README: &str = "README.md";
 const SERVING_RUNTIME: &str = "serving-runtime.yaml";
 const INFERENCE_SERVICE: &str = "inference-service.yaml";
 
-impl Places {
+impl BundlePaths {
     /// Makes the folder of a stage.
     ///
     /// # Errors
@@ -45,7 +45,7 @@ impl Places {
         if self.layout == Layout::Plain {
             return Ok(());
         }
-        let limits = Limits::new(&self.serving, manifest.max_length);
+        let limits = Limits::new(&self.layout_options, manifest.max_length);
         let write = |name: &str, text: String| output.write(name, text);
 
         let root = format!("{}{}", self.repository(), self.name());
@@ -60,7 +60,8 @@ impl Places {
             "An ensemble has no model file. Triton needs this folder to exist.\n".into(),
         )?;
         for index in 0..manifest.stages.len() {
-            let config = triton::stage(self, manifest, index, limits, self.serving.tensorrt)?;
+            let config =
+                triton::stage(self, manifest, index, limits, self.layout_options.tensorrt)?;
             let folder = format!("{}{}", self.repository(), self.stage_name(index));
             write(&format!("{folder}/config.pbtxt"), config)?;
         }

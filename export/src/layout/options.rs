@@ -5,7 +5,7 @@ use worldpm_ort_bundle::cost::TokenBudget;
 
 /// How a bundle for a server is laid out and sized; with [`Layout::Plain`](worldpm_ort_bundle::Layout::Plain) of no effect.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ServingOptions {
+pub struct LayoutOptions {
     /// The name that clients ask for; stages are called after it. Lower-case letters, digits and hyphens, up to 48
     /// of them. Default `reward-model`.
     pub model_name: String,
@@ -22,7 +22,7 @@ pub struct ServingOptions {
     pub image: String,
 }
 
-impl Default for ServingOptions {
+impl Default for LayoutOptions {
     fn default() -> Self {
         Self {
             model_name: "reward-model".into(),
@@ -35,7 +35,7 @@ impl Default for ServingOptions {
     }
 }
 
-impl ServingOptions {
+impl LayoutOptions {
     /// What the largest request holds, for the memory of activations: a server runs requests whole.
     #[must_use]
     pub fn budget(&self) -> TokenBudget {
@@ -109,7 +109,7 @@ mod tests {
 
     #[test]
     fn what_a_server_would_choke_on_is_refused() {
-        type Change = fn(&mut ServingOptions);
+        type Change = fn(&mut LayoutOptions);
         let cases: [(Change, &str); 12] = [
             (|_| {}, "no error"),
             (|o| o.model_name = "worldpm-72b".into(), "no error"),
@@ -128,7 +128,7 @@ mod tests {
             (|o| o.image = "a\nb: c".into(), "`image`"),
         ];
         for (index, (change, expected)) in cases.into_iter().enumerate() {
-            let mut options = ServingOptions::default();
+            let mut options = LayoutOptions::default();
             change(&mut options);
             let found = options
                 .check()

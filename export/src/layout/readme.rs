@@ -9,12 +9,12 @@ use worldpm_ort_bundle::{
 
 use super::{
     limits::Limits,
-    places::{Places, pool_arguments},
+    paths::{BundlePaths, pool_arguments},
     triton::ENGINE_CACHE,
 };
 
 /// The README of a bundle for a server.
-pub(super) fn text(places: &Places, manifest: &Manifest, limits: Limits) -> String {
+pub(super) fn text(places: &BundlePaths, manifest: &Manifest, limits: Limits) -> String {
     let name = places.name();
     let repository = match places.layout {
         Layout::Kserve => "the folder `models/`",
@@ -44,10 +44,10 @@ pub(super) fn text(places: &Places, manifest: &Manifest, limits: Limits) -> Stri
     .concat()
 }
 
-fn start(places: &Places, manifest: &Manifest, limits: Limits) -> String {
+fn start(places: &BundlePaths, manifest: &Manifest, limits: Limits) -> String {
     let mut text = String::from("\n## Start\n\n");
     if places.layout == Layout::Kserve {
-        let storage = places.serving.storage_uri.as_deref();
+        let storage = places.layout_options.storage_uri.as_deref();
         let storage =
             storage.map_or_else(|| format!("pvc://{}/models", places.name()), str::to_owned);
         let _ = write!(
@@ -77,7 +77,7 @@ fn start(places: &Places, manifest: &Manifest, limits: Limits) -> String {
     text
 }
 
-fn requests(places: &Places, manifest: &Manifest, limits: Limits) -> String {
+fn requests(places: &BundlePaths, manifest: &Manifest, limits: Limits) -> String {
     let mut text = format!(
         "\n## Requests\n\nAsk for the model `{}`; the others are its stages.\n\n| tensor | type, shape | |\n|---|---|---|\n",
         places.name()
@@ -197,8 +197,8 @@ fn memory(manifest: &Manifest) -> String {
     )
 }
 
-fn tensorrt(places: &Places) -> String {
-    if !places.serving.tensorrt {
+fn tensorrt(places: &BundlePaths) -> String {
+    if !places.layout_options.tensorrt {
         return String::new();
     }
     format!(

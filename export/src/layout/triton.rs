@@ -15,7 +15,7 @@ use worldpm_ort_bundle::{
 
 use super::{
     limits::{IN_FLIGHT, Limits, smallest_shape},
-    places::{Places, ensemble_tensor},
+    paths::{BundlePaths, ensemble_tensor},
     text_proto::TextProto,
 };
 use crate::error::{Error, Result};
@@ -24,7 +24,7 @@ use crate::error::{Error, Result};
 pub(super) const ENGINE_CACHE: &str = "/var/cache/tensorrt";
 
 /// The configuration of the ensemble.
-pub(super) fn ensemble(places: &Places, manifest: &Manifest) -> Result<String> {
+pub(super) fn ensemble(places: &BundlePaths, manifest: &Manifest) -> Result<String> {
     let mut config = head(places.name(), manifest);
     config.string("platform", "ensemble");
     config.plain("max_batch_size", 0);
@@ -69,7 +69,7 @@ pub(super) fn ensemble(places: &Places, manifest: &Manifest) -> Result<String> {
 
 /// The configuration of a stage's model.
 pub(super) fn stage(
-    places: &Places,
+    places: &BundlePaths,
     manifest: &Manifest,
     index: usize,
     limits: Limits,

@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path};
 
-use super::{Kind, Target, journal::Journal, output_error, owned, place, write_file};
+use super::{OutputKind, Target, journal::Journal, output_error, owned, place, write_file};
 use crate::error::Result;
 
 /// Puts a file of its own into the output `out`, in one step. What a killed process leaves is beside the output, or in
@@ -11,7 +11,12 @@ use crate::error::Result;
 ///
 /// # Errors
 /// [`Error::Write`](crate::Error::Write), naming the file.
-pub(crate) fn put(out: &Path, kind: Kind, name: &str, content: impl AsRef<[u8]>) -> Result<()> {
+pub(crate) fn put(
+    out: &Path,
+    kind: OutputKind,
+    name: &str,
+    content: impl AsRef<[u8]>,
+) -> Result<()> {
     let target = Target::find(out)?;
     target.clean_up(kind);
     let path = target.path.join(name);

@@ -25,7 +25,7 @@ use place::Exchanged;
 
 /// What the directories of a kind have in common.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Kind {
+pub(crate) struct OutputKind {
     /// The file without which such a directory is not whole. It comes last where a directory cannot take its place in
     /// one step.
     pub(crate) last: &'static str,
@@ -45,7 +45,7 @@ pub(crate) struct Kind {
 pub(crate) struct StagedDir {
     /// Gone after the directory.
     journal: Journal,
-    kind: Kind,
+    kind: OutputKind,
     out: PathBuf,
     parents: CreatedParents,
     way: Way,
@@ -70,7 +70,7 @@ impl StagedDir {
     ///
     /// # Errors
     /// [`Error::OutputTaken`], and [`Error::Write`] when its parent cannot be written.
-    pub(crate) fn new(out: &Path, kind: Kind) -> Result<Self> {
+    pub(crate) fn new(out: &Path, kind: OutputKind) -> Result<Self> {
         let target = Target::find(out)?;
         let parents = CreatedParents::make(&target.parent)?;
         target.clean_up(kind);
@@ -278,7 +278,7 @@ impl Drop for StagedDir {
     }
 }
 
-fn not_ours(out: &Path, path: Option<&Path>, kind: Kind) -> Error {
+fn not_ours(out: &Path, path: Option<&Path>, kind: OutputKind) -> Error {
     let problem = match path {
         Some(path) => format!(
             "holds `{}`, which is not part of what stands there and would be lost; move it away, or choose another \
@@ -334,14 +334,14 @@ impl Target {
     }
 
     /// Removes what killed processes have left.
-    fn clean_up(&self, kind: Kind) {
+    fn clean_up(&self, kind: OutputKind) {
         for parent in [&self.parent, &self.path] {
             journal::clean_up(parent, &self.name, &self.path, kind.last);
         }
     }
 
     /// How the output can be made, when nothing is lost by it.
-    fn way(&self, out: &Path, kind: Kind) -> Result<Way> {
+    fn way(&self, out: &Path, kind: OutputKind) -> Result<Way> {
         let fault = |e| output_error(out, "open it", e);
         let taken = |problem: String| Error::OutputTaken {
             path: out.to_owned(),

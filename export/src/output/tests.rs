@@ -3,7 +3,7 @@ use std::{fs::File, os::unix::fs::PermissionsExt};
 use super::*;
 
 /// An output of ours holds the file `ours`, and perhaps `new` and `folder/new`.
-const KIND: Kind = Kind {
+const KIND: OutputKind = OutputKind {
     last: "ours",
     durable: true,
     owned: |dir| {

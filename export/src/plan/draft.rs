@@ -8,8 +8,8 @@ use worldpm_ort_bundle::{
 };
 
 use super::{
+    assign::{PlacedStage, assign_layers},
     format::Format,
-    place::{PlacedStage, place},
     weights::PlannedWeight,
 };
 use crate::{
@@ -81,7 +81,7 @@ impl Draft {
     ) -> Result<Vec<PlacedStage>> {
         let max_length = checkpoint.config().max_position_embeddings as u64;
         let [costs] = self.costs([options.budget.fullest(max_length)])?;
-        place(
+        assign_layers(
             &costs,
             options.stages,
             options.device,

@@ -1,12 +1,12 @@
 //! What a model needs and how fast it could be: bytes, stages, and a bound on speed, worked out from its graphs.
 
+mod assign;
 mod divide;
 mod draft;
 mod estimate;
 pub(crate) mod format;
 mod gpu;
 mod link;
-mod place;
 mod report;
 mod simulate;
 mod simulation;
@@ -15,12 +15,12 @@ mod weights;
 #[cfg(test)]
 mod tests;
 
+pub use assign::{DeviceMemory, PlacedStage, Stages, StagesError, assign_layers};
 pub(crate) use draft::Draft;
 pub use draft::{costs, placement};
 pub use estimate::{Bill, Bound, Efficiency, Speed, StageTime, bill, speed};
 pub use gpu::{GPUS, Gpu, GpuCount, GpuError};
 pub use link::{KnownLink, LINKS, Link, LinkError};
-pub use place::{DeviceMemory, PlacedStage, Stages, StagesError, place};
 pub use report::{Fleet, Plan, PlanOptions, PlannedStage, Prepared, plan};
 pub use simulate::{Outcome, SimulatedStage, StageUse, pack_sizes, simulate};
 pub use simulation::{Simulation, SimulationOptions, Traffic, simulation};

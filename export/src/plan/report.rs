@@ -9,11 +9,11 @@ use worldpm_ort_bundle::{
 };
 
 use super::{
+    assign::{DeviceMemory, PlacedStage, Stages, assign_layers},
     draft::Draft,
     estimate::{Bill, Efficiency, Speed, StageTime, bill, speed},
     format::Format,
     gpu::{Gpu, GpuCount},
-    place::{DeviceMemory, PlacedStage, Stages, place},
 };
 use crate::{
     checkpoint::Checkpoint,
@@ -188,7 +188,7 @@ impl Prepared {
     fn place(&self, options: &PlanOptions) -> Result<Vec<PlacedStage>> {
         let memory = options.fleet.memory();
         if let (Some(stages), [graph]) = (self.stages, self.costs.graphs.as_slice()) {
-            return place(
+            return assign_layers(
                 &graph.fullest,
                 stages,
                 self.device(),

@@ -237,7 +237,7 @@ fn auto(costs: &Costs, sizes: &[&str]) -> Result<Vec<(usize, usize)>, Error> {
     let sizes: Vec<Bytes> = sizes.iter().map(|size| size.parse().unwrap()).collect();
     let devices = DeviceMemory::from(sizes);
     let budget = TokenBudget::default();
-    let placed = place(costs, Stages::Auto, Device::Cuda, Some(&devices), budget)?;
+    let placed = assign_layers(costs, Stages::Auto, Device::Cuda, Some(&devices), budget)?;
     Ok(placed
         .iter()
         .map(|stage| (stage.device, stage.layers.end))
@@ -291,7 +291,7 @@ fn what_does_not_fit_says_how_much_it_is() {
     );
 
     let place_on = |stages, devices: Option<&DeviceMemory>| {
-        place(
+        assign_layers(
             &costs,
             stages,
             Device::Cuda,

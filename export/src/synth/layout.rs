@@ -7,7 +7,7 @@ use worldpm_ort_bundle::{
     checkpoint_files::SINGLE_FILE,
     safetensors::{
         Dtype,
-        header::{Entry, LENGTH_BYTES},
+        header::{LENGTH_BYTES, TensorEntry},
     },
 };
 
@@ -214,7 +214,7 @@ fn shard(name: String, mut group: Vec<Tensor>) -> Shard {
     for tensor in group {
         let begin = end;
         end += tensor.bytes;
-        let entry = Entry {
+        let entry = TensorEntry {
             dtype: Dtype::Bf16,
             shape: tensor.shape.clone(),
             data_offsets: (begin, end),

@@ -24,7 +24,7 @@ use crate::{
     arch::Architecture,
     checkpoint::{Checkpoint, ModelConfig},
     error::{Error, Result},
-    output::{Kind, StagedDir, output_error},
+    output::{OutputKind, StagedDir, output_error},
 };
 
 pub use options::{ConfigStyle, Head, ModelShape, Preset, SynthOptions};
@@ -164,7 +164,7 @@ fn check(options: &SynthOptions, config: &ModelConfig) -> Result<()> {
 }
 
 /// A checkpoint that can be made again replaces nothing, and nobody waits for the disk.
-const KIND: Kind = Kind {
+const KIND: OutputKind = OutputKind {
     last: CONFIG_FILE,
     durable: false,
     owned: |_| None,

@@ -114,7 +114,7 @@ impl ExportPlan<'_> {
         owned::require_apart(self.checkpoint, &self.options, out)?;
         let output = StagedDir::new(out, owned::BUNDLE)?;
         for (index, stage) in self.stages.iter().enumerate() {
-            self.places.make_folder(&output, index)?;
+            self.paths.make_folder(&output, index)?;
             output.write(&stage.manifest().graph, stage.onnx())?;
         }
         let weights = self.write_weights(&output, progress)?;
@@ -130,7 +130,7 @@ impl ExportPlan<'_> {
         };
         let manifest = self.manifest(weights, text);
         output.write(manifest::FILE_NAME, manifest.to_json()?)?;
-        self.places.finish(&output, &manifest)?;
+        self.paths.finish(&output, &manifest)?;
         Ok((output, manifest))
     }
 
@@ -152,7 +152,7 @@ impl ExportPlan<'_> {
                 progress,
             );
         }
-        if !self.places.by_stage() {
+        if !self.paths.by_stage() {
             return weight_files::place(checkpoint, options, output);
         }
         let mut files = Vec::new();
@@ -160,7 +160,7 @@ impl ExportPlan<'_> {
             files.extend(weight_files::link_used(
                 checkpoint,
                 &stage.data_files,
-                &self.places.stage_folder(index),
+                &self.paths.stage_folder(index),
                 options,
                 output,
             )?);

@@ -17,11 +17,11 @@ use crate::{
     error::{Error, Result},
     layout,
     options::ExportOptions,
-    output::Kind,
+    output::OutputKind,
 };
 
 /// Bundles as outputs.
-pub(super) const BUNDLE: Kind = Kind {
+pub(super) const BUNDLE: OutputKind = OutputKind {
     last: manifest::FILE_NAME,
     durable: true,
     owned,

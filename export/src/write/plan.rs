@@ -20,7 +20,7 @@ use crate::{
     checkpoint::{Checkpoint, ModelConfig, adapter::Adapter},
     error::{Error, Result},
     labels,
-    layout::Places,
+    layout::BundlePaths,
     options::ExportOptions,
     plan::{Draft, PlacedStage, PlannedWeight, format::Format},
     stage::StageGraph,
@@ -53,7 +53,7 @@ const MIN_ORT_VERSION_FOR_W8A8: &str = "1.24";
 pub struct ExportPlan<'a> {
     pub(super) checkpoint: &'a Checkpoint,
     pub(super) options: ExportOptions,
-    pub(super) places: Places,
+    pub(super) paths: BundlePaths,
     pub(super) adapter: Option<Adapter>,
     pub(super) model: Model,
     pub(super) config_sha256: String,
@@ -110,13 +110,13 @@ impl<'a> ExportPlan<'a> {
     pub fn new(checkpoint: &'a Checkpoint, options: &ExportOptions) -> Result<Self> {
         let options = ExportOptions {
             // TensorRT keeps engines under a name that has to change with the weights.
-            checksum: options.checksum || options.serving.tensorrt,
+            checksum: options.checksum || options.layout_options.tensorrt,
             ..options.clone()
         };
         require_adapter(checkpoint, &options)?;
         let format = Format::new(checkpoint, &options)?;
-        let places = Places::new(&options, format.conversion.is_some())?;
-        let locations = match places.by_stage() {
+        let paths = BundlePaths::new(&options, format.conversion.is_some())?;
+        let locations = match paths.by_stage() {
             true => Vec::new(),
             false => weight_files::locations(checkpoint, options.weights)?,
         };
@@ -132,7 +132,7 @@ impl<'a> ExportPlan<'a> {
         let stages = stages
             .into_iter()
             .enumerate()
-            .map(|(index, placed)| plan_stage(&draft, &options, &places, index, placed))
+            .map(|(index, placed)| plan_stage(&draft, &options, &paths, index, placed))
             .collect::<Result<_>>()?;
         let precision = draft.format.precision;
         Ok(Self {
@@ -147,7 +147,7 @@ impl<'a> ExportPlan<'a> {
             adapter: draft.adapter,
             checkpoint,
             options,
-            places,
+            paths,
         })
     }
 
@@ -268,18 +268,18 @@ impl ExportPlan<'_> {
 fn plan_stage(
     draft: &Draft,
     options: &ExportOptions,
-    places: &Places,
+    paths: &BundlePaths,
     index: usize,
     placed: PlacedStage,
 ) -> Result<ExportStage> {
     let name = format!("stage-{index:02}");
     let file = format!("{name}.safetensors");
     let StageGraph { mut graph, file } = draft.graph.stage(&name, placed.layers.clone(), file)?;
-    let file = file.map(|file| NewFile::new(file, places.stage_folder(index)));
+    let file = file.map(|file| NewFile::new(file, paths.stage_folder(index)));
     if let Some(file) = &file {
         graph.move_weights(|_, data| data.offset += file.data_start());
     }
-    let name = places.graph(index);
+    let name = paths.graph(index);
     let model = graph.to_model();
     readiness::check(&model, options.device, options.target)?.require(&name)?;
     let onnx = model.to_bytes();

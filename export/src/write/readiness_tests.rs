@@ -5,7 +5,7 @@
 use worldpm_ort_bundle::{
     Device, Interface, Target,
     proto::ModelProto,
-    readiness::{Place, check},
+    readiness::{RunsOn, check},
 };
 
 use crate::{
@@ -49,7 +49,7 @@ fn every_exported_form_is_ready() {
                         let nodes = model.graph.unwrap().node.len();
                         assert_eq!(report.placements.len(), nodes, "{form}");
                         // The packed interface gets its sizes from outside: nothing is computed on the host.
-                        assert_eq!(report.count(Place::Device), nodes, "{form}");
+                        assert_eq!(report.count(RunsOn::Device), nodes, "{form}");
                         let expected = match (device, target) {
                             (Device::Cpu, _) => vec![],
                             (Device::Cuda, Target::Onnx) => vec![("Reshape.shape", "constant")],
@@ -108,7 +108,7 @@ fn padded_graphs_compute_sizes_alone_on_the_host() {
             let on_host: Vec<&str> = report
                 .placements
                 .iter()
-                .filter(|placement| placement.place == Place::Host)
+                .filter(|placement| placement.place == RunsOn::Host)
                 .map(|placement| placement.node.as_str())
                 .collect();
             let expected = match target {

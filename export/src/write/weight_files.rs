@@ -22,7 +22,7 @@ use crate::{
     output::{StagedDir, output_error},
 };
 
-/// Places the weights of `checkpoint` and describes them, in the order of [`Checkpoint::files`].
+/// BundlePaths the weights of `checkpoint` and describes them, in the order of [`Checkpoint::files`].
 pub(super) fn place(
     checkpoint: &Checkpoint,
     options: &ExportOptions,

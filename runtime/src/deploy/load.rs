@@ -12,7 +12,7 @@ use super::{
     devices::{Placed, copies_of_streamed, placed},
     reason::{PlacementReason, ResidencyCause},
     residency::{Choice, Needs, Residency},
-    threads::Machine,
+    threads::ThreadBudgets,
 };
 use crate::{
     MatmulPrecision,
@@ -113,7 +113,7 @@ pub(crate) fn load(bundle: &Bundle, options: &ScorerOptions, max_length: usize) 
         options.observer.clone(),
     ));
     let work = costs.stage_work();
-    let machine = Machine::new(
+    let budgets = ThreadBudgets::new(
         &slots,
         &work,
         threads,
@@ -134,10 +134,10 @@ pub(crate) fn load(bundle: &Bundle, options: &ScorerOptions, max_length: usize) 
                 budget,
                 max_length,
                 provider: slot.provider.clone(),
-                threads: machine.threads(slot),
-                turn: machine.turn(slot),
+                threads: budgets.threads(slot),
+                turn: budgets.turn(slot),
                 streamed: residency.streamed.is_some(),
-                shares_device: machine.is_shared(slot),
+                shares_device: budgets.is_shared(slot),
                 kernels,
                 rounds_to_bf16: options.simulate_bf16,
                 profile: options.profile.clone(),

@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// The devices in use.
-pub(crate) struct Machine {
+pub(crate) struct ThreadBudgets {
     devices: Vec<HostShare>,
 }
 
@@ -25,7 +25,7 @@ struct HostShare {
     threads: Threads,
 }
 
-impl Machine {
+impl ThreadBudgets {
     /// For the stages of every copy of the model in `slots`, of which each takes as much `work` for a pack.
     ///
     /// A single device on the CPU has the threads that all sessions of the process `shared`, unless another number of
@@ -153,7 +153,7 @@ mod tests {
     ) -> Result<Vec<Threads>, String> {
         let devices: Devices = devices.parse().unwrap();
         let slots = devices.slots(Device::Cpu, work.len(), replicas).unwrap();
-        let machine = Machine::new(&slots, work, number(threads), number(4), false)
+        let machine = ThreadBudgets::new(&slots, work, number(threads), number(4), false)
             .map_err(|error| error.to_string())?;
         let slots = slots.iter().flatten();
         Ok(slots.map(|slot| machine.threads(slot)).collect())

@@ -27,7 +27,7 @@ pub(crate) struct Pipeline<S: Stage> {
 }
 
 /// What the first stages of all copies take packs from.
-struct Entry<H> {
+struct EntryLine<H> {
     line: Mutex<Receiver<Job<H>>>,
     /// For giving a pack back. The pipeline alone keeps the line open.
     back: Weak<Sender<Job<H>>>,
@@ -38,7 +38,7 @@ struct Entry<H> {
 /// Whether a copy of the model still works.
 struct Health<H> {
     lost: Mutex<Option<EngineError>>,
-    entry: Arc<Entry<H>>,
+    entry: Arc<EntryLine<H>>,
 }
 
 impl<S: Stage> Pipeline<S> {
@@ -57,7 +57,7 @@ impl<S: Stage> Pipeline<S> {
             .sum();
         let (sender, line) = channel::<Job<S::Hidden>>();
         let sender = Arc::new(sender);
-        let entry = Arc::new(Entry {
+        let entry = Arc::new(EntryLine {
             line: Mutex::new(line),
             back: Arc::downgrade(&sender),
             alive: AtomicUsize::new(replicas.len()),
@@ -191,7 +191,7 @@ impl<S: Stage> Worker<S> {
     }
 }
 
-impl<H> Entry<H> {
+impl<H> EntryLine<H> {
     /// Hands a pack to another copy of the model.
     fn give_back(&self, job: Job<H>) {
         match self.back.upgrade() {

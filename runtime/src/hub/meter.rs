@@ -7,7 +7,7 @@ use std::sync::{
 
 /// How far a download is, over all its files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Progress {
+pub struct DownloadProgress {
     /// Files that were not in the cache.
     pub files: usize,
     /// Those of them that are complete and checked.
@@ -25,11 +25,15 @@ pub(super) struct Meter<'a> {
     files_done: AtomicUsize,
     bytes_done: AtomicU64,
     /// One report at a time, so that none overtakes another.
-    report: Mutex<&'a (dyn Fn(Progress) + Sync)>,
+    report: Mutex<&'a (dyn Fn(DownloadProgress) + Sync)>,
 }
 
 impl<'a> Meter<'a> {
-    pub(super) fn new(files: usize, bytes: u64, report: &'a (dyn Fn(Progress) + Sync)) -> Self {
+    pub(super) fn new(
+        files: usize,
+        bytes: u64,
+        report: &'a (dyn Fn(DownloadProgress) + Sync),
+    ) -> Self {
         let meter = Self {
             files,
             bytes: AtomicU64::new(bytes),
@@ -70,7 +74,7 @@ impl<'a> Meter<'a> {
             return;
         };
         let bytes_done = self.bytes_done.load(Ordering::Relaxed);
-        report(Progress {
+        report(DownloadProgress {
             files: self.files,
             files_done: self.files_done.load(Ordering::Relaxed),
             // Of some files the size is known at their end only.

@@ -64,7 +64,7 @@ use tree::MAX_DESCRIPTION;
 use tree::Tree;
 
 pub use error::HubError;
-pub use meter::Progress;
+pub use meter::DownloadProgress;
 pub use options::{HubOptions, Token};
 pub use repository::Repository;
 
@@ -95,7 +95,7 @@ pub struct Snapshot {
 pub fn download(
     repository: &Repository,
     options: &HubOptions,
-    progress: &(dyn Fn(Progress) + Sync),
+    progress: &(dyn Fn(DownloadProgress) + Sync),
 ) -> Result<Snapshot, HubError> {
     let cache = Cache::new(&options.cache, repository);
     if options.offline {
@@ -187,7 +187,7 @@ fn bring(
     tree: &Tree,
     commit: &str,
     wanted: &[String],
-    progress: &(dyn Fn(Progress) + Sync),
+    progress: &(dyn Fn(DownloadProgress) + Sync),
 ) -> Result<bool, HubError> {
     let snapshot = cache.snapshot(commit);
     let absent: Vec<&String> = wanted

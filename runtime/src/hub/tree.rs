@@ -14,7 +14,7 @@ const MAX_PAGES: usize = 200;
 
 /// What the list says of a file.
 #[derive(Clone, Debug)]
-pub(super) struct Entry {
+pub(super) struct TreeEntry {
     /// Bytes.
     pub(super) size: u64,
     /// Its SHA-256 for a large file, Git's hash for a small one.
@@ -23,7 +23,7 @@ pub(super) struct Entry {
 
 /// The list, asked for when it is first needed. A server may have none.
 #[derive(Default)]
-pub(super) struct Tree(OnceLock<BTreeMap<String, Entry>>);
+pub(super) struct Tree(OnceLock<BTreeMap<String, TreeEntry>>);
 
 #[derive(Deserialize)]
 struct Listed {
@@ -41,14 +41,14 @@ struct Large {
 }
 
 impl Tree {
-    pub(super) fn find(&self, client: &Client<'_>, commit: &str, file: &str) -> Option<Entry> {
+    pub(super) fn find(&self, client: &Client<'_>, commit: &str, file: &str) -> Option<TreeEntry> {
         let files = self.0.get_or_init(|| list(client, commit));
         files.get(file).cloned()
     }
 }
 
 /// All pages of the list, as far as they come.
-fn list(client: &Client<'_>, commit: &str) -> BTreeMap<String, Entry> {
+fn list(client: &Client<'_>, commit: &str) -> BTreeMap<String, TreeEntry> {
     let what = format!("list of files of {}", client.repository);
     let mut files = BTreeMap::new();
     let mut limit = MAX_DESCRIPTION;
@@ -66,14 +66,14 @@ fn list(client: &Client<'_>, commit: &str) -> BTreeMap<String, Entry> {
 }
 
 /// The files in a list; none where it makes no sense.
-fn read(text: &[u8]) -> BTreeMap<String, Entry> {
+fn read(text: &[u8]) -> BTreeMap<String, TreeEntry> {
     let listed: Vec<Listed> = serde_json::from_slice(text).unwrap_or_default();
     let entry = |listed: Listed| {
         let (etag, size) = match listed.lfs {
             Some(large) => (large.oid, large.size),
             None => (listed.oid?, listed.size),
         };
-        Some((listed.path, Entry { size, etag }))
+        Some((listed.path, TreeEntry { size, etag }))
     };
     listed.into_iter().filter_map(entry).collect()
 }

@@ -72,14 +72,14 @@ mod bar {
 
     use indicatif::{DecimalBytes, ProgressBar, ProgressStyle};
 
-    use crate::hub::Progress;
+    use crate::hub::DownloadProgress;
 
     /// A bar on a terminal; elsewhere one line at the start.
     #[derive(Default)]
     pub(crate) struct Bar(OnceLock<ProgressBar>);
 
     impl Bar {
-        pub(crate) fn show(&self, progress: Progress) {
+        pub(crate) fn show(&self, progress: DownloadProgress) {
             let bar = self.0.get_or_init(|| start(progress));
             bar.set_position(progress.bytes_done);
             bar.set_message(format!(
@@ -95,7 +95,7 @@ mod bar {
         }
     }
 
-    fn start(progress: Progress) -> ProgressBar {
+    fn start(progress: DownloadProgress) -> ProgressBar {
         report!(
             "downloading {} files, {}",
             progress.files,

@@ -39,12 +39,12 @@ pub(crate) struct Entries<R> {
     options: RecordArgs,
     /// Those that have been looked at already.
     ahead: VecDeque<(Entry, Vec<Conversation>)>,
-    progress: Progress,
+    progress: InputProgress,
     unused_reported: bool,
 }
 
 impl<R: BufRead> Entries<R> {
-    pub(crate) fn new(input: R, options: &RecordArgs, progress: &Progress) -> Self {
+    pub(crate) fn new(input: R, options: &RecordArgs, progress: &InputProgress) -> Self {
         let limit = usize::try_from(options.max_record_bytes.0).unwrap_or(usize::MAX);
         Self {
             records: RecordReader::new(input).with_max_record_bytes(limit),
@@ -128,9 +128,9 @@ pub(crate) fn place(entry: &Entry, input: &Path) -> String {
 type Input = Box<dyn Read + Send>;
 
 /// The input, and a progress bar over its bytes that shows on a terminal only.
-pub(crate) fn open_input(path: &Path) -> Result<(Input, Progress)> {
+pub(crate) fn open_input(path: &Path) -> Result<(Input, InputProgress)> {
     if path == Path::new("-") {
-        return Ok((Box::new(io::stdin()), Progress::new(None)));
+        return Ok((Box::new(io::stdin()), InputProgress::new(None)));
     }
     if path.is_dir() {
         bail!(
@@ -144,7 +144,7 @@ pub(crate) fn open_input(path: &Path) -> Result<(Input, Progress)> {
         .ok()
         .filter(|m| m.is_file())
         .map(|m| m.len());
-    Ok((Box::new(file), Progress::new(bytes)))
+    Ok((Box::new(file), InputProgress::new(bytes)))
 }
 
 /// What the system says of the input.
@@ -157,9 +157,9 @@ pub(crate) fn input_metadata(path: &Path) -> io::Result<Metadata> {
 
 /// A progress bar over the bytes of the input.
 #[derive(Clone)]
-pub(crate) struct Progress(ProgressBar);
+pub(crate) struct InputProgress(ProgressBar);
 
-impl Progress {
+impl InputProgress {
     fn new(bytes: Option<u64>) -> Self {
         let bar = match bytes {
             Some(bytes) if io::stderr().is_terminal() => ProgressBar::new(bytes),

@@ -11,7 +11,7 @@ use worldpm_ort_bundle::{
 };
 use worldpm_ort_export::plan::Stages;
 
-use super::serving_args::ServingArgs;
+use super::layout_args::LayoutArgs;
 use crate::cli::common::heading;
 
 #[derive(Debug, clap::Args)]
@@ -43,7 +43,7 @@ pub(crate) struct ExportArgs {
     #[arg(long, help_heading = heading::GRAPHS, value_name = "INTERFACE")]
     pub(crate) interface: Option<Interface>,
     #[command(flatten)]
-    pub(crate) serving: ServingArgs,
+    pub(crate) layout_options: LayoutArgs,
     /// Number of pipeline stages, or auto: as few as fit the devices of --device-memory [default: the recipe's, or 1]
     #[arg(long, help_heading = heading::STAGES, value_name = "N")]
     pub(crate) stages: Option<Stages>,

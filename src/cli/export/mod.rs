@@ -1,7 +1,7 @@
 //! `worldpm-ort export`.
 
 mod args;
-mod serving_args;
+mod layout_args;
 
 use std::{
     collections::BTreeMap,
@@ -48,20 +48,20 @@ pub(crate) fn run(args: &ExportArgs) -> Result<Status> {
             .device
             .or(suggested.map(|s| s.device))
             .unwrap_or_default(),
-        interface: args.interface.unwrap_or(match args.serving.layout {
+        interface: args.interface.unwrap_or(match args.layout_options.layout {
             Layout::Plain => Interface::Packed,
             Layout::Triton | Layout::Kserve => Interface::Padded,
         }),
-        layout: args.serving.layout,
-        serving: args.serving.options(),
+        layout: args.layout_options.layout,
+        layout_options: args.layout_options.options(),
         stages: args
             .stages
             .or(suggested.map(|s| Stages::Count(s.stages)))
             .unwrap_or_default(),
         device_memory: devices(&args.device_memory),
-        budget: match args.serving.layout {
+        budget: match args.layout_options.layout {
             Layout::Triton | Layout::Kserve if args.max_batch_tokens.is_none() => {
-                args.serving.options().budget()
+                args.layout_options.options().budget()
             }
             _ => budget(args.max_batch_tokens),
         },

@@ -6,18 +6,18 @@ use worldpm_ort_bundle::{
 
 use super::{
     limits::Limits,
-    options::{ServingOptions, fault},
+    options::{LayoutOptions, fault},
 };
 use crate::{error::Result, options::ExportOptions};
 
 /// Where the graphs and weights of a bundle go.
 #[derive(Clone, Debug)]
-pub(crate) struct Places {
+pub(crate) struct BundlePaths {
     pub(super) layout: Layout,
-    pub(super) serving: ServingOptions,
+    pub(super) layout_options: LayoutOptions,
 }
 
-impl Places {
+impl BundlePaths {
     /// Checks what the layout needs of the other options. `converted` says whether weights get new files anyway.
     ///
     /// # Errors
@@ -25,10 +25,10 @@ impl Places {
     pub(crate) fn new(options: &ExportOptions, converted: bool) -> Result<Self> {
         let places = Self {
             layout: options.layout,
-            serving: options.serving.clone(),
+            layout_options: options.layout_options.clone(),
         };
         if options.layout == Layout::Plain {
-            return match options.serving.tensorrt {
+            return match options.layout_options.tensorrt {
                 true => fault(
                     "tensorrt",
                     "configures a server; give the layout triton or kserve".into(),
@@ -36,7 +36,7 @@ impl Places {
                 false => Ok(places),
             };
         }
-        places.serving.check()?;
+        places.layout_options.check()?;
         if options.weights == WeightsMode::Reference && !converted {
             return fault(
                 "weights",
@@ -47,7 +47,7 @@ impl Places {
                 ),
             );
         }
-        if options.serving.tensorrt {
+        if options.layout_options.tensorrt {
             let problem = if options.device != Device::Cuda || options.target != Target::Onnx {
                 "needs the device cuda and the target onnx"
             } else if options.interface == Interface::Padded {
@@ -68,7 +68,7 @@ impl Places {
 
     /// The name of the whole model.
     pub(super) fn name(&self) -> &str {
-        &self.serving.model_name
+        &self.layout_options.model_name
     }
 
     pub(super) fn stage_name(&self, index: usize) -> String {

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use super::{
     kernels::{Kernels, Operator, Provider},
-    report::{Place, Placement, Report},
+    report::{AssignedNode, Report, RunsOn},
 };
 use crate::{
     proto::{
@@ -28,7 +28,9 @@ pub(super) fn on_cpu(view: &View<'_>, kernels: &Kernels) -> Report {
         if let Err(problem) = found {
             report.violations.push(violation(node, problem));
         }
-        report.placements.push(placement(view, node, Place::Device));
+        report
+            .placements
+            .push(placement(view, node, RunsOn::Device));
     }
     report
 }
@@ -48,13 +50,13 @@ pub(super) fn on_cuda(view: &View<'_>, kernels: &Kernels) -> Report {
                     report
                         .violations
                         .extend(fault_on_host(view, node, operator));
-                    Place::Host
+                    RunsOn::Host
                 }
                 Ok(()) => {
                     operands_on_host(view, node, operator, &host, &mut report);
                     let left = operator.cuda_host_outputs.iter();
                     host.extend(left.filter_map(|&i| node.output.get(i)).map(String::as_str));
-                    Place::Device
+                    RunsOn::Device
                 }
                 Err(problem) => {
                     if prefers_host(view, node, operator, &host) {
@@ -65,15 +67,15 @@ pub(super) fn on_cuda(view: &View<'_>, kernels: &Kernels) -> Report {
                         let problem = format!("{problem}; it would run on the CPU");
                         report.violations.push(violation(node, problem));
                     }
-                    Place::Host
+                    RunsOn::Host
                 }
             },
             Err(problem) => {
                 report.violations.push(violation(node, problem));
-                Place::Host
+                RunsOn::Host
             }
         };
-        if place == Place::Host {
+        if place == RunsOn::Host {
             host.extend(node.output.iter().map(String::as_str));
         }
         report.placements.push(placement(view, node, place));
@@ -191,13 +193,13 @@ fn empty() -> Report {
     }
 }
 
-fn placement(view: &View<'_>, node: &NodeProto, place: Place) -> Placement {
+fn placement(view: &View<'_>, node: &NodeProto, place: RunsOn) -> AssignedNode {
     let element = node
         .output
         .first()
         .and_then(|name| view.value(name))
         .map_or("undefined", |value| value.element);
-    Placement {
+    AssignedNode {
         node: node.name.clone().unwrap_or_default(),
         operator: operator(node),
         element: element.to_owned(),

@@ -90,7 +90,7 @@ pub struct PlacedStage {
 /// # Errors
 /// [`Error::Stages`] when there are more stages than layers, or none; [`Error::NoFit`] when the model does not fit the
 /// devices; [`Error::Option`] when [`Stages::Auto`] is asked for without devices.
-pub fn place(
+pub fn assign_layers(
     costs: &Costs,
     stages: Stages,
     device: Device,

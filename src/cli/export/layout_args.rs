@@ -1,13 +1,13 @@
 //! The options of `export` for bundles that other servers run.
 
 use worldpm_ort_bundle::Layout;
-use worldpm_ort_export::ServingOptions;
+use worldpm_ort_export::LayoutOptions;
 
 use crate::cli::common::heading;
 
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = heading::SERVERS)]
-pub(crate) struct ServingArgs {
+pub(crate) struct LayoutArgs {
     /// How the bundle is laid out: plain, triton (a model repository: one ONNX Runtime model per stage, each on its
     /// GPU, and an ensemble) or kserve (the same with Kubernetes objects)
     #[arg(long, value_name = "LAYOUT", default_value_t)]
@@ -33,10 +33,10 @@ pub(crate) struct ServingArgs {
     triton_image: Option<String>,
 }
 
-impl ServingArgs {
-    pub(crate) fn options(&self) -> ServingOptions {
-        let default = ServingOptions::default();
-        ServingOptions {
+impl LayoutArgs {
+    pub(crate) fn options(&self) -> LayoutOptions {
+        let default = LayoutOptions::default();
+        LayoutOptions {
             model_name: self.model_name.clone().unwrap_or(default.model_name),
             rows: self.max_request_rows.unwrap_or(default.rows),
             row_tokens: self.max_row_tokens.unwrap_or(default.row_tokens),
