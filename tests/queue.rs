@@ -115,6 +115,24 @@ fn a_full_queue_refuses_and_goes_on() {
 }
 
 #[test]
+fn a_batch_has_a_callers_share() {
+    let mut options = ScorerOptions::default();
+    options.budget = options.budget.with_max_tokens(64);
+    let scorer = fake(
+        FakeOptions::default().with_stages(vec![Duration::from_millis(20)]),
+        &options,
+    );
+    let conversation = |index: usize| Conversation::exchange("Why?", format!("Because {index}."));
+    let bulk: Vec<Conversation> = (0..600).map(conversation).collect();
+    let bulk = scorer.submit_as(&bulk, &of(1));
+    let late = scorer.submit_as(&[conversation(1000)], &of(2)).wait();
+    assert!(late[0].is_ok());
+    // Hundreds of the others, who were first, are still to come.
+    assert!(scorer.queue().conversations > 300, "{:?}", scorer.queue());
+    assert!(bulk.wait().iter().all(Result::is_ok));
+}
+
+#[test]
 fn deadlines_cancellation_and_faults_are_told_apart() {
     let engine = FakeOptions::default()
         .with_stages(vec![Duration::from_millis(40); 2])

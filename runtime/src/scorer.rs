@@ -220,7 +220,13 @@ impl Scorer {
     /// Puts conversations in line and returns without waiting for their scores.
     #[must_use = "the scores come from `Batch::wait`"]
     pub fn submit(&self, conversations: &[Conversation]) -> Batch {
-        self.submit_encoded(self.encode(conversations))
+        self.submit_as(conversations, &RequestOptions::default())
+    }
+
+    /// As [`submit`](Self::submit), on behalf of a caller.
+    #[must_use = "the scores come from `Batch::wait`"]
+    pub fn submit_as(&self, conversations: &[Conversation], request: &RequestOptions) -> Batch {
+        self.submit_sequences(self.sequences(self.encode(conversations)), request)
     }
 
     /// As [`submit`](Self::submit), and says how many unique tokens the conversations come to by themselves.
@@ -233,7 +239,10 @@ impl Scorer {
             .collect();
         let tokens = plan(&sequences, &self.loaded.budget);
         let tokens = tokens.map_or(0, |plan| plan.stats.unique_tokens);
-        (self.submit_sequences(waiting), tokens)
+        (
+            self.submit_sequences(waiting, &RequestOptions::default()),
+            tokens,
+        )
     }
 
     fn encode(&self, conversations: &[Conversation]) -> Vec<Result<Encoded>> {
@@ -281,7 +290,8 @@ impl Scorer {
     #[must_use = "scores are returned, not stored"]
     pub fn rewards_of_ids(&self, sequences: &[Vec<u32>]) -> Vec<Result<Reward>> {
         let encoded = sequences.iter().map(|ids| self.encoded_ids(ids)).collect();
-        self.submit_encoded(encoded).wait()
+        self.submit_sequences(self.sequences(encoded), &RequestOptions::default())
+            .wait()
     }
 
     fn encoded_ids(&self, ids: &[u32]) -> Result<Encoded> {
@@ -334,10 +344,6 @@ impl Scorer {
         Ok(self.pending(ticket, tokens, truncated))
     }
 
-    fn submit_encoded(&self, encoded: Vec<Result<Encoded>>) -> Batch {
-        self.submit_sequences(self.sequences(encoded))
-    }
-
     fn sequences(&self, encoded: Vec<Result<Encoded>>) -> Vec<Result<Waiting>> {
         let waiting = |encoded: Encoded| {
             Ok(Waiting {
@@ -350,7 +356,7 @@ impl Scorer {
         encoded.map(|encoded| encoded.and_then(waiting)).collect()
     }
 
-    fn submit_sequences(&self, waiting: Vec<Result<Waiting>>) -> Batch {
+    fn submit_sequences(&self, waiting: Vec<Result<Waiting>>, request: &RequestOptions) -> Batch {
         let mut sequences = Vec::with_capacity(waiting.len());
         let known: Vec<_> = waiting
             .into_iter()
@@ -361,7 +367,7 @@ impl Scorer {
                 })
             })
             .collect();
-        let tickets = self.queue.submit_all(sequences, &RequestOptions::default());
+        let tickets = self.queue.submit_all(sequences, request);
         let mut tickets = tickets.into_iter();
         let outcomes = known.into_iter().map(|known| {
             let (tokens, truncated) = known?;
