@@ -5,4 +5,5 @@ pub(crate) mod load;
 pub(crate) mod placement;
 pub(crate) mod reason;
 pub(crate) mod residency;
+mod room;
 pub(crate) mod threads;
