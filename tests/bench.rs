@@ -237,7 +237,7 @@ fn the_numbers_fit_together() {
         cfg!(target_os = "linux")
     );
 
-    // A warm-up, two rounds, and twice four conversations one by one.
+    // A warm-up, two rounds, four conversations one by one, and four of two clients at once.
     let tracks = tracks(&support::read_json(&file));
     check_shares(&report, &tracks);
     let names: Vec<&str> = tracks.keys().map(String::as_str).collect();
@@ -273,7 +273,13 @@ fn the_numbers_fit_together() {
             .iter()
             .partition(|slice| slice["cat"] == "load");
         assert_eq!(loads.len(), 1);
-        assert_eq!(packs.len() as f64, 3.0 * number(&round["packs"]) + 8.0);
+        // Under load, conversations that wait at the same time share a pack.
+        let of_rounds = 3.0 * number(&round["packs"]);
+        let singles = packs.len() as f64 - of_rounds;
+        assert!(
+            (5.0..=8.0).contains(&singles),
+            "{singles} packs of single conversations"
+        );
         let numbers: Vec<u64> = packs
             .iter()
             .map(|pack| pack["args"]["pack"].as_u64().unwrap())
