@@ -118,7 +118,7 @@ pub fn costs(checkpoint: &Checkpoint, options: &ExportOptions, pack: Pack) -> Re
 /// The stages that an export with `options` makes. Nothing is written, and no weights are read.
 ///
 /// # Errors
-/// Whatever is wrong with the checkpoint, as for [`crate::export`], and what [`place`] returns.
+/// Whatever is wrong with the checkpoint, as for [`crate::export`], and what [`assign_layers`] returns.
 pub fn placement(checkpoint: &Checkpoint, options: &ExportOptions) -> Result<Vec<PlacedStage>> {
     let format = Format::new(checkpoint, options)?;
     Draft::new(checkpoint, options, format, &[])?.place(checkpoint, options)
