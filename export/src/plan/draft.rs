@@ -73,7 +73,7 @@ impl Draft {
     /// The stages of an export with `options`.
     ///
     /// # Errors
-    /// What [`place`] returns.
+    /// What [`assign_layers`] returns.
     pub(crate) fn place(
         &self,
         checkpoint: &Checkpoint,
