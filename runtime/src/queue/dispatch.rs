@@ -1,6 +1,9 @@
 //! The thread that fills packs and gives them to the engine.
 
-use std::time::{Duration, Instant};
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    time::{Duration, Instant},
+};
 
 use super::{
     error::QueueError,
@@ -88,7 +91,12 @@ impl Queue {
             let (shared, engine) = (Arc::clone(&shared), Arc::clone(&engine));
             thread::Builder::new()
                 .name("queue".into())
-                .spawn(move || dispatch(&shared, &*engine))
+                .spawn(move || {
+                    // Whoever waits must not wait for ever.
+                    if catch_unwind(AssertUnwindSafe(|| dispatch(&shared, &*engine))).is_err() {
+                        shared.abandon();
+                    }
+                })
                 .map_err(|error| EngineError::Stopped(format!("no thread: {error}")))?
         };
         Ok(Self {
@@ -181,9 +189,31 @@ impl Shared {
     ) -> Ticket {
         let slot = Arc::new(Slot::default());
         let kept = Arc::clone(&slot);
-        let id = state.line.admit(sequence, request, kept, Instant::now());
+        let refused = match sequence.check() {
+            _ if state.closed => Some(QueueError::Closed),
+            Ok(()) => None,
+            Err(error) => Some(error.into()),
+        };
+        let id = match refused {
+            None => state.line.admit(sequence, request, kept, Instant::now()),
+            Some(error) => {
+                slot.fill(Err(error));
+                u64::MAX
+            }
+        };
         let queue: Weak<Self> = Arc::downgrade(self);
         Ticket { id, slot, queue }
+    }
+
+    /// The dispatcher is gone.
+    fn abandon(&self) {
+        let mut state = self.lock();
+        state.closed = true;
+        for slot in state.line.drain() {
+            let stopped = EngineError::Stopped("the queue panicked".into());
+            slot.fill(Err(stopped.into()));
+        }
+        self.left.notify_all();
     }
 
     /// Hands the answer to a pack to those who wait for its members.

@@ -17,7 +17,7 @@ use super::{
     sync::Arc,
 };
 use crate::{
-    batch::{Pack, Plan, PlanStats},
+    batch::{BatchError, Pack, Plan, PlanStats},
     engine::{Cancellation, Capacity},
 };
 
@@ -43,6 +43,22 @@ impl Sequence {
         let used = scored.iter().max().map_or(0, |last| last + 1);
         ids.truncate(used);
         Self { ids, scored }
+    }
+
+    /// Whether it can be computed: what is wrong with one must not touch those that it would be planned with.
+    pub(super) fn check(&self) -> Result<(), BatchError> {
+        if self.ids.is_empty() {
+            return Err(BatchError::EmptySequence { index: 0 });
+        }
+        let tokens = self.ids.len();
+        match self.scored.iter().find(|&&position| position >= tokens) {
+            Some(&position) => Err(BatchError::NoSuchPosition {
+                index: 0,
+                tokens,
+                position,
+            }),
+            None => Ok(()),
+        }
     }
 }
 
@@ -232,6 +248,14 @@ impl<T> Line<T> {
         };
         self.entries.insert(id, Entry { kept, tokens, at });
         id
+    }
+
+    /// Takes out everything: nothing will be planned any more.
+    pub(super) fn drain(&mut self) -> Vec<T> {
+        self.planned.clear();
+        self.flows.clear();
+        (self.tokens, self.waiting) = (0, (0, 0));
+        self.entries.drain().map(|(_, entry)| entry.kept).collect()
     }
 
     /// Takes an entry out that nobody waits for; `None` where it has its outcome already.

@@ -638,3 +638,52 @@ fn many_threads_at_once() {
         queue.counters()
     );
 }
+
+#[test]
+fn what_is_wrong_with_one_touches_no_other() {
+    let engine = Arc::new(Held::default());
+    let queue = Queue::start(
+        engine.clone(),
+        1,
+        Budget::default(),
+        QueueOptions::default(),
+    )
+    .unwrap();
+    let beyond = Sequence {
+        ids: vec![1],
+        scored: vec![1],
+    };
+    let tickets = queue.submit_all(vec![sequence(&[1]), Sequence::default(), beyond], &of(0));
+    answer(engine.next());
+    assert_eq!(tickets[0].wait().unwrap().values, [1.0]);
+    for wrong in &tickets[1..] {
+        assert!(matches!(wrong.wait(), Err(QueueError::Batch(_))));
+    }
+}
+
+#[test]
+fn an_engine_that_panics_leaves_nobody_waiting() {
+    struct Panics;
+    impl Engine for Panics {
+        fn capacity(&self) -> Capacity {
+            Capacity {
+                packs: 1,
+                tokens: 1,
+            }
+        }
+        fn submit(&self, _: Vec<Submission>) {
+            panic!("on purpose");
+        }
+    }
+    let queue = Queue::start(
+        Arc::new(Panics),
+        1,
+        Budget::for_tokens(1),
+        QueueOptions::default(),
+    )
+    .unwrap();
+    let tickets = queue.submit_all((0..4).map(|id| sequence(&[id])).collect(), &of(0));
+    for ticket in &tickets {
+        assert!(ticket.wait().is_err());
+    }
+}
