@@ -39,9 +39,10 @@ pub use worldpm_ort_runtime::testing;
 pub use worldpm_ort_runtime::{
     Batch, Bundle, BundleProblem, Conversation, Counters, EndingProblem, Error, ErrorKind,
     LabelScores, MatmulPrecision, Message, Output, PendingScore, PlacementReason, Reduction,
-    Residency, ResidencyCause, ResidencyReason, Result, Reward, Score, ScoreStream, Scorer,
-    ScorerOptions, StepRewards, Truncation, answers, batch, bench, bundle_format, device, doctor,
-    engine, ep, json, queue, records, scored_positions, text, verify,
+    Residency, ResidencyCause, ResidencyReason, Result, Reward, Score, ScoreStream, ScoredToken,
+    Scorer, ScorerOptions, StepRewards, TimedScore, Timings, Truncation, answers, batch, bench,
+    bundle_format, device, doctor, engine, ep, json, queue, records, scored_positions, text,
+    verify,
 };
 
 #[cfg(doctest)]

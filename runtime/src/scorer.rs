@@ -20,7 +20,7 @@ use crate::{
     pooling::scored_positions,
     queue::{Queue, QueueCounters, RequestOptions, Sequence, Ticket},
     reward::{Reading, Reward, Score},
-    submitted::{Batch, Finishing, PendingScore},
+    submitted::{Batch, Entered, Finishing, PendingScore, ScoredToken},
     text::{ChatEncoder, Conversation, Encoded, LengthRule, TextError, TextOptions},
     weights::WeightFiles,
 };
@@ -56,9 +56,7 @@ pub struct Scorer {
 /// A conversation that is ready to be put in line.
 struct Waiting {
     sequence: Sequence,
-    /// Tokens of the rendered conversation.
-    tokens: usize,
-    truncated: bool,
+    entered: Entered,
 }
 
 impl Scorer {
@@ -332,6 +330,39 @@ impl Scorer {
         self.enqueue_encoded(self.encoded_ids(ids)?, request)
     }
 
+    /// [`Scorer::enqueue`] of a text that was made by the model's chat template elsewhere.
+    ///
+    /// # Errors
+    /// As [`Scorer::enqueue_ids`].
+    pub fn enqueue_text(&self, text: &str, request: &RequestOptions) -> Result<PendingScore> {
+        let begun = Instant::now();
+        let ids = self.encoder.encode(text);
+        self.finishing
+            .tally
+            .count(|counters| counters.tokenising += begun.elapsed());
+        self.enqueue_ids(&ids?, request)
+    }
+
+    /// The text of a token, as it stands in the vocabulary; `None` for an id that is not there.
+    #[must_use]
+    pub fn token_text(&self, id: u32) -> Option<String> {
+        self.encoder.token_text(id)
+    }
+
+    /// The text that the chat template makes of a conversation.
+    ///
+    /// # Errors
+    /// [`Error::Text`] for a conversation that the chat template refuses.
+    pub fn render(&self, conversation: &Conversation) -> Result<String> {
+        Ok(self.encoder.render(conversation)?)
+    }
+
+    /// Most tokens of a conversation.
+    #[must_use]
+    pub fn max_length(&self) -> usize {
+        self.length.max_tokens
+    }
+
     /// What waits and is computed at the moment.
     #[must_use]
     pub fn queue(&self) -> QueueCounters {
@@ -339,21 +370,32 @@ impl Scorer {
     }
 
     fn enqueue_encoded(&self, encoded: Encoded, request: &RequestOptions) -> Result<PendingScore> {
-        let (tokens, truncated) = (encoded.ids.len(), encoded.truncated);
-        let ticket = self.queue.submit(self.sequence(encoded)?, request)?;
-        Ok(self.pending(ticket, tokens, truncated))
+        let waiting = self.waiting(encoded)?;
+        let ticket = self.queue.submit(waiting.sequence, request)?;
+        Ok(self.pending(ticket, waiting.entered))
     }
 
     fn sequences(&self, encoded: Vec<Result<Encoded>>) -> Vec<Result<Waiting>> {
-        let waiting = |encoded: Encoded| {
-            Ok(Waiting {
-                tokens: encoded.ids.len(),
-                truncated: encoded.truncated,
-                sequence: self.sequence(encoded)?,
-            })
-        };
         let encoded = encoded.into_iter();
-        encoded.map(|encoded| encoded.and_then(waiting)).collect()
+        let waiting = encoded.map(|encoded| encoded.and_then(|encoded| self.waiting(encoded)));
+        waiting.collect()
+    }
+
+    fn waiting(&self, encoded: Encoded) -> Result<Waiting> {
+        let positions = self.scored_positions(&encoded.ids)?;
+        let position = positions.last().copied().unwrap_or_default();
+        let entered = Entered {
+            tokens: encoded.ids.len(),
+            truncated: encoded.truncated,
+            scored: ScoredToken {
+                position,
+                id: encoded.ids.get(position).copied().unwrap_or_default(),
+            },
+        };
+        Ok(Waiting {
+            sequence: Sequence::new(encoded.ids, positions),
+            entered,
+        })
     }
 
     fn submit_sequences(&self, waiting: Vec<Result<Waiting>>, request: &RequestOptions) -> Batch {
@@ -363,27 +405,22 @@ impl Scorer {
             .map(|waiting| {
                 waiting.map(|waiting| {
                     sequences.push(waiting.sequence);
-                    (waiting.tokens, waiting.truncated)
+                    waiting.entered
                 })
             })
             .collect();
         let tickets = self.queue.submit_all(sequences, request);
         let mut tickets = tickets.into_iter();
         let outcomes = known.into_iter().map(|known| {
-            let (tokens, truncated) = known?;
+            let entered = known?;
             let ticket = tickets.next().ok_or(EngineError::Cancelled)?;
-            Ok(self.pending(ticket, tokens, truncated))
+            Ok(self.pending(ticket, entered))
         });
         Batch::new(outcomes.collect(), Arc::clone(&self.finishing))
     }
 
-    fn pending(&self, ticket: Ticket, tokens: usize, truncated: bool) -> PendingScore {
-        PendingScore::new(ticket, tokens, truncated, Arc::clone(&self.finishing))
-    }
-
-    fn sequence(&self, encoded: Encoded) -> Result<Sequence> {
-        let scored = self.scored_positions(&encoded.ids)?;
-        Ok(Sequence::new(encoded.ids, scored))
+    fn pending(&self, ticket: Ticket, entered: Entered) -> PendingScore {
+        PendingScore::new(ticket, entered, Arc::clone(&self.finishing))
     }
 
     /// Which tokens are scored, of a sequence whose tokens the model knows.

@@ -54,23 +54,44 @@ impl Finishing {
 #[derive(Debug)]
 pub struct PendingScore {
     ticket: Ticket,
-    /// Tokens of the rendered conversation.
-    tokens: usize,
-    truncated: bool,
+    entered: Entered,
     finishing: Arc<Finishing>,
 }
 
+/// What is known of a conversation when it is put in line.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Entered {
+    /// Tokens of the rendered conversation.
+    pub(crate) tokens: usize,
+    pub(crate) truncated: bool,
+    pub(crate) scored: ScoredToken,
+}
+
+/// The token at which a conversation is scored; the last one, of a model that scores steps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ScoredToken {
+    /// Its place in the sequence, from 0.
+    pub position: usize,
+    /// Its id.
+    pub id: u32,
+}
+
+/// When a conversation was computed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Timings {
+    /// When its pack was given to the engine.
+    pub begun: Instant,
+    /// When its pack was computed.
+    pub computed: Instant,
+}
+
 impl PendingScore {
-    pub(crate) fn new(
-        ticket: Ticket,
-        tokens: usize,
-        truncated: bool,
-        finishing: Arc<Finishing>,
-    ) -> Self {
+    pub(crate) fn new(ticket: Ticket, entered: Entered, finishing: Arc<Finishing>) -> Self {
         Self {
             ticket,
-            tokens,
-            truncated,
+            entered,
             finishing,
         }
     }
@@ -108,6 +129,24 @@ impl PendingScore {
         self.ticket.cancel();
     }
 
+    /// Tokens of the rendered conversation.
+    #[must_use]
+    pub fn tokens(&self) -> usize {
+        self.entered.tokens
+    }
+
+    /// The token at which it is scored.
+    #[must_use]
+    pub fn scored_token(&self) -> ScoredToken {
+        self.entered.scored
+    }
+
+    /// The same score, with the times at which it was computed; `None` where it was not.
+    #[must_use]
+    pub fn timed(self) -> TimedScore {
+        TimedScore(self)
+    }
+
     fn finish(&self, numbers: Result<Numbers, QueueError>) -> Result<Reward> {
         let computed = numbers.as_ref().ok().map(|numbers| numbers.computed);
         let unchanged = self.finishing.require_unchanged(computed);
@@ -119,8 +158,8 @@ impl PendingScore {
     fn reward(&self, values: &[f32]) -> Result<Reward> {
         Ok(Reward {
             output: self.finishing.reading.output(values)?,
-            tokens: self.tokens,
-            truncated: self.truncated,
+            tokens: self.entered.tokens,
+            truncated: self.entered.truncated,
         })
     }
 }
@@ -131,6 +170,23 @@ impl Future for PendingScore {
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let numbers = ready!(Pin::new(&mut self.ticket).poll(context));
         Poll::Ready(self.finish(numbers))
+    }
+}
+
+/// A [`PendingScore`] whose times are wanted.
+#[derive(Debug)]
+pub struct TimedScore(PendingScore);
+
+impl Future for TimedScore {
+    type Output = (Result<Reward>, Option<Timings>);
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let numbers = ready!(Pin::new(&mut self.0.ticket).poll(context));
+        let timings = numbers.as_ref().ok().map(|numbers| Timings {
+            begun: numbers.begun,
+            computed: numbers.computed,
+        });
+        Poll::Ready((self.0.finish(numbers), timings))
     }
 }
 

@@ -4,6 +4,8 @@ use std::path::Path;
 
 use clap::{Parser, Subcommand};
 
+#[cfg(feature = "serve")]
+use super::serve::{self, ServeArgs};
 use super::{
     bench::{self, BenchArgs},
     check_text::{self, CheckTextArgs},
@@ -32,6 +34,9 @@ pub(crate) enum Command {
     Export(ExportArgs),
     /// Score conversations with a bundle
     Score(ScoreArgs),
+    /// Serve the scores of bundles over HTTP, in the dialects that clients of reward models speak
+    #[cfg(feature = "serve")]
+    Serve(Box<ServeArgs>),
     /// List the recipes: published reward models, and how they are exported
     Recipes(RecipesArgs),
     /// Make a checkpoint with random weights, for tests and benchmarks
@@ -62,6 +67,8 @@ pub(crate) fn run(command: &Command) -> anyhow::Result<Status> {
         Command::Export(args) => export::run(args),
         Command::Recipes(args) => recipes::run(args),
         Command::Score(args) => score::run(args),
+        #[cfg(feature = "serve")]
+        Command::Serve(args) => serve::run(args),
         Command::Verify(args) => verify::run(args),
         Command::Inspect(args) => inspect::run(args),
         Command::Plan(args) => plan::run(args),
@@ -75,6 +82,8 @@ pub(crate) fn run(command: &Command) -> anyhow::Result<Status> {
 fn prints(command: &Command) -> bool {
     match command {
         Command::Synth(_) | Command::Export(_) => false,
+        #[cfg(feature = "serve")]
+        Command::Serve(_) => false,
         Command::Score(args) => args.output == Path::new("-"),
         _ => true,
     }

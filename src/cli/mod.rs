@@ -13,6 +13,8 @@ mod inspect;
 mod plan;
 mod recipes;
 mod score;
+#[cfg(feature = "serve")]
+mod serve;
 mod synth;
 mod verify;
 

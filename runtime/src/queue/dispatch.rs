@@ -243,6 +243,7 @@ impl Shared {
                     Ok(Numbers {
                         values: own.flat_map(of_token).copied().collect(),
                         work: work.take().unwrap_or_default(),
+                        begun: departure.begun,
                         computed,
                     })
                 }
@@ -272,6 +273,8 @@ impl Withdraw for Shared {
 /// What has to be known of a pack when its answer comes.
 struct Departed {
     number: u64,
+    /// When it was given to the engine.
+    begun: Instant,
     /// Scored positions of each member.
     counts: Vec<usize>,
     member_scores: Vec<usize>,
@@ -365,6 +368,7 @@ fn submission(shared: &Arc<Shared>, pack: Departure) -> Option<Submission> {
     };
     let departed = Departed {
         number,
+        begun: Instant::now(),
         counts: pack
             .members
             .iter()

@@ -21,6 +21,8 @@ pub struct Numbers {
     pub values: Vec<f32>,
     /// Its share of the work. What a pack came to is counted for one of the sequences in it, so that sums are right.
     pub work: PlanStats,
+    /// When its pack was given to the engine.
+    pub begun: Instant,
     /// When its pack was computed.
     pub computed: Instant,
 }

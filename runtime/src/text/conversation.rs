@@ -173,7 +173,12 @@ impl Conversation {
         Self::from_parts(messages, tools)
     }
 
-    pub(crate) fn from_parts(
+    /// A conversation of the values of its messages, oldest first, and of its tools.
+    ///
+    /// # Errors
+    ///
+    /// As [`Conversation::validate`]; a message that is no object.
+    pub fn from_parts(
         messages: Vec<Json>,
         tools: Option<Vec<Json>>,
     ) -> Result<Self, ConversationError> {

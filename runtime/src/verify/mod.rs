@@ -34,7 +34,7 @@ pub use files::{FileCheck, check_files};
 pub use limit::Limit;
 pub use measure::{is_lossy, measure, unmeasurable};
 pub use measured::{MeasuredDrift, ProbeDrift};
-pub use probes::{ProbeReport, ProbeResult, run};
+pub use probes::{ProbeReport, ProbeResult, run, run_on_ids};
 pub use published::{PublishedResult, run_published};
 pub use reference::Reference;
 pub use scoring::scorer_options;

@@ -64,6 +64,29 @@ impl ProbeReport {
 #[must_use]
 pub fn run(scorer: &Scorer, reference: &Reference, limit: Option<f64>) -> ProbeReport {
     let manifest = scorer.manifest();
+    report(scorer, reference, limit, |expected| {
+        let probe = manifest.probes.iter().find(|p| p.name == expected.name);
+        probe.map_or(Ok(()), |probe| {
+            let now = reference::token_ids(scorer, probe).map_err(|e| e.to_string())?;
+            same_ids(&now, &expected.ids)
+        })
+    })
+}
+
+/// As [`run`], of the token ids that the reference has: whether the devices give the scores they should, for a scorer of any
+/// options.
+#[must_use]
+pub fn run_on_ids(scorer: &Scorer, reference: &Reference, limit: Option<f64>) -> ProbeReport {
+    report(scorer, reference, limit, |_| Ok(()))
+}
+
+fn report(
+    scorer: &Scorer,
+    reference: &Reference,
+    limit: Option<f64>,
+    check_text: impl Fn(&reference::ProbeScores) -> Result<(), String>,
+) -> ProbeReport {
+    let manifest = scorer.manifest();
     let limit = limit.map_or_else(
         || {
             let measured = reference.drift.as_ref();
@@ -77,12 +100,7 @@ pub fn run(scorer: &Scorer, reference: &Reference, limit: Option<f64>) -> ProbeR
         .iter()
         .zip(numbers(scorer, &sequences))
         .map(|(expected, got)| {
-            let probe = manifest.probes.iter().find(|p| p.name == expected.name);
-            let same_ids = probe.map_or(Ok(()), |probe| {
-                let now = reference::token_ids(scorer, probe).map_err(|e| e.to_string())?;
-                same_ids(&now, &expected.ids)
-            });
-            let got = same_ids.and_then(|()| got.map_err(|error| error.to_string()));
+            let got = check_text(expected).and_then(|()| got.map_err(|error| error.to_string()));
             compare(expected, got, &limit)
         })
         .collect();

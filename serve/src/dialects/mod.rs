@@ -1,0 +1,18 @@
+//! The dialects: for each, the shapes of its requests and replies, and its way to refuse. None knows of batches.
+
+mod classify;
+mod embeddings;
+mod items;
+mod models;
+mod native;
+mod nim;
+mod openai;
+mod openrlhf;
+mod pooling;
+mod reading;
+mod request;
+mod routes;
+mod slime;
+mod tei;
+
+pub(crate) use routes::routes;

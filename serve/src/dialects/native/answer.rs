@@ -1,0 +1,93 @@
+//! All that is known of a scored conversation.
+
+use serde::Serialize;
+use worldpm_ort_runtime::{
+    Scorer,
+    answers::{ByLabel, ScoredConversation, ScoredPair},
+};
+
+use crate::scoring::{Scored, Times};
+
+/// An answer to a record.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+pub(super) enum Answer {
+    Single(Conversation),
+    Pair(Pair),
+}
+
+/// A scored conversation.
+#[derive(Debug, Serialize)]
+pub(super) struct Conversation {
+    #[serde(flatten)]
+    scored: ScoredConversation,
+    scored_token: Token,
+    timings: Timings,
+}
+
+/// The token at which it was scored.
+#[derive(Debug, Serialize)]
+struct Token {
+    position: usize,
+    id: u32,
+    text: Option<String>,
+}
+
+/// Milliseconds until it was tokens, in line, and in the model.
+#[derive(Debug, Serialize)]
+struct Timings {
+    tokenizing_ms: f64,
+    queued_ms: f64,
+    computing_ms: f64,
+}
+
+/// A scored pair.
+#[derive(Debug, Serialize)]
+pub(super) struct Pair {
+    chosen: Conversation,
+    rejected: Conversation,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    margin: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    margins: Option<ByLabel>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    probability: Option<f64>,
+}
+
+impl Conversation {
+    pub(super) fn of(scored: &Scored, scorer: &Scorer) -> Self {
+        Self {
+            scored: (&scored.reward).into(),
+            scored_token: Token {
+                position: scored.token.position,
+                id: scored.token.id,
+                text: scorer.token_text(scored.token.id),
+            },
+            timings: scored.times.into(),
+        }
+    }
+}
+
+impl Pair {
+    pub(super) fn of(chosen: &Scored, rejected: &Scored, scorer: &Scorer) -> Self {
+        let pair = ScoredPair::new(&chosen.reward, &rejected.reward);
+        Self {
+            chosen: Conversation::of(chosen, scorer),
+            rejected: Conversation::of(rejected, scorer),
+            margin: pair.margin,
+            margins: pair.margins,
+            probability: pair.probability,
+        }
+    }
+}
+
+impl From<Times> for Timings {
+    fn from(times: Times) -> Self {
+        let milliseconds = |time: std::time::Duration| (time.as_secs_f64() * 1e6).round() / 1e3;
+        Self {
+            tokenizing_ms: milliseconds(times.tokenizing),
+            queued_ms: milliseconds(times.queued),
+            computing_ms: milliseconds(times.computing),
+        }
+    }
+}

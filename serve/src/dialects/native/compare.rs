@@ -1,0 +1,55 @@
+//! `POST /v1/compare`: a pair, with margin and probability.
+
+use axum::{Json, extract::State};
+use serde::Serialize;
+use worldpm_ort_runtime::json::Json as Text;
+
+use super::{
+    answer::Pair,
+    records::{self, Prepared},
+    refusal::Native,
+    score::model_name,
+};
+use crate::{
+    http::{Client, Failure, Input, Problem},
+    scoring::Asked,
+    state::App,
+};
+
+#[derive(Serialize)]
+pub(super) struct Reply {
+    model: String,
+    #[serde(flatten)]
+    pair: Pair,
+}
+
+pub(super) async fn compare(
+    State(app): State<App>,
+    client: Client,
+    request: Input<Text, Native>,
+) -> Result<Json<Reply>, Failure<Native>> {
+    let mut value = request.value;
+    let model = match &mut value {
+        Text::Object(fields) => fields.remove("model"),
+        _ => None,
+    };
+    let asked = Asked::new(&app, client, model_name(model)?.as_deref())?;
+    let prepared = Prepared::of_value(value);
+    if prepared.entry.is_ok() && prepared.conversations.len() == 1 {
+        return Err(Problem::invalid(
+            "one conversation cannot be compared: send `chosen` and `rejected`",
+        )
+        .into());
+    }
+    let mut outcomes = records::score(&asked, vec![prepared]).await?;
+    let (_, outcome) = outcomes
+        .pop()
+        .ok_or_else(|| Problem::invalid("there is nothing to score"))?;
+    match outcome?.as_slice() {
+        [chosen, rejected] => Ok(Json(Reply {
+            model: asked.model.name().to_owned(),
+            pair: Pair::of(chosen, rejected, &asked.scorer),
+        })),
+        _ => Err(Problem::invalid("send `chosen` and `rejected`").into()),
+    }
+}

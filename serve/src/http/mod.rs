@@ -1,0 +1,11 @@
+//! What all dialects share of HTTP: how a body is read, and how a request is refused.
+
+mod client;
+mod input;
+mod problem;
+mod reply;
+
+pub(crate) use client::Client;
+pub(crate) use input::{Input, body, parse};
+pub(crate) use problem::{Problem, ProblemKind};
+pub(crate) use reply::{Dialect, Failure};

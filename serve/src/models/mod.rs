@@ -1,0 +1,10 @@
+//! The models of a server, by the names that clients ask for.
+
+mod load;
+mod registry;
+mod served;
+
+pub(crate) use load::load;
+pub(crate) use registry::Models;
+pub use served::ModelOptions;
+pub(crate) use served::{Model, State};

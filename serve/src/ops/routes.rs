@@ -1,0 +1,14 @@
+//! The paths for operators.
+
+use axum::{Router, routing::get};
+
+use super::probes;
+use crate::state::App;
+
+pub(crate) fn routes() -> Router<App> {
+    Router::new()
+        .route("/live", get(probes::live))
+        .route("/ready", get(probes::ready))
+        .route("/startup", get(probes::startup))
+        .route("/health", get(probes::ready))
+}

@@ -1,0 +1,206 @@
+//! From what a request asks for to its scores: the one way to the queue, for all dialects.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use futures_util::future::join_all;
+use worldpm_ort_runtime::{
+    Conversation, Error, PendingScore, Result, Reward, ScoredToken, Scorer, queue::RequestOptions,
+};
+
+use crate::{
+    http::{Client, Problem, ProblemKind},
+    models::Model,
+    state::App,
+};
+
+/// Texts and lists of ids that are longer become tokens on a thread of their own, so that no other request waits for it.
+const INLINE_BYTES: usize = 32 << 10;
+
+/// What is scored.
+pub(crate) enum Item {
+    Conversation(Conversation),
+    /// A text that the model's chat template made elsewhere.
+    Templated(String),
+    /// Its tokens.
+    Ids(Vec<u32>),
+}
+
+/// What came of an item.
+#[derive(Clone, Debug)]
+pub(crate) struct Scored {
+    pub(crate) reward: Reward,
+    pub(crate) token: ScoredToken,
+    pub(crate) times: Times,
+}
+
+/// Where the time of an item went.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Times {
+    /// Until it was tokens.
+    pub(crate) tokenizing: Duration,
+    /// In line.
+    pub(crate) queued: Duration,
+    /// In the model.
+    pub(crate) computing: Duration,
+}
+
+impl Times {
+    pub(crate) fn total(&self) -> Duration {
+        self.tokenizing + self.queued + self.computing
+    }
+}
+
+/// A request that is answered: whose it is, and of which model.
+pub(crate) struct Asked {
+    pub(crate) model: Arc<Model>,
+    pub(crate) scorer: Arc<Scorer>,
+    request: RequestOptions,
+    most: usize,
+}
+
+impl Asked {
+    /// # Errors
+    /// When the model is not known, or not ready.
+    pub(crate) fn new(app: &App, client: Client, model: Option<&str>) -> Result<Self, Problem> {
+        let model = Arc::clone(app.models().get(model)?);
+        let scorer = model.scorer()?;
+        let mut request = RequestOptions::default().with_caller(client.caller());
+        request.deadline = app
+            .options()
+            .request_timeout
+            .and_then(|allowed| Instant::now().checked_add(allowed));
+        Ok(Self {
+            model,
+            scorer,
+            request,
+            most: app.options().max_request_conversations,
+        })
+    }
+
+    /// Scores items, each with its own outcome, in their order. When the future is dropped, what is not scored by then is
+    /// not computed any more.
+    ///
+    /// # Errors
+    /// For more items than a request may have.
+    pub(crate) async fn each(
+        &self,
+        items: Vec<Item>,
+    ) -> Result<Vec<Result<Scored, Error>>, Problem> {
+        if items.len() > self.most {
+            return Err(Problem::new(
+                ProblemKind::TooLarge,
+                format!(
+                    "{} conversations in a request, and the limit is {}: send them in several",
+                    items.len(),
+                    self.most
+                ),
+            ));
+        }
+        let entered = self.enter(items).await?;
+        let scores = entered.into_iter().map(|entered| async {
+            let entered = entered?;
+            let token = entered.pending.scored_token();
+            let (reward, timings) = entered.pending.timed().await;
+            let mut times = Times {
+                tokenizing: entered.tokenizing,
+                ..Times::default()
+            };
+            if let Some(timings) = timings {
+                times.queued = timings.begun.saturating_duration_since(entered.at);
+                times.computing = timings.computed.saturating_duration_since(timings.begun);
+            }
+            Ok(Scored {
+                reward: reward?,
+                token,
+                times,
+            })
+        });
+        Ok(join_all(scores).await)
+    }
+
+    /// Scores items of which all are needed.
+    ///
+    /// # Errors
+    /// The first one's that has no score.
+    pub(crate) async fn all(&self, items: Vec<Item>) -> Result<Vec<Scored>, Problem> {
+        let several = items.len() > 1;
+        let outcomes = self.each(items).await?.into_iter().enumerate();
+        outcomes
+            .map(|(index, outcome)| {
+                outcome.map_err(|error| match several {
+                    true => Problem::from(&error).at(index),
+                    false => Problem::from(&error),
+                })
+            })
+            .collect()
+    }
+
+    /// Scores one item.
+    ///
+    /// # Errors
+    /// Why it has no score.
+    pub(crate) async fn one(&self, item: Item) -> Result<Scored, Problem> {
+        let mut scored = self.all(vec![item]).await?;
+        scored
+            .pop()
+            .ok_or_else(|| Problem::new(ProblemKind::Internal, "no score came"))
+    }
+
+    async fn enter(&self, items: Vec<Item>) -> Result<Vec<Result<Entered>>, Problem> {
+        let bytes: usize = items.iter().map(Item::bytes).sum();
+        let (scorer, request) = (Arc::clone(&self.scorer), self.request);
+        let enter = move || {
+            let items = items.into_iter();
+            items.map(|item| item.enter(&scorer, &request)).collect()
+        };
+        if bytes <= INLINE_BYTES {
+            return Ok(enter());
+        }
+        tokio::task::spawn_blocking(enter).await.map_err(|error| {
+            tracing::error!(%error, "a request panicked");
+            Problem::new(
+                ProblemKind::Internal,
+                "an error of the server; its log says more",
+            )
+        })
+    }
+}
+
+/// An item in line.
+struct Entered {
+    pending: PendingScore,
+    tokenizing: Duration,
+    at: Instant,
+}
+
+impl Item {
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Conversation(conversation) => {
+                let contents = conversation.messages.iter();
+                contents
+                    .filter_map(|message| message.content().map(str::len))
+                    .sum()
+            }
+            Self::Templated(text) => text.len(),
+            Self::Ids(ids) => ids.len() * size_of::<u32>(),
+        }
+    }
+
+    fn enter(self, scorer: &Scorer, request: &RequestOptions) -> Result<Entered> {
+        let begun = Instant::now();
+        let pending = match self {
+            Self::Conversation(conversation) => scorer.enqueue(&conversation, request),
+            Self::Templated(text) => scorer.enqueue_text(&text, request),
+            Self::Ids(ids) => scorer.enqueue_ids(&ids, request),
+        }?;
+        Ok(Entered {
+            pending,
+            tokenizing: begun.elapsed(),
+            at: Instant::now(),
+        })
+    }
+}

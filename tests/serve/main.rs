@@ -1,0 +1,12 @@
+//! The server, over real sockets.
+
+#![allow(clippy::unwrap_used, unreachable_pub)]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod dialects;
+mod ending;
+mod refusals;
+mod served;
+mod sharing;

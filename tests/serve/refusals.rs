@@ -1,0 +1,185 @@
+//! What is refused, how each dialect says so, and what a refusal never tells.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use worldpm_ort::{ScorerOptions, queue::QueueOptions};
+use worldpm_ort_runtime::testing::{FakeOptions, Fault};
+
+use crate::served::{Reply, Served, fake, local, real};
+
+fn exchange() -> Value {
+    json!([{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}])
+}
+
+/// A request of each dialect that can be answered.
+fn requests() -> Vec<(&'static str, Value)> {
+    vec![
+        ("/v1/score", json!({"messages": exchange()})),
+        (
+            "/v1/compare",
+            json!({"prompt": "q", "chosen": "a", "rejected": "b"}),
+        ),
+        ("/v1/rank", json!({"prompt": "q", "responses": ["a"]})),
+        ("/classify", json!({"input": "text"})),
+        ("/classify", json!({"text": "text"})),
+        ("/v1/embeddings", json!({"input": "text"})),
+        ("/pooling", json!({"input": "text"})),
+        ("/get_reward", json!({"query": ["text"]})),
+        ("/", json!({"prompt": "p", "response": "r"})),
+        ("/predict", json!({"inputs": "text"})),
+        ("/rerank", json!({"query": "q", "texts": ["a"]})),
+        ("/v1/chat/completions", json!({"messages": exchange()})),
+    ]
+}
+
+/// The message of a refusal, in any dialect.
+fn message(reply: &Reply) -> String {
+    let error = &reply.json()["error"];
+    let text = error.as_str().or(error["message"].as_str());
+    text.unwrap_or_else(|| panic!("{reply:?}")).to_owned()
+}
+
+#[test]
+fn bad_bodies_are_named() {
+    let served = Served::of(real("pm"));
+    for (path, good) in requests() {
+        served.post(path, &good).ok();
+        for (body, part) in [
+            ("", "no body"),
+            ("{", "EOF"),
+            ("{} {}", "wrong"),
+            ("[]", ""),
+            ("7", ""),
+            ("null", ""),
+            (
+                "{\"input\": 7, \"text\": 7, \"inputs\": 7, \"query\": 7, \"messages\": 7}",
+                "",
+            ),
+            ("\u{0}\u{1}", ""),
+        ] {
+            let reply = served.send(path, "application/json", body.as_bytes());
+            assert!(
+                [400, 422].contains(&reply.status),
+                "{path} {body}: {reply:?}"
+            );
+            let message = message(&reply);
+            assert!(
+                part == "wrong" || message.contains(part),
+                "{path} {body}: {message}"
+            );
+        }
+        let reply = served.send(path, "application/json", b"\xff\xfe{");
+        assert!([400, 422].contains(&reply.status), "{reply:?}");
+        let mut unknown = good.clone();
+        unknown["model"] = json!("other");
+        let reply = served.post(path, &unknown);
+        assert_eq!(reply.status, 404, "{path}");
+        assert!(message(&reply).contains("there is pm"), "{reply:?}");
+        if path != "/" {
+            assert_eq!(served.get(path).status, 405, "{path}");
+        }
+    }
+    assert_eq!(served.get("/nothing").status, 404);
+}
+
+#[test]
+fn too_much_is_refused() {
+    let mut options = local();
+    options.max_body_bytes = 2000;
+    options.max_request_conversations = 3;
+    let served = Served::start(options, vec![real("pm")]);
+    let reply = served.post("/classify", &json!({"input": "x".repeat(2000)}));
+    assert_eq!(reply.status, 413);
+    let reply = served.post("/get_reward", &json!({"query": ["a", "b", "c", "d"]}));
+    assert_eq!(reply.status, 413);
+    assert!(message(&reply).contains("the limit is 3"));
+    served
+        .post("/get_reward", &json!({"query": ["a", "b", "c"]}))
+        .ok();
+}
+
+#[test]
+fn overload_is_said_as_each_client_expects() {
+    let mut scorer = ScorerOptions::default();
+    scorer.queue = QueueOptions::default().with_max_conversations(1);
+    let slow = FakeOptions::default().with_stages(vec![Duration::from_millis(1500)]);
+    let served = Served::of(fake("pm", slow, scorer));
+    std::thread::scope(|scope| {
+        let first = scope.spawn(|| served.post("/v1/score", &json!({"messages": exchange()})));
+        std::thread::sleep(Duration::from_millis(300));
+        for (path, request) in requests() {
+            let reply = served.post(path, &request);
+            let expected = match path {
+                "/predict" | "/rerank" => 429,
+                _ => 503,
+            };
+            assert_eq!(reply.status, expected, "{path}: {}", reply.body);
+            assert_eq!(reply.header("retry-after"), Some("1"), "{path}");
+        }
+        let records = json!({"records": [{"messages": exchange()}, {"messages": []}]});
+        assert_eq!(served.post("/v1/score", &records).status, 503);
+        first.join().unwrap().ok();
+    });
+    served
+        .post("/v1/score", &json!({"messages": exchange()}))
+        .ok();
+}
+
+#[test]
+fn faults_of_the_server_are_not_explained_to_clients() {
+    let token = 7;
+    for (fault, status) in [
+        (Fault::Pack { token }, 500),
+        (Fault::DeviceLost { token }, 503),
+    ] {
+        let engine = FakeOptions::default().with_fault(fault);
+        let served = Served::of(fake("pm", engine, ScorerOptions::default()));
+        served
+            .post("/classify", &json!({"input": [[1, 2, 3]]}))
+            .ok();
+        let reply = served.post("/classify", &json!({"input": [[1, token, 3]]}));
+        assert_eq!(reply.status, status, "{reply:?}");
+        for inside in ["stage", "fake", "it was to", "/"] {
+            assert!(!reply.body.contains(inside), "{inside}: {}", reply.body);
+        }
+        let next = served.post("/classify", &json!({"input": [[1, 2, 3]]}));
+        let lost = matches!(fault, Fault::DeviceLost { .. });
+        assert_eq!(next.status, if lost { 503 } else { 200 }, "{next:?}");
+    }
+}
+
+#[test]
+fn a_conversation_that_takes_too_long_is_given_up() {
+    let mut options = local();
+    options.request_timeout = Some(Duration::from_millis(200));
+    let slow = FakeOptions::default().with_stages(vec![Duration::from_secs(30)]);
+    let served = Served::start(options, vec![fake("pm", slow, ScorerOptions::default())]);
+    let reply = served.post("/v1/score", &json!({"messages": exchange()}));
+    assert_eq!(reply.status, 504, "{reply:?}");
+    assert_eq!(reply.json()["error"]["kind"], "deadline_exceeded");
+}
+
+#[test]
+fn what_would_change_the_text_is_refused() {
+    let served = Served::of(real("pm"));
+    for (field, value) in [
+        ("chat_template", json!("{{ messages }}")),
+        ("chat_template_kwargs", json!({"a": 1})),
+        ("add_generation_prompt", json!(true)),
+        ("continue_final_message", json!(true)),
+    ] {
+        for path in ["/classify", "/pooling", "/v1/chat/completions"] {
+            let mut request = json!({"messages": exchange()});
+            request[field] = value.clone();
+            let reply = served.post(path, &request);
+            assert_eq!(reply.status, 400, "{path} {field}");
+            assert!(message(&reply).contains(field));
+        }
+    }
+    let request = json!({"input": "a text of some tokens", "truncate_prompt_tokens": 2});
+    assert_eq!(served.post("/classify", &request).status, 400);
+    let question = json!({"messages": [{"role": "user", "content": "q"}]});
+    let reply = served.post("/v1/score", &question);
+    assert_eq!(reply.status, 400, "{reply:?}");
+}
