@@ -26,9 +26,9 @@ ONLY_IN = {
         "runtime/src/ep/tests.rs",
     ],
     "num_bigint": ["template/"],
-    "rustls": ["runtime/src/hub/"],
+    "rustls": ["runtime/src/hub/", "runtime/src/remote/"],
     "tokenizers": ["runtime/src/text/"],
-    "ureq": ["runtime/src/hub/"],
+    "ureq": ["runtime/src/hub/", "runtime/src/remote/"],
     "prost": ["bundle/src/proto/", "bundle/src/graph/model.rs"],
 }
 # What the batch planner must not know: it sees lengths and token ids only.

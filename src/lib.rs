@@ -34,6 +34,8 @@ pub use checked_export::{CheckedExportError, Exported, export_checked};
 pub use worldpm_ort_export as export;
 #[cfg(feature = "hub")]
 pub use worldpm_ort_runtime::hub;
+#[cfg(feature = "remote")]
+pub use worldpm_ort_runtime::remote;
 #[cfg(feature = "testing")]
 pub use worldpm_ort_runtime::testing;
 pub use worldpm_ort_runtime::{

@@ -46,6 +46,8 @@ mod options;
 mod pooling;
 pub mod queue;
 pub mod records;
+#[cfg(feature = "remote")]
+pub mod remote;
 mod reward;
 mod scorer;
 mod stream;

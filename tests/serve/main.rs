@@ -8,5 +8,6 @@ mod support;
 mod dialects;
 mod ending;
 mod refusals;
+mod remote;
 mod served;
 mod sharing;

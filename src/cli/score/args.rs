@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+#[cfg(feature = "remote")]
+use super::remote_args::RemoteArgs;
 use crate::cli::common::{
     choices::{ReduceWay, TruncationWay},
     heading,
@@ -14,7 +16,8 @@ use crate::cli::common::{
 pub(crate) struct ScoreArgs {
     /// Directory of the bundle
     #[arg(long, value_name = "DIR")]
-    pub(crate) model: PathBuf,
+    #[cfg_attr(not(feature = "remote"), arg(required = true))]
+    pub(crate) model: Option<PathBuf>,
     /// Conversations: JSON Lines or a JSON array; - for standard input
     #[arg(long, value_name = "FILE", default_value = "-")]
     pub(crate) input: PathBuf,
@@ -25,6 +28,9 @@ pub(crate) struct ScoreArgs {
     /// Add the scores to the end of the output file as they come, instead of replacing it at the end
     #[arg(long)]
     pub(crate) append: bool,
+    #[cfg(feature = "remote")]
+    #[command(flatten)]
+    pub(crate) remote: RemoteArgs,
     #[command(flatten)]
     pub(crate) records: RecordArgs,
     #[command(flatten)]

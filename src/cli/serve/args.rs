@@ -12,7 +12,7 @@ use worldpm_ort_bundle::Bytes;
 use worldpm_ort_serve::{ModelOptions, ServeOptions};
 
 use crate::cli::common::{
-    choices::{ReduceWay, TruncationWay},
+    choices::{ReduceWay, TruncationWay, seconds},
     heading,
     scorer_args::ScorerArgs,
 };
@@ -169,14 +169,6 @@ impl FromStr for Alias {
             _ => Err("give both names, as in NAME=MODEL".to_owned()),
         }
     }
-}
-
-fn seconds(text: &str) -> Result<Duration, String> {
-    let seconds: f64 = text
-        .parse()
-        .map_err(|_| "give a number of seconds".to_owned())?;
-    Duration::try_from_secs_f64(seconds)
-        .map_err(|_| "give a number of seconds, 0 or more".to_owned())
 }
 
 fn milliseconds(text: &str) -> Result<f64, String> {

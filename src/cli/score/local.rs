@@ -1,0 +1,92 @@
+//! Scoring with a model in this process.
+
+use std::{
+    path::Path,
+    time::{Duration, Instant},
+};
+
+use anyhow::Result;
+
+use super::{
+    ScoreArgs,
+    writing::{Stopping, Unanswered, Writing},
+};
+use crate::{
+    Conversation, Error, Scorer, ScorerOptions,
+    cli::common::{outcome::Status, placement::loaded},
+    records::{Entry, EntryError},
+};
+
+pub(super) fn run(
+    args: &ScoreArgs,
+    model: &Path,
+    mut entries: impl Iterator<Item = (Entry, Vec<Conversation>)>,
+    mut writing: Writing<'_>,
+) -> Result<Status> {
+    let loading = Instant::now();
+    let scorer = Scorer::open(model, &options(args))?;
+    report!("{}", loaded(&scorer, loading.elapsed()));
+    args.scorer.report_unused(&scorer);
+
+    let interrupt = writing.begin()?;
+    let scoring = Instant::now();
+    let mut conversations = 0_usize;
+    let stopping = Stopping::default();
+    let mut stream = scorer.stream(stopping.wanted(args, &interrupt, &mut entries));
+    while let Some((entry, rewards)) = stream.next() {
+        conversations += rewards.len();
+        let answer = entry.reward(rewards);
+        let answer = match &answer {
+            Ok(reward) => Ok(reward.into()),
+            Err(problem) => Err(Unanswered {
+                problem: problem.to_string(),
+                ends_all: ends_all(problem),
+            }),
+        };
+        writing.take(&entry, answer, stream.is_ready())?;
+    }
+    writing.flush()?;
+
+    let seconds = scoring.elapsed().as_secs_f64();
+    let stats = *stream.stats();
+    drop(stream);
+    report!(
+        "{conversations} conversations in {seconds:.1} s: {} tokens, {} of them computed",
+        stats.tokens,
+        stats.unique_tokens
+    );
+    if scorer.is_streamed() {
+        let stages = scorer.counters().stages;
+        let loads: u64 = stages.iter().map(|stage| stage.loads).sum();
+        let loading: Duration = stages.iter().map(|stage| stage.loading).sum();
+        let busy: Duration = stages.iter().map(|stage| stage.busy).sum();
+        report!(
+            "{loads} loads of stages took {:.1} s, computing {:.1} s",
+            loading.as_secs_f64(),
+            busy.as_secs_f64()
+        );
+    }
+    writing.finish(&stopping, entries)
+}
+
+fn options(args: &ScoreArgs) -> ScorerOptions {
+    let mut options = args
+        .scorer
+        .options()
+        .with_truncation(args.truncation.into());
+    options.reduce = args.reduce.map(Into::into);
+    options.max_length = args.max_length;
+    options.allow_no_answer = args.records.allow_no_answer;
+    options
+}
+
+/// Whether no record after this one can be scored either.
+fn ends_all(problem: &EntryError) -> bool {
+    matches!(
+        problem,
+        EntryError::Score {
+            source: Error::WeightsChanged { .. },
+            ..
+        }
+    )
+}

@@ -1,0 +1,66 @@
+//! Scoring by servers.
+
+use std::time::Instant;
+
+use anyhow::Result;
+
+use super::{
+    ScoreArgs,
+    writing::{Stopping, Unanswered, Writing},
+};
+use crate::{
+    Conversation,
+    cli::common::outcome::Status,
+    records::Entry,
+    remote::{RemoteOptions, RemoteScorer},
+};
+
+pub(super) fn run(
+    args: &ScoreArgs,
+    mut entries: impl Iterator<Item = (Entry, Vec<Conversation>)>,
+    mut writing: Writing<'_>,
+) -> Result<Status> {
+    let scorer = RemoteScorer::new(options(args))?;
+    let interrupt = writing.begin()?;
+    let scoring = Instant::now();
+    let mut answers = 0_usize;
+    let stopping = Stopping::default();
+    let mut stream = scorer.stream(stopping.wanted(args, &interrupt, &mut entries));
+    while let Some(answered) = stream.next() {
+        let (entry, answer) = match answered {
+            Ok(answered) => answered,
+            Err(error) => {
+                writing.fail(&error.to_string())?;
+                break;
+            }
+        };
+        let refused = |problem| Unanswered {
+            problem,
+            ends_all: false,
+        };
+        let answer = match (answer, entry.check()) {
+            (Some(answer), _) => answer.map_err(refused),
+            (None, Err(error)) => Err(refused(error.to_string())),
+            (None, Ok(())) => Err(refused("there is nothing to score".into())),
+        };
+        answers += usize::from(answer.is_ok());
+        writing.take(&entry, answer, stream.is_ready())?;
+    }
+    writing.flush()?;
+    drop(stream);
+    let seconds = scoring.elapsed().as_secs_f64();
+    report!("{answers} records in {seconds:.1} s");
+    writing.finish(&stopping, entries)
+}
+
+fn options(args: &ScoreArgs) -> RemoteOptions {
+    let remote = &args.remote;
+    let mut options = RemoteOptions::new(&remote.endpoint);
+    options.model.clone_from(&remote.served_model);
+    options.api_key.clone_from(&remote.api_key);
+    options.requests = remote.requests;
+    options.conversations = remote.request_conversations;
+    options.retries = remote.retries;
+    options.timeout = remote.request_timeout;
+    options
+}
