@@ -7,7 +7,7 @@ use std::{
 
 use super::{
     error::QueueError,
-    line::{Departure, Line, Next, Sequence, Window},
+    line::{Arrivals, Departure, Line, Next, Sequence, Window},
     options::{QueueOptions, RequestOptions},
     sync::{Arc, Condvar, Mutex, MutexGuard, Weak, thread},
     ticket::{Numbers, Slot, Ticket, Withdraw},
@@ -59,6 +59,8 @@ struct Shared {
 
 struct State {
     line: Line<Arc<Slot>>,
+    /// Those that the dispatcher is woken for.
+    arrivals: Arrivals,
     closed: bool,
     planned: PlanStats,
     planning: Duration,
@@ -77,6 +79,7 @@ impl Queue {
     ) -> Result<Self, EngineError> {
         let shared = Arc::new(Shared {
             state: Mutex::new(State {
+                arrivals: Arrivals::Matter,
                 line: Line::new(options, budget.max_tokens),
                 closed: false,
                 planned: PlanStats::default(),
@@ -120,8 +123,11 @@ impl Queue {
             return Err(state.line.full());
         }
         let ticket = self.shared.admit(&mut state, sequence, request);
+        let is_news = state.line.is_news(state.arrivals, request);
         drop(state);
-        self.shared.changed.notify_one();
+        if is_news {
+            self.shared.changed.notify_one();
+        }
         Ok(ticket)
     }
 
@@ -314,11 +320,13 @@ fn dispatch(shared: &Arc<Shared>, engine: &dyn Engine) {
                 state = shared.lock();
                 state.planning += spent;
             }
-            Next::Wait(None) => {
+            Next::Wait(None, arrivals) => {
+                state.arrivals = arrivals;
                 let changed = shared.changed.wait(state);
                 state = changed.unwrap_or_else(|poisoned| poisoned.into_inner());
             }
-            Next::Wait(Some(time)) => {
+            Next::Wait(Some(time), arrivals) => {
+                state.arrivals = arrivals;
                 let changed = shared.changed.wait_timeout(state, time);
                 state = changed.unwrap_or_else(|poisoned| poisoned.into_inner()).0;
             }

@@ -156,7 +156,19 @@ pub(super) enum Next {
     /// Give these to the engine.
     Send(Vec<Departure>),
     /// Nothing, until something happens or that much time has passed.
-    Wait(Option<Duration>),
+    Wait(Option<Duration>, Arrivals),
+}
+
+/// Which arrivals change what is to be done. A thread that waits is not woken by the others: that would cost more than
+/// admitting them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Arrivals {
+    /// All of them.
+    Matter,
+    /// The one that makes up so many tokens that wait.
+    MatterFrom(usize),
+    /// None: the engine has enough to do.
+    DoNotMatter,
 }
 
 /// What became of a withdrawn entry.
@@ -310,7 +322,9 @@ impl<T> Line<T> {
             .deadlines
             .peek()
             .map(|Reverse((deadline, _))| *deadline);
+        let mut arrivals = Arrivals::DoNotMatter;
         if self.has_use(capacity) {
+            arrivals = Arrivals::Matter;
             let first_planned = self.planned.first_key_value().map(|(turn, _)| turn.0);
             let first_waiting = self.waiting_flows().map(|(time, _)| time).min();
             match (first_waiting, first_planned) {
@@ -321,13 +335,25 @@ impl<T> Line<T> {
                 (Some(_), None) => match self.fills_until().filter(|_| !closed) {
                     Some(until) if until > now => {
                         wake = Some(wake.map_or(until, |wake| wake.min(until)));
+                        arrivals = Arrivals::MatterFrom(self.pack_tokens);
                     }
                     _ => return Next::Plan(self.take_window(None)),
                 },
                 (None, None) => {}
             }
         }
-        Next::Wait(wake.map(|wake| wake.saturating_duration_since(now)))
+        let time = wake.map(|wake| wake.saturating_duration_since(now));
+        Next::Wait(time, arrivals)
+    }
+
+    /// Whether a thread that waits has to look again, since something has arrived.
+    pub(super) fn is_news(&self, arrivals: Arrivals, request: &RequestOptions) -> bool {
+        request.deadline.is_some()
+            || match arrivals {
+                Arrivals::Matter => true,
+                Arrivals::MatterFrom(tokens) => self.waiting.1 >= tokens,
+                Arrivals::DoNotMatter => false,
+            }
     }
 
     /// Until when to wait for others that fill a pack; `None` when there is one, or none is waited for.

@@ -457,7 +457,7 @@ impl Bench {
                     }
                     assert!(self.running.len() <= self.capacity.packs);
                 }
-                Next::Wait(time) => return time,
+                Next::Wait(time, _) => return time,
             }
         }
     }

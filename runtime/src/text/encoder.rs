@@ -428,10 +428,15 @@ fn guarded(
 
 /// Applies `work` to each item on all cores and keeps the order.
 pub(super) fn in_parallel<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
+    let alone = || items.iter().map(&work).collect();
+    if items.len() <= 1 {
+        // To ask for the number of cores reads files.
+        return alone();
+    }
     let cores = thread::available_parallelism().map_or(1, NonZero::get);
     let threads = cores.min(items.len());
     if threads <= 1 {
-        return items.iter().map(work).collect();
+        return alone();
     }
     let next = AtomicUsize::new(0);
     let worker = || {
