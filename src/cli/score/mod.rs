@@ -1,6 +1,7 @@
 //! `worldpm-ort score`.
 
 mod args;
+mod input;
 mod local;
 #[cfg(feature = "remote")]
 mod remote;
@@ -8,15 +9,14 @@ mod remote;
 mod remote_args;
 mod writing;
 
-use std::{fs, os::unix::fs::MetadataExt, path::Path};
-
-use anyhow::{Result, bail};
+use anyhow::Result;
 
 use super::common::{
     outcome::Status,
     output::Results,
-    records::{Entries, input_metadata, open_input},
+    records::{Entries, open_input},
 };
+use input::{check_apart, is_file};
 use writing::Writing;
 
 pub(crate) use args::ScoreArgs;
@@ -41,28 +41,6 @@ pub(crate) fn run(args: &ScoreArgs) -> Result<Status> {
         #[cfg(feature = "remote")]
         None => remote::run(args, entries, writing),
         #[cfg(not(feature = "remote"))]
-        None => bail!("name the directory of a bundle with --model"),
+        None => anyhow::bail!("name the directory of a bundle with --model"),
     }
-}
-
-/// The output takes the place of what was there, which must not be what is read.
-fn check_apart(input: &Path, output: &Path) -> Result<()> {
-    if output == Path::new("-") {
-        return Ok(());
-    }
-    let (Ok(from), Ok(to)) = (input_metadata(input), fs::metadata(output)) else {
-        return Ok(());
-    };
-    if from.is_file() && (from.dev(), from.ino()) == (to.dev(), to.ino()) {
-        bail!(
-            "cannot write {}: it is the input, which would be lost; name another file",
-            output.display()
-        );
-    }
-    Ok(())
-}
-
-/// Whether reading the input never waits for someone to write it.
-fn is_file(input: &Path) -> bool {
-    input_metadata(input).is_ok_and(|input| input.is_file())
 }

@@ -4,7 +4,7 @@ use std::cell::Cell;
 
 use anyhow::{Result, bail};
 
-use super::{ScoreArgs, is_file};
+use super::{ScoreArgs, input::is_file};
 use crate::{
     Conversation,
     answers::{Answer, AnswerLine, Outcome},
