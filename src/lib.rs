@@ -40,11 +40,11 @@ pub use worldpm_ort_runtime::remote;
 pub use worldpm_ort_runtime::testing;
 pub use worldpm_ort_runtime::{
     Batch, Bundle, BundleProblem, Conversation, Counters, EndingProblem, Error, ErrorKind,
-    LabelScores, MatmulPrecision, Message, Output, PendingScore, PlacementReason, Reduction,
-    Residency, ResidencyCause, ResidencyReason, Result, Reward, Score, ScoreStream, ScoredToken,
-    Scorer, ScorerOptions, StepRewards, TimedScore, Timings, Truncation, answers, batch, bench,
-    bundle_format, device, doctor, engine, ep, json, queue, records, scored_positions, text,
-    verify,
+    LabelScores, MatmulPrecision, Message, OptionProblem, Output, PendingScore, PlacementReason,
+    Reduction, Residency, ResidencyCause, ResidencyReason, Result, Reward, Score, ScoreStream,
+    ScoredToken, Scorer, ScorerOptions, StepRewards, TimedScore, Timings, Truncation,
+    WeightsChange, answers, batch, bench, bundle_format, device, doctor, engine, ep, json, queue,
+    records, scored_positions, text, verify,
 };
 
 #[cfg(doctest)]

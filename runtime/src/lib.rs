@@ -64,7 +64,9 @@ pub use deploy::{
     reason::{PlacementReason, ResidencyCause, ResidencyReason},
     residency::Residency,
 };
-pub use error::{BundleProblem, EndingProblem, Error, ErrorKind, Result};
+pub use error::{
+    BundleProblem, EndingProblem, Error, ErrorKind, OptionProblem, Result, WeightsChange,
+};
 pub use host::memory::available as available_memory;
 pub use options::ScorerOptions;
 pub use pooling::scored_positions;

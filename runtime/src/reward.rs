@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use worldpm_ort_bundle::{Activation, Pooling};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, OptionProblem, Result};
 
 /// The score of a conversation, where there is one.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -189,31 +189,18 @@ impl Reading {
         reduction: Option<Reduction>,
     ) -> Result<Self> {
         let steps = matches!(pooling, Pooling::EachToken { .. });
-        let option = |option, problem: &str| Error::Option {
-            option,
-            problem: problem.into(),
-        };
+        let option = |option, problem| Error::Option { option, problem };
         let kind = match activation {
             Activation::Softmax { label } if steps => Kind::Steps { label, reduction },
             Activation::None if !steps && reduction.is_none() => Kind::Whole,
             Activation::None if !steps => {
-                return Err(option(
-                    "reduce",
-                    "the model scores an answer as a whole, and there are no steps whose scores could be \
-                     made into one; leave the option out",
-                ));
+                return Err(option("reduce", OptionProblem::NoStepsToReduce));
             }
             Activation::None => {
-                return Err(option(
-                    "pooling",
-                    "the model scores an answer as a whole and not at each token",
-                ));
+                return Err(option("pooling", OptionProblem::NotAtEachToken));
             }
             Activation::Softmax { .. } => {
-                return Err(option(
-                    "pooling",
-                    "the model is scored at each step token and at no other",
-                ));
+                return Err(option("pooling", OptionProblem::OnlyAtStepTokens));
             }
         };
         Ok(Self {

@@ -13,7 +13,7 @@ use worldpm_ort_bundle::{
     manifest::WeightFile,
 };
 
-use crate::error::{BundleProblem, Error, Result};
+use crate::error::{BundleProblem, Error, Result, WeightsChange};
 
 /// The weight files, as they were when they were checked.
 ///
@@ -106,13 +106,13 @@ impl Watched {
     }
 
     fn require_unchanged(&self) -> Result<()> {
-        let changed = |problem: String| Error::WeightsChanged {
+        let changed = |problem| Error::WeightsChanged {
             path: self.path.clone(),
             problem,
         };
         let mut before = self.identity.lock().unwrap_or_else(PoisonError::into_inner);
         let now = FileIdentity::of(&self.path)
-            .map_err(|error| changed(format!("it cannot be opened any more: {error}")))?;
+            .map_err(|error| changed(WeightsChange::CannotOpen(error.into())))?;
         if now == *before {
             return Ok(());
         }
@@ -120,7 +120,7 @@ impl Watched {
         let same = now.is_unwritten(&before)
             && sampled_sha256(&self.path).is_ok_and(|found| found == self.sampled_sha256);
         if !same {
-            return Err(changed("it was written to, or replaced".into()));
+            return Err(changed(WeightsChange::Written));
         }
         *before = now;
         Ok(())

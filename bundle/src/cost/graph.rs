@@ -15,7 +15,7 @@ use crate::{
 
 /// The sizes of one run of a model, for which its memory and its work are counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Pack {
+pub struct RunSizes {
     /// Unique tokens, `T`.
     pub tokens: u64,
     /// Attention rows, `B`.
@@ -106,7 +106,7 @@ impl Costs {
     ///
     /// # Errors
     /// [`Error::Graph`] when the shape of a value is not known.
-    pub fn of(model: &ModelProto, device: Device, pack: Pack) -> Result<Self> {
+    pub fn of(model: &ModelProto, device: Device, pack: RunSizes) -> Result<Self> {
         let view = View::new(model)?;
         let mut costs = Self::default();
         let folded = folded(&view);
@@ -146,7 +146,7 @@ impl Costs {
         view: &View<'_>,
         folded: &HashSet<&str>,
         groups: &[Group],
-        pack: Pack,
+        pack: RunSizes,
     ) -> Result<()> {
         let mut counted: HashSet<&str> = HashSet::new();
         let stored: HashMap<&str, u64> = view
@@ -196,7 +196,7 @@ impl Costs {
         view: &View<'_>,
         folded: &HashSet<&str>,
         groups: &[Group],
-        pack: Pack,
+        pack: RunSizes,
     ) -> Result<()> {
         for (node, &group) in view.nodes().iter().zip(groups) {
             if !is_folded(node, folded) {
@@ -213,7 +213,7 @@ impl Costs {
         folded: &HashSet<&str>,
         groups: &[Group],
         device: Device,
-        pack: Pack,
+        pack: RunSizes,
     ) -> Result<()> {
         let storage = storage(view);
         let root = |name: &str| storage.get(name).copied();
@@ -340,7 +340,7 @@ fn inputs(node: &NodeProto) -> impl Iterator<Item = &str> {
 }
 
 /// The sizes of a value.
-fn shape(view: &View<'_>, name: &str, pack: Pack) -> Result<Vec<u64>> {
+fn shape(view: &View<'_>, name: &str, pack: RunSizes) -> Result<Vec<u64>> {
     let shape = view.value(name).and_then(|value| value.shape.as_ref());
     let sizes = shape.map(|sizes| sizes.iter().map(|&size| pack.size(size)).collect());
     sizes.flatten().ok_or_else(|| Error::Graph {
@@ -349,7 +349,7 @@ fn shape(view: &View<'_>, name: &str, pack: Pack) -> Result<Vec<u64>> {
     })
 }
 
-impl Pack {
+impl RunSizes {
     /// A pack whose rows all have `columns` tokens.
     #[must_use]
     pub fn of_even_rows(tokens: u64, rows: u64, columns: u64, scored: u64) -> Self {
@@ -376,7 +376,7 @@ impl Pack {
     }
 }
 
-fn bytes(view: &View<'_>, name: &str, pack: Pack) -> Result<u64> {
+fn bytes(view: &View<'_>, name: &str, pack: RunSizes) -> Result<u64> {
     let element = view.value(name).map_or("undefined", |value| value.element);
     let elements = product(&shape(view, name, pack)?);
     Ok(elements.saturating_mul(element_bits(element)).div_ceil(8))
@@ -391,7 +391,7 @@ fn input(node: &NodeProto, index: usize) -> &str {
 }
 
 /// Multiplications and additions of a node.
-fn flops(view: &View<'_>, node: &NodeProto, pack: Pack) -> Result<u64> {
+fn flops(view: &View<'_>, node: &NodeProto, pack: RunSizes) -> Result<u64> {
     let rows_and_depth = || -> Result<(u64, u64)> {
         let x = shape(view, input(node, 0), pack)?;
         let (depth, rows) = x
@@ -431,7 +431,7 @@ struct AttentionSizes {
 }
 
 /// Of queries `[B, S, heads * size]`, or `[B, heads, S, size]`.
-fn attention_sizes(view: &View<'_>, node: &NodeProto, pack: Pack) -> Result<AttentionSizes> {
+fn attention_sizes(view: &View<'_>, node: &NodeProto, pack: RunSizes) -> Result<AttentionSizes> {
     let heads = ["num_heads", "q_num_heads"]
         .iter()
         .find_map(|name| int(node, name))
@@ -457,7 +457,7 @@ fn attention_sizes(view: &View<'_>, node: &NodeProto, pack: Pack) -> Result<Atte
 }
 
 /// Bytes that a kernel takes for itself.
-fn workspace(view: &View<'_>, node: &NodeProto, device: Device, pack: Pack) -> Result<u64> {
+fn workspace(view: &View<'_>, node: &NodeProto, device: Device, pack: RunSizes) -> Result<u64> {
     let operator = operator(node);
     Ok(match (operator.as_str(), device) {
         ("Attention", Device::Cpu) => {

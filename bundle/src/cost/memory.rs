@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::graph::{Costs, Pack, Part, Peak};
+use super::graph::{Costs, Part, Peak, RunSizes};
 use crate::vocabulary::Device;
 
 /// What one run of the model may hold; the same limits as when scoring.
@@ -46,20 +46,20 @@ impl TokenBudget {
     ///
     /// A conversation that is longer than the budget still runs, by itself, and takes more.
     #[must_use]
-    pub fn fullest(&self, max_length: u64) -> Pack {
+    pub fn fullest(&self, max_length: u64) -> RunSizes {
         let columns = self.max_tokens.min(self.max_cells).min(max_length).max(1);
         let rows = self.max_cells.div_ceil(columns);
-        Pack::of_even_rows(self.max_tokens, rows, columns, rows)
+        RunSizes::of_even_rows(self.max_tokens, rows, columns, rows)
     }
 
     /// A pack of as many conversations of `mean_length` tokens as the budget has room for. One that is longer than the
     /// budget goes alone.
     #[must_use]
-    pub fn typical(&self, mean_length: u64) -> Pack {
+    pub fn typical(&self, mean_length: u64) -> RunSizes {
         let columns = mean_length.max(1);
         let room = self.max_tokens.min(self.max_cells);
         let rows = (room / columns).max(1);
-        Pack::of_even_rows(rows.saturating_mul(columns), rows, columns, rows)
+        RunSizes::of_even_rows(rows.saturating_mul(columns), rows, columns, rows)
     }
 }
 

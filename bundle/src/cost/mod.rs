@@ -4,6 +4,6 @@ mod graph;
 mod memory;
 mod model;
 
-pub use graph::{Costs, Pack, Part, Peak};
+pub use graph::{Costs, Part, Peak, RunSizes};
 pub use memory::{DEFAULT_MEAN_LENGTH, Overheads, StageMemory, TokenBudget};
 pub use model::{GraphCosts, ModelCosts};

@@ -2,7 +2,7 @@
 
 use worldpm_ort_bundle::{
     Device,
-    cost::{Costs, Pack},
+    cost::{Costs, RunSizes},
     manifest::Quantization,
     proto::ModelProto,
 };
@@ -61,7 +61,7 @@ impl Draft {
     ///
     /// # Errors
     /// [`Error::Graph`](crate::Error::Graph) when the graph cannot be counted.
-    pub(crate) fn costs<const N: usize>(&self, packs: [Pack; N]) -> Result<[Costs; N]> {
+    pub(crate) fn costs<const N: usize>(&self, packs: [RunSizes; N]) -> Result<[Costs; N]> {
         let model: ModelProto = self.graph.graph().to_model();
         let mut costs = packs.map(|_| Costs::default());
         for (costs, pack) in costs.iter_mut().zip(packs) {
@@ -109,7 +109,7 @@ impl Draft {
 ///
 /// # Errors
 /// Whatever is wrong with the checkpoint, as for [`crate::export`].
-pub fn costs(checkpoint: &Checkpoint, options: &ExportOptions, pack: Pack) -> Result<Costs> {
+pub fn costs(checkpoint: &Checkpoint, options: &ExportOptions, pack: RunSizes) -> Result<Costs> {
     let format = Format::new(checkpoint, options)?;
     let [costs] = Draft::new(checkpoint, options, format, &[])?.costs([pack])?;
     Ok(costs)

@@ -27,5 +27,5 @@ pub use simulation::{Simulation, SimulationOptions, Traffic, simulation};
 pub use weights::{PlannedWeight, WeightForm};
 pub use worldpm_ort_bundle::{
     Bytes,
-    cost::{Costs, Pack, StageMemory, TokenBudget},
+    cost::{Costs, RunSizes, StageMemory, TokenBudget},
 };

@@ -5,7 +5,7 @@ use std::ops::Range;
 use serde::Serialize;
 use worldpm_ort_bundle::{
     Bytes, Device, Manifest,
-    cost::{DEFAULT_MEAN_LENGTH, GraphCosts, ModelCosts, Pack, Part, StageMemory, TokenBudget},
+    cost::{DEFAULT_MEAN_LENGTH, GraphCosts, ModelCosts, Part, RunSizes, StageMemory, TokenBudget},
 };
 
 use super::{
@@ -106,7 +106,7 @@ impl PlanOptions {
     }
 
     /// A pack of average conversations.
-    fn typical(&self) -> Pack {
+    fn typical(&self) -> RunSizes {
         self.budget.typical(self.mean_length)
     }
 }
@@ -363,7 +363,7 @@ fn assumptions(options: &PlanOptions, stages: &[PlannedStage], with_speed: bool)
     ];
     if with_speed {
         let Efficiency { compute, bandwidth } = options.efficiency;
-        let Pack { rows, columns, .. } = options.typical();
+        let RunSizes { rows, columns, .. } = options.typical();
         list.extend([
             format!(
                 "speed is for packs of {rows} conversations of {columns} tokens that share nothing, at {:.0}% of the dense \

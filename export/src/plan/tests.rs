@@ -40,7 +40,7 @@ fn cuda(target: Target) -> ExportOptions {
 }
 
 /// Rows of 40, 35, 30 and 20 tokens.
-const PACK: Pack = Pack {
+const PACK: RunSizes = RunSizes {
     tokens: 100,
     rows: 4,
     columns: 40,
@@ -109,7 +109,7 @@ fn weights_are_those_of_the_files_and_of_the_loaded_model() {
 fn work_is_that_of_the_products_and_of_attention() {
     let place = tempfile::tempdir().unwrap();
     let checkpoint = checkpoint(&place, Preset::Tiny, None);
-    let Pack {
+    let RunSizes {
         tokens,
         scored,
         row_squares,
@@ -158,8 +158,8 @@ fn work_does_not_depend_on_the_precision() {
 fn the_peak_is_the_widest_moment() {
     let place = tempfile::tempdir().unwrap();
     let checkpoint = checkpoint(&place, Preset::Tiny, None);
-    let pack = Pack { rows: 12, ..PACK };
-    let Pack {
+    let pack = RunSizes { rows: 12, ..PACK };
+    let RunSizes {
         tokens,
         rows,
         columns,
@@ -197,7 +197,7 @@ fn the_peak_is_the_widest_moment() {
     );
 
     // With few cells it is the MLP: the residual, gate, up, the sigmoid and its product.
-    let pack = Pack {
+    let pack = RunSizes {
         rows: 1,
         columns: 1,
         ..PACK

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use worldpm_ort_bundle::{
     Device, Manifest,
-    cost::{Costs, Pack},
+    cost::{Costs, RunSizes},
     proto::ModelProto,
 };
 
@@ -14,7 +14,7 @@ use crate::{Bundle, Result, engine::StageRun};
 pub(super) struct Work {
     device: Device,
     stages: Vec<ModelProto>,
-    known: HashMap<(usize, Pack), u64>,
+    known: HashMap<(usize, RunSizes), u64>,
 }
 
 impl Work {
@@ -39,7 +39,7 @@ impl Work {
 
     /// Multiplications and additions that a run needs: attention over the padding of rows is left out.
     pub(super) fn flops(&mut self, run: &StageRun) -> Result<u64> {
-        let pack = Pack {
+        let pack = RunSizes {
             tokens: run.tokens as u64,
             rows: run.rows as u64,
             columns: run.columns as u64,

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     ep::{CudaOptions, Devices, Provider, Slot},
-    error::{Error, Result},
+    error::{Error, OptionProblem, Result},
     host::gpu::{Gpu, GpusError, check_kernels},
     options::ScorerOptions,
 };
@@ -56,7 +56,7 @@ pub(crate) fn placed(
 
 /// Places stages on the GPUs of the machine, in as many copies as fit or as were asked for.
 fn on_gpus(options: &ScorerOptions, stages: &[StageMemory], gpus: Vec<Gpu>) -> Result<Placed> {
-    let fail = |problem: String| Error::Option {
+    let fail = |problem| Error::Option {
         option: "devices",
         problem,
     };
@@ -71,9 +71,7 @@ fn on_gpus(options: &ScorerOptions, stages: &[StageMemory], gpus: Vec<Gpu>) -> R
         }
     }
     if let (true, Some(why)) = (usable.is_empty(), left_out.first()) {
-        return Err(fail(format!(
-            "{why}; for a library that has kernels for it, name the device with --device"
-        )));
+        return Err(fail(OptionProblem::NoKernels(why.clone())));
     }
     let slot = |gpu: &Gpu| Slot {
         device: usize::from(gpu.device_id),
@@ -91,10 +89,10 @@ fn on_gpus(options: &ScorerOptions, stages: &[StageMemory], gpus: Vec<Gpu>) -> R
                 .replicas
                 .map_or(fitting, std::num::NonZeroUsize::get);
             if wanted > fitting {
-                return Err(fail(format!(
-                    "{wanted} copies of the model were asked for; {}",
-                    placement.reason
-                )));
+                return Err(fail(OptionProblem::TooManyReplicas {
+                    wanted,
+                    placement: placement.reason.to_string(),
+                }));
             }
             let copy = |places: &Vec<usize>| places.iter().map(|&gpu| slot(&usable[gpu])).collect();
             return Ok(Placed {
@@ -111,14 +109,14 @@ fn on_gpus(options: &ScorerOptions, stages: &[StageMemory], gpus: Vec<Gpu>) -> R
         {
             Some(error)
         }
-        Some(Err(error)) => return Err(fail(error.to_string())),
+        Some(Err(error)) => return Err(fail(OptionProblem::NoPlace(error))),
         None => None,
     };
     if options.replicas.is_some_and(|copies| copies.get() > 1) {
         return Err(copies_of_streamed());
     }
     let roomiest = usable.iter().max_by_key(|gpu| gpu.free);
-    let roomiest = roomiest.ok_or_else(|| fail(PlaceError::NoGpus.to_string()))?;
+    let roomiest = roomiest.ok_or_else(|| fail(OptionProblem::NoPlace(PlaceError::NoGpus)))?;
     Ok(Placed {
         slots: vec![vec![slot(roomiest); stages.len()]],
         reason: Some(PlacementReason::Roomiest {
@@ -134,7 +132,7 @@ fn on_gpus(options: &ScorerOptions, stages: &[StageMemory], gpus: Vec<Gpu>) -> R
 pub(crate) fn copies_of_streamed() -> Error {
     Error::Option {
         option: "replicas",
-        problem: "copies of a model that is streamed would only wait for each other; leave the option out".into(),
+        problem: OptionProblem::StreamedReplicas,
     }
 }
 

@@ -13,7 +13,7 @@ use crate::{
     batch::Budget,
     bundle::Bundle,
     ep::Slot,
-    error::{Error, Result},
+    error::{Error, OptionProblem, Result},
     host::memory,
     options::ScorerOptions,
 };
@@ -205,35 +205,21 @@ impl<'a> Room<'a> {
     fn too_little(&self, needs: &Needs<'_>, choice: &Choice, memory: u64) -> Error {
         let manifest = self.bundle.manifest();
         let (stages, layers) = (manifest.stages.len(), manifest.model.num_hidden_layers);
-        let (whole, least) = (Bytes(needs.resident), Bytes(needs.least_streamed()));
-        let memory = Bytes(memory);
-        let more_stages = match stages < layers {
-            true => format!(
-                "export the checkpoint again with more stages than {stages} (up to one for each of its {layers} layers), or "
-            ),
-            false => String::new(),
-        };
-        let problem = match choice.streamed {
-            Some(_) => {
-                let largest = (0..stages).max_by_key(|&index| needs.stages[index].total());
-                let graph = largest.map_or("", |index| &manifest.stages[index].graph);
-                format!(
-                    "streaming takes {least}, for {graph} and what goes through it, and there are {memory}; {more_stages}\
-                     give a lower token budget, or at least that much memory"
-                )
-            }
-            None if stages > 1 && least.0 < whole.0 => format!(
-                "the model takes {whole} and there are {memory}; give at least that much, or let it be streamed, which \
-                 takes {least}"
-            ),
-            None => format!(
-                "the model takes {whole} and there are {memory}; give at least that much, or {more_stages}give a lower \
-                 token budget"
-            ),
-        };
+        let (resident, streamed) = (Bytes(needs.resident), Bytes(needs.least_streamed()));
+        let largest = choice.streamed.as_ref().map(|_| {
+            let largest = (0..stages).max_by_key(|&index| needs.stages[index].total());
+            largest.map_or(String::new(), |index| manifest.stages[index].graph.clone())
+        });
         Error::Option {
             option: "memory",
-            problem,
+            problem: OptionProblem::TooLittleMemory {
+                memory: Bytes(memory),
+                resident,
+                streamed,
+                largest,
+                may_be_streamed: stages > 1 && streamed.0 < resident.0,
+                stages: (stages, layers),
+            },
         }
     }
 }

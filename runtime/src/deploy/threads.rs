@@ -8,7 +8,7 @@ use std::{
 use crate::{
     engine::Threads,
     ep::{Provider, Slot},
-    error::{Error, Result},
+    error::{Error, OptionProblem, Result},
     host::memory,
 };
 
@@ -90,11 +90,10 @@ fn divided(loads: &[Option<u64>], threads: NonZeroUsize, cores: &[usize]) -> Res
     if used.len() > threads.get() {
         return Err(Error::Option {
             option: "devices",
-            problem: format!(
-                "{} devices on the CPU need as many threads, and there are {threads}; list fewer, or ask for more threads \
-                 (--threads)",
-                used.len()
-            ),
+            problem: OptionProblem::TooManyDevices {
+                devices: used.len(),
+                threads: threads.get(),
+            },
         });
     }
     let mut counts = divide(threads.get(), &used).into_iter();

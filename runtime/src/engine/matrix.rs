@@ -165,7 +165,7 @@ mod tests {
     fn the_work_is_that_of_the_plan() {
         use worldpm_ort_bundle::{
             Device,
-            cost::{Costs, Pack},
+            cost::{Costs, RunSizes},
         };
         let sizes = MatrixSizes {
             rows: 6,
@@ -173,7 +173,7 @@ mod tests {
             wide: 10,
             element: ElementType::Float,
         };
-        let pack = Pack::of_even_rows(6, 1, 6, 1);
+        let pack = RunSizes::of_even_rows(6, 1, 6, 1);
         let model = sizes.graph().unwrap().to_model();
         let costs = Costs::of(&model, Device::Cpu, pack).unwrap();
         assert_eq!(costs.total().flops, sizes.flops());

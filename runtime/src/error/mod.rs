@@ -1,14 +1,18 @@
 //! Everything that can go wrong in scoring.
 
 mod bundle;
+mod change;
 mod ending;
 mod kind;
+mod option;
 
 use std::{path::PathBuf, sync::Arc};
 
 pub use bundle::BundleProblem;
+pub use change::WeightsChange;
 pub use ending::EndingProblem;
 pub use kind::ErrorKind;
+pub use option::OptionProblem;
 
 use crate::{
     batch::BatchError, engine::EngineError, ep::ProviderError, queue::QueueError, text::TextError,
@@ -39,7 +43,7 @@ pub enum Error {
         /// The file.
         path: PathBuf,
         /// How that is known.
-        problem: String,
+        problem: WeightsChange,
     },
     /// The bundle's manifest cannot be read.
     #[error(transparent)]
@@ -73,7 +77,7 @@ pub enum Error {
         /// The option, by its name in [`ScorerOptions`](crate::ScorerOptions).
         option: &'static str,
         /// Why not, and what to do.
-        problem: String,
+        problem: OptionProblem,
     },
     /// A token sequence is longer than the length limit.
     #[error("the sequence has {tokens} tokens and the limit is {limit}")]

@@ -71,7 +71,7 @@ fn every_error_has_the_kind_that_says_what_to_do() {
         (
             Error::Option {
                 option: "memory",
-                problem: "too little".into(),
+                problem: OptionProblem::StreamedReplicas,
             },
             ErrorKind::BadOptions,
         ),

@@ -1,6 +1,6 @@
 //! What the head of an answer says of the bytes that follow, where the server says it, and says it right.
 
-use super::http::Response;
+use super::response::Response;
 
 /// Bytes of a file that an answer brings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -18,7 +18,7 @@ use std::{
     time::Duration,
 };
 
-use super::{HubError, Repository, http::Stop, repository::is_commit};
+use super::{HubError, Repository, fault::Stop, repository::is_commit};
 
 /// How often a file that another process downloads is looked at.
 const LOCK_POLL: Duration = Duration::from_millis(200);

@@ -6,12 +6,14 @@ use super::{
     HubError,
     answer::Head,
     cache::{Cache, fault},
+    fault::{Fault, Passing},
     hash::Promise,
-    http::{Client, Fault, Passing, Response},
+    http::Client,
     meter::Meter,
     pace::Pace,
     partial::Partial,
     remote::{Remote, Size},
+    response::Response,
     tree::Tree,
 };
 

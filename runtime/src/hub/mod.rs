@@ -29,6 +29,7 @@ mod answer;
 mod cache;
 mod error;
 mod expand;
+mod fault;
 mod fetch;
 mod files;
 mod hash;
@@ -39,6 +40,7 @@ mod pace;
 mod partial;
 mod remote;
 mod repository;
+mod response;
 mod tree;
 
 use std::{

@@ -11,11 +11,13 @@ use super::{
     HubError,
     answer::Part,
     cache::{fault, make_parent},
+    fault::Fault,
     hash::{Hash, Promise},
-    http::{BLOCK, Client, Fault, Response, describe},
+    http::{BLOCK, Client, describe},
     meter::Meter,
     pace::Pace,
     remote::Remote,
+    response::Response,
 };
 
 pub(super) struct Partial<'a, 'b> {

@@ -59,9 +59,6 @@ pub enum VerifyError {
     /// Scores of the probes are not all finite, or there are none.
     #[error("{0} gives no finite score for every probe")]
     Drift(String),
-    /// The checkpoint of a bundle is not known.
-    #[error("{0}")]
-    Checkpoint(String),
     /// Checksums were asked for, and the bundle has none.
     #[error(
         "{}: records no SHA-256 of the weight files; export the checkpoint with --checksum",
