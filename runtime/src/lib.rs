@@ -73,7 +73,7 @@ pub use pooling::scored_positions;
 pub use reward::{LabelScores, Output, Reduction, Reward, Score, StepRewards};
 pub use scorer::Scorer;
 pub use stream::ScoreStream;
-pub use submitted::{Batch, PendingScore, ScoredToken, TimedScore, Timings};
+pub use submitted::{PendingScore, PendingScores, ScoredToken, TimedScore, Timings};
 pub use text::{Conversation, Message, Truncation};
 pub use worldpm_ort_bundle as bundle_format;
 pub use worldpm_ort_kernels::Precision as MatmulPrecision;

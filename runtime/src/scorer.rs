@@ -20,7 +20,7 @@ use crate::{
     pooling::scored_positions,
     queue::{Queue, QueueCounters, RequestOptions, Sequence, Ticket},
     reward::{Reading, Reward, Score},
-    submitted::{Batch, Entered, Finishing, PendingScore, ScoredToken},
+    submitted::{Entered, Finishing, PendingScore, PendingScores, ScoredToken},
     text::{ChatEncoder, Conversation, Encoded, LengthRule, TextError, TextOptions},
     weights::WeightFiles,
 };
@@ -216,19 +216,23 @@ impl Scorer {
     }
 
     /// Puts conversations in line and returns without waiting for their scores.
-    #[must_use = "the scores come from `Batch::wait`"]
-    pub fn submit(&self, conversations: &[Conversation]) -> Batch {
+    #[must_use = "the scores come from `PendingScores::wait`"]
+    pub fn submit(&self, conversations: &[Conversation]) -> PendingScores {
         self.submit_as(conversations, &RequestOptions::default())
     }
 
     /// As [`submit`](Self::submit), on behalf of a caller.
-    #[must_use = "the scores come from `Batch::wait`"]
-    pub fn submit_as(&self, conversations: &[Conversation], request: &RequestOptions) -> Batch {
+    #[must_use = "the scores come from `PendingScores::wait`"]
+    pub fn submit_as(
+        &self,
+        conversations: &[Conversation],
+        request: &RequestOptions,
+    ) -> PendingScores {
         self.submit_sequences(self.sequences(self.encode(conversations)), request)
     }
 
     /// As [`submit`](Self::submit), and says how many unique tokens the conversations come to by themselves.
-    pub(crate) fn submit_counted(&self, conversations: &[Conversation]) -> (Batch, usize) {
+    pub(crate) fn submit_counted(&self, conversations: &[Conversation]) -> (PendingScores, usize) {
         let waiting = self.sequences(self.encode(conversations));
         let sequences: Vec<&[u32]> = waiting
             .iter()
@@ -398,7 +402,11 @@ impl Scorer {
         })
     }
 
-    fn submit_sequences(&self, waiting: Vec<Result<Waiting>>, request: &RequestOptions) -> Batch {
+    fn submit_sequences(
+        &self,
+        waiting: Vec<Result<Waiting>>,
+        request: &RequestOptions,
+    ) -> PendingScores {
         let mut sequences = Vec::with_capacity(waiting.len());
         let known: Vec<_> = waiting
             .into_iter()
@@ -416,7 +424,7 @@ impl Scorer {
             let ticket = tickets.next().ok_or(EngineError::Cancelled)?;
             Ok(self.pending(ticket, entered))
         });
-        Batch::new(outcomes.collect(), Arc::clone(&self.finishing))
+        PendingScores::new(outcomes.collect(), Arc::clone(&self.finishing))
     }
 
     fn pending(&self, ticket: Ticket, entered: Entered) -> PendingScore {

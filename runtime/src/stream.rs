@@ -5,7 +5,7 @@ mod window;
 use std::collections::VecDeque;
 
 use crate::{
-    batch::PlanStats, error::Result, reward::Reward, scorer::Scorer, submitted::Batch,
+    batch::PlanStats, error::Result, reward::Reward, scorer::Scorer, submitted::PendingScores,
     text::Conversation,
 };
 use window::{Filled, Windows};
@@ -17,7 +17,7 @@ const WINDOWS: usize = 2;
 pub struct ScoreStream<'s, T, I> {
     scorer: &'s Scorer,
     items: I,
-    windows: VecDeque<(Vec<(T, usize)>, Batch)>,
+    windows: VecDeque<(Vec<(T, usize)>, PendingScores)>,
     ready: VecDeque<(T, Vec<Result<Reward>>)>,
     stats: PlanStats,
     exhausted: bool,

@@ -192,12 +192,12 @@ impl Future for TimedScore {
 
 /// Conversations whose scores are being computed. Dropping it cancels those that are not.
 #[derive(Debug)]
-pub struct Batch {
+pub struct PendingScores {
     outcomes: Vec<Result<PendingScore>>,
     finishing: Arc<Finishing>,
 }
 
-impl Batch {
+impl PendingScores {
     pub(crate) fn new(outcomes: Vec<Result<PendingScore>>, finishing: Arc<Finishing>) -> Self {
         Self {
             outcomes,
