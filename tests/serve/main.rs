@@ -11,3 +11,4 @@ mod refusals;
 mod remote;
 mod served;
 mod sharing;
+mod texts;

@@ -22,6 +22,7 @@ use super::{
     long::{LongTexts, PIECE_BYTES, Settings},
     pipeline,
     special::{Addition, Given},
+    spelling::{SpecialTokens, Spellings},
     template::ChatTemplates,
 };
 
@@ -41,6 +42,8 @@ pub struct TextOptions {
     /// today's date into the prompt, so a fixed time is what makes scores repeatable. Default: the machine's clock and
     /// time zone, as in `transformers`.
     pub now: Option<i64>,
+    /// What the text of a special token in a message becomes. Default: that token, as in `transformers`.
+    pub special_tokens: SpecialTokens,
 }
 
 impl Default for TextOptions {
@@ -48,6 +51,7 @@ impl Default for TextOptions {
         Self {
             system_marker: true,
             now: None,
+            special_tokens: SpecialTokens::Parse,
         }
     }
 }
@@ -57,6 +61,13 @@ impl TextOptions {
     #[must_use]
     pub fn with_system_marker(mut self, system_marker: bool) -> Self {
         self.system_marker = system_marker;
+        self
+    }
+
+    /// Sets [`TextOptions::special_tokens`].
+    #[must_use]
+    pub fn with_special_tokens(mut self, special_tokens: SpecialTokens) -> Self {
+        self.special_tokens = special_tokens;
         self
     }
 
@@ -94,6 +105,7 @@ struct Parts {
     notes: Vec<String>,
     settings: Settings,
     long: OnceLock<LongTexts>,
+    spellings: OnceLock<Spellings>,
     large: Mutex<()>,
 }
 
@@ -165,6 +177,7 @@ impl ChatEncoder {
                 // Settings of another form are those of a tokenizer of which nothing is known.
                 settings: serde_json::from_slice(bytes).unwrap_or_default(),
                 long: OnceLock::new(),
+                spellings: OnceLock::new(),
                 large: Mutex::new(()),
             }),
             options,
@@ -274,6 +287,21 @@ impl ChatEncoder {
         let parts = &self.parts;
         let of = || LongTexts::of(&parts.settings, &parts.tokenizer);
         parts.long.get_or_init(of)
+    }
+
+    pub(super) fn tokenizer(&self) -> &Tokenizer {
+        &self.parts.tokenizer
+    }
+
+    pub(super) fn step_token(&self) -> Option<&str> {
+        self.step_token.as_deref()
+    }
+
+    pub(super) fn spellings(&self) -> &Spellings {
+        let parts = &self.parts;
+        parts
+            .spellings
+            .get_or_init(|| Spellings::of(&parts.tokenizer))
     }
 
     /// The byte range of each token of a text.
@@ -411,7 +439,7 @@ fn catch<T>(work: impl FnOnce() -> T) -> Result<T, String> {
 
 /// Runs the tokenizer so that a panic in its regular expression engine, which gives up on very long runs of white space
 /// that way, is an error of this one text.
-fn guarded(
+pub(super) fn guarded(
     text: &str,
     encode: impl FnOnce() -> tokenizers::Result<Encoding>,
 ) -> Result<Encoding, TextError> {

@@ -11,6 +11,7 @@ use std::{
 use worldpm_ort_bundle::Bytes;
 use worldpm_ort_serve::{ModelOptions, ServeOptions};
 
+use super::text_args::TextArgs;
 use crate::cli::common::{
     choices::{ReduceWay, TruncationWay, seconds},
     heading,
@@ -44,6 +45,8 @@ pub(crate) struct ServeArgs {
     /// Also score conversations that do not end with an assistant's message, which has no answer to judge
     #[arg(long, help_heading = heading::SCORING)]
     pub(crate) allow_no_answer: bool,
+    #[command(flatten)]
+    pub(crate) text: TextArgs,
     #[command(flatten)]
     pub(crate) listen: ListenArgs,
     #[command(flatten)]
@@ -198,6 +201,7 @@ impl ServeArgs {
         options.reduce = self.reduce.map(Into::into);
         options.max_length = self.max_length;
         options.allow_no_answer = self.allow_no_answer;
+        self.text.put_into(&mut options);
         options.queue = options
             .queue
             .with_max_conversations(self.limits.max_queue_conversations.get())
