@@ -10,7 +10,7 @@ export PYTHON ?= python3
 PROFILE ?= release
 
 .PHONY: help demo test test-gpu check ep-check plugin-check bench bench-pipeline compare measure measure-precision measure-pipeline \
-	measure-streamed measure-trained soak fuzz onnx-check hub-check goldens library
+	measure-streamed measure-trained soak fuzz onnx-check hub-check page-check goldens library
 
 help:
 	@sed -n 's/^## //p' Makefile
@@ -56,6 +56,14 @@ hub-check:
 	@scripts/make-venv.sh .venv-check scripts/requirements-check.txt
 	cargo build --locked --bin worldpm-ort --example hub_server
 	.venv-check/bin/python tests/hub_check.py --binary target/debug/worldpm-ort --server target/debug/examples/hub_server
+
+## make page-check  the page of `serve` in Chromium without a display, which has to be installed (BROWSER=/path/to/it)
+page-check: export BROWSER ?= $(firstword $(shell command -v chromium chromium-browser google-chrome))
+page-check: library
+	@test -n "$(BROWSER)" || { echo "page-check: no Chromium; install one, or name it with BROWSER=" >&2; exit 1; }
+	@scripts/make-venv.sh .venv-page scripts/requirements-page.txt
+	cargo build --locked --bin worldpm-ort
+	.venv-page/bin/python tests/page_check.py --binary target/debug/worldpm-ort --browser "$(BROWSER)"
 
 ## make ep-check    ask NVIDIA's providers of the real GPU build for devices that are not there (fetches 250 MB once)
 ep-check:

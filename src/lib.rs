@@ -41,8 +41,8 @@ pub use worldpm_ort_runtime::testing;
 pub use worldpm_ort_runtime::{
     Bundle, BundleProblem, Conversation, Counters, EndingProblem, Error, ErrorKind, LabelScores,
     MatmulPrecision, Message, OptionProblem, Output, PendingScore, PendingScores, PlacementReason,
-    Reduction, Residency, ResidencyCause, ResidencyReason, Result, Reward, Score, ScoreStream,
-    ScoredToken, Scorer, ScorerOptions, StepRewards, TimedScore, Timings, Truncation,
+    Reduction, Rendered, Residency, ResidencyCause, ResidencyReason, Result, Reward, Score,
+    ScoreStream, ScoredToken, Scorer, ScorerOptions, StepRewards, TimedScore, Timings, Truncation,
     WeightsChange, answers, batch, bench, bundle_format, device, doctor, engine, ep, json, queue,
     records, scored_positions, text, verify,
 };

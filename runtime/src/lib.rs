@@ -71,7 +71,7 @@ pub use host::memory::available as available_memory;
 pub use options::ScorerOptions;
 pub use pooling::scored_positions;
 pub use reward::{LabelScores, Output, Reduction, Reward, Score, StepRewards};
-pub use scorer::Scorer;
+pub use scorer::{Rendered, Scorer};
 pub use stream::ScoreStream;
 pub use submitted::{PendingScore, PendingScores, ScoredToken, TimedScore, Timings};
 pub use text::{Conversation, Message, Truncation};

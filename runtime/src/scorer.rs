@@ -1,6 +1,7 @@
 //! From conversations to scores: the façade over text, batching and the engine.
 
 use std::{
+    ops::Range,
     path::Path,
     sync::{Arc, Once},
     time::Instant,
@@ -59,6 +60,20 @@ pub struct Scorer {
     finishing: Arc<Finishing>,
     allow_no_answer: bool,
     templated: Templated,
+}
+
+/// What a chat template makes of a conversation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Rendered {
+    /// The text.
+    pub text: String,
+    /// Its tokens.
+    pub tokens: usize,
+    /// The token at which it is scored; the last one, of a model that scores steps.
+    pub scored: ScoredToken,
+    /// The bytes of that token in the text.
+    pub range: Range<usize>,
 }
 
 /// What is done to texts that were templated elsewhere.
@@ -420,6 +435,29 @@ impl Scorer {
     /// [`Error::Text`] for a conversation that the chat template refuses.
     pub fn render(&self, conversation: &Conversation) -> Result<String> {
         Ok(self.encoder.render(conversation)?)
+    }
+
+    /// The text that the chat template makes of a conversation, with the token at which it is scored; no length limit is kept.
+    ///
+    /// # Errors
+    /// Those of a conversation that cannot be scored.
+    pub fn rendered(&self, conversation: &Conversation) -> Result<Rendered> {
+        let text = self.encoder.render(conversation)?;
+        let tokens = self.encoder.encode_with_ranges(&text)?;
+        let waiting = self.waiting(Encoded {
+            full_tokens: tokens.len(),
+            ids: tokens.iter().map(|(id, _)| *id).collect(),
+            truncated: false,
+            spells_special_token: false,
+        })?;
+        let scored = waiting.entered.scored;
+        let range = tokens.get(scored.position).map(|(_, range)| range.clone());
+        Ok(Rendered {
+            tokens: tokens.len(),
+            range: range.unwrap_or_default(),
+            scored,
+            text,
+        })
     }
 
     /// Most tokens of a conversation.

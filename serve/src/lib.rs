@@ -26,6 +26,7 @@ mod models;
 mod net;
 mod ops;
 mod options;
+mod page;
 mod scoring;
 mod server;
 mod state;

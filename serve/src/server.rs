@@ -17,6 +17,7 @@ use crate::{
     net::{Listener, serve},
     ops,
     options::ServeOptions,
+    page,
     state::App,
 };
 
@@ -56,6 +57,7 @@ impl Server {
         }
         let router = dialects::routes(&app)
             .merge(ops::routes())
+            .merge(page::routes())
             .with_state(app.clone());
         let (end, ended) = watch::channel(false);
         let addresses = bound.iter().map(Listener::address).collect();

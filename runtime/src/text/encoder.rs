@@ -3,6 +3,7 @@ use std::{
     collections::BTreeMap,
     fmt,
     num::NonZero,
+    ops::Range,
     panic::{AssertUnwindSafe, catch_unwind},
     path::Path,
     sync::{
@@ -302,6 +303,19 @@ impl ChatEncoder {
         parts
             .spellings
             .get_or_init(|| Spellings::of(&parts.tokenizer))
+    }
+
+    /// The ids of the tokens of a text, each with its bytes.
+    ///
+    /// # Errors
+    ///
+    /// As [`encode`](Self::encode).
+    pub fn encode_with_ranges(&self, text: &str) -> Result<Vec<(u32, Range<usize>)>, TextError> {
+        let ids = self.encode(text)?;
+        let ranges = self.token_ranges(text)?;
+        // Inside of a character that several tokens make up, the whole of it.
+        let whole = |(start, end)| text.floor_char_boundary(start)..text.ceil_char_boundary(end);
+        Ok(ids.into_iter().zip(ranges.into_iter().map(whole)).collect())
     }
 
     /// The byte range of each token of a text.

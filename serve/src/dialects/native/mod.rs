@@ -6,6 +6,7 @@
 //! | `/v1/score` | JSON Lines, as `application/x-ndjson` | JSON Lines, as `worldpm-ort score` writes them |
 //! | `/v1/compare` | a pair: `prompt` or none, `chosen`, `rejected` | both scores, `margin`, `probability` |
 //! | `/v1/rank` | `prompt` or `messages`, and `responses` | the responses with scores, best first |
+//! | `/v1/render` | a record of one conversation | the text that the template makes of it, and where it is scored |
 //!
 //! A record that cannot be scored has an `error` in place of a score and touches no other. When one was refused because the
 //! server has too much to do, the whole request is.
@@ -16,6 +17,7 @@ mod lines;
 mod rank;
 mod records;
 mod refusal;
+mod render;
 mod routes;
 mod score;
 

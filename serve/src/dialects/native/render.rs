@@ -1,0 +1,70 @@
+//! `POST /v1/render`: the text that the chat template makes of a conversation, and where it is scored.
+
+use axum::{Json, extract::State};
+use serde::Serialize;
+use worldpm_ort_runtime::json::Json as Text;
+
+use super::{records::Prepared, refusal::Native, score::model_name};
+use crate::{
+    http::{Failure, Input, Problem},
+    state::App,
+};
+
+#[derive(Serialize)]
+pub(super) struct Reply {
+    model: String,
+    text: String,
+    tokens: usize,
+    scored: Scored,
+}
+
+/// The token at which the conversation is scored; the last one, of a model that scores steps.
+#[derive(Serialize)]
+struct Scored {
+    position: usize,
+    id: u32,
+    token: Option<String>,
+    /// Where it begins in the text, in UTF-16 code units, as JavaScript counts.
+    start: usize,
+    end: usize,
+}
+
+pub(super) async fn render(
+    State(app): State<App>,
+    request: Input<Text, Native>,
+) -> Result<Json<Reply>, Failure<Native>> {
+    let mut value = request.value;
+    let model = match &mut value {
+        Text::Object(fields) => fields.remove("model"),
+        _ => None,
+    };
+    let model = app.models().get(model_name(model)?.as_deref())?;
+    let scorer = model.scorer()?;
+    let prepared = Prepared::of_value(value);
+    prepared
+        .entry?
+        .check()
+        .map_err(|error| Problem::invalid(error.to_string()))?;
+    let [conversation] = prepared.conversations.as_slice() else {
+        return Err(Problem::invalid("send one conversation").into());
+    };
+    let rendered = scorer
+        .rendered(conversation)
+        .map_err(|error| Problem::from(&error))?;
+    let token = scorer.token_text(rendered.scored.id);
+    let units = |text: &str| text.chars().map(char::len_utf16).sum::<usize>();
+    let (start, end) = (rendered.range.start, rendered.range.end);
+    let start_unit = units(&rendered.text[..start]);
+    Ok(Json(Reply {
+        model: model.name().to_owned(),
+        tokens: rendered.tokens,
+        scored: Scored {
+            position: rendered.scored.position,
+            id: rendered.scored.id,
+            token,
+            start: start_unit,
+            end: start_unit + units(&rendered.text[start..end]),
+        },
+        text: rendered.text,
+    }))
+}
