@@ -26,8 +26,9 @@ ONLY_IN = {
         "runtime/src/ep/tests.rs",
     ],
     "num_bigint": ["template/"],
-    "rustls": ["runtime/src/hub/"],
+    "rustls": ["runtime/src/hub/", "serve/src/security/"],
     "tokenizers": ["runtime/src/text/"],
+    "tokio_rustls": ["serve/src/net/", "serve/src/security/"],
     "ureq": ["runtime/src/hub/"],
     "prost": ["bundle/src/proto/", "bundle/src/graph/model.rs"],
 }

@@ -27,10 +27,12 @@ mod net;
 mod ops;
 mod options;
 mod scoring;
+mod security;
 mod server;
 mod state;
 
 pub use error::ServeError;
-pub use models::ModelOptions;
+pub use models::{ModelOptions, ReloadWay};
 pub use options::ServeOptions;
+pub use security::{ApiKey, SecurityOptions, TlsFiles};
 pub use server::Server;

@@ -7,6 +7,14 @@ mod support;
 
 mod dialects;
 mod ending;
+mod leaving;
+mod malformed;
+mod process;
+mod raw;
 mod refusals;
+mod reload;
+mod security;
 mod served;
 mod sharing;
+mod slow;
+mod tls;

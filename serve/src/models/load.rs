@@ -39,7 +39,7 @@ pub(crate) fn load(model: &Arc<Model>) -> Result<thread::JoinHandle<()>, ServeEr
 }
 
 /// A scorer that gives the scores it should.
-fn open(model: &Model) -> Result<Scorer, ServeError> {
+pub(super) fn open(model: &Model) -> Result<Scorer, ServeError> {
     let options = &model.options;
     let scorer = (options.open)().map_err(|source| ServeError::Model {
         name: options.name.clone(),

@@ -11,6 +11,7 @@ use std::{
 use worldpm_ort_bundle::Bytes;
 use worldpm_ort_serve::{ModelOptions, ServeOptions};
 
+use super::security::SecurityArgs;
 use crate::cli::common::{
     choices::{ReduceWay, TruncationWay},
     heading,
@@ -48,6 +49,8 @@ pub(crate) struct ServeArgs {
     pub(crate) listen: ListenArgs,
     #[command(flatten)]
     pub(crate) limits: LimitArgs,
+    #[command(flatten)]
+    pub(crate) security: SecurityArgs,
     #[command(flatten)]
     pub(crate) dialects: DialectArgs,
 }
@@ -234,6 +237,7 @@ impl ServeArgs {
         options.slime_paths.clone_from(&self.dialects.slime_path);
         options.slime_key.clone_from(&self.dialects.slime_key);
         options.pooling_scalar = self.dialects.pooling_scalar;
+        self.security.set(&mut options);
         options
     }
 }

@@ -1,11 +1,12 @@
 //! `worldpm-ort serve`.
 
 mod args;
+mod security;
 
 use anyhow::{Context, Result};
 use worldpm_ort_serve::Server;
 
-use super::common::{model, outcome::Status};
+use super::common::{interrupt::Interrupt, model, outcome::Status};
 
 pub(crate) use args::ServeArgs;
 
@@ -25,6 +26,9 @@ pub(crate) fn run(args: &ServeArgs) -> Result<Status> {
         })?;
         named.aliases.push(alias.name.clone());
     }
+    // A second signal does not wait for the requests that the first one lets finish.
+    let _interrupt = Interrupt::watch(|| report!("ending: requests under way are finished"))
+        .context("cannot watch for signals")?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()

@@ -1,0 +1,148 @@
+//! A bundle takes the place of another while requests are answered.
+
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{Arc, MutexGuard, TryLockError, mpsc},
+    thread,
+    time::{Duration, Instant},
+};
+
+use worldpm_ort_runtime::Scorer;
+
+use super::{
+    load::open,
+    served::{Model, State},
+};
+use crate::error::ServeError;
+
+/// How long a reload waits for one before it, and for the requests that still hold what that one replaced.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How often it is looked whether these have ended.
+const PAUSE: Duration = Duration::from_millis(5);
+
+/// How a model is reloaded.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ReloadWay {
+    /// The new one is opened and checked beside the old one, which serves until then, and after that when the new one is bad.
+    /// It takes the memory of both.
+    #[default]
+    Beside,
+    /// The old one finishes what it has and is let go before the new one is opened: requests are refused meanwhile.
+    Swap,
+}
+
+/// Opens the bundle of a model again, on a thread of its own, and exchanges it. Requests that hold the old one finish with it;
+/// after the last of them it is let go, on that thread too. This returns after the exchange. It blocks, and waits for a reload
+/// that is under way.
+///
+/// # Errors
+/// Why the new one is not served. [`ServeError::Busy`] when the one before it does not come to its end.
+pub(crate) fn reload(model: &Arc<Model>, way: ReloadWay) -> Result<Duration, ServeError> {
+    let (exchanged, result) = mpsc::sync_channel(1);
+    let of_thread = Arc::clone(model);
+    let spawned = thread::Builder::new().name("reload".into()).spawn(move || {
+        let outcome = exchange(&of_thread, way, |outcome| {
+            let _ = exchanged.send(outcome);
+        });
+        if let Err(error) = outcome {
+            let _ = exchanged.send(Err(error));
+        }
+    });
+    spawned.map_err(|source| ServeError::System {
+        what: "start a thread",
+        source: Arc::new(source),
+    })?;
+    let outcome = result.recv().unwrap_or_else(|_| Err(panicked(model)));
+    match &outcome {
+        Ok(time) => {
+            let seconds = time.as_secs_f64();
+            tracing::info!(model = model.name(), seconds, "model was reloaded");
+        }
+        Err(error) => {
+            let serves = model.is_ready();
+            tracing::error!(
+                model = model.name(),
+                %error,
+                serves,
+                "model was not reloaded; the one before stays where it serves"
+            );
+        }
+    }
+    outcome
+}
+
+fn exchange(
+    model: &Model,
+    way: ReloadWay,
+    exchanged: impl FnOnce(Result<Duration, ServeError>),
+) -> Result<(), ServeError> {
+    let (_alone, old) = wait_for_turn(model)?;
+    let begun = Instant::now();
+    let opened = || {
+        let opened = catch_unwind(AssertUnwindSafe(|| open(model)));
+        opened.unwrap_or_else(|_| Err(panicked(model)))
+    };
+    match way {
+        ReloadWay::Beside => {
+            model.set(State::Ready(Arc::new(opened()?)));
+            exchanged(Ok(begun.elapsed()));
+            old.into_iter().for_each(retire);
+        }
+        ReloadWay::Swap => {
+            model.set(State::Loading);
+            old.into_iter().for_each(retire);
+            match opened() {
+                Ok(scorer) => model.set(State::Ready(Arc::new(scorer))),
+                Err(error) => {
+                    model.set(State::Failed(error.clone()));
+                    return Err(error);
+                }
+            }
+            exchanged(Ok(begun.elapsed()));
+        }
+    }
+    Ok(())
+}
+
+/// What is served at the moment, with the right to exchange it.
+fn wait_for_turn(model: &Model) -> Result<(MutexGuard<'_, ()>, Option<Arc<Scorer>>), ServeError> {
+    let asked = Instant::now();
+    loop {
+        let alone = match model.reloading.try_lock() {
+            Ok(alone) => Some(alone),
+            Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        };
+        match (alone, model.state()) {
+            (Some(alone), State::Ready(old)) => return Ok((alone, Some(old))),
+            (Some(alone), State::Failed(_)) => return Ok((alone, None)),
+            _ => {}
+        }
+        if asked.elapsed() > PATIENCE {
+            return Err(ServeError::Busy {
+                name: model.name().to_owned(),
+            });
+        }
+        thread::sleep(PAUSE);
+    }
+}
+
+/// Lets a scorer go after its last request. Its threads are joined then, which no request should wait for: so it is here that
+/// the last hold on it ends.
+fn retire(mut scorer: Arc<Scorer>) {
+    loop {
+        match Arc::try_unwrap(scorer) {
+            Ok(last) => return drop(last),
+            Err(held) => scorer = held,
+        }
+        thread::sleep(PAUSE);
+    }
+}
+
+fn panicked(model: &Model) -> ServeError {
+    ServeError::Probes {
+        name: model.name().to_owned(),
+        problem: "opening it panicked, which is an error of this program".into(),
+    }
+}
