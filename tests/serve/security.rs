@@ -142,7 +142,11 @@ fn beyond_the_requests_at_a_time_each_client_is_told_its_way() {
         }
         served.get("/ready").ok();
         assert!(!first.is_finished());
-        eprintln!("4 replies at overload: {:?}", begun.elapsed());
+        // A client that sends before it reads comes to its reply.
+        let large = vec![b' '; 900_000];
+        let reply = served.send("/classify", "application/json", &large);
+        assert_eq!(reply.status, 503);
+        eprintln!("5 replies at overload: {:?}", begun.elapsed());
         first.join().unwrap().ok();
     });
     served.post("/v1/score", &question()).ok();

@@ -9,5 +9,5 @@ mod reply;
 pub(crate) use client::Client;
 pub(crate) use input::{Input, body, parse};
 pub(crate) use problem::{Problem, ProblemKind};
-pub(crate) use refused::Refused;
+pub(crate) use refused::{Refused, discard};
 pub(crate) use reply::{Dialect, Failure};

@@ -52,11 +52,11 @@ pub(super) async fn reload(
     trusted: Trusted,
     request: Request,
 ) -> Result<Response, Failure<Admin>> {
+    let bytes = body(request, &app).await?;
     if trusted != Trusted(true) {
         let problem = "this path is for a key that is marked `admin`, and for Unix sockets";
         return Err(Problem::new(ProblemKind::Unauthorized, problem).into());
     }
-    let bytes = body(request, &app).await?;
     let which: Which = match bytes.is_empty() {
         true => Which::default(),
         false => parse(&bytes)?,

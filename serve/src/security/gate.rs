@@ -28,7 +28,7 @@ use super::{
 };
 use crate::{
     error::ServeError,
-    http::{Client, Problem, ProblemKind, Refused},
+    http::{Client, Problem, ProblemKind, Refused, discard},
     state::App,
 };
 
@@ -139,7 +139,10 @@ impl Gate {
         }
         let (client, trusted) = match self.identify(&request) {
             Ok(identified) => identified,
-            Err(problem) => return refuse(&problem, grpc),
+            Err(problem) => {
+                discard(request.into_body()).await;
+                return refuse(&problem, grpc);
+            }
         };
         request.extensions_mut().insert(client);
         request.extensions_mut().insert(trusted);
@@ -191,6 +194,7 @@ async fn refuse_in_dialect(
     grpc: bool,
 ) -> Response {
     if grpc || request.method() != http::Method::POST {
+        discard(request.into_body()).await;
         return refuse(&problem, grpc);
     }
     request.extensions_mut().insert(Refused(problem));
