@@ -146,25 +146,19 @@ impl Server {
     /// # Errors
     /// Why a model was not exchanged; what was before stays in service, except by [`ReloadWay::Swap`](crate::ReloadWay::Swap).
     pub async fn reload(&self) -> Result<(), ServeError> {
-        let (app, gate) = (self.app.clone(), Arc::clone(&self.gate));
-        let certificates = self.certificates.clone();
-        let all = move || {
+        let (gate, certificates) = (Arc::clone(&self.gate), self.certificates.clone());
+        let files = tokio::task::spawn_blocking(move || {
             gate.reload();
             certificates.iter().for_each(|files| files.reload());
-            let way = app.options().reload;
-            let models = app.models().all().iter();
-            let outcomes: Vec<_> = models.map(|model| models::reload(model, way)).collect();
-            outcomes
-                .into_iter()
-                .try_for_each(|outcome| outcome.map(drop))
-        };
-        let reloaded = tokio::task::spawn_blocking(all).await;
-        reloaded.unwrap_or_else(|error| {
-            Err(ServeError::System {
-                what: "reload",
-                source: Arc::new(std::io::Error::other(error)),
-            })
-        })
+        });
+        // A panic was told of, and models do not depend on it.
+        let _ = files.await;
+        let mut reloaded = Ok(());
+        for model in self.app.models().all() {
+            let outcome = models::reload(model, self.app.options().reload).await;
+            reloaded = reloaded.and(outcome.map(drop));
+        }
+        reloaded
     }
 
     /// Serves until SIGTERM or SIGINT comes, and then [`shuts down`](Self::shut_down). A model that cannot be served when

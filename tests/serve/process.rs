@@ -159,6 +159,24 @@ fn a_second_sigterm_ends_at_once() {
     assert!(begun.elapsed() < Duration::from_secs(5));
 }
 
+/// Whoever does not finish its request holds the end up no longer than that.
+#[test]
+fn the_end_has_a_bound() {
+    let mut process = Process::start(&["--drain-timeout", "1"]);
+    let mut stream = raw::connect(&process.socket);
+    let head =
+        "POST /v1/score HTTP/1.1\r\nhost: x\r\nx-api-key: secret\r\ncontent-length: 10\r\n\r\n";
+    stream.write_all(head.as_bytes()).unwrap();
+    std::thread::sleep(Duration::from_millis(200));
+    let begun = Instant::now();
+    process.signal("-TERM");
+    let status = process.child.wait().unwrap();
+    assert_eq!(status.code(), Some(0), "{status}");
+    assert!(begun.elapsed() > Duration::from_millis(900));
+    // Its body could take 30 s.
+    assert!(begun.elapsed() < Duration::from_secs(15));
+}
+
 #[test]
 fn sighup_reloads() {
     let process = Process::start(&["--reload", "beside"]);

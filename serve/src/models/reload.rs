@@ -2,11 +2,12 @@
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::{Arc, MutexGuard, TryLockError, mpsc},
+    sync::{Arc, MutexGuard, TryLockError},
     thread,
     time::{Duration, Instant},
 };
 
+use tokio::sync::oneshot;
 use worldpm_ort_runtime::Scorer;
 
 use super::{
@@ -33,27 +34,23 @@ pub enum ReloadWay {
 }
 
 /// Opens the bundle of a model again, on a thread of its own, and exchanges it. Requests that hold the old one finish with it;
-/// after the last of them it is let go, on that thread too. This returns after the exchange. It blocks, and waits for a reload
-/// that is under way.
+/// after the last of them it is let go, on that thread too. This returns after the exchange. It waits for a reload that is
+/// under way; when this future is dropped, the exchange goes on.
 ///
 /// # Errors
 /// Why the new one is not served. [`ServeError::Busy`] when the one before it does not come to its end.
-pub(crate) fn reload(model: &Arc<Model>, way: ReloadWay) -> Result<Duration, ServeError> {
-    let (exchanged, result) = mpsc::sync_channel(1);
+pub(crate) async fn reload(model: &Arc<Model>, way: ReloadWay) -> Result<Duration, ServeError> {
+    let (exchanged, result) = oneshot::channel();
     let of_thread = Arc::clone(model);
     let spawned = thread::Builder::new().name("reload".into()).spawn(move || {
-        let outcome = exchange(&of_thread, way, |outcome| {
-            let _ = exchanged.send(outcome);
-        });
-        if let Err(error) = outcome {
-            let _ = exchanged.send(Err(error));
-        }
+        // Nobody may wait for it any more.
+        exchange(&of_thread, way, |outcome| drop(exchanged.send(outcome)));
     });
     spawned.map_err(|source| ServeError::System {
         what: "start a thread",
         source: Arc::new(source),
     })?;
-    let outcome = result.recv().unwrap_or_else(|_| Err(panicked(model)));
+    let outcome = result.await.unwrap_or_else(|_| Err(panicked(model)));
     match &outcome {
         Ok(time) => {
             let seconds = time.as_secs_f64();
@@ -72,37 +69,37 @@ pub(crate) fn reload(model: &Arc<Model>, way: ReloadWay) -> Result<Duration, Ser
     outcome
 }
 
-fn exchange(
-    model: &Model,
-    way: ReloadWay,
-    exchanged: impl FnOnce(Result<Duration, ServeError>),
-) -> Result<(), ServeError> {
-    let (_alone, old) = wait_for_turn(model)?;
+/// Says what came of it, and then lets the old one go.
+fn exchange(model: &Model, way: ReloadWay, exchanged: impl FnOnce(Result<Duration, ServeError>)) {
+    let (_alone, old) = match wait_for_turn(model) {
+        Ok(turn) => turn,
+        Err(error) => return exchanged(Err(error)),
+    };
     let begun = Instant::now();
     let opened = || {
         let opened = catch_unwind(AssertUnwindSafe(|| open(model)));
         opened.unwrap_or_else(|_| Err(panicked(model)))
     };
     match way {
-        ReloadWay::Beside => {
-            model.set(State::Ready(Arc::new(opened()?)));
-            exchanged(Ok(begun.elapsed()));
-            old.into_iter().for_each(retire);
-        }
+        ReloadWay::Beside => match opened() {
+            Ok(scorer) => {
+                model.set(State::Ready(Arc::new(scorer)));
+                exchanged(Ok(begun.elapsed()));
+                old.into_iter().for_each(retire);
+            }
+            Err(error) => exchanged(Err(error)),
+        },
         ReloadWay::Swap => {
             model.set(State::Loading);
             old.into_iter().for_each(retire);
-            match opened() {
-                Ok(scorer) => model.set(State::Ready(Arc::new(scorer))),
-                Err(error) => {
-                    model.set(State::Failed(error.clone()));
-                    return Err(error);
-                }
-            }
-            exchanged(Ok(begun.elapsed()));
+            let (state, outcome) = match opened() {
+                Ok(scorer) => (State::Ready(Arc::new(scorer)), Ok(begun.elapsed())),
+                Err(error) => (State::Failed(error.clone()), Err(error)),
+            };
+            model.set(state);
+            exchanged(outcome);
         }
     }
-    Ok(())
 }
 
 /// What is served at the moment, with the right to exchange it.

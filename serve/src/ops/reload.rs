@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use crate::{
     http::{Dialect, Failure, Problem, ProblemKind, body, parse},
-    models::{self, Model},
+    models,
     security::Trusted,
     state::App,
 };
@@ -66,26 +66,17 @@ pub(super) async fn reload(
         None => app.models().all().to_vec(),
     };
     let way = app.options().reload;
-    let reloaded = tokio::task::spawn_blocking(move || {
-        let outcome = |model: &Arc<Model>| {
-            let outcome = models::reload(model, way);
-            Outcome {
-                name: model.name().to_owned(),
-                reloaded: outcome.is_ok(),
-                seconds: outcome.as_ref().ok().map(|time| time.as_secs_f64()),
-                error: outcome.err().map(|error| error.to_string()),
-                serves: model.is_ready(),
-            }
-        };
-        chosen.iter().map(outcome).collect::<Vec<_>>()
-    });
-    let outcomes = reloaded.await.map_err(|error| {
-        tracing::error!(%error, "a reload panicked");
-        Problem::new(
-            ProblemKind::Internal,
-            "an error of the server; its log says more",
-        )
-    })?;
+    let mut outcomes = Vec::new();
+    for model in chosen {
+        let outcome = models::reload(&model, way).await;
+        outcomes.push(Outcome {
+            name: model.name().to_owned(),
+            reloaded: outcome.is_ok(),
+            seconds: outcome.as_ref().ok().map(|time| time.as_secs_f64()),
+            error: outcome.err().map(|error| error.to_string()),
+            serves: model.is_ready(),
+        });
+    }
     let status = match outcomes.iter().all(|outcome| outcome.reloaded) {
         true => StatusCode::OK,
         false => StatusCode::CONFLICT,
