@@ -24,7 +24,10 @@ struct Process {
 
 impl Process {
     fn start(more: &[&str]) -> Self {
-        let mut command = support::command();
+        Self::start_by(support::command(), more)
+    }
+
+    fn start_by(mut command: Command, more: &[&str]) -> Self {
         let model = format!("pm={}", bundle().display());
         command.args(["serve", "--port", "0", "--model", &model]);
         let mut child = command
@@ -118,7 +121,7 @@ fn sigterm_under_load_ends_in_good_order() {
                             answered.fetch_add(1, Ordering::SeqCst);
                         }
                         // Only what came too late has none.
-                        None if ended.load(Ordering::SeqCst) => return,
+                        Some(503) | None if ended.load(Ordering::SeqCst) => return,
                         other => panic!("{other:?}: {reply}"),
                     }
                 }
@@ -175,6 +178,25 @@ fn the_end_has_a_bound() {
     assert!(begun.elapsed() > Duration::from_millis(900));
     // Its body could take 30 s.
     assert!(begun.elapsed() < Duration::from_secs(15));
+}
+
+/// A shell's limit of open files is not the server's of connections.
+#[test]
+fn connections_are_not_bound_by_the_soft_limit_of_files() {
+    let mut shell = Command::new("sh");
+    shell.args(["-c", "ulimit -Sn 50 && exec \"$0\" \"$@\""]);
+    let command = support::command();
+    shell.arg(command.get_program());
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => shell.env(name, value),
+            None => shell.env_remove(name),
+        };
+    }
+    let process = Process::start_by(shell, &["--max-connections", "100"]);
+    let held: Vec<_> = (0..80).map(|_| raw::connect(&process.socket)).collect();
+    assert_eq!(raw::status(&process.ask(&question())), Some(200));
+    drop(held);
 }
 
 #[test]

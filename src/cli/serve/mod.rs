@@ -26,6 +26,7 @@ pub(crate) fn run(args: &ServeArgs) -> Result<Status> {
         })?;
         named.aliases.push(alias.name.clone());
     }
+    args.security.allow_connections();
     // A second signal does not wait for the requests that the first one lets finish.
     let _interrupt = Interrupt::watch(|| report!("ending: requests under way are finished"))
         .context("cannot watch for signals")?;

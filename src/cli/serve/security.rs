@@ -2,9 +2,13 @@
 
 use std::{num::NonZeroUsize, path::PathBuf, time::Duration};
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use worldpm_ort_serve::{ApiKey, ReloadWay, ServeOptions, TlsFiles};
 
 use crate::cli::common::heading;
+
+/// Files that are open besides connections: those of bundles, of libraries and of the log.
+const OTHER_FILES: u64 = 1024;
 
 /// The environment variable that holds a key.
 const API_KEY: &str = "WORLDPM_API_KEY";
@@ -71,6 +75,29 @@ fn seconds(text: &str) -> Result<Duration, String> {
 }
 
 impl SecurityArgs {
+    /// Each connection is an open file, and many systems let a process have 1024 unless it asks for more.
+    pub(crate) fn allow_connections(&self) {
+        let needed = self.max_connections.get() as u64 + OTHER_FILES;
+        let limits = getrlimit(Resource::Nofile);
+        let allowed = limits.maximum.map_or(needed, |most| needed.min(most));
+        if limits.current.is_some_and(|current| current < allowed) {
+            let raised = Rlimit {
+                current: Some(allowed),
+                maximum: limits.maximum,
+            };
+            // What cannot be had is told of below.
+            let _ = setrlimit(Resource::Nofile, raised);
+        }
+        let current = getrlimit(Resource::Nofile).current;
+        if let Some(current) = current.filter(|&current| current < needed) {
+            report!(
+                "warning: the system allows this process {current} open files, which is too few for --max-connections {}: \
+                 raise `ulimit -n`, or lower --max-connections",
+                self.max_connections
+            );
+        }
+    }
+
     pub(crate) fn set(&self, options: &mut ServeOptions) {
         options.read_timeout = self.read_timeout;
         options.reload = match self.reload {
