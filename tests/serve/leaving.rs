@@ -105,7 +105,7 @@ fn leave(served: &Served, thread: usize, next: &AtomicUsize, clients: usize) {
         }
         let wait = Duration::from_micros(random.u64(0..20_000));
         let body = question(number);
-        if number % 2 == 0 {
+        if number.is_multiple_of(2) {
             let mut stream = raw::connect(served.socket());
             let request = raw::request("/v1/score", &[], body.as_bytes());
             // Some leave in the middle of their request.

@@ -3,6 +3,7 @@
 use std::{
     io::{BufRead, BufReader, Write},
     os::unix::process::ExitStatusExt,
+    path::Path,
     process::{Child, Command, Stdio},
     sync::{
         Mutex,
@@ -24,11 +25,11 @@ struct Process {
 
 impl Process {
     fn start(more: &[&str]) -> Self {
-        Self::start_by(support::command(), more)
+        Self::of(&bundle(), support::command(), more)
     }
 
-    fn start_by(mut command: Command, more: &[&str]) -> Self {
-        let model = format!("pm={}", bundle().display());
+    fn of(model: &Path, mut command: Command, more: &[&str]) -> Self {
+        let model = format!("pm={}", model.display());
         command.args(["serve", "--port", "0", "--model", &model]);
         let mut child = command
             .args(more)
@@ -193,7 +194,7 @@ fn connections_are_not_bound_by_the_soft_limit_of_files() {
             None => shell.env_remove(name),
         };
     }
-    let process = Process::start_by(shell, &["--max-connections", "100"]);
+    let process = Process::of(&bundle(), shell, &["--max-connections", "100"]);
     let held: Vec<_> = (0..80).map(|_| raw::connect(&process.socket)).collect();
     assert_eq!(raw::status(&process.ask(&question())), Some(200));
     drop(held);
@@ -201,12 +202,19 @@ fn connections_are_not_bound_by_the_soft_limit_of_files() {
 
 #[test]
 fn sighup_reloads() {
-    let process = Process::start(&["--reload", "beside"]);
+    let model = support::copy_of(&bundle());
+    let process = Process::of(model.path(), support::command(), &["--reload", "beside"]);
     for _ in 0..2 {
         process.signal("-HUP");
         process.wait_for("model was reloaded");
         assert_eq!(raw::status(&process.ask(&question())), Some(200));
     }
+    std::fs::write(model.path().join("manifest.json"), "{").unwrap();
+    process.signal("-HUP");
+    let told = process.wait_for("model was not reloaded");
+    assert!(told.contains("stays in service: model `pm`: "), "{told}");
+    assert!(told.contains("manifest.json"), "{told}");
+    assert_eq!(raw::status(&process.ask(&question())), Some(200));
     let mut stream = raw::connect(&process.socket);
     let request = raw::request("/v1/score", &[], question().to_string().as_bytes());
     assert_eq!(raw::status(&raw::ask(&mut stream, &request)), Some(401));

@@ -200,6 +200,15 @@ fn a_panic_while_a_model_is_opened_is_an_error() {
 }
 
 #[test]
+fn a_panic_while_a_server_begins_is_told() {
+    let model = ModelOptions::with_open("pm", bundle(), || panic!("it was to panic"));
+    let served = Served::start_loading(local(), vec![model]);
+    let error = served.ready().unwrap_err();
+    assert!(error.to_string().contains("panicked"), "{error}");
+    assert_eq!(served.get("/ready").json()["status"], "failed");
+}
+
+#[test]
 fn without_a_key_for_it_nobody_reloads_over_tcp() {
     let served = Served::of(fake("pm", FakeOptions::default(), ScorerOptions::default()));
     let reply = served.post("/admin/reload", &json!({}));

@@ -135,7 +135,7 @@ fn heads_have_bounds() {
 #[test]
 fn the_end_waits_for_no_idle_client() {
     let served = Served::start(local(), vec![real("pm")]);
-    let mut idle = vec![raw::connect(served.socket()), raw::connect(served.socket())];
+    let mut idle = [raw::connect(served.socket()), raw::connect(served.socket())];
     idle[1]
         .write_all(b"GET /live HTTP/1.1\r\nhost: x\r\n\r\n")
         .unwrap();

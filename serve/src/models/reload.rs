@@ -1,7 +1,7 @@
 //! A bundle takes the place of another while requests are answered.
 
 use std::{
-    panic::{AssertUnwindSafe, catch_unwind},
+    io,
     sync::{Arc, MutexGuard, TryLockError},
     thread,
     time::{Duration, Instant},
@@ -43,30 +43,39 @@ pub(crate) async fn reload(model: &Arc<Model>, way: ReloadWay) -> Result<Duratio
     let (exchanged, result) = oneshot::channel();
     let of_thread = Arc::clone(model);
     let spawned = thread::Builder::new().name("reload".into()).spawn(move || {
-        // Nobody may wait for it any more.
-        exchange(&of_thread, way, |outcome| drop(exchanged.send(outcome)));
+        exchange(&of_thread, way, |outcome| {
+            log(&of_thread, &outcome);
+            // Nobody may wait for it any more.
+            let _ = exchanged.send(outcome);
+        });
     });
     spawned.map_err(|source| ServeError::System {
         what: "start a thread",
         source: Arc::new(source),
     })?;
-    let outcome = result.await.unwrap_or_else(|_| Err(panicked(model)));
-    match &outcome {
+    result.await.unwrap_or_else(|_| {
+        Err(ServeError::System {
+            what: "reload a model",
+            source: Arc::new(io::Error::other("its thread panicked; the log says more")),
+        })
+    })
+}
+
+fn log(model: &Model, outcome: &Result<Duration, ServeError>) {
+    let name = model.name();
+    match outcome {
         Ok(time) => {
             let seconds = time.as_secs_f64();
-            tracing::info!(model = model.name(), seconds, "model was reloaded");
+            tracing::info!(model = name, seconds, "model was reloaded");
         }
-        Err(error) => {
-            let serves = model.is_ready();
+        Err(error) if model.is_ready() => {
             tracing::error!(
-                model = model.name(),
-                %error,
-                serves,
-                "model was not reloaded; the one before stays where it serves"
+                model = name,
+                "model was not reloaded, and the one before stays in service: {error}"
             );
         }
+        Err(error) => tracing::error!(model = name, "model was not reloaded: {error}"),
     }
-    outcome
 }
 
 /// Says what came of it, and then lets the old one go.
@@ -76,12 +85,8 @@ fn exchange(model: &Model, way: ReloadWay, exchanged: impl FnOnce(Result<Duratio
         Err(error) => return exchanged(Err(error)),
     };
     let begun = Instant::now();
-    let opened = || {
-        let opened = catch_unwind(AssertUnwindSafe(|| open(model)));
-        opened.unwrap_or_else(|_| Err(panicked(model)))
-    };
     match way {
-        ReloadWay::Beside => match opened() {
+        ReloadWay::Beside => match open(model) {
             Ok(scorer) => {
                 model.set(State::Ready(Arc::new(scorer)));
                 exchanged(Ok(begun.elapsed()));
@@ -92,7 +97,7 @@ fn exchange(model: &Model, way: ReloadWay, exchanged: impl FnOnce(Result<Duratio
         ReloadWay::Swap => {
             model.set(State::Loading);
             old.into_iter().for_each(retire);
-            let (state, outcome) = match opened() {
+            let (state, outcome) = match open(model) {
                 Ok(scorer) => (State::Ready(Arc::new(scorer)), Ok(begun.elapsed())),
                 Err(error) => (State::Failed(error.clone()), Err(error)),
             };
@@ -134,12 +139,5 @@ fn retire(mut scorer: Arc<Scorer>) {
             Err(held) => scorer = held,
         }
         thread::sleep(PAUSE);
-    }
-}
-
-fn panicked(model: &Model) -> ServeError {
-    ServeError::Probes {
-        name: model.name().to_owned(),
-        problem: "opening it panicked, which is an error of this program".into(),
     }
 }

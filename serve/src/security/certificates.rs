@@ -92,7 +92,7 @@ impl Certificates {
                 *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(key);
                 tracing::info!("a new certificate is in use");
             }
-            Err(error) => tracing::error!(%error, "the certificate stays as it was"),
+            Err(error) => tracing::error!("the certificate stays as it was: {error}"),
         }
     }
 

@@ -97,7 +97,7 @@ impl Gate {
                 *self.keys.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(keys);
                 tracing::info!("the keys of clients were read again");
             }
-            Err(error) => tracing::error!(%error, "the keys of clients stay as they were"),
+            Err(error) => tracing::error!("the keys of clients stay as they were: {error}"),
         }
     }
 
@@ -269,6 +269,10 @@ mod tests {
             (
                 |options| options.cors_origins = vec!["https://a/b".into()],
                 "cors-origin",
+            ),
+            (
+                |options| options.api_keys = vec![ApiKey::new("environment", "")],
+                "`environment` is empty",
             ),
             (
                 |options| options.api_key_file = Some("/nowhere/keys".into()),

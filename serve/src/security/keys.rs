@@ -57,9 +57,19 @@ pub(super) struct Found {
 
 impl Keys {
     /// # Errors
-    /// [`ServeError::Option`] for a file that cannot be read, or that has no key.
+    /// [`ServeError::Option`] for an empty key, and for a file that cannot be read, or that has no key.
     pub(super) fn load(given: &[ApiKey], file: Option<&Path>) -> Result<Self, ServeError> {
         let mut keys = given.to_vec();
+        let nothing: [u8; 32] = Sha256::digest(b"").into();
+        if let Some(empty) = keys.iter().find(|key| key.digest == nothing) {
+            return Err(ServeError::Option {
+                option: "api-keys",
+                problem: format!(
+                    "the key `{}` is empty: set it, or leave it out to serve everyone",
+                    empty.name
+                ),
+            });
+        }
         if let Some(path) = file {
             let bad = |problem| ServeError::Option {
                 option: "api-key-file",

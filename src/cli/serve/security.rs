@@ -106,10 +106,10 @@ impl SecurityArgs {
         };
         let security = &mut options.security;
         security.api_key_file.clone_from(&self.api_key_file);
-        // An empty one is how deployments say that there is none.
-        let key = std::env::var(API_KEY).ok().filter(|key| !key.is_empty());
+        // One that is empty or no text still is one: without it, everyone would be served.
+        let key = std::env::var_os(API_KEY);
         security.api_keys = key
-            .map(|key| ApiKey::new(API_KEY, &key))
+            .map(|key| ApiKey::new(API_KEY, &key.to_string_lossy()))
             .into_iter()
             .collect();
         security.metrics_key = self.metrics_key;
