@@ -24,8 +24,8 @@ const LEAVING: usize = 16;
 const STAYING: usize = 2;
 
 /// No more than those at a time, with room for the ends of connections: what leaks is soon seen.
-const MOST_CONNECTIONS: usize = 100;
-const MOST_QUEUED: usize = 40;
+const MOST_CONNECTIONS: usize = 200;
+const MOST_QUEUED: usize = 200;
 
 fn question(number: usize) -> String {
     json!({"prompt": format!("question {number}"), "response": "a"}).to_string()
