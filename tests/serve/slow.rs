@@ -144,3 +144,34 @@ fn the_end_waits_for_no_idle_client() {
     served.shut_down().join().unwrap();
     assert!(begun.elapsed() < Duration::from_secs(10));
 }
+
+/// What a connection of HTTP/2 has asked is answered, and then it ends.
+#[test]
+fn the_end_answers_what_http2_has_asked() {
+    let slow = FakeOptions::default().with_stages(vec![2 * ALLOWED]);
+    let served = Served::of(fake("pm", slow, ScorerOptions::default()));
+    let socket = served.socket().to_owned();
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(async {
+        let stream = tokio::net::TcpStream::connect(socket).await.unwrap();
+        let (client, connection) = h2::client::handshake(stream).await.unwrap();
+        let connection = tokio::spawn(connection);
+        let mut client = client.ready().await.unwrap();
+        let request = ureq::http::Request::post("http://x/v1/score").body(());
+        let (reply, mut sender) = client.send_request(request.unwrap(), false).unwrap();
+        let body = json!({"prompt": "q", "response": "a"}).to_string();
+        sender.send_data(body.into(), true).unwrap();
+        tokio::time::sleep(ALLOWED / 2).await;
+        let ending = served.shut_down();
+        let reply = reply.await.unwrap();
+        assert_eq!(reply.status(), 200);
+        let mut body = reply.into_body();
+        while let Some(data) = body.data().await {
+            let length = data.unwrap().len();
+            body.flow_control().release_capacity(length).unwrap();
+        }
+        let ended = tokio::time::timeout(Duration::from_secs(10), connection).await;
+        ended.expect("the connection goes on").unwrap().unwrap();
+        ending.join().unwrap();
+    });
+}
