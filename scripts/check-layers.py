@@ -26,9 +26,10 @@ ONLY_IN = {
         "runtime/src/ep/tests.rs",
     ],
     "num_bigint": ["template/"],
-    "rustls": ["runtime/src/hub/", "runtime/src/remote/"],
+    "rustls": ["runtime/src/hub/", "runtime/src/remote/", "serve/src/security/"],
     "tokenizers": ["runtime/src/text/"],
     "ureq": ["runtime/src/hub/", "runtime/src/remote/"],
+    "tokio_rustls": ["serve/src/net/", "serve/src/security/"],
     "prost": ["bundle/src/proto/", "bundle/src/graph/model.rs"],
 }
 # What the batch planner must not know: it sees lengths and token ids only.

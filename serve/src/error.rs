@@ -50,6 +50,14 @@ pub enum ServeError {
         /// What was found.
         problem: String,
     },
+    /// A model is loaded already, or the one that it replaced still has requests.
+    #[error(
+        "model `{name}` is being loaded already, or the one before it still has requests: try again later"
+    )]
+    Busy {
+        /// The name that it is served under.
+        name: String,
+    },
     /// The system gives no thread or no signal handler.
     #[error("cannot {what}: {source}")]
     System {

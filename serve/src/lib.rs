@@ -1,6 +1,6 @@
 //! Serves the scores of reward models over HTTP and gRPC, in the dialects that clients already speak.
 //!
-//! [`Server::start`] binds the listeners and returns; models are loaded meanwhile. Every request becomes [`scoring`] items
+//! [`Server::start`] binds the listeners and returns; models are loaded meanwhile. Every request becomes items
 //! that are put into the one queue of their [`Scorer`](worldpm_ort_runtime::Scorer), where conversations of all clients
 //! share packs and prompts. A dialect is a file in `dialects/`: it knows the shapes of its requests and replies, and
 //! nothing of batches.
@@ -28,10 +28,12 @@ mod ops;
 mod options;
 mod page;
 mod scoring;
+mod security;
 mod server;
 mod state;
 
 pub use error::ServeError;
-pub use models::ModelOptions;
+pub use models::{ModelOptions, ReloadWay};
 pub use options::ServeOptions;
+pub use security::{ApiKey, SecurityOptions, TlsFiles};
 pub use server::Server;

@@ -2,6 +2,8 @@
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
+use crate::{models::ReloadWay, security::SecurityOptions};
+
 /// How a [`Server`](crate::Server) is run. [`Default`] listens on loopback, port 8000.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -28,6 +30,10 @@ pub struct ServeOptions {
     pub slime_key: Option<String>,
     /// Whether `/pooling` gives a bare number as LMDeploy does, in place of vLLM's list of one. Default: no.
     pub pooling_scalar: bool,
+    /// Keys, certificates and limits.
+    pub security: SecurityOptions,
+    /// How a model is reloaded. Default: beside the one before.
+    pub reload: ReloadWay,
 }
 
 impl Default for ServeOptions {
@@ -44,6 +50,8 @@ impl Default for ServeOptions {
             slime_paths: Vec::new(),
             slime_key: None,
             pooling_scalar: false,
+            security: SecurityOptions::default(),
+            reload: ReloadWay::default(),
         }
     }
 }

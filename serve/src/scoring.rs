@@ -59,6 +59,7 @@ pub(crate) struct Asked {
     pub(crate) scorer: Arc<Scorer>,
     request: RequestOptions,
     most: usize,
+    most_tokens: Option<usize>,
 }
 
 impl Asked {
@@ -77,6 +78,7 @@ impl Asked {
             scorer,
             request,
             most: app.options().max_request_conversations,
+            most_tokens: app.options().security.max_request_tokens,
         })
     }
 
@@ -151,20 +153,36 @@ impl Asked {
 
     async fn enter(&self, items: Vec<Item>) -> Result<Vec<Result<Entered>>, Problem> {
         let bytes: usize = items.iter().map(Item::bytes).sum();
-        let (scorer, request) = (Arc::clone(&self.scorer), self.request);
+        let (scorer, request, most_tokens) =
+            (Arc::clone(&self.scorer), self.request, self.most_tokens);
         let enter = move || {
-            let items = items.into_iter();
-            items.map(|item| item.enter(&scorer, &request)).collect()
+            let mut tokens = 0;
+            let entered = items.into_iter().map(|item| {
+                let entered = item.enter(&scorer, &request);
+                tokens += entered.as_ref().map_or(0, |one| one.pending.tokens());
+                match most_tokens.filter(|&most| tokens > most) {
+                    None => Ok(entered),
+                    // What was in line before it is withdrawn.
+                    Some(most) => Err(Problem::new(
+                        ProblemKind::TooLarge,
+                        format!(
+                            "more than {most} tokens in a request, which is the limit: send its conversations in several"
+                        ),
+                    )),
+                }
+            });
+            entered.collect()
         };
         if bytes <= INLINE_BYTES {
-            return Ok(enter());
+            return enter();
         }
-        tokio::task::spawn_blocking(enter).await.map_err(|error| {
+        let entered = tokio::task::spawn_blocking(enter).await;
+        entered.unwrap_or_else(|error| {
             tracing::error!(%error, "a request panicked");
-            Problem::new(
+            Err(Problem::new(
                 ProblemKind::Internal,
                 "an error of the server; its log says more",
-            )
+            ))
         })
     }
 }

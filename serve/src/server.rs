@@ -14,16 +14,19 @@ use crate::{
     dialects,
     error::ServeError,
     models::{self, ModelOptions, Models, State},
-    net::{Listener, serve},
+    net::{Entrance, Listener, serve},
     ops,
     options::ServeOptions,
     page,
+    security::{Certificates, Gate},
     state::App,
 };
 
 /// A server that listens.
 pub struct Server {
     app: App,
+    gate: Arc<Gate>,
+    certificates: Option<Arc<Certificates>>,
     addresses: Vec<String>,
     end: watch::Sender<bool>,
     listeners: JoinSet<()>,
@@ -39,6 +42,25 @@ impl Server {
         models: Vec<ModelOptions>,
     ) -> Result<Self, ServeError> {
         let app = App::new(options, Models::new(models)?);
+        let security = &app.options().security;
+        let gate = Arc::new(Gate::new(security)?);
+        let certificates = security.tls.as_ref().map(Certificates::load).transpose()?;
+        let tls = certificates
+            .as_ref()
+            .map(Certificates::acceptor)
+            .transpose()?;
+        let entrance = Entrance::new(tls, security.max_connections);
+        if !gate.has_keys()
+            && !app
+                .options()
+                .addresses
+                .iter()
+                .all(|at| at.ip().is_loopback())
+        {
+            tracing::warn!(
+                "listening beyond this machine without keys: whoever reaches the port is served; --api-key-file sets keys"
+            );
+        }
         let mut bound = Vec::new();
         for address in &app.options().addresses {
             bound.push(Listener::tcp(*address).await?);
@@ -55,23 +77,32 @@ impl Server {
         for model in app.models().all() {
             models::load(model)?;
         }
-        let router = dialects::routes(&app)
+        let routes = dialects::routes(&app)
             .merge(ops::routes())
-            .merge(page::routes())
-            .with_state(app.clone());
+            .merge(page::routes());
+        let router = Arc::clone(&gate).before(routes).with_state(app.clone());
         let (end, ended) = watch::channel(false);
-        let addresses = bound.iter().map(Listener::address).collect();
+        let addresses = bound
+            .iter()
+            .map(|listener| listener.address(entrance.has_tls()))
+            .collect();
         let mut listeners = JoinSet::new();
+        if let Some(certificates) = &certificates {
+            listeners.spawn(Arc::clone(certificates).watch(ended.clone()));
+        }
         for listener in bound {
             listeners.spawn(serve(
                 listener,
                 router.clone(),
                 app.options().clone(),
+                entrance.clone(),
                 ended.clone(),
             ));
         }
         Ok(Self {
             app,
+            gate,
+            certificates,
             addresses,
             end,
             listeners,
@@ -112,8 +143,29 @@ impl Server {
         counted.collect()
     }
 
+    /// Opens the bundles of all models again, and reads keys and certificates that have changed, as SIGHUP does. It returns after
+    /// the exchange; requests that were under way finish with what they had.
+    ///
+    /// # Errors
+    /// Why a model was not exchanged; what was before stays in service, except by [`ReloadWay::Swap`](crate::ReloadWay::Swap).
+    pub async fn reload(&self) -> Result<(), ServeError> {
+        let (gate, certificates) = (Arc::clone(&self.gate), self.certificates.clone());
+        let files = tokio::task::spawn_blocking(move || {
+            gate.reload();
+            certificates.iter().for_each(|files| files.reload());
+        });
+        // A panic was told of, and models do not depend on it.
+        let _ = files.await;
+        let mut reloaded = Ok(());
+        for model in self.app.models().all() {
+            let outcome = models::reload(model, self.app.options().reload).await;
+            reloaded = reloaded.and(outcome.map(drop));
+        }
+        reloaded
+    }
+
     /// Serves until SIGTERM or SIGINT comes, and then [`shuts down`](Self::shut_down). A model that cannot be served when
-    /// the server begins ends it too.
+    /// the server begins ends it too. SIGHUP [`reloads`](Self::reload).
     ///
     /// # Errors
     /// [`ServeError::Model`], [`ServeError::Probes`], [`ServeError::System`].
@@ -124,6 +176,7 @@ impl Server {
         };
         let mut terminate = signal(SignalKind::terminate()).map_err(system)?;
         let mut interrupt = signal(SignalKind::interrupt()).map_err(system)?;
+        let mut hangup = signal(SignalKind::hangup()).map_err(system)?;
         let mut asked = async || {
             tokio::select! {
                 _ = terminate.recv() => {}
@@ -141,7 +194,13 @@ impl Server {
             self.shut_down().await;
             return Err(error);
         }
-        asked().await;
+        loop {
+            tokio::select! {
+                () = asked() => break,
+                // What came of it is in the log.
+                _ = async { hangup.recv().await; self.reload().await } => {}
+            }
+        }
         // Whoever asks twice does not wait.
         tokio::select! {
             () = self.shut_down() => {}
@@ -168,5 +227,8 @@ impl Server {
             );
             self.listeners.shutdown().await;
         }
+        // The threads of the models are joined, and nothing else here is to wait for that.
+        let app = self.app;
+        let _ = tokio::task::spawn_blocking(move || drop(app)).await;
     }
 }

@@ -107,6 +107,25 @@ impl Served {
         read(request.content_type(content_type).send(body))
     }
 
+    /// With headers of the test's choice.
+    pub fn post_with(&self, path: &str, headers: &[(&str, &str)], body: &Value) -> Reply {
+        let mut request = agent().post(format!("{}{path}", self.address));
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        read(request.send(body.to_string().as_bytes()))
+    }
+
+    /// Without the scheme.
+    pub fn socket(&self) -> &str {
+        self.address.split_once("://").unwrap().1
+    }
+
+    pub fn reload(&self) -> Result<(), ServeError> {
+        self.runtime
+            .block_on(self.server.as_ref().unwrap().reload())
+    }
+
     pub fn get(&self, path: &str) -> Reply {
         read(agent().get(format!("{}{path}", self.address)).call())
     }

@@ -9,6 +9,7 @@ use serde::de::DeserializeOwned;
 
 use super::{
     problem::{Problem, ProblemKind},
+    refused::{Refused, discard},
     reply::{Dialect, Failure},
 };
 use crate::state::App;
@@ -33,6 +34,10 @@ impl<T: DeserializeOwned, D: Dialect> FromRequest<App> for Input<T, D> {
 
 /// The bytes of a body, as far as the limits permit.
 pub(crate) async fn body(request: Request, app: &App) -> Result<Bytes, Problem> {
+    if let Some(Refused(problem)) = request.extensions().get().cloned() {
+        discard(request.into_body()).await;
+        return Err(problem);
+    }
     let limit = app.options().max_body_bytes;
     let collect = Limited::new(request.into_body(), limit).collect();
     let allowed = app.options().read_timeout;

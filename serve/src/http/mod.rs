@@ -3,9 +3,11 @@
 mod client;
 mod input;
 mod problem;
+mod refused;
 mod reply;
 
 pub(crate) use client::Client;
 pub(crate) use input::{Input, body, parse};
 pub(crate) use problem::{Problem, ProblemKind};
+pub(crate) use refused::{Refused, discard};
 pub(crate) use reply::{Dialect, Failure};

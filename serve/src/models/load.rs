@@ -1,6 +1,11 @@
 //! Loading, on a thread for each model, and what has to be right before one is served.
 
-use std::{sync::Arc, thread, time::Instant};
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+    thread,
+    time::Instant,
+};
 
 use worldpm_ort_runtime::{
     Scorer,
@@ -38,8 +43,18 @@ pub(crate) fn load(model: &Arc<Model>) -> Result<thread::JoinHandle<()>, ServeEr
     })
 }
 
-/// A scorer that gives the scores it should.
-fn open(model: &Model) -> Result<Scorer, ServeError> {
+/// A scorer that gives the scores it should. A panic on the way is an error like any other.
+pub(super) fn open(model: &Model) -> Result<Scorer, ServeError> {
+    let opened = catch_unwind(AssertUnwindSafe(|| open_and_check(model)));
+    opened.unwrap_or_else(|_| {
+        Err(ServeError::Probes {
+            name: model.name().to_owned(),
+            problem: "opening it panicked, which is an error of this program".into(),
+        })
+    })
+}
+
+fn open_and_check(model: &Model) -> Result<Scorer, ServeError> {
     let options = &model.options;
     let scorer = (options.open)().map_err(|source| ServeError::Model {
         name: options.name.clone(),

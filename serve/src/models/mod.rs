@@ -2,9 +2,12 @@
 
 mod load;
 mod registry;
+mod reload;
 mod served;
 
 pub(crate) use load::load;
 pub(crate) use registry::Models;
+pub use reload::ReloadWay;
+pub(crate) use reload::reload;
 pub use served::ModelOptions;
 pub(crate) use served::{Model, State};

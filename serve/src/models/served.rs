@@ -2,7 +2,7 @@
 
 use std::{
     path::PathBuf,
-    sync::{Arc, RwLock, RwLockReadGuard},
+    sync::{Arc, Mutex, RwLock, RwLockReadGuard},
     time::{Duration, SystemTime},
 };
 
@@ -72,6 +72,8 @@ pub(crate) struct Model {
     /// When the server got it, which OpenAI's API tells.
     pub(crate) created: SystemTime,
     state: RwLock<State>,
+    /// Held while another bundle takes its place, until the one before is let go.
+    pub(super) reloading: Mutex<()>,
 }
 
 /// What a model is at the moment.
@@ -88,6 +90,7 @@ impl Model {
             options,
             created: SystemTime::now(),
             state: RwLock::new(State::Loading),
+            reloading: Mutex::new(()),
         }
     }
 

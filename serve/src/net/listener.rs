@@ -71,8 +71,9 @@ impl Listener {
         Ok(Self::Unix(listener, SocketFile(path.to_owned())))
     }
 
-    pub(crate) fn address(&self) -> String {
+    pub(crate) fn address(&self, tls: bool) -> String {
         match self {
+            Self::Tcp(_, address) if tls => format!("https://{address}"),
             Self::Tcp(_, address) => format!("http://{address}"),
             Self::Unix(_, file) => format!("unix:{}", file.0.display()),
         }

@@ -2,6 +2,7 @@
 
 mod connection;
 mod listener;
+mod timed;
 
-pub(crate) use connection::serve;
+pub(crate) use connection::{Entrance, serve};
 pub(crate) use listener::Listener;

@@ -1,8 +1,11 @@
 //! The paths for operators.
 
-use axum::{Router, routing::get};
+use axum::{
+    Router,
+    routing::{get, post},
+};
 
-use super::probes;
+use super::{probes, reload::reload};
 use crate::state::App;
 
 pub(crate) fn routes() -> Router<App> {
@@ -11,4 +14,5 @@ pub(crate) fn routes() -> Router<App> {
         .route("/ready", get(probes::ready))
         .route("/startup", get(probes::startup))
         .route("/health", get(probes::ready))
+        .route("/admin/reload", post(reload))
 }

@@ -11,7 +11,8 @@ use std::{
 use worldpm_ort_bundle::Bytes;
 use worldpm_ort_serve::{ModelOptions, ServeOptions};
 
-use super::text_args::TextArgs;
+use super::security::SecurityArgs;
+use super::texts::TextArgs;
 use crate::cli::common::{
     choices::{ReduceWay, TruncationWay, seconds},
     heading,
@@ -51,6 +52,8 @@ pub(crate) struct ServeArgs {
     pub(crate) listen: ListenArgs,
     #[command(flatten)]
     pub(crate) limits: LimitArgs,
+    #[command(flatten)]
+    pub(crate) security: SecurityArgs,
     #[command(flatten)]
     pub(crate) dialects: DialectArgs,
 }
@@ -230,6 +233,7 @@ impl ServeArgs {
         options.slime_paths.clone_from(&self.dialects.slime_path);
         options.slime_key.clone_from(&self.dialects.slime_key);
         options.pooling_scalar = self.dialects.pooling_scalar;
+        self.security.set(&mut options);
         options
     }
 }

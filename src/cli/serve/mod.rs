@@ -1,12 +1,13 @@
 //! `worldpm-ort serve`.
 
 mod args;
-mod text_args;
+mod security;
+mod texts;
 
 use anyhow::{Context, Result};
 use worldpm_ort_serve::Server;
 
-use super::common::{model, outcome::Status};
+use super::common::{interrupt::Interrupt, model, outcome::Status};
 
 pub(crate) use args::ServeArgs;
 
@@ -26,6 +27,10 @@ pub(crate) fn run(args: &ServeArgs) -> Result<Status> {
         })?;
         named.aliases.push(alias.name.clone());
     }
+    args.security.allow_connections();
+    // A second signal does not wait for the requests that the first one lets finish.
+    let _interrupt = Interrupt::watch(|| report!("ending: requests under way are finished"))
+        .context("cannot watch for signals")?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
