@@ -26,9 +26,14 @@ ONLY_IN = {
         "runtime/src/ep/tests.rs",
     ],
     "num_bigint": ["template/"],
-    "rustls": ["runtime/src/hub/"],
+    "rustls": ["runtime/src/hub/", "serve/src/ops/traces/"],
     "tokenizers": ["runtime/src/text/"],
-    "ureq": ["runtime/src/hub/"],
+    "opentelemetry": ["serve/src/ops/traces/"],
+    "opentelemetry_otlp": ["serve/src/ops/traces/"],
+    "opentelemetry_sdk": ["serve/src/ops/traces/"],
+    "prometheus_client": ["serve/src/ops/metrics/"],
+    "tracing_subscriber": ["src/cli/serve/"],
+    "ureq": ["runtime/src/hub/", "serve/src/ops/traces/"],
     "prost": ["bundle/src/proto/", "bundle/src/graph/model.rs"],
 }
 # What the batch planner must not know: it sees lengths and token ids only.

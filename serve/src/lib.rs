@@ -32,5 +32,6 @@ mod state;
 
 pub use error::ServeError;
 pub use models::ModelOptions;
+pub use ops::{OpsOptions, Otlp};
 pub use options::ServeOptions;
 pub use server::Server;

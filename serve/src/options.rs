@@ -2,6 +2,8 @@
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
+use crate::ops::OpsOptions;
+
 /// How a [`Server`](crate::Server) is run. [`Default`] listens on loopback, port 8000.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -28,6 +30,8 @@ pub struct ServeOptions {
     pub slime_key: Option<String>,
     /// Whether `/pooling` gives a bare number as LMDeploy does, in place of vLLM's list of one. Default: no.
     pub pooling_scalar: bool,
+    /// What operators choose.
+    pub ops: OpsOptions,
 }
 
 impl Default for ServeOptions {
@@ -44,6 +48,7 @@ impl Default for ServeOptions {
             slime_paths: Vec::new(),
             slime_key: None,
             pooling_scalar: false,
+            ops: OpsOptions::default(),
         }
     }
 }

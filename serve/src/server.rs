@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use axum::middleware;
 use tokio::{
     signal::unix::{SignalKind, signal},
     sync::watch,
@@ -37,7 +38,7 @@ impl Server {
         options: ServeOptions,
         models: Vec<ModelOptions>,
     ) -> Result<Self, ServeError> {
-        let app = App::new(options, Models::new(models)?);
+        let app = App::new(options, Models::new(models)?)?;
         let mut bound = Vec::new();
         for address in &app.options().addresses {
             bound.push(Listener::tcp(*address).await?);
@@ -56,6 +57,7 @@ impl Server {
         }
         let router = dialects::routes(&app)
             .merge(ops::routes())
+            .layer(middleware::from_fn_with_state(app.clone(), ops::observe))
             .with_state(app.clone());
         let (end, ended) = watch::channel(false);
         let addresses = bound.iter().map(Listener::address).collect();
@@ -166,5 +168,6 @@ impl Server {
             );
             self.listeners.shutdown().await;
         }
+        self.app.instruments().flush().await;
     }
 }

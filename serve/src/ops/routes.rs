@@ -2,7 +2,7 @@
 
 use axum::{Router, routing::get};
 
-use super::probes;
+use super::{metrics, probes};
 use crate::state::App;
 
 pub(crate) fn routes() -> Router<App> {
@@ -11,4 +11,5 @@ pub(crate) fn routes() -> Router<App> {
         .route("/ready", get(probes::ready))
         .route("/startup", get(probes::startup))
         .route("/health", get(probes::ready))
+        .route("/metrics", get(metrics::scrape))
 }

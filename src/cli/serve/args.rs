@@ -11,6 +11,7 @@ use std::{
 use worldpm_ort_bundle::Bytes;
 use worldpm_ort_serve::{ModelOptions, ServeOptions};
 
+use super::ops_args::OpsArgs;
 use crate::cli::common::{
     choices::{ReduceWay, TruncationWay},
     heading,
@@ -50,6 +51,8 @@ pub(crate) struct ServeArgs {
     pub(crate) limits: LimitArgs,
     #[command(flatten)]
     pub(crate) dialects: DialectArgs,
+    #[command(flatten)]
+    pub(crate) ops: OpsArgs,
 }
 
 /// Where a server listens.
@@ -234,6 +237,7 @@ impl ServeArgs {
         options.slime_paths.clone_from(&self.dialects.slime_path);
         options.slime_key.clone_from(&self.dialects.slime_key);
         options.pooling_scalar = self.dialects.pooling_scalar;
+        options.ops = self.ops.options();
         options
     }
 }
