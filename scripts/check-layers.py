@@ -26,10 +26,15 @@ ONLY_IN = {
         "runtime/src/ep/tests.rs",
     ],
     "num_bigint": ["template/"],
-    "rustls": ["runtime/src/hub/", "runtime/src/remote/", "serve/src/security/"],
+    "rustls": ["runtime/src/hub/", "runtime/src/remote/", "serve/src/ops/traces/", "serve/src/security/"],
     "tokenizers": ["runtime/src/text/"],
-    "ureq": ["runtime/src/hub/", "runtime/src/remote/"],
+    "ureq": ["runtime/src/hub/", "runtime/src/remote/", "serve/src/ops/traces/"],
     "tokio_rustls": ["serve/src/net/", "serve/src/security/"],
+    "opentelemetry": ["serve/src/ops/traces/"],
+    "opentelemetry_otlp": ["serve/src/ops/traces/"],
+    "opentelemetry_sdk": ["serve/src/ops/traces/"],
+    "prometheus_client": ["serve/src/ops/metrics/"],
+    "tracing_subscriber": ["src/cli/serve/"],
     "prost": ["bundle/src/proto/", "bundle/src/graph/model.rs"],
 }
 # What the batch planner must not know: it sees lengths and token ids only.

@@ -34,6 +34,7 @@ mod state;
 
 pub use error::ServeError;
 pub use models::{ModelOptions, ReloadWay};
+pub use ops::{OpsOptions, Otlp};
 pub use options::ServeOptions;
 pub use security::{ApiKey, SecurityOptions, TlsFiles};
 pub use server::Server;

@@ -2,6 +2,7 @@
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
+use crate::ops::OpsOptions;
 use crate::{models::ReloadWay, security::SecurityOptions};
 
 /// How a [`Server`](crate::Server) is run. [`Default`] listens on loopback, port 8000.
@@ -34,6 +35,8 @@ pub struct ServeOptions {
     pub security: SecurityOptions,
     /// How a model is reloaded. Default: beside the one before.
     pub reload: ReloadWay,
+    /// What operators choose.
+    pub ops: OpsOptions,
 }
 
 impl Default for ServeOptions {
@@ -52,6 +55,7 @@ impl Default for ServeOptions {
             pooling_scalar: false,
             security: SecurityOptions::default(),
             reload: ReloadWay::default(),
+            ops: OpsOptions::default(),
         }
     }
 }

@@ -13,6 +13,7 @@ use worldpm_ort_runtime::{
 use crate::{
     http::{Client, Problem, ProblemKind},
     models::Model,
+    ops::{Computed, RequestContext},
     state::App,
 };
 
@@ -60,6 +61,8 @@ pub(crate) struct Asked {
     request: RequestOptions,
     most: usize,
     most_tokens: Option<usize>,
+    /// Where it is noted what was scored.
+    context: Option<Arc<RequestContext>>,
 }
 
 impl Asked {
@@ -79,6 +82,7 @@ impl Asked {
             request,
             most: app.options().max_request_conversations,
             most_tokens: app.options().security.max_request_tokens,
+            context: RequestContext::current(),
         })
     }
 
@@ -101,10 +105,13 @@ impl Asked {
                 ),
             ));
         }
+        if let Some(context) = &self.context {
+            context.asked(items.len());
+        }
         let entered = self.enter(items).await?;
         let scores = entered.into_iter().map(|entered| async {
             let entered = entered?;
-            let token = entered.pending.scored_token();
+            let (token, tokens) = (entered.pending.scored_token(), entered.pending.tokens());
             let (reward, timings) = entered.pending.timed().await;
             let mut times = Times {
                 tokenizing: entered.tokenizing,
@@ -113,6 +120,15 @@ impl Asked {
             if let Some(timings) = timings {
                 times.queued = timings.begun.saturating_duration_since(entered.at);
                 times.computing = timings.computed.saturating_duration_since(timings.begun);
+                if let Some(context) = &self.context {
+                    context.computed(&Computed {
+                        tokens,
+                        tokenising: entered.tokenizing,
+                        entered: entered.at,
+                        begun: timings.begun,
+                        computed: timings.computed,
+                    });
+                }
             }
             Ok(Scored {
                 reward: reward?,
@@ -120,7 +136,13 @@ impl Asked {
                 times,
             })
         });
-        Ok(join_all(scores).await)
+        let outcomes = join_all(scores).await;
+        if let Some(context) = &self.context {
+            for error in outcomes.iter().filter_map(|outcome| outcome.as_ref().err()) {
+                context.failed(self.model.name(), error);
+            }
+        }
+        Ok(outcomes)
     }
 
     /// Scores items of which all are needed.
@@ -179,10 +201,7 @@ impl Asked {
         let entered = tokio::task::spawn_blocking(enter).await;
         entered.unwrap_or_else(|error| {
             tracing::error!(%error, "a request panicked");
-            Err(Problem::new(
-                ProblemKind::Internal,
-                "an error of the server; its log says more",
-            ))
+            Err(Problem::internal())
         })
     }
 }

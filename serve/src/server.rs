@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use axum::middleware;
 use tokio::{
     signal::unix::{SignalKind, signal},
     sync::watch,
@@ -41,7 +42,7 @@ impl Server {
         options: ServeOptions,
         models: Vec<ModelOptions>,
     ) -> Result<Self, ServeError> {
-        let app = App::new(options, Models::new(models)?);
+        let app = App::new(options, Models::new(models)?)?;
         let security = &app.options().security;
         let gate = Arc::new(Gate::new(security)?);
         let certificates = security.tls.as_ref().map(Certificates::load).transpose()?;
@@ -80,7 +81,10 @@ impl Server {
         let routes = dialects::routes(&app)
             .merge(ops::routes())
             .merge(page::routes());
-        let router = Arc::clone(&gate).before(routes).with_state(app.clone());
+        let router = Arc::clone(&gate)
+            .before(routes)
+            .layer(middleware::from_fn_with_state(app.clone(), ops::observe))
+            .with_state(app.clone());
         let (end, ended) = watch::channel(false);
         let addresses = bound
             .iter()
@@ -229,6 +233,7 @@ impl Server {
         }
         // The threads of the models are joined, and nothing else here is to wait for that.
         let app = self.app;
+        app.instruments().flush().await;
         let _ = tokio::task::spawn_blocking(move || drop(app)).await;
     }
 }

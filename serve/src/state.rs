@@ -5,7 +5,7 @@ use std::sync::{
     atomic::{AtomicBool, Ordering},
 };
 
-use crate::{models::Models, options::ServeOptions};
+use crate::{error::ServeError, models::Models, ops::Instruments, options::ServeOptions};
 
 /// What all requests share; cheap to clone.
 #[derive(Clone)]
@@ -14,16 +14,21 @@ pub(crate) struct App(Arc<Shared>);
 struct Shared {
     options: ServeOptions,
     models: Models,
+    instruments: Instruments,
     draining: AtomicBool,
 }
 
 impl App {
-    pub(crate) fn new(options: ServeOptions, models: Models) -> Self {
-        Self(Arc::new(Shared {
+    /// # Errors
+    /// [`ServeError::Option`] for options that do not fit.
+    pub(crate) fn new(options: ServeOptions, models: Models) -> Result<Self, ServeError> {
+        let names = models.all().iter().map(|model| model.name());
+        Ok(Self(Arc::new(Shared {
+            instruments: Instruments::new(&options.ops, names)?,
             options,
             models,
             draining: AtomicBool::new(false),
-        }))
+        })))
     }
 
     pub(crate) fn options(&self) -> &ServeOptions {
@@ -32,6 +37,10 @@ impl App {
 
     pub(crate) fn models(&self) -> &Models {
         &self.0.models
+    }
+
+    pub(crate) fn instruments(&self) -> &Instruments {
+        &self.0.instruments
     }
 
     /// Whether the server is about to end: it is not ready, though it still answers.

@@ -56,6 +56,15 @@ pub(crate) enum Command {
     CheckText(CheckTextArgs),
 }
 
+/// Whether a verb writes a log, in place of lines for whoever waits for it.
+pub(crate) fn has_log(command: &Command) -> bool {
+    match command {
+        #[cfg(feature = "serve")]
+        Command::Serve(_) => true,
+        _ => false,
+    }
+}
+
 pub(crate) fn run(command: &Command) -> anyhow::Result<Status> {
     if closed::stdout() && prints(command) {
         anyhow::bail!(

@@ -25,7 +25,7 @@ use std::{
 
 use clap::Parser;
 
-use command::{Args, run};
+use command::{Args, has_log, run};
 use common::{
     notices,
     outcome::{Status, describe, is_broken_pipe},
@@ -43,7 +43,9 @@ pub fn main() -> ExitCode {
     let args = Args::parse();
     crate::engine::return_large_blocks();
     sigbus::install();
-    notices::show();
+    if !has_log(&args.command) {
+        notices::show();
+    }
     let outcome = run(&args.command).and_then(|status| {
         io::stdout().flush().map_err(output::to_stdout)?;
         Ok(status)

@@ -40,6 +40,8 @@ pub struct QueueCounters {
     pub tokens: usize,
     /// Packs that the engine has in hand.
     pub running_packs: usize,
+    /// How long the oldest conversation has waited that the engine does not have in hand yet; `None` where none waits.
+    pub oldest_wait: Option<Duration>,
     /// What was planned so far.
     pub planned: PlanStats,
     /// Time spent with plans and with making the inputs of packs.
@@ -156,6 +158,7 @@ impl Queue {
             conversations: state.line.len(),
             tokens: state.line.tokens(),
             running_packs: state.line.running_packs(),
+            oldest_wait: state.line.oldest_waiting().map(|since| since.elapsed()),
             planned: state.planned,
             planning: state.planning,
         }

@@ -77,6 +77,8 @@ pub(super) struct Line<T> {
     /// Entries in no pack, and their tokens.
     waiting: (usize, usize),
     deadlines: BinaryHeap<Reverse<(Instant, u64)>>,
+    /// Entries as they came, and when; many may be gone.
+    arrivals: VecDeque<(u64, Instant)>,
     planned: BTreeMap<Turn, PlannedPack>,
     running: HashMap<u64, RunningPack>,
     next_pack: u64,
@@ -190,6 +192,7 @@ impl<T> Line<T> {
             virtual_time: 0,
             waiting: (0, 0),
             deadlines: BinaryHeap::new(),
+            arrivals: VecDeque::new(),
             planned: BTreeMap::new(),
             running: HashMap::new(),
             next_pack: 0,
@@ -210,6 +213,16 @@ impl<T> Line<T> {
     /// Packs that the engine has in hand.
     pub(super) fn running_packs(&self) -> usize {
         self.running.len()
+    }
+
+    /// When the oldest entry came that the engine does not have in hand yet.
+    pub(super) fn oldest_waiting(&self) -> Option<Instant> {
+        let waits = |id| match self.entries.get(id) {
+            Some(entry) => !matches!(entry.at, At::Running(_)),
+            None => false,
+        };
+        let mut arrivals = self.arrivals.iter();
+        arrivals.find(|(id, _)| waits(id)).map(|(_, since)| *since)
     }
 
     /// Whether nothing waits and nothing runs.
@@ -259,6 +272,11 @@ impl<T> Line<T> {
             flow: key,
         };
         self.entries.insert(id, Entry { kept, tokens, at });
+        if self.arrivals.len() > 2 * self.entries.len() + 64 {
+            let entries = &self.entries;
+            self.arrivals.retain(|(id, _)| entries.contains_key(id));
+        }
+        self.arrivals.push_back((id, now));
         id
     }
 
@@ -266,6 +284,7 @@ impl<T> Line<T> {
     pub(super) fn drain(&mut self) -> Vec<T> {
         self.planned.clear();
         self.flows.clear();
+        self.arrivals.clear();
         (self.tokens, self.waiting) = (0, (0, 0));
         self.entries.drain().map(|(_, entry)| entry.kept).collect()
     }

@@ -687,3 +687,37 @@ fn an_engine_that_panics_leaves_nobody_waiting() {
         assert!(ticket.wait().is_err());
     }
 }
+
+#[test]
+fn the_oldest_wait_is_of_what_the_engine_does_not_have() {
+    let engine = Arc::new(Held::default());
+    let budget = Budget::for_tokens(4);
+    let options = QueueOptions::default().with_max_delay(Duration::ZERO);
+    let queue = Queue::start(engine.clone(), 1, budget, options).unwrap();
+    assert_eq!(queue.counters().oldest_wait, None);
+    let submit = |ids: &[u32]| queue.submit(sequence(ids), &of(0)).unwrap();
+    let first = submit(&[1, 2, 3, 4]);
+    let running = engine.next();
+    assert_eq!(queue.counters().oldest_wait, None);
+    let begun = Instant::now();
+    let second = submit(&[5, 6, 7, 8]);
+    let between = Instant::now();
+    let third = submit(&[7, 8, 9, 10]);
+    thread::sleep(Duration::from_millis(5));
+    let least = between.elapsed();
+    let oldest = queue.counters().oldest_wait.unwrap();
+    assert!(least <= oldest && oldest <= begun.elapsed(), "{oldest:?}");
+    second.cancel();
+    let oldest = queue.counters().oldest_wait.unwrap();
+    assert!(oldest <= between.elapsed(), "{oldest:?}");
+    answer(running);
+    first.wait().unwrap();
+    answer(engine.next());
+    third.wait().unwrap();
+    assert_eq!(queue.counters().oldest_wait, None);
+    // What has come and gone is forgotten.
+    for _ in 0..1000 {
+        drop(submit(&[1]));
+    }
+    assert_eq!(queue.counters().oldest_wait, None);
+}

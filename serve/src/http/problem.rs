@@ -3,6 +3,8 @@
 use http::StatusCode;
 use worldpm_ort_runtime::{Error, ErrorKind};
 
+use crate::ops::RequestContext;
+
 /// Why a request, or a conversation of one, has no score.
 #[derive(Clone, Debug)]
 pub(crate) struct Problem {
@@ -102,6 +104,14 @@ impl Problem {
         Self::new(ProblemKind::NotFound, message)
     }
 
+    /// A fault of which the client learns only where the log says more.
+    pub(crate) fn internal() -> Self {
+        let of = RequestContext::current_id().map(|id| format!(" of request {id}"));
+        let of = of.unwrap_or_default();
+        let message = format!("an error of the server; its log says more{of}");
+        Self::new(ProblemKind::Internal, message)
+    }
+
     pub(crate) fn unavailable(message: impl Into<String>) -> Self {
         Self::new(ProblemKind::Unavailable, message)
     }
@@ -124,21 +134,20 @@ impl From<&Error> for Problem {
             ErrorKind::DeadlineExceeded => ProblemKind::DeadlineExceeded,
             other => {
                 tracing::error!(kind = other.as_str(), %error, "no score");
-                let message = match other {
-                    ErrorKind::DeviceLost => "a device of the model was lost",
-                    ErrorKind::OutOfMemory => {
-                        "there was not enough memory to score it; try again, with less at once"
+                return match other {
+                    ErrorKind::DeviceLost => Self::unavailable("a device of the model was lost"),
+                    ErrorKind::OutOfMemory => Self::unavailable(
+                        "there was not enough memory to score it; try again, with less at once",
+                    ),
+                    ErrorKind::Unavailable => Self {
+                        kind: ProblemKind::Unavailable,
+                        ..Self::internal()
+                    },
+                    ErrorKind::DamagedBundle => {
+                        Self::new(ProblemKind::Internal, "the files of the model are damaged")
                     }
-                    ErrorKind::DamagedBundle => "the files of the model are damaged",
-                    _ => "an error of the server; its log says more",
+                    _ => Self::internal(),
                 };
-                let kind = match other {
-                    ErrorKind::DeviceLost | ErrorKind::OutOfMemory | ErrorKind::Unavailable => {
-                        ProblemKind::Unavailable
-                    }
-                    _ => ProblemKind::Internal,
-                };
-                return Self::new(kind, message);
             }
         };
         Self::new(kind, error.to_string())

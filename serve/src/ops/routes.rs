@@ -5,7 +5,7 @@ use axum::{
     routing::{get, post},
 };
 
-use super::{probes, reload::reload};
+use super::{metrics, probes, reload::reload};
 use crate::state::App;
 
 pub(crate) fn routes() -> Router<App> {
@@ -15,4 +15,5 @@ pub(crate) fn routes() -> Router<App> {
         .route("/startup", get(probes::startup))
         .route("/health", get(probes::ready))
         .route("/admin/reload", post(reload))
+        .route("/metrics", get(metrics::scrape))
 }

@@ -228,7 +228,7 @@ mod tests {
 
     fn routes() -> Router {
         let model = ModelOptions::new("pm", "nowhere", Default::default());
-        let app = App::new(ServeOptions::default(), Models::new(vec![model]).unwrap());
+        let app = App::new(ServeOptions::default(), Models::new(vec![model]).unwrap()).unwrap();
         let gate = Gate::new(&SecurityOptions::default()).unwrap();
         let routes = Router::new()
             .route(

@@ -11,6 +11,7 @@ use std::{
 use worldpm_ort_bundle::Bytes;
 use worldpm_ort_serve::{ModelOptions, ServeOptions};
 
+use super::ops_args::OpsArgs;
 use super::security::SecurityArgs;
 use super::texts::TextArgs;
 use crate::cli::common::{
@@ -56,6 +57,8 @@ pub(crate) struct ServeArgs {
     pub(crate) security: SecurityArgs,
     #[command(flatten)]
     pub(crate) dialects: DialectArgs,
+    #[command(flatten)]
+    pub(crate) ops: OpsArgs,
 }
 
 /// Where a server listens.
@@ -234,6 +237,7 @@ impl ServeArgs {
         options.slime_key.clone_from(&self.dialects.slime_key);
         options.pooling_scalar = self.dialects.pooling_scalar;
         self.security.set(&mut options);
+        options.ops = self.ops.options();
         options
     }
 }

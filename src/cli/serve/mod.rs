@@ -1,6 +1,8 @@
 //! `worldpm-ort serve`.
 
 mod args;
+mod logs;
+mod ops_args;
 mod security;
 mod texts;
 
@@ -10,8 +12,10 @@ use worldpm_ort_serve::Server;
 use super::common::{interrupt::Interrupt, model, outcome::Status};
 
 pub(crate) use args::ServeArgs;
+use ops_args::LogFormat;
 
 pub(crate) fn run(args: &ServeArgs) -> Result<Status> {
+    logs::start(&args.ops);
     let mut models = Vec::new();
     for named in &args.model {
         model::check(&named.directory)?;
@@ -38,7 +42,10 @@ pub(crate) fn run(args: &ServeArgs) -> Result<Status> {
     runtime.block_on(async {
         let server = Server::start(args.serve_options(), models).await?;
         for address in server.addresses() {
-            report!("listening on {address}");
+            match args.ops.log_format {
+                LogFormat::Text => report!("listening on {address}"),
+                LogFormat::Json => tracing::info!(address, "listening"),
+            }
         }
         server.run_until_signal().await?;
         Ok(Status::Done)
