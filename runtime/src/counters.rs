@@ -17,10 +17,6 @@ pub struct Counters {
     pub failed: u64,
     /// Conversations of which parts were left out to fit the length limit.
     pub truncated: u64,
-    /// Conversations in which a message spells a special token.
-    pub special_tokens: u64,
-    /// Templated texts that began with a default system prompt which the model was not trained with.
-    pub foreign_system_prompts: u64,
     /// What was planned: tokens, unique tokens, packs, padding.
     pub planned: PlanStats,
     /// Time spent with chat templates and the tokenizer, on the threads that hand in conversations.

@@ -12,7 +12,7 @@ use crate::{
     ep::{Devices, ProviderOptions},
     queue::QueueOptions,
     reward::Reduction,
-    text::{SpecialTokens, SystemDefault, Truncation},
+    text::Truncation,
 };
 
 /// How a [`Scorer`](crate::Scorer) is opened. [`Default`] suits most uses.
@@ -74,14 +74,6 @@ pub struct ScorerOptions {
     /// What makes one score of the rewards of an answer's steps, for a model that scores steps. Default: nothing, the
     /// steps stay apart.
     pub reduce: Option<Reduction>,
-    /// What the text of a special token in a message becomes. Default: that token, as in `transformers`.
-    pub special_tokens: SpecialTokens,
-    /// What becomes of a default system prompt, which the model was not trained with, in a text that was templated elsewhere.
-    /// Default: it is scored.
-    pub system_default: SystemDefault,
-    /// Whether a text that was templated elsewhere, and lacks the token at which the model is scored, gets it at its end.
-    /// Default: no, it is refused.
-    pub append_end_token: bool,
     /// Whether conversations are scored that do not end with an assistant's message. Default: no, they are an error, since
     /// the number that a model gives for them says nothing of an answer.
     pub allow_no_answer: bool,
@@ -111,9 +103,6 @@ impl Default for ScorerOptions {
             pooling: None,
             now: None,
             reduce: None,
-            special_tokens: SpecialTokens::default(),
-            system_default: SystemDefault::default(),
-            append_end_token: false,
             allow_no_answer: false,
         }
     }
@@ -222,27 +211,6 @@ impl ScorerOptions {
     #[must_use]
     pub fn with_reduce(mut self, reduction: Reduction) -> Self {
         self.reduce = Some(reduction);
-        self
-    }
-
-    /// Sets what the text of a special token in a message becomes.
-    #[must_use]
-    pub fn with_special_tokens(mut self, special_tokens: SpecialTokens) -> Self {
-        self.special_tokens = special_tokens;
-        self
-    }
-
-    /// Sets what becomes of a default system prompt in a text that was templated elsewhere.
-    #[must_use]
-    pub fn with_system_default(mut self, system_default: SystemDefault) -> Self {
-        self.system_default = system_default;
-        self
-    }
-
-    /// Sets whether a text that was templated elsewhere gets the scored token where it lacks it.
-    #[must_use]
-    pub fn with_append_end_token(mut self, append: bool) -> Self {
-        self.append_end_token = append;
         self
     }
 

@@ -1,11 +1,6 @@
 //! From conversations to scores: the façade over text, batching and the engine.
 
-use std::{
-    ops::Range,
-    path::Path,
-    sync::{Arc, Once},
-    time::Instant,
-};
+use std::{ops::Range, path::Path, sync::Arc, time::Instant};
 
 use worldpm_ort_bundle::{Interface, Manifest, Pooling, text_files::TextFiles};
 
@@ -26,10 +21,7 @@ use crate::{
     queue::{Queue, QueueCounters, RequestOptions, Sequence, Ticket},
     reward::{Reading, Reward, Score},
     submitted::{Entered, Finishing, PendingScore, PendingScores, ScoredToken},
-    text::{
-        ChatEncoder, Conversation, Encoded, LengthRule, SystemBlocks, SystemDefault, TextError,
-        TextOptions,
-    },
+    text::{ChatEncoder, Conversation, Encoded, LengthRule, TextError, TextOptions},
     weights::WeightFiles,
 };
 
@@ -59,7 +51,6 @@ pub struct Scorer {
     pooling: Pooling,
     finishing: Arc<Finishing>,
     allow_no_answer: bool,
-    templated: Templated,
 }
 
 /// What a chat template makes of a conversation.
@@ -74,16 +65,6 @@ pub struct Rendered {
     pub scored: ScoredToken,
     /// The bytes of that token in the text.
     pub range: Range<usize>,
-}
-
-/// What is done to texts that were templated elsewhere.
-struct Templated {
-    blocks: Option<SystemBlocks>,
-    system_default: SystemDefault,
-    /// The token that is put behind a text that lacks it.
-    end_token: Option<u32>,
-    /// Whether it was logged that clients send a foreign system prompt.
-    warned: Once,
 }
 
 /// A conversation that is ready to be put in line.
@@ -147,25 +128,14 @@ impl Scorer {
         )?;
         let text = TextOptions::default()
             .with_system_marker(manifest.text.system_marker)
-            .with_now(options.now)
-            .with_special_tokens(options.special_tokens);
+            .with_now(options.now);
         let encoder = open_encoder(&text_files, text, pooling)?;
         let limit = manifest.max_length;
         let max_tokens = options.max_length.map_or(limit, |wanted| wanted.min(limit));
         let (loaded, weights) = load(&bundle, max_tokens)?;
-        let end_token = match pooling {
-            Pooling::BeforeFirstPad { pad_token_id } => Some(pad_token_id),
-            _ => bundle.manifest().end_token.as_ref().map(|end| end.id),
-        };
         let engine = Arc::clone(&loaded.engine);
         Ok(Self {
             queue: Queue::start(engine, reading.width(), loaded.budget, options.queue)?,
-            templated: Templated {
-                blocks: encoder.system_blocks(),
-                system_default: options.system_default,
-                end_token: end_token.filter(|_| options.append_end_token),
-                warned: Once::new(),
-            },
             encoder,
             length: LengthRule {
                 max_tokens: loaded.max_length,
@@ -294,7 +264,7 @@ impl Scorer {
     fn encode(&self, conversations: &[Conversation]) -> Vec<Result<Encoded>> {
         let span = tracing::debug_span!("tokenise", conversations = conversations.len());
         let begun = Instant::now();
-        let encoded: Vec<Result<Encoded>> = span.in_scope(|| {
+        let encoded = span.in_scope(|| {
             let encoded = self.encoder.ids_within_batch(conversations, &self.length);
             let both = conversations.iter().zip(encoded);
             both.map(|(conversation, encoded)| {
@@ -306,14 +276,9 @@ impl Scorer {
             })
             .collect()
         });
-        let spelling = encoded.iter().flatten();
-        let spelling = spelling
-            .filter(|encoded| encoded.spells_special_token)
-            .count();
-        self.finishing.tally.count(|counters| {
-            counters.tokenising += begun.elapsed();
-            counters.special_tokens += spelling as u64;
-        });
+        self.finishing
+            .tally
+            .count(|counters| counters.tokenising += begun.elapsed());
         encoded
     }
 
@@ -354,7 +319,6 @@ impl Scorer {
             ids: ids.to_vec(),
             truncated: false,
             full_tokens: tokens,
-            spells_special_token: false,
         })
     }
 
@@ -386,41 +350,15 @@ impl Scorer {
 
     /// [`Scorer::enqueue`] of a text that was made by the model's chat template elsewhere.
     ///
-    /// A default system prompt that the model was not trained with is counted, and treated as
-    /// [`ScorerOptions::system_default`] says; a text without the scored token at its end as
-    /// [`ScorerOptions::append_end_token`] says.
-    ///
     /// # Errors
     /// As [`Scorer::enqueue_ids`].
     pub fn enqueue_text(&self, text: &str, request: &RequestOptions) -> Result<PendingScore> {
         let begun = Instant::now();
-        let templated = &self.templated;
-        let replaced = templated
-            .blocks
-            .as_ref()
-            .and_then(|blocks| blocks.replaced(text));
-        let foreign = replaced.is_some();
-        let ids = match (replaced, templated.system_default) {
-            (Some(replaced), SystemDefault::Strip) => self.encoder.encode(&replaced),
-            _ => self.encoder.encode(text),
-        };
-        if foreign {
-            templated.warned.call_once(|| {
-                tracing::warn!(
-                    "templated texts begin with the template's default system prompt, which the model was not trained with: \
-                     let the client send an empty system message, or set `system_default` to strip"
-                );
-            });
-        }
-        self.finishing.tally.count(|counters| {
-            counters.tokenising += begun.elapsed();
-            counters.foreign_system_prompts += u64::from(foreign);
-        });
-        let mut ids = ids?;
-        if let Some(end) = templated.end_token.filter(|end| ids.last() != Some(end)) {
-            ids.push(end);
-        }
-        self.enqueue_ids(&ids, request)
+        let ids = self.encoder.encode(text);
+        self.finishing
+            .tally
+            .count(|counters| counters.tokenising += begun.elapsed());
+        self.enqueue_ids(&ids?, request)
     }
 
     /// The text of a token, as it stands in the vocabulary; `None` for an id that is not there.
@@ -448,7 +386,6 @@ impl Scorer {
             full_tokens: tokens.len(),
             ids: tokens.iter().map(|(id, _)| *id).collect(),
             truncated: false,
-            spells_special_token: false,
         })?;
         let scored = waiting.entered.scored;
         let range = tokens.get(scored.position).map(|(_, range)| range.clone());

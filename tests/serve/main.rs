@@ -18,5 +18,4 @@ mod security;
 mod served;
 mod sharing;
 mod slow;
-mod texts;
 mod tls;

@@ -43,8 +43,7 @@ impl fmt::Display for EndingProblem {
             Self::WrongEnd { found, expected } => write!(
                 f,
                 "the rendered conversation ends with {found}, and the model is scored at {expected}; \
-                 use the chat template that was published with the model; for texts that were templated elsewhere there \
-                 is the option append_end_token"
+                 use the chat template that was published with the model"
             ),
             Self::PaddingInside {
                 token,

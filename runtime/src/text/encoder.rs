@@ -23,7 +23,6 @@ use super::{
     long::{LongTexts, PIECE_BYTES, Settings},
     pipeline,
     special::{Addition, Given},
-    spelling::{SpecialTokens, Spellings},
     template::ChatTemplates,
 };
 
@@ -43,8 +42,6 @@ pub struct TextOptions {
     /// today's date into the prompt, so a fixed time is what makes scores repeatable. Default: the machine's clock and
     /// time zone, as in `transformers`.
     pub now: Option<i64>,
-    /// What the text of a special token in a message becomes. Default: that token, as in `transformers`.
-    pub special_tokens: SpecialTokens,
 }
 
 impl Default for TextOptions {
@@ -52,7 +49,6 @@ impl Default for TextOptions {
         Self {
             system_marker: true,
             now: None,
-            special_tokens: SpecialTokens::Parse,
         }
     }
 }
@@ -62,13 +58,6 @@ impl TextOptions {
     #[must_use]
     pub fn with_system_marker(mut self, system_marker: bool) -> Self {
         self.system_marker = system_marker;
-        self
-    }
-
-    /// Sets [`TextOptions::special_tokens`].
-    #[must_use]
-    pub fn with_special_tokens(mut self, special_tokens: SpecialTokens) -> Self {
-        self.special_tokens = special_tokens;
         self
     }
 
@@ -106,7 +95,6 @@ struct Parts {
     notes: Vec<String>,
     settings: Settings,
     long: OnceLock<LongTexts>,
-    spellings: OnceLock<Spellings>,
     large: Mutex<()>,
 }
 
@@ -178,7 +166,6 @@ impl ChatEncoder {
                 // Settings of another form are those of a tokenizer of which nothing is known.
                 settings: serde_json::from_slice(bytes).unwrap_or_default(),
                 long: OnceLock::new(),
-                spellings: OnceLock::new(),
                 large: Mutex::new(()),
             }),
             options,
@@ -288,21 +275,6 @@ impl ChatEncoder {
         let parts = &self.parts;
         let of = || LongTexts::of(&parts.settings, &parts.tokenizer);
         parts.long.get_or_init(of)
-    }
-
-    pub(super) fn tokenizer(&self) -> &Tokenizer {
-        &self.parts.tokenizer
-    }
-
-    pub(super) fn step_token(&self) -> Option<&str> {
-        self.step_token.as_deref()
-    }
-
-    pub(super) fn spellings(&self) -> &Spellings {
-        let parts = &self.parts;
-        parts
-            .spellings
-            .get_or_init(|| Spellings::of(&parts.tokenizer))
     }
 
     /// The ids of the tokens of a text, each with its bytes.
@@ -453,7 +425,7 @@ fn catch<T>(work: impl FnOnce() -> T) -> Result<T, String> {
 
 /// Runs the tokenizer so that a panic in its regular expression engine, which gives up on very long runs of white space
 /// that way, is an error of this one text.
-pub(super) fn guarded(
+fn guarded(
     text: &str,
     encode: impl FnOnce() -> tokenizers::Result<Encoding>,
 ) -> Result<Encoding, TextError> {

@@ -108,12 +108,6 @@ pub enum TextError {
     /// A conversation is not of the form that is scored.
     #[error(transparent)]
     Conversation(#[from] ConversationError),
-    /// Special tokens that messages spell cannot be taken as text.
-    #[error(
-        "a message spells a special token, which cannot be taken literally here: {0}; take it out of the message, or let \
-         special tokens be parsed or refused"
-    )]
-    NotLiteral(&'static str),
     /// The tokenizer failed on a text.
     #[error("the tokenizer failed on a text of {bytes} bytes: {message}")]
     Encode {
@@ -191,7 +185,6 @@ impl TextError {
             | Self::TemplateFailed { .. }
             | Self::TemplateStopped { .. }
             | Self::Conversation(_)
-            | Self::NotLiteral(_)
             | Self::Encode { .. } => ErrorKind::InvalidInput,
         }
     }
@@ -237,17 +230,6 @@ pub enum ConversationError {
     /// There are no messages.
     #[error("`messages` is empty: a conversation needs at least one message")]
     Empty,
-    /// A special token is spelled, where that is not allowed.
-    #[error(
-        "{place} spells the special token {token:?}, which could end a message or begin another: take it out, or let \
-         special tokens be parsed or taken literally"
-    )]
-    SpecialToken {
-        /// The field.
-        place: String,
-        /// The token's text.
-        token: String,
-    },
     /// A message is not an object.
     #[error("messages[{index}] is {found}: a message is an object with `role` and `content`")]
     NotAnObject {

@@ -3,9 +3,8 @@ use std::borrow::Cow;
 use super::{
     conversation::{Conversation, Message},
     encoder::{ChatEncoder, in_parallel},
-    error::{ConversationError, TextError},
+    error::TextError,
     long,
-    spelling::SpecialTokens,
     truncation::Truncation,
 };
 
@@ -63,8 +62,6 @@ pub struct Encoded {
     /// Tokens of the whole conversation; more than `ids` when it was truncated. Of a long text that is far past the limit,
     /// so many at least: it is not encoded whole.
     pub full_tokens: usize,
-    /// Whether a message spells a special token.
-    pub spells_special_token: bool,
 }
 
 impl ChatEncoder {
@@ -84,33 +81,22 @@ impl ChatEncoder {
     ) -> Result<Encoded, TextError> {
         let _turn = self.turn_of(conversation);
         let conversation = self.prepare(conversation)?;
-        let spelled = self.spelled(&conversation);
-        let spells_special_token = spelled.is_some();
-        let literal = match (self.options().special_tokens, spelled) {
-            (SpecialTokens::Reject, Some(spelled)) => {
-                return Err(ConversationError::from(spelled).into());
-            }
-            (SpecialTokens::Literal, spelled) => spelled.is_some(),
-            (SpecialTokens::Parse | SpecialTokens::Reject, _) => false,
-        };
-        let full = match self.conversation_up_to(&conversation, rule)? {
+        let text = self.render(&conversation)?;
+        let full = match self.ids_up_to(&text, rule)? {
             UpTo::Ids(ids) => {
                 let full_tokens = ids.len();
                 return Ok(Encoded {
                     ids,
                     truncated: false,
                     full_tokens,
-                    spells_special_token,
                 });
             }
             UpTo::More(full) => full,
         };
+        drop(text);
         let shorter = match rule.truncation {
             Truncation::Refuse => None,
             Truncation::OldestTurns => self.without_oldest_turns(&conversation, rule)?,
-            Truncation::LongestMessageMiddle if literal => {
-                return Err(TextError::NotLiteral("its middle would have to be cut out"));
-            }
             Truncation::LongestMessageMiddle => self.without_middle(&conversation, rule, full)?,
         };
         let kept = shorter.as_deref().map(|ids| rule.scored_tokens(ids));
@@ -127,7 +113,6 @@ impl ChatEncoder {
                 ids,
                 truncated: true,
                 full_tokens: full.tokens,
-                spells_special_token,
             }),
             None => Err(TextError::TooLong {
                 tokens: full.tokens,
@@ -136,27 +121,6 @@ impl ChatEncoder {
                 truncation: rule.truncation,
             }),
         }
-    }
-
-    /// The ids of a conversation that has at most as many as the rule allows.
-    fn conversation_up_to(
-        &self,
-        conversation: &Conversation,
-        rule: &LengthRule,
-    ) -> Result<UpTo, TextError> {
-        let literal = self.options().special_tokens == SpecialTokens::Literal;
-        if !literal || self.spelled(conversation).is_none() {
-            return self.ids_up_to(&self.render(conversation)?, rule);
-        }
-        let ids = self.literal_ids(conversation)?;
-        Ok(match ids.len() <= rule.max_tokens {
-            true => UpTo::Ids(ids),
-            false => UpTo::More(Full {
-                tokens: ids.len(),
-                at_least: false,
-                scored: rule.scored_tokens(&ids),
-            }),
-        })
     }
 
     /// The ids of a text that has at most as many as the rule allows. Of a long text, no more is encoded than it takes to
@@ -242,7 +206,7 @@ impl ChatEncoder {
                 messages,
                 tools: conversation.tools.clone(),
             };
-            if let UpTo::Ids(ids) = self.conversation_up_to(&shorter, rule)? {
+            if let UpTo::Ids(ids) = self.ids_up_to(&self.render(&shorter)?, rule)? {
                 enough = dropped;
                 found = Some(ids);
             } else if dropped == last {

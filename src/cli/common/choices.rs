@@ -2,7 +2,7 @@
 
 use clap::ValueEnum;
 
-use crate::{Reduction, Truncation, text::SpecialTokens};
+use crate::{Reduction, Truncation};
 
 #[derive(Clone, Copy, Debug, Default, ValueEnum)]
 pub(crate) enum TruncationWay {
@@ -41,28 +41,6 @@ impl From<ReduceWay> for Reduction {
             ReduceWay::Min => Self::Min,
             ReduceWay::Product => Self::Product,
             ReduceWay::Last => Self::Last,
-        }
-    }
-}
-
-/// What the text of a special token in a message becomes.
-#[derive(Clone, Copy, Debug, Default, ValueEnum)]
-pub(crate) enum SpecialTokensWay {
-    /// That token, as in transformers
-    #[default]
-    Parse,
-    /// Text like any other
-    Literal,
-    /// The conversation is refused
-    Reject,
-}
-
-impl From<SpecialTokensWay> for SpecialTokens {
-    fn from(way: SpecialTokensWay) -> Self {
-        match way {
-            SpecialTokensWay::Parse => Self::Parse,
-            SpecialTokensWay::Literal => Self::Literal,
-            SpecialTokensWay::Reject => Self::Reject,
         }
     }
 }

@@ -75,7 +75,6 @@ fn options(args: &ScoreArgs) -> ScorerOptions {
         .options()
         .with_truncation(args.truncation.into());
     options.reduce = args.reduce.map(Into::into);
-    options.special_tokens = args.special_tokens.into();
     options.max_length = args.max_length;
     options.allow_no_answer = args.records.allow_no_answer;
     options

@@ -11,9 +11,7 @@ use std::{
 use worldpm_ort_bundle::Bytes;
 use worldpm_ort_serve::{ModelOptions, ServeOptions};
 
-use super::ops_args::OpsArgs;
-use super::security::SecurityArgs;
-use super::texts::TextArgs;
+use super::{ops_args::OpsArgs, security::SecurityArgs};
 use crate::cli::common::{
     choices::{ReduceWay, TruncationWay, seconds},
     heading,
@@ -47,8 +45,6 @@ pub(crate) struct ServeArgs {
     /// Also score conversations that do not end with an assistant's message, which has no answer to judge
     #[arg(long, help_heading = heading::SCORING)]
     pub(crate) allow_no_answer: bool,
-    #[command(flatten)]
-    pub(crate) text: TextArgs,
     #[command(flatten)]
     pub(crate) listen: ListenArgs,
     #[command(flatten)]
@@ -207,7 +203,6 @@ impl ServeArgs {
         options.reduce = self.reduce.map(Into::into);
         options.max_length = self.max_length;
         options.allow_no_answer = self.allow_no_answer;
-        self.text.put_into(&mut options);
         options.queue = options
             .queue
             .with_max_conversations(self.limits.max_queue_conversations.get())

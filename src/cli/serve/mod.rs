@@ -4,7 +4,6 @@ mod args;
 mod logs;
 mod ops_args;
 mod security;
-mod texts;
 
 use anyhow::{Context, Result};
 use worldpm_ort_serve::Server;
