@@ -40,9 +40,9 @@ pub use worldpm_ort_runtime::{
     Batch, Bundle, BundleProblem, Conversation, Counters, EndingProblem, Error, ErrorKind,
     LabelScores, MatmulPrecision, Message, Output, PendingScore, PlacementReason, Reduction,
     Residency, ResidencyCause, ResidencyReason, Result, Reward, Score, ScoreStream, ScoredToken,
-    Scorer, ScorerOptions, StepRewards, TimedScore, Timings, Truncation, answers, batch, bench,
-    bundle_format, device, doctor, engine, ep, json, queue, records, scored_positions, text,
-    verify,
+    Scorer, ScorerOptions, SpecialTokenHandling, StepRewards, SystemDefault, TimedScore, Timings,
+    Truncation, answers, batch, bench, bundle_format, device, doctor, engine, ep, json, queue,
+    records, scored_positions, text, verify,
 };
 
 #[cfg(doctest)]

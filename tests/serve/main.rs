@@ -10,3 +10,4 @@ mod ending;
 mod refusals;
 mod served;
 mod sharing;
+mod texts;

@@ -19,6 +19,9 @@ use super::{
     config::{self, TokenizerConfig},
     conversation::{Conversation, Message},
     error::TextError,
+    guard::Guard,
+    handling::SpecialTokenHandling,
+    literal::Literal,
     long::{LongTexts, PIECE_BYTES, Settings},
     pipeline,
     special::{Addition, Given},
@@ -41,6 +44,9 @@ pub struct TextOptions {
     /// today's date into the prompt, so a fixed time is what makes scores repeatable. Default: the machine's clock and
     /// time zone, as in `transformers`.
     pub now: Option<i64>,
+    /// What the text of a special token stands for in the content of a conversation. Default:
+    /// [`SpecialTokenHandling::Parse`].
+    pub special_tokens: SpecialTokenHandling,
 }
 
 impl Default for TextOptions {
@@ -48,6 +54,7 @@ impl Default for TextOptions {
         Self {
             system_marker: true,
             now: None,
+            special_tokens: SpecialTokenHandling::default(),
         }
     }
 }
@@ -64,6 +71,13 @@ impl TextOptions {
     #[must_use]
     pub fn with_now(mut self, now: Option<i64>) -> Self {
         self.now = now;
+        self
+    }
+
+    /// Sets [`TextOptions::special_tokens`].
+    #[must_use]
+    pub fn with_special_tokens(mut self, handling: SpecialTokenHandling) -> Self {
+        self.special_tokens = handling;
         self
     }
 }
@@ -86,13 +100,21 @@ pub struct ChatEncoder {
     parts: Arc<Parts>,
     options: TextOptions,
     step_token: Option<String>,
+    guard: Made<Arc<Guard>>,
+    /// The encoder to which special tokens in content are ordinary text.
+    of_literal: Made<ChatEncoder>,
+    /// What this one has of such an encoder, where it is one.
+    literal: Option<Arc<Literal>>,
 }
+
+/// What is made when it is first needed, or why it cannot be.
+type Made<T> = Arc<OnceLock<Result<T, String>>>;
 
 struct Parts {
     tokenizer: Tokenizer,
-    templates: ChatTemplates,
+    templates: Arc<ChatTemplates>,
     notes: Vec<String>,
-    settings: Settings,
+    settings: Arc<Settings>,
     long: OnceLock<LongTexts>,
     large: Mutex<()>,
 }
@@ -160,15 +182,18 @@ impl ChatEncoder {
         Ok(Self {
             parts: Arc::new(Parts {
                 tokenizer,
-                templates,
+                templates: Arc::new(templates),
                 notes,
                 // Settings of another form are those of a tokenizer of which nothing is known.
-                settings: serde_json::from_slice(bytes).unwrap_or_default(),
+                settings: Arc::new(serde_json::from_slice(bytes).unwrap_or_default()),
                 long: OnceLock::new(),
                 large: Mutex::new(()),
             }),
             options,
             step_token: None,
+            guard: Made::default(),
+            of_literal: Made::default(),
+            literal: None,
         })
     }
 
@@ -194,7 +219,7 @@ impl ChatEncoder {
     #[must_use]
     pub fn with_step_token(mut self, token: impl Into<String>) -> Self {
         self.step_token = Some(token.into());
-        self
+        self.as_new()
     }
 
     /// Sets whether a conversation without a system message gets an empty one in front, see
@@ -202,7 +227,57 @@ impl ChatEncoder {
     #[must_use]
     pub fn with_system_marker(mut self, system_marker: bool) -> Self {
         self.options.system_marker = system_marker;
+        self.as_new()
+    }
+
+    /// Without what depends on how it was.
+    fn as_new(mut self) -> Self {
+        self.guard = Made::default();
+        self.of_literal = Made::default();
         self
+    }
+
+    /// An encoder with another tokenizer, which knows stand-ins of special tokens.
+    pub(super) fn with_literal(&self, tokenizer: Tokenizer, literal: Literal) -> Self {
+        Self {
+            parts: Arc::new(Parts {
+                tokenizer,
+                templates: Arc::clone(&self.parts.templates),
+                notes: Vec::new(),
+                settings: Arc::clone(&self.parts.settings),
+                long: OnceLock::new(),
+                large: Mutex::new(()),
+            }),
+            options: self.options.clone(),
+            step_token: literal.step().map(String::from),
+            guard: Made::default(),
+            of_literal: Made::default(),
+            literal: Some(Arc::new(literal)),
+        }
+    }
+
+    pub(super) fn literal(&self) -> Option<&Literal> {
+        self.literal.as_deref()
+    }
+
+    pub(super) fn guard_cell(&self) -> &OnceLock<Result<Arc<Guard>, String>> {
+        &self.guard
+    }
+
+    pub(super) fn literal_cell(&self) -> &OnceLock<Result<Self, String>> {
+        &self.of_literal
+    }
+
+    pub(super) fn templates(&self) -> &ChatTemplates {
+        &self.parts.templates
+    }
+
+    pub(super) fn tokenizer(&self) -> &Tokenizer {
+        &self.parts.tokenizer
+    }
+
+    pub(super) fn step_token(&self) -> Option<&str> {
+        self.step_token.as_deref()
     }
 
     /// The options in force.
@@ -259,6 +334,26 @@ impl ChatEncoder {
         text: &str,
         mut take: impl FnMut(&[u32]) -> bool,
     ) -> Result<(), TextError> {
+        let Some(literal) = self.literal() else {
+            return self.encode_raw(text, take);
+        };
+        let (mut special, mut all) = (Vec::new(), true);
+        self.encode_raw(text, |ids| {
+            special.extend(ids.iter().copied().filter(|id| literal.is_special(*id)));
+            all = take(&literal.restored(ids));
+            all
+        })?;
+        match all {
+            true => literal.check_found(text, &special),
+            false => Ok(()),
+        }
+    }
+
+    fn encode_raw(
+        &self,
+        text: &str,
+        mut take: impl FnMut(&[u32]) -> bool,
+    ) -> Result<(), TextError> {
         let tokenizer = &self.parts.tokenizer;
         if text.len() <= PIECE_BYTES {
             let encoding = guarded(text, || tokenizer.encode_fast(text, false))?;
@@ -297,13 +392,16 @@ impl ChatEncoder {
         Ok(ranges)
     }
 
-    /// The token ids of a conversation: [`render`](Self::render), then [`encode`](Self::encode).
+    /// The token ids of a conversation: [`render`](Self::render), then [`encode`](Self::encode), but for
+    /// [`TextOptions::special_tokens`].
     ///
     /// # Errors
     ///
-    /// As both of them.
+    /// As both of them, and for special tokens in the content where they are refused.
     pub fn conversation_ids(&self, conversation: &Conversation) -> Result<Vec<u32>, TextError> {
-        self.encode(&self.render(conversation)?)
+        let encoder = self.of_content(conversation)?.unwrap_or(self);
+        let conversation = encoder.prepare(conversation)?;
+        encoder.encode(&encoder.text_of(&conversation)?)
     }
 
     /// The text of a token, as it stands in the vocabulary.

@@ -4,11 +4,16 @@
 //! checkpoint's own tokenizer. [`LengthRule`] says what happens to a conversation that is too long.
 
 mod config;
+mod content_tokens;
 mod conversation;
 mod encoder;
 mod error;
 mod files;
+mod foreign_system;
+mod guard;
+mod handling;
 mod length;
+mod literal;
 mod long;
 mod pipeline;
 mod roles;
@@ -19,6 +24,8 @@ mod truncation;
 pub use conversation::{Conversation, Message};
 pub use encoder::{ChatEncoder, TextOptions};
 pub use error::{ConversationError, TextError};
+pub(crate) use foreign_system::ForeignSystem;
+pub use handling::{SpecialTokenHandling, SystemDefault};
 pub use length::{Encoded, LengthRule};
 pub use roles::ROLES;
 pub use truncation::Truncation;

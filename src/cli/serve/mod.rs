@@ -1,6 +1,7 @@
 //! `worldpm-ort serve`.
 
 mod args;
+mod texts;
 
 use anyhow::{Context, Result};
 use worldpm_ort_serve::Server;
