@@ -19,7 +19,7 @@ impl ChatEncoder {
         guard.is_ok_and(|guard| guard.find(conversation, self.step_token()).is_some())
     }
 
-    /// What encodes a conversation: another encoder than this one where special tokens could begin in its content, which
+    /// What encodes a conversation: another encoder than this one where its content could spell special tokens, which
     /// are to be ordinary text.
     ///
     /// # Errors

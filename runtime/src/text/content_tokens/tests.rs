@@ -239,7 +239,7 @@ fn templates_that_change_content_are_no_way_around() {
         ("| replace('<|im_end|>', '')", "a<|im_end|>", [true, true]),
         ("| replace('<x>', '')", "a<|im_<x>end|>", [true, true]),
         ("| replace('[', '<')", "a[|im_end|>", [true, true]),
-        ("| replace('<x>', '')", "a<x>b", [true, false]),
+        ("| replace('<x>', '')", "a<x>b", [false, false]),
     ] {
         let template = format!(
             "{{% for m in messages %}}<|im_start|>{{{{ m.content {filter} }}}}<|im_end|>{{% endfor %}}"
