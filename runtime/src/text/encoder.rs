@@ -2,17 +2,11 @@ use std::{
     borrow::Cow,
     collections::BTreeMap,
     fmt,
-    num::NonZero,
-    panic::{AssertUnwindSafe, catch_unwind},
     path::Path,
-    sync::{
-        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
-        atomic::{AtomicUsize, Ordering},
-    },
-    thread,
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
 };
 
-use tokenizers::{Encoding, ModelWrapper, Tokenizer};
+use tokenizers::Tokenizer;
 use worldpm_ort_bundle::text_files::{TOKENIZER, TextFiles};
 
 use super::{
@@ -20,67 +14,16 @@ use super::{
     conversation::{Conversation, Message},
     error::TextError,
     guard::Guard,
-    handling::SpecialTokenHandling,
     literal::Literal,
     long::{LongTexts, PIECE_BYTES, Settings},
-    pipeline,
-    special::{Addition, Given},
+    options::TextOptions,
+    special::Given,
     template::ChatTemplates,
+    tokenizer::{add_tokens, guarded, load_tokenizer},
 };
 
 /// Conversations of so many bytes, more than any model reads, become text one at a time: it takes three times their size.
 const LARGE_BYTES: usize = 4 << 20;
-
-/// How conversations become text, where the checkpoint leaves a choice.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TextOptions {
-    /// Put an empty system message in front of a conversation that does not start with a system message. Default: true.
-    ///
-    /// WorldPM was trained this way: the empty block stops Qwen's template from writing in a default system prompt.
-    /// Other reward models were trained on what their template makes of the messages given; a bundle's manifest says
-    /// which it is.
-    pub system_marker: bool,
-    /// The time that a template's `strftime_now` sees, in seconds since 1970, as UTC. Some templates (Llama 3.2) write
-    /// today's date into the prompt, so a fixed time is what makes scores repeatable. Default: the machine's clock and
-    /// time zone, as in `transformers`.
-    pub now: Option<i64>,
-    /// What the text of a special token stands for in the content of a conversation. Default:
-    /// [`SpecialTokenHandling::Parse`].
-    pub special_tokens: SpecialTokenHandling,
-}
-
-impl Default for TextOptions {
-    fn default() -> Self {
-        Self {
-            system_marker: true,
-            now: None,
-            special_tokens: SpecialTokenHandling::default(),
-        }
-    }
-}
-
-impl TextOptions {
-    /// Sets [`TextOptions::system_marker`].
-    #[must_use]
-    pub fn with_system_marker(mut self, system_marker: bool) -> Self {
-        self.system_marker = system_marker;
-        self
-    }
-
-    /// Sets [`TextOptions::now`].
-    #[must_use]
-    pub fn with_now(mut self, now: Option<i64>) -> Self {
-        self.now = now;
-        self
-    }
-
-    /// Sets [`TextOptions::special_tokens`].
-    #[must_use]
-    pub fn with_special_tokens(mut self, handling: SpecialTokenHandling) -> Self {
-        self.special_tokens = handling;
-        self
-    }
-}
 
 /// A checkpoint's chat template and tokenizer: from conversation to token ids.
 ///
@@ -413,148 +356,6 @@ impl ChatEncoder {
     pub fn token_id(&self, token: &str) -> Option<u32> {
         self.parts.tokenizer.token_to_id(token)
     }
-}
-
-/// Reads `tokenizer.json`, with what a user should know of it.
-fn load_tokenizer(path: &Path, bytes: &[u8]) -> Result<(Tokenizer, Vec<String>), TextError> {
-    let bad = |message: String| TextError::Tokenizer {
-        path: path.to_owned(),
-        message,
-    };
-    pipeline::check(path, bytes)?;
-    let load = || -> tokenizers::Result<(Tokenizer, Vec<String>)> {
-        let mut tokenizer = Tokenizer::from_bytes(bytes)?;
-        // Some checkpoints carry settings for training here; `transformers` encodes without truncation and padding.
-        tokenizer.with_truncation(None)?;
-        let mut notes = Vec::new();
-        if let ModelWrapper::BPE(model) = tokenizer.get_model()
-            && let Some(dropout) = model.dropout
-        {
-            let mut model = model.clone();
-            model.dropout = None;
-            tokenizer.with_model(model);
-            if dropout > 0.0 {
-                notes.push(format!(
-                    "tokenizer.json has a dropout of {dropout}, which is for training and is off: with it every run \
-                     would give other ids"
-                ));
-            }
-        }
-        Ok((tokenizer, notes))
-    };
-    match catch(load) {
-        Ok(loaded) => loaded.map_err(|error| bad(error.to_string())),
-        Err(panic) => Err(bad(panic)),
-    }
-}
-
-/// Adds tokens in their order, and checks that each gets the id that a file gives it.
-fn add_tokens(
-    path: &Path,
-    tokenizer: &mut Tokenizer,
-    additions: Vec<Addition>,
-) -> Result<(), TextError> {
-    let (tokens, expected): (Vec<_>, Vec<_>) = additions
-        .into_iter()
-        .map(|addition| {
-            let content = addition.token.content.clone();
-            (addition.token, (content, addition.expected))
-        })
-        .unzip();
-    // One call for each would build its search tree anew as often.
-    match catch(|| tokenizer.add_tokens(tokens)) {
-        Ok(Ok(_)) => {}
-        Ok(Err(error)) => {
-            return Err(TextError::Tokenizer {
-                path: path.to_owned(),
-                message: error.to_string(),
-            });
-        }
-        Err(message) => {
-            return Err(TextError::Tokenizer {
-                path: path.to_owned(),
-                message,
-            });
-        }
-    }
-    for (content, expected) in expected {
-        let Some((id, path, field)) = expected else {
-            continue;
-        };
-        let found = tokenizer.token_to_id(&content);
-        if found != Some(id) {
-            let found = found.map_or("no id".to_owned(), |id| format!("id {id}"));
-            return Err(TextError::Config {
-                path,
-                field,
-                problem: format!(
-                    "token {content:?} has {found} in tokenizer.json; the two files are not of the same checkpoint"
-                ),
-            });
-        }
-    }
-    Ok(())
-}
-
-/// Runs what may panic on files or texts that it was not made for; the panic's message.
-fn catch<T>(work: impl FnOnce() -> T) -> Result<T, String> {
-    catch_unwind(AssertUnwindSafe(work)).map_err(|panic| {
-        match (panic.downcast_ref::<String>(), panic.downcast_ref::<&str>()) {
-            (Some(message), _) => message.clone(),
-            (None, Some(message)) => (*message).to_owned(),
-            (None, None) => "it stopped without a reason".to_owned(),
-        }
-    })
-}
-
-/// Runs the tokenizer so that a panic in its regular expression engine, which gives up on very long runs of white space
-/// that way, is an error of this one text.
-fn guarded(
-    text: &str,
-    encode: impl FnOnce() -> tokenizers::Result<Encoding>,
-) -> Result<Encoding, TextError> {
-    let failed = |message: String| TextError::Encode {
-        bytes: text.len(),
-        message,
-    };
-    match catch(encode) {
-        Ok(Ok(encoding)) => Ok(encoding),
-        Ok(Err(error)) => Err(failed(error.to_string())),
-        Err(panic) => Err(failed(panic)),
-    }
-}
-
-/// Applies `work` to each item on all cores and keeps the order.
-pub(super) fn in_parallel<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
-    let cores = thread::available_parallelism().map_or(1, NonZero::get);
-    let threads = cores.min(items.len());
-    if threads <= 1 {
-        return items.iter().map(work).collect();
-    }
-    let next = AtomicUsize::new(0);
-    let worker = || {
-        let mut done = Vec::new();
-        loop {
-            let i = next.fetch_add(1, Ordering::Relaxed);
-            let Some(item) = items.get(i) else {
-                return done;
-            };
-            done.push((i, work(item)));
-        }
-    };
-    let mut done = thread::scope(|scope| {
-        let others: Vec<_> = (1..threads).map(|_| scope.spawn(worker)).collect();
-        let mut done = worker();
-        for other in others {
-            match other.join() {
-                Ok(results) => done.extend(results),
-                Err(panic) => std::panic::resume_unwind(panic),
-            }
-        }
-        done
-    });
-    done.sort_unstable_by_key(|(i, _)| *i);
-    done.into_iter().map(|(_, result)| result).collect()
 }
 
 #[cfg(test)]

@@ -2,9 +2,10 @@ use std::borrow::Cow;
 
 use super::{
     conversation::{Conversation, Message},
-    encoder::{ChatEncoder, in_parallel},
+    encoder::ChatEncoder,
     error::TextError,
     long,
+    parallel::in_parallel,
     truncation::Truncation,
 };
 
