@@ -104,7 +104,7 @@ impl ChatEncoder {
             let guard = Guard::of(self.tokenizer(), self.step_token(), probe.as_deref());
             guard.map(Arc::new)
         });
-        found.as_ref().map_err(failed)
+        found.as_ref().map_err(|problem| failed(problem))
     }
 
     /// The encoder to which special tokens in content are ordinary text.
@@ -115,17 +115,17 @@ impl ChatEncoder {
             let (tokenizer, literal) = literal?;
             Ok(self.with_literal(tokenizer, literal))
         });
-        let encoder = made.as_ref().map_err(failed)?;
+        let encoder = made.as_ref().map_err(|problem| failed(problem))?;
         match encoder.literal() {
             Some(literal) => Ok((encoder, literal)),
-            None => Err(failed(&"the tokenizer has no copy".to_owned())),
+            None => Err(failed("the tokenizer has no copy")),
         }
     }
 }
 
-fn failed(problem: &String) -> TextError {
+fn failed(problem: &str) -> TextError {
     TextError::SpecialTokens {
-        problem: problem.clone(),
+        problem: problem.to_owned(),
     }
 }
 

@@ -162,7 +162,7 @@ impl ChatEncoder {
     #[must_use]
     pub fn with_step_token(mut self, token: impl Into<String>) -> Self {
         self.step_token = Some(token.into());
-        self.as_new()
+        self.remade()
     }
 
     /// Sets whether a conversation without a system message gets an empty one in front, see
@@ -170,11 +170,11 @@ impl ChatEncoder {
     #[must_use]
     pub fn with_system_marker(mut self, system_marker: bool) -> Self {
         self.options.system_marker = system_marker;
-        self.as_new()
+        self.remade()
     }
 
     /// Without what depends on how it was.
-    fn as_new(mut self) -> Self {
+    fn remade(mut self) -> Self {
         self.guard = Made::default();
         self.of_literal = Made::default();
         self
