@@ -42,9 +42,10 @@ pub use worldpm_ort_runtime::{
     Bundle, BundleProblem, Conversation, Counters, EndingProblem, Error, ErrorKind, LabelScores,
     MatmulPrecision, Message, OptionProblem, Output, PendingScore, PendingScores, PlacementReason,
     Reduction, Rendered, Residency, ResidencyCause, ResidencyReason, Result, Reward, Score,
-    ScoreStream, ScoredToken, Scorer, ScorerOptions, StepRewards, TimedScore, Timings, Truncation,
-    WeightsChange, answers, batch, bench, bundle_format, device, doctor, engine, ep, json, queue,
-    records, scored_positions, text, verify,
+    ScoreStream, ScoredToken, Scorer, ScorerOptions, SpecialTokenHandling, StepRewards,
+    SystemDefault, TimedScore, Timings, Truncation, WeightsChange, answers, batch, bench,
+    bundle_format, device, doctor, engine, ep, json, queue, records, scored_positions, text,
+    verify,
 };
 
 #[cfg(doctest)]

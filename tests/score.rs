@@ -304,3 +304,22 @@ fn peak_kilobytes(records: usize) -> u64 {
     assert!(peak > 0);
     peak
 }
+
+#[test]
+fn special_tokens_in_content_are_what_the_option_says() {
+    let record = json!({"prompt": "Q", "response": "A<|im_end|>"}).to_string();
+    let model = model();
+    let with = |way: &str| {
+        let args = ["score", "--model", &model, "--special-tokens", way];
+        run_with_input(&args, record.as_bytes())
+    };
+    let tokens = |way: &str| lines(&with(way))[0]["tokens"].as_u64().unwrap();
+    assert_eq!(score(&record)[0]["tokens"], tokens("parse"));
+    assert!(tokens("literal") > tokens("parse"));
+    let parts = [
+        "messages[1].content",
+        "<|im_end|>",
+        "--special-tokens literal",
+    ];
+    support::expect_failure("reject", &with("reject"), &parts);
+}

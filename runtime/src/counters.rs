@@ -17,6 +17,11 @@ pub struct Counters {
     pub failed: u64,
     /// Conversations of which parts were left out to fit the length limit.
     pub truncated: u64,
+    /// Texts that were templated elsewhere and begin with the default system prompt of the model's template, which the
+    /// model was not trained on.
+    pub foreign_system_prompts: u64,
+    /// Conversations whose content holds the text of a special token.
+    pub special_tokens_in_content: u64,
     /// What was planned: tokens, unique tokens, packs, padding.
     pub planned: PlanStats,
     /// Time spent with chat templates and the tokenizer, on the threads that hand in conversations.

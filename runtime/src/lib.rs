@@ -52,6 +52,7 @@ mod reward;
 mod scorer;
 mod stream;
 mod submitted;
+mod templated;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 pub mod text;
@@ -74,7 +75,7 @@ pub use reward::{LabelScores, Output, Reduction, Reward, Score, StepRewards};
 pub use scorer::{Rendered, Scorer};
 pub use stream::ScoreStream;
 pub use submitted::{PendingScore, PendingScores, ScoredToken, TimedScore, Timings};
-pub use text::{Conversation, Message, Truncation};
+pub use text::{Conversation, Message, SpecialTokenHandling, SystemDefault, Truncation};
 pub use worldpm_ort_bundle as bundle_format;
 pub use worldpm_ort_kernels::Precision as MatmulPrecision;
 

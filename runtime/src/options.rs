@@ -12,7 +12,7 @@ use crate::{
     ep::{Devices, ProviderOptions},
     queue::QueueOptions,
     reward::Reduction,
-    text::Truncation,
+    text::{SpecialTokenHandling, SystemDefault, Truncation},
 };
 
 /// How a [`Scorer`](crate::Scorer) is opened. [`Default`] suits most uses.
@@ -77,6 +77,16 @@ pub struct ScorerOptions {
     /// Whether conversations are scored that do not end with an assistant's message. Default: no, they are an error, since
     /// the number that a model gives for them says nothing of an answer.
     pub allow_no_answer: bool,
+    /// What is done with a text that was templated elsewhere and begins with a default system prompt that the model was
+    /// not trained on. Default [`SystemDefault::Keep`].
+    pub system_default: SystemDefault,
+    /// Whether the token at which the model is scored is put behind a text that was templated elsewhere and does not end
+    /// with it. Nothing else is added that may be missing before it. Default: no, such a text is an error. Says nothing
+    /// where the bundle names no such token.
+    pub append_end_token: bool,
+    /// What the text of a special token stands for in the content of a conversation. Default
+    /// [`SpecialTokenHandling::Parse`].
+    pub special_tokens: SpecialTokenHandling,
 }
 
 impl Default for ScorerOptions {
@@ -104,6 +114,9 @@ impl Default for ScorerOptions {
             now: None,
             reduce: None,
             allow_no_answer: false,
+            system_default: SystemDefault::default(),
+            append_end_token: false,
+            special_tokens: SpecialTokenHandling::default(),
         }
     }
 }
@@ -218,6 +231,27 @@ impl ScorerOptions {
     #[must_use]
     pub fn with_allow_no_answer(mut self, allow: bool) -> Self {
         self.allow_no_answer = allow;
+        self
+    }
+
+    /// Sets what is done with a text that begins with a default system prompt that the model was not trained on.
+    #[must_use]
+    pub fn with_system_default(mut self, way: SystemDefault) -> Self {
+        self.system_default = way;
+        self
+    }
+
+    /// Sets whether the token at which the model is scored is put behind a text that does not end with it.
+    #[must_use]
+    pub fn with_append_end_token(mut self, append: bool) -> Self {
+        self.append_end_token = append;
+        self
+    }
+
+    /// Sets what the text of a special token stands for in the content of a conversation.
+    #[must_use]
+    pub fn with_special_tokens(mut self, handling: SpecialTokenHandling) -> Self {
+        self.special_tokens = handling;
         self
     }
 }

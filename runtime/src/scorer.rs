@@ -21,6 +21,7 @@ use crate::{
     queue::{Queue, QueueCounters, RequestOptions, Sequence, Ticket},
     reward::{Reading, Reward, Score},
     submitted::{Entered, Finishing, PendingScore, PendingScores, ScoredToken},
+    templated::{Templated, of_text},
     text::{ChatEncoder, Conversation, Encoded, LengthRule, TextError, TextOptions},
     weights::WeightFiles,
 };
@@ -46,6 +47,7 @@ pub struct Scorer {
     queue: Queue,
     bundle: Bundle,
     encoder: ChatEncoder,
+    templated: Templated,
     loaded: Loaded,
     length: LengthRule,
     pooling: Pooling,
@@ -128,8 +130,12 @@ impl Scorer {
         )?;
         let text = TextOptions::default()
             .with_system_marker(manifest.text.system_marker)
-            .with_now(options.now);
+            .with_now(options.now)
+            .with_special_tokens(options.special_tokens);
         let encoder = open_encoder(&text_files, text, pooling)?;
+        let end = manifest.end_token.clone();
+        let end = end.filter(|_| options.append_end_token);
+        let templated = Templated::new(&encoder, options.system_default, end);
         let limit = manifest.max_length;
         let max_tokens = options.max_length.map_or(limit, |wanted| wanted.min(limit));
         let (loaded, weights) = load(&bundle, max_tokens)?;
@@ -137,6 +143,7 @@ impl Scorer {
         Ok(Self {
             queue: Queue::start(engine, reading.width(), loaded.budget, options.queue)?,
             encoder,
+            templated,
             length: LengthRule {
                 max_tokens: loaded.max_length,
                 truncation: options.truncation,
@@ -264,6 +271,10 @@ impl Scorer {
     fn encode(&self, conversations: &[Conversation]) -> Vec<Result<Encoded>> {
         let span = tracing::debug_span!("tokenise", conversations = conversations.len());
         let begun = Instant::now();
+        let holding = conversations
+            .iter()
+            .filter(|conversation| self.encoder.holds_special_token(conversation))
+            .count();
         let encoded = span.in_scope(|| {
             let encoded = self.encoder.ids_within_batch(conversations, &self.length);
             let both = conversations.iter().zip(encoded);
@@ -276,9 +287,10 @@ impl Scorer {
             })
             .collect()
         });
-        self.finishing
-            .tally
-            .count(|counters| counters.tokenising += begun.elapsed());
+        self.finishing.tally.count(|counters| {
+            counters.tokenising += begun.elapsed();
+            counters.special_tokens_in_content += holding as u64;
+        });
         encoded
     }
 
@@ -348,17 +360,20 @@ impl Scorer {
         self.enqueue_encoded(self.encoded_ids(ids)?, request)
     }
 
-    /// [`Scorer::enqueue`] of a text that was made by the model's chat template elsewhere.
+    /// [`Scorer::enqueue`] of a text that was made by the model's chat template elsewhere. See
+    /// [`ScorerOptions::system_default`] and [`ScorerOptions::append_end_token`] for texts that were not quite made so.
     ///
     /// # Errors
     /// As [`Scorer::enqueue_ids`].
     pub fn enqueue_text(&self, text: &str, request: &RequestOptions) -> Result<PendingScore> {
         let begun = Instant::now();
-        let ids = self.encoder.encode(text);
-        self.finishing
-            .tally
-            .count(|counters| counters.tokenising += begun.elapsed());
-        self.enqueue_ids(&ids?, request)
+        let found = self.templated.ids(&self.encoder, text);
+        self.finishing.tally.count(|counters| {
+            counters.tokenising += begun.elapsed();
+            let is_foreign = found.as_ref().is_ok_and(|found| found.is_foreign);
+            counters.foreign_system_prompts += u64::from(is_foreign);
+        });
+        self.enqueue_ids(&found?.ids, request).map_err(of_text)
     }
 
     /// The text of a token, as it stands in the vocabulary; `None` for an id that is not there.

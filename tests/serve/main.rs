@@ -18,4 +18,5 @@ mod security;
 mod served;
 mod sharing;
 mod slow;
+mod texts;
 mod tls;

@@ -4,7 +4,7 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use serde_json::Value;
 use tokio::runtime::Runtime;
-use worldpm_ort::{Scorer, ScorerOptions, batch::PlanStats};
+use worldpm_ort::{Counters, Scorer, ScorerOptions, batch::PlanStats};
 use worldpm_ort_runtime::testing::{FakeEngine, FakeOptions};
 use worldpm_ort_serve::{ModelOptions, ServeError, ServeOptions, Server};
 
@@ -132,7 +132,12 @@ impl Served {
 
     /// What the first model has planned.
     pub fn planned(&self) -> PlanStats {
-        self.server.as_ref().unwrap().counters()[0].1.planned
+        self.counters().planned
+    }
+
+    /// What the first model has done.
+    pub fn counters(&self) -> Counters {
+        self.server.as_ref().unwrap().counters().remove(0).1
     }
 
     /// Ends the server, on a thread of its own.

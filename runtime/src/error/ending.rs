@@ -13,6 +13,13 @@ pub enum EndingProblem {
         /// The one that is due.
         expected: String,
     },
+    /// A text that was templated elsewhere ends with another token than the one at which the model is scored.
+    TextEnd {
+        /// The last token.
+        found: String,
+        /// The one that is due.
+        expected: String,
+    },
     /// A padding token stands before the end.
     PaddingInside {
         /// The padding token.
@@ -44,6 +51,11 @@ impl fmt::Display for EndingProblem {
                 f,
                 "the rendered conversation ends with {found}, and the model is scored at {expected}; \
                  use the chat template that was published with the model"
+            ),
+            Self::TextEnd { found, expected } => write!(
+                f,
+                "the text ends with {found}, and the model is scored at {expected}, which some clients take off: send \
+                 the text with that token at its end, or have it put there (--append-end-token)"
             ),
             Self::PaddingInside {
                 token,

@@ -2,72 +2,29 @@ use std::{
     borrow::Cow,
     collections::BTreeMap,
     fmt,
-    num::NonZero,
     ops::Range,
-    panic::{AssertUnwindSafe, catch_unwind},
     path::Path,
-    sync::{
-        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
-        atomic::{AtomicUsize, Ordering},
-    },
-    thread,
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
 };
 
-use tokenizers::{Encoding, ModelWrapper, Tokenizer};
+use tokenizers::Tokenizer;
 use worldpm_ort_bundle::text_files::{TOKENIZER, TextFiles};
 
 use super::{
     config::{self, TokenizerConfig},
     conversation::{Conversation, Message},
     error::TextError,
+    guard::Guard,
+    literal::Literal,
     long::{LongTexts, PIECE_BYTES, Settings},
-    pipeline,
-    special::{Addition, Given},
+    options::TextOptions,
+    special::Given,
     template::ChatTemplates,
+    tokenizer::{add_tokens, guarded, load_tokenizer},
 };
 
 /// Conversations of so many bytes, more than any model reads, become text one at a time: it takes three times their size.
 const LARGE_BYTES: usize = 4 << 20;
-
-/// How conversations become text, where the checkpoint leaves a choice.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TextOptions {
-    /// Put an empty system message in front of a conversation that does not start with a system message. Default: true.
-    ///
-    /// WorldPM was trained this way: the empty block stops Qwen's template from writing in a default system prompt.
-    /// Other reward models were trained on what their template makes of the messages given; a bundle's manifest says
-    /// which it is.
-    pub system_marker: bool,
-    /// The time that a template's `strftime_now` sees, in seconds since 1970, as UTC. Some templates (Llama 3.2) write
-    /// today's date into the prompt, so a fixed time is what makes scores repeatable. Default: the machine's clock and
-    /// time zone, as in `transformers`.
-    pub now: Option<i64>,
-}
-
-impl Default for TextOptions {
-    fn default() -> Self {
-        Self {
-            system_marker: true,
-            now: None,
-        }
-    }
-}
-
-impl TextOptions {
-    /// Sets [`TextOptions::system_marker`].
-    #[must_use]
-    pub fn with_system_marker(mut self, system_marker: bool) -> Self {
-        self.system_marker = system_marker;
-        self
-    }
-
-    /// Sets [`TextOptions::now`].
-    #[must_use]
-    pub fn with_now(mut self, now: Option<i64>) -> Self {
-        self.now = now;
-        self
-    }
-}
 
 /// A checkpoint's chat template and tokenizer: from conversation to token ids.
 ///
@@ -87,13 +44,21 @@ pub struct ChatEncoder {
     parts: Arc<Parts>,
     options: TextOptions,
     step_token: Option<String>,
+    guard: Made<Arc<Guard>>,
+    /// The encoder to which special tokens in content are ordinary text.
+    of_literal: Made<ChatEncoder>,
+    /// What this one has of such an encoder, where it is one.
+    literal: Option<Arc<Literal>>,
 }
+
+/// What is made when it is first needed, or why it cannot be.
+type Made<T> = Arc<OnceLock<Result<T, String>>>;
 
 struct Parts {
     tokenizer: Tokenizer,
-    templates: ChatTemplates,
+    templates: Arc<ChatTemplates>,
     notes: Vec<String>,
-    settings: Settings,
+    settings: Arc<Settings>,
     long: OnceLock<LongTexts>,
     large: Mutex<()>,
 }
@@ -161,15 +126,18 @@ impl ChatEncoder {
         Ok(Self {
             parts: Arc::new(Parts {
                 tokenizer,
-                templates,
+                templates: Arc::new(templates),
                 notes,
                 // Settings of another form are those of a tokenizer of which nothing is known.
-                settings: serde_json::from_slice(bytes).unwrap_or_default(),
+                settings: Arc::new(serde_json::from_slice(bytes).unwrap_or_default()),
                 long: OnceLock::new(),
                 large: Mutex::new(()),
             }),
             options,
             step_token: None,
+            guard: Made::default(),
+            of_literal: Made::default(),
+            literal: None,
         })
     }
 
@@ -195,7 +163,7 @@ impl ChatEncoder {
     #[must_use]
     pub fn with_step_token(mut self, token: impl Into<String>) -> Self {
         self.step_token = Some(token.into());
-        self
+        self.remade()
     }
 
     /// Sets whether a conversation without a system message gets an empty one in front, see
@@ -203,7 +171,57 @@ impl ChatEncoder {
     #[must_use]
     pub fn with_system_marker(mut self, system_marker: bool) -> Self {
         self.options.system_marker = system_marker;
+        self.remade()
+    }
+
+    /// Without what depends on how it was.
+    fn remade(mut self) -> Self {
+        self.guard = Made::default();
+        self.of_literal = Made::default();
         self
+    }
+
+    /// An encoder with another tokenizer, which knows stand-ins of special tokens.
+    pub(super) fn with_literal(&self, tokenizer: Tokenizer, literal: Literal) -> Self {
+        Self {
+            parts: Arc::new(Parts {
+                tokenizer,
+                templates: Arc::clone(&self.parts.templates),
+                notes: Vec::new(),
+                settings: Arc::clone(&self.parts.settings),
+                long: OnceLock::new(),
+                large: Mutex::new(()),
+            }),
+            options: self.options.clone(),
+            step_token: literal.step().map(String::from),
+            guard: Made::default(),
+            of_literal: Made::default(),
+            literal: Some(Arc::new(literal)),
+        }
+    }
+
+    pub(super) fn literal(&self) -> Option<&Literal> {
+        self.literal.as_deref()
+    }
+
+    pub(super) fn guard_cell(&self) -> &OnceLock<Result<Arc<Guard>, String>> {
+        &self.guard
+    }
+
+    pub(super) fn literal_cell(&self) -> &OnceLock<Result<Self, String>> {
+        &self.of_literal
+    }
+
+    pub(super) fn templates(&self) -> &ChatTemplates {
+        &self.parts.templates
+    }
+
+    pub(super) fn tokenizer(&self) -> &Tokenizer {
+        &self.parts.tokenizer
+    }
+
+    pub(super) fn step_token(&self) -> Option<&str> {
+        self.step_token.as_deref()
     }
 
     /// The options in force.
@@ -260,6 +278,26 @@ impl ChatEncoder {
         text: &str,
         mut take: impl FnMut(&[u32]) -> bool,
     ) -> Result<(), TextError> {
+        let Some(literal) = self.literal() else {
+            return self.encode_raw(text, take);
+        };
+        let (mut special, mut all) = (Vec::new(), true);
+        self.encode_raw(text, |ids| {
+            special.extend(ids.iter().copied().filter(|id| literal.is_special(*id)));
+            all = take(&literal.restored(ids));
+            all
+        })?;
+        match all {
+            true => literal.check_found(text, &special),
+            false => Ok(()),
+        }
+    }
+
+    fn encode_raw(
+        &self,
+        text: &str,
+        mut take: impl FnMut(&[u32]) -> bool,
+    ) -> Result<(), TextError> {
         let tokenizer = &self.parts.tokenizer;
         if text.len() <= PIECE_BYTES {
             let encoding = guarded(text, || tokenizer.encode_fast(text, false))?;
@@ -311,13 +349,16 @@ impl ChatEncoder {
         Ok(ranges)
     }
 
-    /// The token ids of a conversation: [`render`](Self::render), then [`encode`](Self::encode).
+    /// The token ids of a conversation: [`render`](Self::render), then [`encode`](Self::encode), but for
+    /// [`TextOptions::special_tokens`].
     ///
     /// # Errors
     ///
-    /// As both of them.
+    /// As both of them, and for special tokens in the content where they are refused.
     pub fn conversation_ids(&self, conversation: &Conversation) -> Result<Vec<u32>, TextError> {
-        self.encode(&self.render(conversation)?)
+        let encoder = self.of_content(conversation)?.unwrap_or(self);
+        let conversation = encoder.prepare(conversation)?;
+        encoder.encode(&encoder.text_of(&conversation)?)
     }
 
     /// The text of a token, as it stands in the vocabulary.
@@ -329,153 +370,6 @@ impl ChatEncoder {
     pub fn token_id(&self, token: &str) -> Option<u32> {
         self.parts.tokenizer.token_to_id(token)
     }
-}
-
-/// Reads `tokenizer.json`, with what a user should know of it.
-fn load_tokenizer(path: &Path, bytes: &[u8]) -> Result<(Tokenizer, Vec<String>), TextError> {
-    let bad = |message: String| TextError::Tokenizer {
-        path: path.to_owned(),
-        message,
-    };
-    pipeline::check(path, bytes)?;
-    let load = || -> tokenizers::Result<(Tokenizer, Vec<String>)> {
-        let mut tokenizer = Tokenizer::from_bytes(bytes)?;
-        // Some checkpoints carry settings for training here; `transformers` encodes without truncation and padding.
-        tokenizer.with_truncation(None)?;
-        let mut notes = Vec::new();
-        if let ModelWrapper::BPE(model) = tokenizer.get_model()
-            && let Some(dropout) = model.dropout
-        {
-            let mut model = model.clone();
-            model.dropout = None;
-            tokenizer.with_model(model);
-            if dropout > 0.0 {
-                notes.push(format!(
-                    "tokenizer.json has a dropout of {dropout}, which is for training and is off: with it every run \
-                     would give other ids"
-                ));
-            }
-        }
-        Ok((tokenizer, notes))
-    };
-    match catch(load) {
-        Ok(loaded) => loaded.map_err(|error| bad(error.to_string())),
-        Err(panic) => Err(bad(panic)),
-    }
-}
-
-/// Adds tokens in their order, and checks that each gets the id that a file gives it.
-fn add_tokens(
-    path: &Path,
-    tokenizer: &mut Tokenizer,
-    additions: Vec<Addition>,
-) -> Result<(), TextError> {
-    let (tokens, expected): (Vec<_>, Vec<_>) = additions
-        .into_iter()
-        .map(|addition| {
-            let content = addition.token.content.clone();
-            (addition.token, (content, addition.expected))
-        })
-        .unzip();
-    // One call for each would build its search tree anew as often.
-    match catch(|| tokenizer.add_tokens(tokens)) {
-        Ok(Ok(_)) => {}
-        Ok(Err(error)) => {
-            return Err(TextError::Tokenizer {
-                path: path.to_owned(),
-                message: error.to_string(),
-            });
-        }
-        Err(message) => {
-            return Err(TextError::Tokenizer {
-                path: path.to_owned(),
-                message,
-            });
-        }
-    }
-    for (content, expected) in expected {
-        let Some((id, path, field)) = expected else {
-            continue;
-        };
-        let found = tokenizer.token_to_id(&content);
-        if found != Some(id) {
-            let found = found.map_or("no id".to_owned(), |id| format!("id {id}"));
-            return Err(TextError::Config {
-                path,
-                field,
-                problem: format!(
-                    "token {content:?} has {found} in tokenizer.json; the two files are not of the same checkpoint"
-                ),
-            });
-        }
-    }
-    Ok(())
-}
-
-/// Runs what may panic on files or texts that it was not made for; the panic's message.
-fn catch<T>(work: impl FnOnce() -> T) -> Result<T, String> {
-    catch_unwind(AssertUnwindSafe(work)).map_err(|panic| {
-        match (panic.downcast_ref::<String>(), panic.downcast_ref::<&str>()) {
-            (Some(message), _) => message.clone(),
-            (None, Some(message)) => (*message).to_owned(),
-            (None, None) => "it stopped without a reason".to_owned(),
-        }
-    })
-}
-
-/// Runs the tokenizer so that a panic in its regular expression engine, which gives up on very long runs of white space
-/// that way, is an error of this one text.
-fn guarded(
-    text: &str,
-    encode: impl FnOnce() -> tokenizers::Result<Encoding>,
-) -> Result<Encoding, TextError> {
-    let failed = |message: String| TextError::Encode {
-        bytes: text.len(),
-        message,
-    };
-    match catch(encode) {
-        Ok(Ok(encoding)) => Ok(encoding),
-        Ok(Err(error)) => Err(failed(error.to_string())),
-        Err(panic) => Err(failed(panic)),
-    }
-}
-
-/// Applies `work` to each item on all cores and keeps the order.
-pub(super) fn in_parallel<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
-    let alone = || items.iter().map(&work).collect();
-    if items.len() <= 1 {
-        // To ask for the number of cores reads files.
-        return alone();
-    }
-    let cores = thread::available_parallelism().map_or(1, NonZero::get);
-    let threads = cores.min(items.len());
-    if threads <= 1 {
-        return alone();
-    }
-    let next = AtomicUsize::new(0);
-    let worker = || {
-        let mut done = Vec::new();
-        loop {
-            let i = next.fetch_add(1, Ordering::Relaxed);
-            let Some(item) = items.get(i) else {
-                return done;
-            };
-            done.push((i, work(item)));
-        }
-    };
-    let mut done = thread::scope(|scope| {
-        let others: Vec<_> = (1..threads).map(|_| scope.spawn(worker)).collect();
-        let mut done = worker();
-        for other in others {
-            match other.join() {
-                Ok(results) => done.extend(results),
-                Err(panic) => std::panic::resume_unwind(panic),
-            }
-        }
-        done
-    });
-    done.sort_unstable_by_key(|(i, _)| *i);
-    done.into_iter().map(|(_, result)| result).collect()
 }
 
 #[cfg(test)]

@@ -108,6 +108,12 @@ pub enum TextError {
     /// A conversation is not of the form that is scored.
     #[error(transparent)]
     Conversation(#[from] ConversationError),
+    /// Special tokens in content cannot be told from those of the chat template.
+    #[error("special tokens: {problem}")]
+    SpecialTokens {
+        /// Why not, and what to do.
+        problem: String,
+    },
     /// The tokenizer failed on a text.
     #[error("the tokenizer failed on a text of {bytes} bytes: {message}")]
     Encode {
@@ -185,6 +191,7 @@ impl TextError {
             | Self::TemplateFailed { .. }
             | Self::TemplateStopped { .. }
             | Self::Conversation(_)
+            | Self::SpecialTokens { .. }
             | Self::Encode { .. } => ErrorKind::InvalidInput,
         }
     }
@@ -328,6 +335,17 @@ pub enum ConversationError {
          steps: take it out"
     )]
     TokenOutsideAnswer {
+        /// The message and the field, or the tool.
+        place: String,
+        /// The token.
+        token: String,
+    },
+    /// The text of a special token stands in content, where it is refused.
+    #[error(
+        "{place} holds the text of the special token {token:?}, which would be taken for the chat template's own: take it \
+         out (or have it taken for ordinary text, with --special-tokens literal)"
+    )]
+    SpecialToken {
         /// The message and the field, or the tool.
         place: String,
         /// The token.

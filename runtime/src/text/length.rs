@@ -2,9 +2,10 @@ use std::borrow::Cow;
 
 use super::{
     conversation::{Conversation, Message},
-    encoder::{ChatEncoder, in_parallel},
+    encoder::ChatEncoder,
     error::TextError,
     long,
+    parallel::in_parallel,
     truncation::Truncation,
 };
 
@@ -79,9 +80,18 @@ impl ChatEncoder {
         conversation: &Conversation,
         rule: &LengthRule,
     ) -> Result<Encoded, TextError> {
+        let encoder = self.of_content(conversation)?.unwrap_or(self);
+        encoder.ids_of_content(conversation, rule)
+    }
+
+    fn ids_of_content(
+        &self,
+        conversation: &Conversation,
+        rule: &LengthRule,
+    ) -> Result<Encoded, TextError> {
         let _turn = self.turn_of(conversation);
         let conversation = self.prepare(conversation)?;
-        let text = self.render(&conversation)?;
+        let text = self.text_of(&conversation)?;
         let full = match self.ids_up_to(&text, rule)? {
             UpTo::Ids(ids) => {
                 let full_tokens = ids.len();
@@ -154,7 +164,10 @@ impl ChatEncoder {
 
     /// What is known of a text that is not encoded whole.
     fn at_least(&self, tokens: usize, text: &str, rule: &LengthRule) -> Full {
-        let scored = rule.scored_token.and_then(|id| self.token_text(id));
+        let scored = rule.scored_token.and_then(|id| match self.literal() {
+            Some(literal) => literal.spelling(id),
+            None => self.token_text(id),
+        });
         Full {
             tokens,
             at_least: true,
@@ -206,7 +219,7 @@ impl ChatEncoder {
                 messages,
                 tools: conversation.tools.clone(),
             };
-            if let UpTo::Ids(ids) = self.ids_up_to(&self.render(&shorter)?, rule)? {
+            if let UpTo::Ids(ids) = self.ids_up_to(&self.text_of(&shorter)?, rule)? {
                 enough = dropped;
                 found = Some(ids);
             } else if dropped == last {
@@ -241,7 +254,7 @@ impl ChatEncoder {
             if let Some(message) = shorter.messages.get_mut(index) {
                 message.set_content(content);
             }
-            self.render(&shorter)
+            self.text_of(&shorter)
         };
         let (content, mut cut) = if full.at_least {
             // No more of it can be left than the limit has tokens, so what is in between need not be encoded.

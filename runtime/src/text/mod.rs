@@ -4,21 +4,32 @@
 //! checkpoint's own tokenizer. [`LengthRule`] says what happens to a conversation that is too long.
 
 mod config;
+mod content_tokens;
 mod conversation;
 mod encoder;
 mod error;
 mod files;
+mod foreign_system;
+mod guard;
+mod handling;
 mod length;
+mod literal;
 mod long;
+mod options;
+mod parallel;
 mod pipeline;
 mod roles;
 mod special;
 mod template;
+mod tokenizer;
 mod truncation;
 
 pub use conversation::{Conversation, Message};
-pub use encoder::{ChatEncoder, TextOptions};
+pub use encoder::ChatEncoder;
 pub use error::{ConversationError, TextError};
+pub(crate) use foreign_system::ForeignSystem;
+pub use handling::{SpecialTokenHandling, SystemDefault};
 pub use length::{Encoded, LengthRule};
+pub use options::TextOptions;
 pub use roles::ROLES;
 pub use truncation::Truncation;

@@ -2,7 +2,7 @@
 
 use clap::ValueEnum;
 
-use crate::{Reduction, Truncation};
+use crate::{Reduction, SpecialTokenHandling, Truncation};
 
 #[derive(Clone, Copy, Debug, Default, ValueEnum)]
 pub(crate) enum TruncationWay {
@@ -21,6 +21,27 @@ impl From<TruncationWay> for Truncation {
             TruncationWay::Refuse => Self::Refuse,
             TruncationWay::OldestTurns => Self::OldestTurns,
             TruncationWay::LongestMessageMiddle => Self::LongestMessageMiddle,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+pub(crate) enum SpecialTokensWay {
+    /// That token, as in transformers
+    #[default]
+    Parse,
+    /// Ordinary text
+    Literal,
+    /// An error
+    Reject,
+}
+
+impl From<SpecialTokensWay> for SpecialTokenHandling {
+    fn from(way: SpecialTokensWay) -> Self {
+        match way {
+            SpecialTokensWay::Parse => Self::Parse,
+            SpecialTokensWay::Literal => Self::Literal,
+            SpecialTokensWay::Reject => Self::Reject,
         }
     }
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 #[cfg(feature = "remote")]
 use super::remote_args::RemoteArgs;
 use crate::cli::common::{
-    choices::{ReduceWay, TruncationWay},
+    choices::{ReduceWay, SpecialTokensWay, TruncationWay},
     heading,
     records::RecordArgs,
     scorer_args::ScorerArgs,
@@ -44,6 +44,9 @@ pub(crate) struct ScoreArgs {
     /// Make one score of the scores of an answer's steps, for a model that scores steps
     #[arg(long, help_heading = heading::SCORING, value_name = "WAY", value_enum)]
     pub(crate) reduce: Option<ReduceWay>,
+    /// What the text of a special token stands for in the content of a conversation
+    #[arg(long, help_heading = heading::SCORING, value_name = "WAY", value_enum, default_value_t)]
+    pub(crate) special_tokens: SpecialTokensWay,
     /// Go on after a record that cannot be scored: it becomes an {"id","error"} line, and the exit status
     /// is 1
     #[arg(long, help_heading = heading::INPUT_OUTPUT)]

@@ -73,7 +73,8 @@ fn options(args: &ScoreArgs) -> ScorerOptions {
     let mut options = args
         .scorer
         .options()
-        .with_truncation(args.truncation.into());
+        .with_truncation(args.truncation.into())
+        .with_special_tokens(args.special_tokens.into());
     options.reduce = args.reduce.map(Into::into);
     options.max_length = args.max_length;
     options.allow_no_answer = args.records.allow_no_answer;

@@ -11,7 +11,7 @@ use std::{
 use worldpm_ort_bundle::Bytes;
 use worldpm_ort_serve::{ModelOptions, ServeOptions};
 
-use super::{ops_args::OpsArgs, security::SecurityArgs};
+use super::{ops_args::OpsArgs, security::SecurityArgs, texts::TextArgs};
 use crate::cli::common::{
     choices::{ReduceWay, TruncationWay, seconds},
     heading,
@@ -45,6 +45,8 @@ pub(crate) struct ServeArgs {
     /// Also score conversations that do not end with an assistant's message, which has no answer to judge
     #[arg(long, help_heading = heading::SCORING)]
     pub(crate) allow_no_answer: bool,
+    #[command(flatten)]
+    pub(crate) texts: TextArgs,
     #[command(flatten)]
     pub(crate) listen: ListenArgs,
     #[command(flatten)]
@@ -200,6 +202,7 @@ impl ServeArgs {
             .scorer
             .options()
             .with_truncation(self.truncation.into());
+        options = self.texts.set(options);
         options.reduce = self.reduce.map(Into::into);
         options.max_length = self.max_length;
         options.allow_no_answer = self.allow_no_answer;

@@ -4,6 +4,7 @@ mod args;
 mod logs;
 mod ops_args;
 mod security;
+mod texts;
 
 use anyhow::{Context, Result};
 use worldpm_ort_serve::Server;
