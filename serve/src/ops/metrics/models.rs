@@ -43,6 +43,16 @@ const COUNTS: &[Of<Counters, u64>] = &[
         |c| c.truncated,
     ),
     (
+        "foreign_system_prompts",
+        "Templated texts that began with a default system prompt which the model was not trained with",
+        |c| c.foreign_system_prompts,
+    ),
+    (
+        "conversations_with_special_tokens",
+        "Conversations whose messages spell a special token",
+        |c| c.special_tokens_in_content,
+    ),
+    (
         "conversations_planned",
         "Conversations that were put into packs",
         |c| c.planned.conversations as u64,
