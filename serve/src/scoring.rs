@@ -86,6 +86,16 @@ impl Asked {
         })
     }
 
+    /// The same, of which nobody needs the scores after a moment.
+    pub(crate) fn until(mut self, deadline: Instant) -> Self {
+        let sooner = self
+            .request
+            .deadline
+            .map_or(deadline, |own| own.min(deadline));
+        self.request.deadline = Some(sooner);
+        self
+    }
+
     /// Scores items, each with its own outcome, in their order. When the future is dropped, what is not scored by then is
     /// not computed any more.
     ///

@@ -6,6 +6,7 @@ mod items;
 mod models;
 mod native;
 mod nim;
+mod oip;
 mod openai;
 mod openrlhf;
 mod pooling;

@@ -3,7 +3,7 @@
 use axum::Router;
 
 use super::{
-    classify, embeddings, models, native, nim, openai::OpenAi, openrlhf, pooling, slime, tei,
+    classify, embeddings, models, native, nim, oip, openai::OpenAi, openrlhf, pooling, slime, tei,
 };
 use crate::{
     http::{Failure, Problem, ProblemKind},
@@ -21,6 +21,7 @@ pub(crate) fn routes(app: &App) -> Router<App> {
         .merge(openrlhf::routes())
         .merge(slime::routes(&app.options().slime_paths))
         .merge(tei::routes())
+        .merge(oip::routes())
         .fallback(async || {
             Failure::<OpenAi>::from(Problem::not_found("there is nothing at this path"))
         })
