@@ -35,7 +35,7 @@ ONLY_IN = {
     "opentelemetry_sdk": ["serve/src/ops/traces/"],
     "prometheus_client": ["serve/src/ops/metrics/"],
     "tracing_subscriber": ["src/cli/serve/"],
-    "prost": ["bundle/src/proto/", "bundle/src/graph/model.rs"],
+    "prost": ["bundle/src/proto/", "bundle/src/graph/model.rs", "serve/src/dialects/oip/grpc/"],
 }
 # What the batch planner must not know: it sees lengths and token ids only.
 NEVER_IN = {"runtime/src/batch/": ["ort", "tokenizers", "ndarray"]}

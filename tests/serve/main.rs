@@ -7,8 +7,13 @@ mod support;
 
 mod dialects;
 mod ending;
+mod exposition;
+mod grpc;
 mod leaving;
+mod logs;
 mod malformed;
+mod metrics;
+mod oip;
 mod process;
 mod raw;
 mod refusals;
@@ -20,3 +25,4 @@ mod sharing;
 mod slow;
 mod texts;
 mod tls;
+mod traces;

@@ -126,6 +126,10 @@ impl Served {
             .block_on(self.server.as_ref().unwrap().reload())
     }
 
+    pub fn get_with(&self, path: &str, headers: &[(&str, &str)]) -> Reply {
+        ask(&self.address, path, headers, None)
+    }
+
     pub fn get(&self, path: &str) -> Reply {
         read(agent().get(format!("{}{path}", self.address)).call())
     }
@@ -145,6 +149,19 @@ impl Served {
         let server = self.server.take().unwrap();
         std::thread::spawn(move || self.runtime.block_on(server.shut_down()))
     }
+}
+
+/// Asks a server, with headers: POST with a body, GET without.
+pub fn ask(address: &str, path: &str, headers: &[(&str, &str)], body: Option<&[u8]>) -> Reply {
+    let method = if body.is_some() { "POST" } else { "GET" };
+    let mut request = ureq::http::Request::builder()
+        .method(method)
+        .uri(format!("{address}{path}"));
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    let body = body.unwrap_or_default();
+    read(agent().run(request.body(body).unwrap()))
 }
 
 fn agent() -> ureq::Agent {

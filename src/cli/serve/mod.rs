@@ -33,8 +33,12 @@ pub(crate) fn run(args: &ServeArgs) -> Result<Status> {
     }
     args.security.allow_connections();
     // A second signal does not wait for the requests that the first one lets finish.
-    let _interrupt = Interrupt::watch(|| report!("ending: requests under way are finished"))
-        .context("cannot watch for signals")?;
+    let text = matches!(args.ops.log_format, LogFormat::Text);
+    let ending = move || match text {
+        true => report!("ending: requests under way are finished"),
+        false => tracing::info!("ending: requests under way are finished"),
+    };
+    let _interrupt = Interrupt::watch(ending).context("cannot watch for signals")?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
