@@ -268,7 +268,7 @@ fn a_scrape_costs_little() {
         begun.elapsed()
     });
     let least = took.min().unwrap();
-    println!(
+    eprintln!(
         "a scrape of {} bytes: {least:?}",
         served.get("/metrics").body.len()
     );

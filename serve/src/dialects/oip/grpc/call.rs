@@ -125,6 +125,7 @@ impl<M: Message> IntoResponse for Reply<M> {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 
