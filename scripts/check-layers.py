@@ -29,7 +29,7 @@ ONLY_IN = {
     "rustls": ["runtime/src/hub/"],
     "tokenizers": ["runtime/src/text/"],
     "ureq": ["runtime/src/hub/"],
-    "prost": ["bundle/src/proto/", "bundle/src/graph/model.rs"],
+    "prost": ["bundle/src/proto/", "bundle/src/graph/model.rs", "serve/src/dialects/oip/grpc/"],
 }
 # What the batch planner must not know: it sees lengths and token ids only.
 NEVER_IN = {"runtime/src/batch/": ["ort", "tokenizers", "ndarray"]}

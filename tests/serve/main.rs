@@ -7,6 +7,8 @@ mod support;
 
 mod dialects;
 mod ending;
+mod grpc;
+mod oip;
 mod refusals;
 mod served;
 mod sharing;

@@ -9,4 +9,4 @@ mod routes;
 mod services;
 mod status;
 
-pub(super) use routes::routes;
+pub(crate) use routes::routes;

@@ -17,7 +17,7 @@ use crate::{
     state::App,
 };
 
-pub(in super::super) fn routes() -> Router<App> {
+pub(crate) fn routes() -> Router<App> {
     let mut router = Router::new();
     for (method, route) in [
         ("ServerLive", post(models::live)),

@@ -9,4 +9,4 @@ mod reply;
 mod request;
 mod routes;
 
-pub(super) use routes::routes;
+pub(crate) use routes::routes;

@@ -8,7 +8,7 @@ use axum::{
 use super::{infer::infer, models};
 use crate::state::App;
 
-pub(in super::super) fn routes() -> Router<App> {
+pub(crate) fn routes() -> Router<App> {
     let mut router = Router::new()
         .route("/v2", get(models::server))
         .route("/v2/", get(models::server))
