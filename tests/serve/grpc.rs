@@ -367,7 +367,9 @@ fn what_is_known_of_server_and_models() {
     assert_eq!(metadata.outputs[0].shape, [-1, 1]);
     let config: ModelConfigResponse = client.call("ModelConfig", &named("pm")).unwrap();
     assert_eq!(config.config.unwrap().max_batch_size, 4096);
-    for method in ["ModelReady", "ModelMetadata", "ModelConfig"] {
+    let ready: ReadyResponse = client.call("ModelReady", &named("no")).unwrap();
+    assert!(!ready.ready);
+    for method in ["ModelMetadata", "ModelConfig"] {
         let ended = client.call::<_, Empty>(method, &named("no")).unwrap_err();
         assert_eq!(ended.status, NOT_FOUND, "{method}");
     }
