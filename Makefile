@@ -10,7 +10,7 @@ export PYTHON ?= python3
 PROFILE ?= release
 
 .PHONY: help demo test test-gpu check ep-check plugin-check bench bench-pipeline compare measure measure-precision measure-pipeline \
-	measure-streamed measure-trained soak fuzz onnx-check hub-check page-check goldens library
+	measure-streamed measure-trained soak fuzz onnx-check hub-check clients-check page-check goldens library
 
 help:
 	@sed -n 's/^## //p' Makefile
@@ -19,11 +19,12 @@ help:
 demo:
 	@PROFILE=$(PROFILE) scripts/demo.sh
 
-## make test        every test: Rust, documentation examples, and the exported graphs in plain Python onnxruntime
+## make test        every test: Rust, documentation examples, exported graphs in plain Python onnxruntime, and clients of the server
 test: library
 	cargo test --workspace --locked --no-fail-fast
 	@$(MAKE) onnx-check
 	@$(MAKE) hub-check
+	@$(MAKE) clients-check
 
 ## make test-gpu    every check that needs a GPU; without one it is skipped, with exit status 77, and is no success
 test-gpu: library
@@ -56,6 +57,12 @@ hub-check:
 	@scripts/make-venv.sh .venv-check scripts/requirements-check.txt
 	cargo build --locked --bin worldpm-ort --example hub_server
 	.venv-check/bin/python tests/hub_check.py --binary target/debug/worldpm-ort --server target/debug/examples/hub_server
+
+## make clients-check   ask a server with tritonclient, openai, and what verl, OpenRLHF and slime send
+clients-check: library
+	@scripts/make-venv.sh .venv-clients scripts/requirements-clients.txt
+	cargo build --locked --bin worldpm-ort --example token_ids
+	.venv-clients/bin/python tests/clients_check.py --binary target/debug/worldpm-ort --token-ids target/debug/examples/token_ids
 
 ## make page-check  the page of `serve` in Chromium without a display, which has to be installed (BROWSER=/path/to/it)
 page-check: export BROWSER ?= $(firstword $(shell command -v chromium chromium-browser google-chrome))

@@ -249,33 +249,6 @@ fn open_metrics_where_it_is_asked_for() {
 }
 
 #[test]
-fn a_scrape_costs_little() {
-    let served = Served::of(fake("pm", FakeOptions::default(), ScorerOptions::default()));
-    for path in [
-        "/v1/score",
-        "/",
-        "/nowhere",
-        "/classify",
-        "/pooling",
-        "/rerank",
-        "/predict",
-    ] {
-        served.post(path, &exchange("a"));
-    }
-    let took = (0..30).map(|_| {
-        let begun = Instant::now();
-        served.get("/metrics");
-        begun.elapsed()
-    });
-    let least = took.min().unwrap();
-    eprintln!(
-        "a scrape of {} bytes: {least:?}",
-        served.get("/metrics").body.len()
-    );
-    assert!(least < Duration::from_millis(20), "{least:?}");
-}
-
-#[test]
 fn the_dashboard_asks_for_what_there_is() {
     let served = Served::of(real("pm"));
     served.post("/v1/score", &exchange("a")).ok();

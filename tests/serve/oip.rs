@@ -550,6 +550,11 @@ fn what_is_no_tensor_is_refused() {
         let reply = post.header(JSON_LENGTH, length).send("{}").unwrap();
         assert_eq!(reply.status(), 400, "{length}");
     }
+    let post = agent.post(format!("{}{INFER}", served.address));
+    let mut reply = post.header("content-encoding", "gzip").send("{}").unwrap();
+    assert_eq!(reply.status(), 400);
+    let message = reply.body_mut().read_to_string().unwrap();
+    assert!(message.contains("not decompressed"), "{message}");
     assert_eq!(served.get(INFER).status, 405);
     // Nested deeper than a list may be, and longer than a number may be.
     let deep = format!(

@@ -29,10 +29,12 @@ pub(super) async fn ready(State(app): State<App>, _: Call<Empty>) -> Reply<Ready
 pub(super) async fn model_ready(
     State(app): State<App>,
     call: Call<ModelRequest>,
-) -> Result<Reply<ReadyResponse>, Refusal> {
+) -> Reply<ReadyResponse> {
     let ModelRequest { name, version } = call.message;
-    let ready = interface::is_model_ready(&app, &name, Some(&version))?;
-    Ok(Reply(ReadyResponse { ready }))
+    let ready = interface::is_model_ready(&app, &name, Some(&version));
+    // As in Triton, whose clients wait for models that are yet to come.
+    let ready = ready.unwrap_or(false);
+    Reply(ReadyResponse { ready })
 }
 
 pub(super) async fn server(_: Call<Empty>) -> Reply<ServerMetadataResponse> {

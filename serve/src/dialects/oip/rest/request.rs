@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName};
+use http::{HeaderMap, HeaderName, header::CONTENT_ENCODING};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -68,6 +68,11 @@ impl Request {
         headers: &HeaderMap,
         body: Bytes,
     ) -> Result<Self, Problem> {
+        if headers.contains_key(CONTENT_ENCODING) {
+            return Err(Problem::invalid(
+                "a body is not decompressed: send it as it is, without `content-encoding`",
+            ));
+        }
         let (json, binary) = split(headers, body)?;
         let body: Body = parse(&json)?;
         let parameters = body.parameters.unwrap_or_default();
