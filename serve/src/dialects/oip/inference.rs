@@ -194,7 +194,7 @@ fn alone(padding: Padding<'_>) -> Result<(), Problem> {
     }
 }
 
-/// The items of texts of shape [N] or [N, 1].
+/// The items of texts of shape `[N]` or `[N, 1]`.
 fn column(
     tensor: Tensor,
     most: usize,
@@ -218,7 +218,7 @@ fn column(
     items.collect()
 }
 
-/// N of a shape [N] or [N, 1].
+/// N of a shape `[N]` or `[N, 1]`.
 fn count(tensor: &Tensor, most: usize) -> Result<usize, Problem> {
     match tensor.shape[..] {
         [count] | [count, 1] => within(tensor, count, most),
@@ -257,7 +257,7 @@ fn conversation(text: String) -> Result<Item, Problem> {
     Ok(Item::Conversation(conversation))
 }
 
-/// The items of tokens of shape [N, L].
+/// The items of tokens of shape `[N, L]`.
 fn rows(ids: &Tensor, padding: Padding<'_>, most: usize) -> Result<Vec<Item>, Problem> {
     let all = integers(ids, &[Datatype::Int64, Datatype::Int32])?;
     let [count, length] = ids.shape[..] else {

@@ -5,17 +5,17 @@
 //!
 //! | input | datatype | shape | |
 //! |---|---|---|---|
-//! | `text`, or `sentences` | BYTES | [N] or [N, 1] | texts that the template made |
-//! | `input_ids`, or `tokens` | INT64, INT32 | [N, L] | their tokens; padded ones need one of the next two |
-//! | `attention_mask` | INT64, INT32 | [N, L] | 1 for each token of a conversation |
-//! | `sequence_lengths` | INT64, INT32 | [N] or [N, 1] | tokens of each conversation, the first of its row |
-//! | `conversation` | BYTES | [N] or [N, 1] | JSON: messages, or a record of one conversation |
+//! | `text`, or `sentences` | BYTES | `[N]` or `[N, 1]` | texts that the template made |
+//! | `input_ids`, or `tokens` | INT64, INT32 | `[N, L]` | their tokens; padded ones need one of the next two |
+//! | `attention_mask` | INT64, INT32 | `[N, L]` | 1 for each token of a conversation |
+//! | `sequence_lengths` | INT64, INT32 | `[N]` or `[N, 1]` | tokens of each conversation, the first of its row |
+//! | `conversation` | BYTES | `[N]` or `[N, 1]` | JSON: messages, or a record of one conversation |
 //! | `add_EOS` | BOOL | any | false: nothing is put at the end of a text |
 //!
 //! | output | datatype | shape | |
 //! |---|---|---|---|
-//! | `score` | FP32 | [N, 1] | of a model that gives one |
-//! | `scores` | FP32 | [N, labels] | of a model with several labels |
+//! | `score` | FP32 | `[N, 1]` | of a model that gives one |
+//! | `scores` | FP32 | `[N, labels]` | of a model with several labels |
 //! | `rewards` | FP32 | as its own | the same, by NeMo-Aligner's name; only where it is asked for |
 
 mod grpc;
