@@ -246,7 +246,7 @@ def ask_openai(bundle, address):
     assert [model.id for model in client.models.list()] == [MODEL]
     inputs = [templated(answer) for answer in ANSWERS]
     for sent in (inputs, bundle.ids):
-        reply = client.embeddings.create(model=MODEL, input=sent, encoding_format="float")
+        reply = client.embeddings.create(model=MODEL, input=sent)
         assert [len(one.embedding) for one in reply.data] == [1] * len(ANSWERS)
         bundle.same([one.embedding[0] for one in reply.data])
     for index, answer in enumerate(ANSWERS):

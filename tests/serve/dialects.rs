@@ -164,6 +164,21 @@ fn those_of_trainers() {
     let data = reply["data"].as_array().unwrap().last().unwrap().clone();
     assert_eq!(data["embedding"].as_array().unwrap().last().unwrap(), good);
 
+    // OpenAI's client asks for bytes by itself.
+    let request = json!({"model": "pm", "input": text, "encoding_format": "base64"});
+    let reply = served.post("/v1/embeddings", &request).ok();
+    #[allow(clippy::cast_possible_truncation)]
+    let bytes = (good as f32).to_le_bytes();
+    let [b, c, d, e] = bytes.map(u32::from);
+    let digits = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let digit = |bits: u32| digits.as_bytes()[bits as usize & 63] as char;
+    let base64: String = [b >> 2, b << 4 | c >> 4, c << 2 | d >> 6, d, e >> 2, e << 4]
+        .into_iter()
+        .map(digit)
+        .chain("==".chars())
+        .collect();
+    assert_eq!(reply["data"][0]["embedding"], base64);
+
     // SGLang itself, and AReaL.
     let reply = served
         .post("/classify", &json!({"model": "pm", "text": [text, text]}))

@@ -31,7 +31,7 @@ async fn embeddings(
         .iter()
         .enumerate()
         .map(|(index, scored)| {
-            json!({"index": index, "object": "embedding", "embedding": numbers(&scored.reward)})
+            json!({"index": index, "object": "embedding", "embedding": request.encoded(numbers(&scored.reward))})
         })
         .collect();
     Ok(Json(json!({

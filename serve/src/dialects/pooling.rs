@@ -34,7 +34,7 @@ async fn pooling(
     let activate = request.activates();
     let scalar = app.options().pooling_scalar;
     let pooled = scored.iter().enumerate().map(|(index, scored)| {
-        let data = data(scored, activate, scalar)?;
+        let data = data(&request, scored, activate, scalar)?;
         Ok(json!({"index": index, "object": "pooling", "data": data}))
     });
     Ok(Json(json!({
@@ -48,11 +48,21 @@ async fn pooling(
     })))
 }
 
-fn data(scored: &Scored, activate: bool, scalar: bool) -> Result<Value, Problem> {
+fn data(
+    request: &Request,
+    scored: &Scored,
+    activate: bool,
+    scalar: bool,
+) -> Result<Value, Problem> {
     let with = |raw: Vec<f64>| if activate { activated(&raw) } else { raw };
     if scalar {
         let one = with(vec![number(&scored.reward)?]);
         return Ok(json!(one[0]));
     }
-    Ok(json!([with(numbers(&scored.reward))]))
+    let all = with(numbers(&scored.reward));
+    Ok(match request.encoded(all) {
+        // A list for each scored token.
+        list @ Value::Array(_) => json!([list]),
+        base64 => base64,
+    })
 }

@@ -1,7 +1,9 @@
 //! A request of OpenAI's API and of its imitators: the fields that one of their paths or another knows. Each path takes those
 //! that it has a use for.
 
+use base64::{Engine, engine::general_purpose::STANDARD};
 use serde::Deserialize;
+use serde_json::Value;
 use worldpm_ort_runtime::json::Json;
 
 use super::items::{Texts, conversation};
@@ -67,11 +69,25 @@ impl Request {
             ));
         }
         match self.encoding_format.as_deref() {
-            None | Some("float") => Ok(()),
+            None | Some("float" | "base64") => Ok(()),
             Some(other) => Err(Problem::invalid(format!(
-                "`encoding_format`: {other:?} is not given; ask for \"float\""
+                "`encoding_format`: {other:?} is not given; ask for \"float\" or \"base64\""
             ))),
         }
+    }
+
+    /// Numbers as they were asked for: a list, or the base64 of their bytes as `f32`, little end first, which OpenAI's client
+    /// asks for by itself.
+    pub(super) fn encoded(&self, numbers: Vec<f64>) -> Value {
+        if self.encoding_format.as_deref() != Some("base64") {
+            return numbers.into();
+        }
+        // They were of this width.
+        #[allow(clippy::cast_possible_truncation)]
+        let bytes = numbers
+            .iter()
+            .flat_map(|&number| (number as f32).to_le_bytes());
+        STANDARD.encode(bytes.collect::<Vec<u8>>()).into()
     }
 
     /// Refuses what would change the text that is scored.
