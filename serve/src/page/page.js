@@ -140,7 +140,10 @@ function show(reply, conversations, time) {
   const scored = results.filter(({ score }) => score !== null).sort((a, b) => b.score - a.score);
   const others = results.filter(({ score }) => score === null);
   const numbers = scored.map(({ score }) => score);
-  const [low, high] = [Math.min(0, ...numbers), Math.max(0, ...numbers)];
+  const [least, most] = [Math.min(0, ...numbers), Math.max(0, ...numbers)];
+  // So that zero is seen where all scores are on one side of it.
+  const room = (most - least) * 0.04;
+  const [low, high] = [least - room, most + room];
   const best = scored[0]?.score;
   const items = [...scored, ...others].map(({ result, index, score }, place) => {
     const item = $("result-template").content.firstElementChild.cloneNode(true);
