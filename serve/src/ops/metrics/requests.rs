@@ -159,3 +159,28 @@ impl Metrics {
         self.0.failed.get_or_create(&Failed { model, kind }).inc();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn scores_that_are_no_number_are_counted_for_their_model() {
+        let metrics = Metrics::new(["one", "two"].into_iter());
+        let error = Error::NotFinite {
+            value: f32::NAN,
+            label: None,
+            step: None,
+        };
+        metrics.failed("two", &error);
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, metrics.registry()).unwrap();
+        for line in [
+            "worldpm_scores_not_finite_total{model=\"one\"} 0",
+            "worldpm_scores_not_finite_total{model=\"two\"} 1",
+            "worldpm_conversation_errors_total{model=\"two\",kind=\"internal\"} 1",
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line}: {text}");
+        }
+    }
+}
