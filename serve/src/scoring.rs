@@ -128,13 +128,17 @@ impl Asked {
                 ..Times::default()
             };
             if let Some(timings) = timings {
-                times.queued = timings.begun.saturating_duration_since(entered.at);
+                // The model may have begun before the thread that put it in line looked at the clock.
+                let early = entered.at.saturating_duration_since(timings.begun);
+                let at = entered.at.min(timings.begun);
+                times.tokenizing = times.tokenizing.saturating_sub(early);
+                times.queued = timings.begun.saturating_duration_since(at);
                 times.computing = timings.computed.saturating_duration_since(timings.begun);
                 if let Some(context) = &self.context {
                     context.computed(&Computed {
                         tokens,
-                        tokenising: entered.tokenizing,
-                        entered: entered.at,
+                        tokenising: times.tokenizing,
+                        entered: at,
                         begun: timings.begun,
                         computed: timings.computed,
                     });
