@@ -6,11 +6,14 @@
 //! | `/startup` | every model was loaded, and its probes have their scores |
 //! | `/ready`, `/health` | the same, and the server is not about to end |
 
-use axum::{Json, extract::State, response::IntoResponse};
-use http::StatusCode;
+use axum::{
+    Extension, Json,
+    extract::State,
+    response::{IntoResponse, Response},
+};
 use serde_json::json;
 
-use crate::{models, state::App};
+use crate::{http::ProblemKind, models, state::App};
 
 pub(crate) async fn live() -> impl IntoResponse {
     answer(true, "live")
@@ -40,10 +43,28 @@ fn status(app: &App) -> &'static str {
     status
 }
 
-fn answer(good: bool, status: &str) -> impl IntoResponse {
-    let code = match good {
-        true => StatusCode::OK,
-        false => StatusCode::SERVICE_UNAVAILABLE,
-    };
-    (code, Json(json!({"status": status})))
+fn answer(good: bool, status: &str) -> Response {
+    let body = Json(json!({"status": status}));
+    match good {
+        true => body.into_response(),
+        // A probe that comes too early is no fault of the server.
+        false => {
+            let kind = ProblemKind::Unavailable;
+            (kind.status(), Extension(kind), body).into_response()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn not_yet_is_no_fault() {
+        let response = answer(false, "loading");
+        assert_eq!(response.status().as_u16(), 503);
+        let kind = response.extensions().get::<ProblemKind>();
+        assert_eq!(kind, Some(&ProblemKind::Unavailable));
+        assert_eq!(answer(true, "ready").status().as_u16(), 200);
+    }
 }
