@@ -47,6 +47,9 @@ struct Args {
     /// What that engine takes for a pack, in milliseconds
     #[arg(long, default_value_t = 1.0)]
     fake_ms: f64,
+    /// Most tokens that wait in that server, beyond which it refuses
+    #[arg(long)]
+    fake_queue_tokens: Option<usize>,
     /// Records with `prompt` and `response`, or with `prompt` and `responses`; made up without
     #[arg(long)]
     data: Option<std::path::PathBuf>,
@@ -87,7 +90,7 @@ async fn run(args: Args) {
     let (address, server) = match &args.fake_bundle {
         None => (args.address.clone().unwrap(), None),
         Some(bundle) => {
-            let server = fake(bundle, args.fake_ms).await;
+            let server = fake(bundle, &args).await;
             let address = server.addresses()[0]
                 .strip_prefix("http://")
                 .unwrap()
@@ -138,15 +141,20 @@ fn percentiles(latencies: &[f64]) -> Value {
     json!({"count": sorted.len(), "p50": at(0.5), "p95": at(0.95), "p99": at(0.99), "max": at(1.0)})
 }
 
-async fn fake(bundle: &std::path::Path, milliseconds: f64) -> Server {
+async fn fake(bundle: &std::path::Path, args: &Args) -> Server {
     let bundle = bundle.to_owned();
+    let milliseconds = args.fake_ms;
+    let mut queue = QueueOptions::default().with_max_delay(Duration::from_millis(2));
+    if let Some(tokens) = args.fake_queue_tokens {
+        queue = queue.with_max_tokens(tokens);
+    }
     let mut model = ModelOptions::with_open("fake", &bundle, {
         let bundle = bundle.clone();
         move || {
             let time = Duration::from_secs_f64(milliseconds / 1e3);
             let engine = FakeEngine::start(FakeOptions::default().with_stages(vec![time])).unwrap();
             let mut options = ScorerOptions::default();
-            options.queue = QueueOptions::default().with_max_delay(Duration::from_millis(2));
+            options.queue = queue;
             Scorer::open_with_engine(&bundle, &options, Arc::new(engine))
         }
     });

@@ -13,7 +13,7 @@ use crate::{
         load::{Loaded, load},
         reason::{PlacementReason, ResidencyReason},
     },
-    engine::{Engine, EngineError},
+    engine::{Engine, EngineError, Health},
     ep::Provider,
     error::{BundleProblem, Error, Result},
     options::ScorerOptions,
@@ -416,6 +416,13 @@ impl Scorer {
     #[must_use]
     pub fn max_length(&self) -> usize {
         self.length.max_tokens
+    }
+
+    /// Whether the devices of the model still work. Without any, every conversation fails until the process is started
+    /// again.
+    #[must_use]
+    pub fn health(&self) -> Health {
+        self.queue.health()
     }
 
     /// What waits and is computed at the moment.

@@ -30,7 +30,8 @@ use std::{
 use crate::{
     batch::PackInputs,
     engine::{
-        Activity, Capacity, Engine, EngineError, Failure, Flow, Pipeline, Stage, Submission, Watch,
+        Activity, Capacity, Engine, EngineError, Failure, Flow, Health, Pipeline, Stage,
+        Submission, Watch,
     },
 };
 
@@ -129,6 +130,10 @@ impl Engine for FakeEngine {
 
     fn submit(&self, packs: Vec<Submission>) {
         self.0.submit(packs);
+    }
+
+    fn health(&self) -> Health {
+        self.0.health()
     }
 }
 

@@ -150,6 +150,40 @@ fn faults_of_the_server_are_not_explained_to_clients() {
 }
 
 #[test]
+fn a_lost_device_is_told_to_whoever_restarts_servers() {
+    let token = 7;
+    let probes = |served: &Served| ["/live", "/ready", "/startup"].map(|p| served.get(p).status);
+    let gauge = |served: &Served, name: &str| {
+        let text = served.get("/metrics").body;
+        let line = text.lines().find_map(|line| line.strip_prefix(name));
+        let value = line.unwrap_or_else(|| panic!("{name} in {text}"));
+        value.trim().parse::<f64>().unwrap()
+    };
+    let mut engine = FakeOptions::default().with_fault(Fault::DeviceLost { token });
+    engine.replicas = 2;
+    let served = Served::of(fake("pm", engine, ScorerOptions::default()));
+    let ask = |id: u32| served.post("/classify", &json!({"input": [[1, id, 3]]}));
+    // One copy is lost with what it had; the other goes on.
+    assert_eq!(ask(token).status, 503);
+    for _ in 0..20 {
+        ask(2).ok();
+    }
+    assert_eq!(probes(&served), [200, 200, 200]);
+    assert_eq!(gauge(&served, "worldpm_model_copies{model=\"pm\"}"), 2.0);
+    assert_eq!(
+        gauge(&served, "worldpm_model_copies_lost{model=\"pm\"}"),
+        1.0
+    );
+    assert_eq!(gauge(&served, "worldpm_model_ready{model=\"pm\"}"), 1.0);
+    // Without any, nothing is sent here any more, and the process is started again.
+    assert_eq!(ask(token).status, 503);
+    assert_eq!(ask(2).status, 503);
+    assert_eq!(probes(&served), [503, 503, 503]);
+    assert_eq!(served.get("/live").json()["status"], "lost");
+    assert_eq!(gauge(&served, "worldpm_model_ready{model=\"pm\"}"), 0.0);
+}
+
+#[test]
 fn a_conversation_that_takes_too_long_is_given_up() {
     let mut options = local();
     options.request_timeout = Some(Duration::from_millis(200));

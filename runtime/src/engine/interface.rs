@@ -15,6 +15,29 @@ pub trait Engine: Send + Sync {
     /// Each is answered through its [`Completion`], from any thread, with the numbers of its `score_tokens` one after the
     /// other (as many for each as the model has labels). One whose [`Cancellation`] says so may be left out.
     fn submit(&self, packs: Vec<Submission>);
+
+    /// Whether it can still compute.
+    fn health(&self) -> Health;
+}
+
+/// Which copies of a model still work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Health {
+    /// How many copies there are.
+    pub copies: usize,
+    /// Those of them that have lost a device, which only a new process mends.
+    pub lost: usize,
+}
+
+impl Health {
+    /// Of an engine that loses nothing.
+    pub const WHOLE: Self = Self { copies: 1, lost: 0 };
+
+    /// Whether every pack fails from now on.
+    #[must_use]
+    pub fn is_lost(&self) -> bool {
+        self.lost >= self.copies
+    }
 }
 
 /// How much an engine should be given before it has answered.

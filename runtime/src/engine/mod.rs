@@ -40,7 +40,7 @@ pub(crate) use activity::Activity;
 pub use activity::{Observer, StageCounters, StageLoad, StageRun};
 pub use cancellation::Cancellation;
 pub use error::EngineError;
-pub use interface::{Capacity, Completion, Engine, Submission};
+pub use interface::{Capacity, Completion, Engine, Health, Submission};
 pub(crate) use kernels::KernelChoice;
 pub use library::{OnnxRuntime, library_candidates};
 pub use library_error::LibraryError;

@@ -5,7 +5,7 @@
 
 use super::{
     Activity, EngineError, Stage,
-    interface::{Capacity, Engine, Submission},
+    interface::{self, Capacity, Engine, Submission},
     job::{Job, StageId, Step},
     sync::{
         Arc, Mutex, Weak,
@@ -24,6 +24,9 @@ pub(crate) struct Pipeline<S: Stage> {
     threads: Vec<thread::JoinHandle<()>>,
     packs: AtomicU64,
     capacity: usize,
+    copies: usize,
+    /// Copies that are not lost.
+    alive: Arc<AtomicUsize>,
 }
 
 /// What the first stages of all copies take packs from.
@@ -32,7 +35,7 @@ struct EntryLine<H> {
     /// For giving a pack back. The pipeline alone keeps the line open.
     back: Weak<Sender<Job<H>>>,
     /// Copies that are not lost.
-    alive: AtomicUsize,
+    alive: Arc<AtomicUsize>,
 }
 
 /// Whether a copy of the model still works.
@@ -55,12 +58,14 @@ impl<S: Stage> Pipeline<S> {
             .iter()
             .map(|stages| stages.len() * (1 + WAITING))
             .sum();
+        let copies = replicas.len();
+        let alive = Arc::new(AtomicUsize::new(copies));
         let (sender, line) = channel::<Job<S::Hidden>>();
         let sender = Arc::new(sender);
         let entry = Arc::new(EntryLine {
             line: Mutex::new(line),
             back: Arc::downgrade(&sender),
-            alive: AtomicUsize::new(replicas.len()),
+            alive: Arc::clone(&alive),
         });
         let mut threads = Vec::new();
         for (replica, stages) in replicas.into_iter().enumerate() {
@@ -107,6 +112,8 @@ impl<S: Stage> Pipeline<S> {
             threads,
             packs: AtomicU64::new(0),
             capacity,
+            copies,
+            alive,
         })
     }
 }
@@ -127,6 +134,13 @@ impl<S: Stage> Engine for Pipeline<S> {
                 // When the first stages are gone the job is dropped, and its completion says so.
                 let _ = entry.send(Job::new(number, pack));
             }
+        }
+    }
+
+    fn health(&self) -> interface::Health {
+        interface::Health {
+            copies: self.copies,
+            lost: self.copies - self.alive.load(Ordering::SeqCst),
         }
     }
 }

@@ -12,11 +12,11 @@ use std::{
 
 use super::{
     Activity, EngineError, Stage, StageLoad,
-    interface::{Capacity, Engine, Submission},
+    interface::{Capacity, Engine, Health, Submission},
     job::{Job, StageId, Step},
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
         mpsc::{Receiver, Sender, channel},
         thread,
     },
@@ -48,6 +48,8 @@ pub(crate) struct Streamer<H> {
     thread: Option<thread::JoinHandle<()>>,
     packs: AtomicU64,
     tokens: usize,
+    /// 1 after its device was lost.
+    lost: Arc<AtomicUsize>,
 }
 
 impl<H: Send + 'static> Streamer<H> {
@@ -65,10 +67,12 @@ impl<H: Send + 'static> Streamer<H> {
         let (entry, from) = channel();
         // One wave is computed while the next comes together.
         let tokens = wave.tokens.saturating_mul(2);
+        let lost = Arc::new(AtomicUsize::new(0));
         let worker = Worker {
             source,
             wave,
             activity,
+            lost: Arc::clone(&lost),
         };
         let thread = thread::Builder::new()
             .name("streamed".into())
@@ -79,6 +83,7 @@ impl<H: Send + 'static> Streamer<H> {
             thread: Some(thread),
             packs: AtomicU64::new(0),
             tokens,
+            lost,
         })
     }
 }
@@ -99,6 +104,13 @@ impl<H: Send + 'static> Engine for Streamer<H> {
             let _ = entry.send(jobs);
         }
     }
+
+    fn health(&self) -> Health {
+        Health {
+            copies: 1,
+            lost: self.lost.load(Ordering::SeqCst),
+        }
+    }
 }
 
 impl<H> Drop for Streamer<H> {
@@ -114,6 +126,7 @@ struct Worker<S> {
     source: S,
     wave: Wave,
     activity: Arc<Activity>,
+    lost: Arc<AtomicUsize>,
 }
 
 /// A stage that was loaded ahead.
@@ -217,7 +230,10 @@ impl<S: StageSource> Worker<S> {
                 }
                 Step::Next(job) => next.push(job),
                 Step::Answered => {}
-                Step::StageLost(error) => lost = Some(error),
+                Step::StageLost(error) => {
+                    self.lost.store(1, Ordering::SeqCst);
+                    lost = Some(error);
+                }
             }
         }
         next

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     batch::{Budget, PackInputs, PlanStats, plan},
-    engine::{Completion, Engine, EngineError, Submission},
+    engine::{Completion, Engine, EngineError, Health, Submission},
 };
 
 /// One line for all who want sequences computed.
@@ -148,6 +148,13 @@ impl Queue {
         drop(state);
         self.shared.changed.notify_one();
         tickets
+    }
+
+    /// Whether the engine can still compute.
+    #[must_use]
+    pub fn health(&self) -> Health {
+        let engine = self.engine.as_ref();
+        engine.map_or(Health { copies: 1, lost: 1 }, |engine| engine.health())
     }
 
     /// What the queue holds and has done.

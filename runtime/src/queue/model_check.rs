@@ -7,7 +7,7 @@ use shuttle::{check_pct, check_random};
 use super::{error, options};
 use crate::{
     batch::Budget,
-    engine::{Capacity, Engine, EngineError, Submission},
+    engine::{Capacity, Engine, EngineError, Health, Submission},
 };
 
 mod sync {
@@ -93,6 +93,10 @@ impl Engine for Worker {
     fn submit(&self, packs: Vec<Submission>) {
         self.state.0.lock().unwrap().packs.extend(packs);
         self.state.1.notify_one();
+    }
+
+    fn health(&self) -> Health {
+        Health::WHOLE
     }
 }
 

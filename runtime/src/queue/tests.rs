@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     batch::{Budget, plan},
-    engine::{Capacity, Engine, EngineError, Submission},
+    engine::{Capacity, Engine, EngineError, Health, Submission},
     testing::{FakeEngine, FakeOptions, Fault, fake_score},
 };
 
@@ -53,6 +53,10 @@ impl Engine for Held {
 
     fn submit(&self, packs: Vec<Submission>) {
         self.0.lock().unwrap().extend(packs);
+    }
+
+    fn health(&self) -> Health {
+        Health::WHOLE
     }
 }
 
@@ -116,6 +120,9 @@ fn numbers_of_several_positions_and_labels() {
                 pack.completion
                     .complete(Ok(ids.flat_map(|id| [id, -id]).collect()));
             }
+        }
+        fn health(&self) -> Health {
+            Health::WHOLE
         }
     }
     let queue = Queue::start(Arc::new(Two), 2, Budget::default(), QueueOptions::default()).unwrap();
@@ -673,6 +680,9 @@ fn an_engine_that_panics_leaves_nobody_waiting() {
         }
         fn submit(&self, _: Vec<Submission>) {
             panic!("on purpose");
+        }
+        fn health(&self) -> Health {
+            Health::WHOLE
         }
     }
     let queue = Queue::start(

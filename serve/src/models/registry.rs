@@ -64,6 +64,10 @@ impl Models {
         })
     }
 
+    pub(crate) fn any_lost(&self) -> bool {
+        self.all.iter().any(|model| model.is_lost())
+    }
+
     pub(crate) fn all_ready(&self) -> bool {
         self.all.iter().all(|model| model.is_ready())
     }

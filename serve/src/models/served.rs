@@ -109,8 +109,14 @@ impl Model {
             .unwrap_or_else(|poisoned| poisoned.into_inner()) = state;
     }
 
+    /// Whether it gives scores.
     pub(crate) fn is_ready(&self) -> bool {
-        matches!(*self.read(), State::Ready(_))
+        matches!(&*self.read(), State::Ready(scorer) if !scorer.health().is_lost())
+    }
+
+    /// Whether its devices are lost, which only a new process mends.
+    pub(crate) fn is_lost(&self) -> bool {
+        matches!(&*self.read(), State::Ready(scorer) if scorer.health().is_lost())
     }
 
     /// What computes its scores. Whoever holds it may go on with it after a reload.

@@ -2,9 +2,11 @@
 //!
 //! | path | 200 while |
 //! |---|---|
-//! | `/live` | the process answers, and no model has failed in a way that only a new process mends |
+//! | `/live` | the process answers, and no model has lost its devices, which only a new process mends |
 //! | `/startup` | every model was loaded, and its probes have their scores |
 //! | `/ready`, `/health` | the same, and the server is not about to end |
+//!
+//! A model of several copies has lost its devices when all of them have; with fewer, the others go on.
 
 use axum::{
     Extension, Json,
@@ -15,8 +17,11 @@ use serde_json::json;
 
 use crate::{http::ProblemKind, models, state::App};
 
-pub(crate) async fn live() -> impl IntoResponse {
-    answer(true, "live")
+pub(crate) async fn live(State(app): State<App>) -> impl IntoResponse {
+    match app.models().any_lost() {
+        true => answer(false, "lost"),
+        false => answer(true, "live"),
+    }
 }
 
 pub(crate) async fn startup(State(app): State<App>) -> impl IntoResponse {
@@ -30,6 +35,9 @@ pub(crate) async fn ready(State(app): State<App>) -> impl IntoResponse {
 fn status(app: &App) -> &'static str {
     if app.is_draining() {
         return "draining";
+    }
+    if app.models().any_lost() {
+        return "lost";
     }
     let states = app.models().all().iter().map(|model| model.state());
     let mut status = "ready";

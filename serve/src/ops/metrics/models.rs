@@ -7,7 +7,11 @@ use prometheus_client::{
     encoding::{DescriptorEncoder, EncodeMetric},
     metrics::{MetricType, counter::ConstCounter, gauge::ConstGauge},
 };
-use worldpm_ort_runtime::{Counters, engine::StageCounters, queue::QueueCounters};
+use worldpm_ort_runtime::{
+    Counters,
+    engine::{Health, StageCounters},
+    queue::QueueCounters,
+};
 
 use crate::{models::State, state::App};
 
@@ -19,7 +23,14 @@ pub(super) struct ModelMetrics(Vec<Snapshot>);
 struct Snapshot {
     name: String,
     /// `None` for a model that is not ready.
-    ready: Option<(Counters, QueueCounters)>,
+    ready: Option<Read>,
+}
+
+#[derive(Debug)]
+struct Read {
+    counters: Counters,
+    queue: QueueCounters,
+    health: Health,
 }
 
 /// A name, what it means, and its value.
@@ -96,6 +107,18 @@ const TIMES: &[Of<Counters, Duration>] = &[
     ),
 ];
 
+/// What is left of a model's copies.
+const HEALTH: &[Of<Health, f64>] = &[
+    ("model_copies", "Copies of a model that were loaded", |h| {
+        h.copies as f64
+    }),
+    (
+        "model_copies_lost",
+        "Those of them that have lost a device, which only a new process mends",
+        |h| h.lost as f64,
+    ),
+];
+
 /// What is in a queue at the moment.
 const QUEUE: &[Of<QueueCounters, f64>] = &[
     (
@@ -156,7 +179,11 @@ impl ModelMetrics {
                 .map(|model| Snapshot {
                     name: model.name().to_owned(),
                     ready: match model.state() {
-                        State::Ready(scorer) => Some((scorer.counters(), scorer.queue())),
+                        State::Ready(scorer) => Some(Read {
+                            counters: scorer.counters(),
+                            queue: scorer.queue(),
+                            health: scorer.health(),
+                        }),
                         State::Loading | State::Failed(_) => None,
                     },
                 })
@@ -164,45 +191,54 @@ impl ModelMetrics {
         )
     }
 
-    fn ready(&self) -> impl Iterator<Item = (&str, &Counters, &QueueCounters)> {
-        self.0.iter().filter_map(|model| {
-            let (counters, queue) = model.ready.as_ref()?;
-            Some((model.name.as_str(), counters, queue))
-        })
+    fn ready(&self) -> impl Iterator<Item = (&str, &Read)> {
+        self.0
+            .iter()
+            .filter_map(|model| Some((model.name.as_str(), model.ready.as_ref()?)))
     }
 }
 
 impl Collector for ModelMetrics {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let name = "model_ready";
-        let help = "Whether a model is loaded and its probes have their scores";
+        let help =
+            "Whether a model is loaded, its probes have their scores, and a device is left to it";
         let mut gauge = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
         for model in &self.0 {
             let labels = [("model", model.name.as_str())];
-            let value = ConstGauge::new(i64::from(model.ready.is_some()));
+            let ready = model.ready.as_ref();
+            let value =
+                ConstGauge::new(i64::from(ready.is_some_and(|read| !read.health.is_lost())));
             value.encode(gauge.encode_family(&labels)?)?;
         }
         if self.ready().next().is_none() {
             return Ok(());
         }
+        for (name, help, value) in HEALTH {
+            let mut gauge = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+            for (model, read) in self.ready() {
+                let value = ConstGauge::new(value(&read.health));
+                value.encode(gauge.encode_family(&[("model", model)])?)?;
+            }
+        }
         for (name, help, value) in QUEUE {
             let mut gauge = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
-            for (model, _, queue) in self.ready() {
-                let value = ConstGauge::new(value(queue));
+            for (model, read) in self.ready() {
+                let value = ConstGauge::new(value(&read.queue));
                 value.encode(gauge.encode_family(&[("model", model)])?)?;
             }
         }
         for (name, help, value) in COUNTS {
             let mut counter = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
-            for (model, counters, _) in self.ready() {
-                let value = ConstCounter::new(value(counters));
+            for (model, read) in self.ready() {
+                let value = ConstCounter::new(value(&read.counters));
                 value.encode(counter.encode_family(&[("model", model)])?)?;
             }
         }
         for (name, help, value) in TIMES {
             let mut counter = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
-            for (model, counters, _) in self.ready() {
-                let value = ConstCounter::new(value(counters).as_secs_f64());
+            for (model, read) in self.ready() {
+                let value = ConstCounter::new(value(&read.counters).as_secs_f64());
                 value.encode(counter.encode_family(&[("model", model)])?)?;
             }
         }
@@ -225,8 +261,8 @@ impl Collector for ModelMetrics {
 
 impl ModelMetrics {
     fn stages(&self) -> impl Iterator<Item = ([(&'static str, String); 2], &StageCounters)> {
-        self.ready().flat_map(|(model, counters, _)| {
-            let stages = counters.stages.iter().enumerate();
+        self.ready().flat_map(|(model, read)| {
+            let stages = read.counters.stages.iter().enumerate();
             stages.map(move |(index, stage)| {
                 let labels = [("model", model.to_owned()), ("stage", index.to_string())];
                 (labels, stage)
