@@ -13,7 +13,10 @@ import argparse
 import asyncio
 import json
 import random
+import re
+import shlex
 import socket
+import ssl
 import subprocess
 import threading
 import time
@@ -30,6 +33,7 @@ import tritonclient.grpc as triton_grpc
 import tritonclient.grpc.aio as triton_grpc_aio
 import tritonclient.http as triton_http
 import tritonclient.http.aio as triton_http_aio
+import trustme
 from device_support import ROOT, Command, Report, with_folder
 from tritonclient.utils import InferenceServerException
 
@@ -84,15 +88,16 @@ class Bundle:
 
 
 @contextmanager
-def served(bundle, port=0):
+def served(bundle, port=0, flags=(), env=None):
     """A server; gives HOST:PORT. It has to end well."""
-    command = [bundle.command.binary, "serve", "--model", f"{MODEL}={bundle.path}", "--port", str(port)]
-    server = subprocess.Popen(command, env=bundle.command.env, stderr=subprocess.PIPE, text=True)
+    command = [bundle.command.binary, "serve", "--model", f"{MODEL}={bundle.path}", "--port", str(port), *flags]
+    env = {**bundle.command.env, **(env or {})}
+    server = subprocess.Popen(command, env=env, stderr=subprocess.PIPE, text=True)
     said = []
     try:
         for line in server.stderr:
             said.append(line)
-            if line.startswith("listening on http://"):
+            if line.startswith("listening on http"):
                 break
         else:
             raise AssertionError(f"the server ended:\n{''.join(said)}")
@@ -108,11 +113,12 @@ def served(bundle, port=0):
             server.wait()
 
 
-def wait_until_ready(address):
+def wait_until_ready(address, context=None):
+    scheme = "http" if context is None else "https"
     end = time.monotonic() + SECONDS
     while time.monotonic() < end:
         try:
-            with urllib.request.urlopen(f"http://{address}/ready", timeout=SECONDS):
+            with urllib.request.urlopen(f"{scheme}://{address}/ready", timeout=SECONDS, context=context):
                 return
         except urllib.error.HTTPError:
             time.sleep(0.05)
@@ -323,6 +329,57 @@ def retold(bundle, address, client):
     bundle.same([client(address, answer) for answer in ANSWERS])
 
 
+def curl_lines():
+    """Those of the documentation, each one that begins a line."""
+    text = (ROOT / "docs/serving.md").read_text()
+    lines = re.findall(r"^curl .*$", text, re.MULTILINE)
+    assert len(lines) >= 4, lines
+    return lines
+
+
+def curl(bundle, line, replaced, folder):
+    """A line of the documentation gives what `worldpm-ort score` gives of what it sends."""
+    for old, new in replaced.items():
+        line = line.replace(old, new)
+    arguments = shlex.split(line)
+    done = subprocess.run(arguments, capture_output=True, text=True, cwd=folder, timeout=SECONDS)
+    assert done.returncode == 0, (line, done.stderr)
+    reply = json.loads(done.stdout)
+    sent = json.loads(arguments[arguments.index("-d") + 1])
+    answers = sent.pop("responses", None)
+    records = [sent] if answers is None else [{**sent, "response": answer} for answer in answers]
+    scored = bundle.command.ok("score", "--model", bundle.path, text="\n".join(map(json.dumps, records)) + "\n")
+    expected = [json.loads(line) for line in scored.stdout.splitlines()]
+    if answers is None:
+        [record] = expected
+        for key in {"score", "margin", "probability"} & record.keys():
+            assert reply[key] == record[key], (line, reply, record)
+        for side in {"chosen", "rejected"} & record.keys():
+            assert reply[side]["score"] == record[side]["score"], (line, reply, record)
+    else:
+        order = sorted(range(len(answers)), key=lambda index: -expected[index]["score"])
+        assert [one["index"] for one in reply["results"]] == order and reply["best"] == order[0], reply
+        assert [one["score"] for one in reply["results"]] == [expected[index]["score"] for index in order], reply
+
+
+def with_tls(report, bundle):
+    """The line with a key and a certificate."""
+    folder = bundle.command.folder / "tls"
+    folder.mkdir()
+    authority = trustme.CA()
+    certificate = authority.issue_cert("localhost")
+    authority.cert_pem.write_to_path(folder / "cert.pem")
+    certificate.private_key_and_cert_chain_pem.write_to_path(folder / "server.pem")
+    flags = ["--tls-cert", folder / "server.pem", "--tls-key", folder / "server.pem"]
+    with served(bundle, flags=flags, env={"WORLDPM_API_KEY": "secret"}) as address:
+        port = address.split(":")[-1]
+        wait_until_ready(f"localhost:{port}", ssl.create_default_context(cafile=folder / "cert.pem"))
+        for line in curl_lines():
+            if "https://" in line:
+                replaced = {"HOST:8000": f"localhost:{port}", "KEY": "secret"}
+                report.check(f"docs: {line[:60]}", curl, bundle, line, replaced, folder)
+
+
 def before_the_server(bundle, client):
     """A trainer that starts before its server gets its rewards."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
@@ -357,6 +414,10 @@ def check(report, bundle):
         report.check("openai", ask_openai, bundle, address)
         for client in (verl, verl_sglang, openrlhf, slime):
             report.check(f"the request of {client.__name__}", retold, bundle, address, client)
+        for line in curl_lines():
+            if "https://" not in line:
+                report.check(f"docs: {line[:60]}", curl, bundle, line, {"localhost:8000": address}, bundle.command.folder)
+    with_tls(report, bundle)
     for client in (verl, openrlhf, slime):
         report.check(f"{client.__name__} waits for its server", before_the_server, bundle, client)
 
