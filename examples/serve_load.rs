@@ -53,6 +53,9 @@ struct Args {
     /// Records with `prompt` and `response`, or with `prompt` and `responses`; made up without
     #[arg(long)]
     data: Option<std::path::PathBuf>,
+    /// What `worldpm-ort score` gives of that file; replies with another score are counted
+    #[arg(long, requires = "data")]
+    expect: Option<std::path::PathBuf>,
     /// The path that is asked
     #[arg(long, default_value = "/v1/score")]
     path: String,
@@ -75,6 +78,22 @@ struct Tally {
     latencies: BTreeMap<u16, Vec<f64>>,
     broken: usize,
     late: usize,
+    /// Scores that were expected, and those that came out otherwise.
+    compared: usize,
+    different: usize,
+}
+
+/// A request, and the score that it should have.
+#[derive(Clone)]
+struct Ask {
+    body: Bytes,
+    expected: Option<f64>,
+}
+
+/// What came of a request.
+struct Came {
+    status: u16,
+    score: Option<f64>,
 }
 
 fn main() {
@@ -122,6 +141,10 @@ async fn run(args: Args) {
         "broken": tally.broken,
         "late": tally.late,
     });
+    if args.expect.is_some() {
+        report["compared"] = json!(tally.compared);
+        report["different"] = json!(tally.different);
+    }
     if let Some(server) = &server {
         let counters = server.counters().remove(0).1;
         let planned = counters.planned;
@@ -165,9 +188,18 @@ async fn fake(bundle: &std::path::Path, args: &Args) -> Server {
     server
 }
 
-/// Bodies of requests, those of a prompt together.
-fn groups(args: &Args) -> Vec<Vec<Bytes>> {
-    let body = |record: Value| Bytes::from(record.to_string());
+/// Requests, those of a prompt together.
+fn groups(args: &Args) -> Vec<Vec<Ask>> {
+    let scores = args.expect.as_ref().map(|path| {
+        let text = std::fs::read_to_string(path).unwrap();
+        let line = |line: &str| serde_json::from_str::<Value>(line).unwrap()["score"].as_f64();
+        text.lines().map(line).collect::<Vec<_>>()
+    });
+    let mut scores = scores.into_iter().flatten();
+    let mut body = |record: Value| Ask {
+        body: Bytes::from(record.to_string()),
+        expected: scores.next().flatten(),
+    };
     let Some(path) = &args.data else {
         let group = |index: usize| {
             let prompt = format!("Question {index}: why is the sky blue?");
@@ -206,46 +238,52 @@ impl Connection {
         Some(Self { sender })
     }
 
-    /// The status of a request; `None` when the connection broke.
-    async fn post(&mut self, path: &str, body: Bytes) -> Option<u16> {
+    /// What comes of a request; `None` when the connection broke.
+    async fn post(&mut self, path: &str, ask: &Ask) -> Option<Came> {
         let request = Request::post(path)
             .header(header::HOST, "load")
             .header(header::CONTENT_TYPE, "application/json")
-            .body(Full::new(body))
+            .body(Full::new(ask.body.clone()))
             .unwrap();
         self.sender.ready().await.ok()?;
         let reply = self.sender.send_request(request).await.ok()?;
         let status = reply.status().as_u16();
-        reply.into_body().collect().await.ok()?;
-        Some(status)
+        let body = reply.into_body().collect().await.ok()?.to_bytes();
+        let read = || serde_json::from_slice::<Value>(&body).ok()?["score"].as_f64();
+        Some(Came {
+            status,
+            score: ask.expected.and_then(|_| read()),
+        })
     }
 }
 
-fn count(tally: &Mutex<Tally>, begun: Instant, status: Option<u16>) {
+fn count(tally: &Mutex<Tally>, begun: Instant, ask: &Ask, came: Option<&Came>) {
     let milliseconds = begun.elapsed().as_secs_f64() * 1e3;
     let mut tally = tally.lock().unwrap();
-    match status {
-        Some(status) => tally
-            .latencies
-            .entry(status)
-            .or_default()
-            .push(milliseconds),
-        None => tally.broken += 1,
+    let Some(came) = came else {
+        tally.broken += 1;
+        return;
+    };
+    let latencies = tally.latencies.entry(came.status).or_default();
+    latencies.push(milliseconds);
+    if came.status == 200 && ask.expected.is_some() {
+        tally.compared += 1;
+        tally.different += usize::from(came.score != ask.expected);
     }
 }
 
 async fn closed(
     args: &Args,
     address: &str,
-    groups: &Arc<Vec<Vec<Bytes>>>,
+    groups: &Arc<Vec<Vec<Ask>>>,
     tally: &Arc<Mutex<Tally>>,
     until: Instant,
 ) {
-    let bodies: Arc<Vec<Bytes>> = Arc::new(groups.iter().flatten().cloned().collect());
+    let asks: Arc<Vec<Ask>> = Arc::new(groups.iter().flatten().cloned().collect());
     let next = Arc::new(AtomicUsize::new(0));
     let mut clients = JoinSet::new();
     for _ in 0..args.clients {
-        let (bodies, next, tally) = (Arc::clone(&bodies), Arc::clone(&next), Arc::clone(tally));
+        let (asks, next, tally) = (Arc::clone(&asks), Arc::clone(&next), Arc::clone(tally));
         let (address, path) = (address.to_owned(), args.path.clone());
         clients.spawn(async move {
             let mut connection = Connection::open(&address).await;
@@ -255,11 +293,11 @@ async fn closed(
                     connection = Connection::open(&address).await;
                     continue;
                 };
-                let body = bodies[next.fetch_add(1, Ordering::Relaxed) % bodies.len()].clone();
+                let ask = &asks[next.fetch_add(1, Ordering::Relaxed) % asks.len()];
                 let begun = Instant::now();
-                let status = open.post(&path, body).await;
-                count(&tally, begun, status);
-                if status.is_none() {
+                let came = open.post(&path, ask).await;
+                count(&tally, begun, ask, came.as_ref());
+                if came.is_none() {
                     connection = None;
                 }
             }
@@ -271,17 +309,17 @@ async fn closed(
 async fn open(
     args: &Args,
     address: &str,
-    groups: &Arc<Vec<Vec<Bytes>>>,
+    groups: &Arc<Vec<Vec<Ask>>>,
     tally: &Arc<Mutex<Tally>>,
     until: Instant,
     rate: f64,
 ) {
-    let units: Vec<Vec<Bytes>> = match args.groups {
+    let units: Vec<Vec<Ask>> = match args.groups {
         true => groups.to_vec(),
         false => groups
             .iter()
             .flatten()
-            .map(|body| vec![body.clone()])
+            .map(|ask| vec![ask.clone()])
             .collect(),
     };
     let per_unit = units.iter().map(Vec::len).sum::<usize>() as f64 / units.len() as f64;
@@ -297,28 +335,33 @@ async fn open(
         if Instant::now() >= until {
             break;
         }
-        for body in unit {
+        for ask in unit {
             sent.fetch_add(1, Ordering::Relaxed);
             let Ok(permit) = Arc::clone(&permits).try_acquire_owned() else {
                 tally.lock().unwrap().late += 1;
                 continue;
             };
-            let (idle, tally, body) = (Arc::clone(&idle), Arc::clone(tally), body.clone());
+            let (idle, tally, ask) = (Arc::clone(&idle), Arc::clone(tally), ask.clone());
             let (address, path) = (address.to_owned(), args.path.clone());
             requests.spawn(async move {
                 let begun = Instant::now();
-                let waiting = idle.lock().unwrap().pop();
+                let waiting = {
+                    let mut idle = idle.lock().unwrap();
+                    // The server ends those that have been idle for long.
+                    idle.retain(|connection: &Connection| !connection.sender.is_closed());
+                    idle.pop()
+                };
                 let connection = match waiting {
                     Some(connection) => Some(connection),
                     None => Connection::open(&address).await,
                 };
                 let Some(mut connection) = connection else {
-                    count(&tally, begun, None);
+                    count(&tally, begun, &ask, None);
                     return;
                 };
-                let status = connection.post(&path, body).await;
-                count(&tally, begun, status);
-                if status.is_some() {
+                let came = connection.post(&path, &ask).await;
+                count(&tally, begun, &ask, came.as_ref());
+                if came.is_some() {
                     idle.lock().unwrap().push(connection);
                 }
                 drop(permit);

@@ -60,6 +60,12 @@ impl<H> Job<H> {
         self.cancellation.is_cancelled()
     }
 
+    /// The same pack, of which nothing is computed.
+    pub(super) fn from_the_start(mut self) -> Self {
+        self.hidden = None;
+        self
+    }
+
     pub(super) fn answer(self, scores: Scores) {
         self.completion.complete(scores);
     }

@@ -176,19 +176,19 @@ impl<S: Stage> Worker<S> {
             let Ok(job) = next else {
                 return;
             };
-            match self.health.lost() {
-                Some(_) if self.health.entry.alive.load(Ordering::SeqCst) > 0 => {
-                    self.health.entry.give_back(job);
-                    return;
-                }
-                _ => self.handle(job),
+            // In this order: a copy is lost before it is counted out, and one of them stays to answer what comes.
+            let leaves =
+                self.health.lost().is_some() && self.health.entry.alive.load(Ordering::SeqCst) > 0;
+            self.handle(job);
+            if leaves {
+                return;
             }
         }
     }
 
     fn handle(&mut self, job: Job<S::Hidden>) {
         if let Some(error) = self.health.lost() {
-            job.answer(Err(error));
+            self.health.entry.give_back(job, error);
             return;
         }
         match job.run(&mut self.stage, self.place, &self.activity) {
@@ -206,11 +206,13 @@ impl<S: Stage> Worker<S> {
 }
 
 impl<H> EntryLine<H> {
-    /// Hands a pack to another copy of the model.
-    fn give_back(&self, job: Job<H>) {
+    /// Hands a pack of a copy that was lost by `error` to another one, if there is one.
+    fn give_back(&self, job: Job<H>, error: EngineError) {
         match self.back.upgrade() {
-            Some(line) => drop(line.send(job)),
-            None => job.answer(Err(EngineError::Stopped("it was shut down".into()))),
+            Some(line) if self.alive.load(Ordering::SeqCst) > 0 => {
+                drop(line.send(job.from_the_start()));
+            }
+            _ => job.answer(Err(error)),
         }
     }
 }

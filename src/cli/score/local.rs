@@ -12,8 +12,9 @@ use super::{
     writing::{Stopping, Unanswered, Writing},
 };
 use crate::{
-    Conversation, Error, Scorer, ScorerOptions,
+    Conversation, Error, ErrorKind, Scorer, ScorerOptions,
     cli::common::{outcome::Status, placement::loaded},
+    engine::Health,
     records::{Entry, EntryError},
 };
 
@@ -40,7 +41,7 @@ pub(super) fn run(
             Ok(reward) => Ok(reward.into()),
             Err(problem) => Err(Unanswered {
                 problem: problem.to_string(),
-                ends_all: ends_all(problem),
+                ends_all: ends_all(problem, scorer.health()),
             }),
         };
         writing.take(&entry, answer, stream.is_ready())?;
@@ -82,12 +83,32 @@ fn options(args: &ScoreArgs) -> ScorerOptions {
 }
 
 /// Whether no record after this one can be scored either.
-fn ends_all(problem: &EntryError) -> bool {
-    matches!(
-        problem,
+fn ends_all(problem: &EntryError, health: Health) -> bool {
+    match problem {
         EntryError::Score {
             source: Error::WeightsChanged { .. },
             ..
-        }
-    )
+        } => true,
+        problem => problem.kind() == ErrorKind::DeviceLost && health.is_lost(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{engine::EngineError, records::Side};
+
+    #[test]
+    fn without_a_device_no_record_is_scored() {
+        let problem = EntryError::Score {
+            side: Side::Whole,
+            source: Error::Engine(EngineError::Lost {
+                stage: "stage 0".into(),
+                device: "GPU 0".into(),
+                problem: "gone".into(),
+            }),
+        };
+        assert!(ends_all(&problem, Health { copies: 2, lost: 2 }));
+        assert!(!ends_all(&problem, Health { copies: 2, lost: 1 }));
+    }
 }
