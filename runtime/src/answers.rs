@@ -4,6 +4,7 @@
 //! |---|---|
 //! | a conversation | `score`, or `scores` by label, or `steps` (with a `score` where one is made of them); `tokens`; `truncated` |
 //! | a pair | `chosen` and `rejected`, each as above; `margin` and `probability`, or `margins` by label |
+//! | answers to one prompt | `candidates`, a list of them, each as above, and with its `group` where there are two; `best`: the place in it, from 0, of the highest score |
 //! | one without an answer | `line` and `error` |
 //!
 //! Numbers are the model's, which are `f32`, written in full as `f64`.
@@ -12,7 +13,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use crate::{
     json::Json,
-    records::{Entry, EntryError, RecordReward},
+    records::{CandidateReward, Entry, EntryError, Group, RecordReward},
     reward::{LabelScores, Output, Reward},
 };
 
@@ -48,6 +49,8 @@ pub enum Outcome {
 pub enum Answer {
     /// To a pair.
     Pair(ScoredPair),
+    /// To several answers to one prompt.
+    Candidates(ScoredCandidates),
     /// To a conversation.
     Single(ScoredConversation),
 }
@@ -94,6 +97,30 @@ pub struct ScoredPair {
     pub probability: Option<f64>,
 }
 
+/// What the model says of answers to one prompt.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct ScoredCandidates {
+    /// Of each, in their order.
+    pub candidates: Vec<ScoredCandidate>,
+    /// The place of the one with the highest score, from 0; the first of equals. `None` of a model that does not give one
+    /// score.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub best: Option<usize>,
+}
+
+/// What the model says of one of several answers.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct ScoredCandidate {
+    /// Which answers it belongs to, where there are two kinds of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<Group>,
+    /// What the model says.
+    #[serde(flatten)]
+    pub scored: ScoredConversation,
+}
+
 /// A number for each label, in the order of the model's labels; a JSON object.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ByLabel(pub Vec<(String, f64)>);
@@ -122,6 +149,7 @@ impl From<&RecordReward> for Answer {
             RecordReward::Pair { chosen, rejected } => {
                 Self::Pair(ScoredPair::new(chosen, rejected))
             }
+            RecordReward::Candidates(all) => Self::Candidates(ScoredCandidates::new(all)),
         }
     }
 }
@@ -178,6 +206,34 @@ impl ScoredPair {
         }
         pair
     }
+}
+
+impl ScoredCandidates {
+    /// Of the rewards of all, which one model gave.
+    #[must_use]
+    pub fn new(all: &[CandidateReward]) -> Self {
+        let candidates: Vec<ScoredCandidate> = all
+            .iter()
+            .map(|one| ScoredCandidate {
+                group: one.group,
+                scored: (&one.reward).into(),
+            })
+            .collect();
+        let best = best(candidates.iter().map(|one| one.scored.score));
+        Self { candidates, best }
+    }
+}
+
+/// The place of the highest score, the first of equals; `None` where one has no score.
+fn best(scores: impl Iterator<Item = Option<f64>>) -> Option<usize> {
+    let mut best: Option<(usize, f64)> = None;
+    for (index, score) in scores.enumerate() {
+        let score = score?;
+        if best.is_none_or(|(_, highest)| score > highest) {
+            best = Some((index, score));
+        }
+    }
+    best.map(|(index, _)| index)
 }
 
 /// The Bradley-Terry probability that the chosen answer is the better one.
@@ -243,6 +299,8 @@ mod tests {
             r#"{"steps":[0.5],"tokens":3}"#,
             r#"{"chosen":{"score":1.0,"tokens":3},"rejected":{"score":0.0,"tokens":4},"margin":1.0,"probability":0.75}"#,
             r#"{"chosen":{"scores":{"b":1.0},"tokens":3},"rejected":{"scores":{"b":0.0},"tokens":4},"margins":{"b":1.0}}"#,
+            r#"{"candidates":[{"score":1.0,"tokens":3},{"score":2.0,"tokens":3}],"best":1}"#,
+            r#"{"candidates":[{"group":"chosen","scores":{"a":1.0},"tokens":3},{"group":"rejected","scores":{"a":1.0},"tokens":3}]}"#,
             r#"{"line":7,"error":"no"}"#,
         ] {
             assert_eq!(serde_json::to_string(&read(text)).unwrap(), text);
@@ -262,6 +320,30 @@ mod tests {
         assert_eq!(
             text,
             r#"{"id":1.0e5,"score":0.10000000149011612,"tokens":1}"#
+        );
+    }
+
+    #[test]
+    fn the_best_is_the_first_of_the_highest() {
+        for (scores, expected) in [
+            (&[Some(1.0), Some(3.0), Some(3.0)][..], Some(1)),
+            (&[Some(-1.0)], Some(0)),
+            (&[Some(-0.0), Some(0.0)], Some(0)),
+            (&[Some(1.0), None], None),
+            (&[], None),
+        ] {
+            assert_eq!(best(scores.iter().copied()), expected, "{scores:?}");
+        }
+        let candidates = read(r#"{"candidates":[{"group":"rejected","score":1.0,"tokens":3}]}"#);
+        let Outcome::Answer(Answer::Candidates(all)) = candidates else {
+            panic!("candidates were written");
+        };
+        assert_eq!(all.candidates[0].group, Some(Group::Rejected));
+        assert!(
+            serde_json::from_str::<Outcome>(
+                r#"{"candidates":[{"group":"other","score":1.0,"tokens":3}]}"#
+            )
+            .is_err()
         );
     }
 

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use super::{
+    body::{Body, Group, RawConversation, Split},
     error::RecordError,
-    record::{Body, RawConversation, Record},
+    record::Record,
     side::Side,
 };
 use crate::{
@@ -25,13 +26,16 @@ pub struct Entry {
     pub id: Option<Json>,
     /// Its fields, where the reader was asked to keep them.
     pub fields: Option<Object>,
+    /// Where the answers begin in its conversations.
+    pub split: Split,
     form: Result<Form, EntryError>,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 enum Form {
     Single,
     Pair,
+    Candidates(Vec<Option<Group>>),
 }
 
 /// Why there is no answer to a record.
@@ -71,6 +75,17 @@ pub enum RecordReward {
         /// Of the other one.
         rejected: Reward,
     },
+    /// Of answers to one prompt, in their order.
+    Candidates(Vec<CandidateReward>),
+}
+
+/// What the model says of one of several answers.
+#[derive(Clone, Debug)]
+pub struct CandidateReward {
+    /// Which answers it belongs to, where there are two kinds of them.
+    pub group: Option<Group>,
+    /// What the model says.
+    pub reward: Reward,
 }
 
 impl Entry {
@@ -92,6 +107,7 @@ impl Entry {
                     line: error.line,
                     id: error.id.clone(),
                     fields: None,
+                    split: Split::default(),
                     form: Err(EntryError::Record(Arc::new(error))),
                 };
                 return (entry, Vec::new());
@@ -113,6 +129,13 @@ impl Entry {
                     ))
                 })
             }
+            Body::Candidates(all) => {
+                let groups = all.iter().map(|one| one.group).collect();
+                let all = all.into_iter().enumerate();
+                all.map(|(index, one)| conversation(Side::Candidate(index), one.conversation))
+                    .collect::<Result<_, _>>()
+                    .map(|all| (Form::Candidates(groups), all))
+            }
         };
         let (form, conversations) = match conversations {
             Ok((form, conversations)) => (Ok(form), conversations),
@@ -122,6 +145,7 @@ impl Entry {
             line,
             id: record.id,
             fields: record.fields,
+            split: record.split,
             form,
         };
         (entry, conversations)
@@ -138,13 +162,33 @@ impl Entry {
         }
     }
 
+    /// Which conversations it has, in their order; none of a record that cannot be scored.
+    #[must_use]
+    pub fn sides(&self) -> Vec<Side> {
+        match &self.form {
+            Ok(Form::Single) => vec![Side::Whole],
+            Ok(Form::Pair) => vec![Side::Chosen, Side::Rejected],
+            Ok(Form::Candidates(groups)) => (0..groups.len()).map(Side::Candidate).collect(),
+            Err(_) => Vec::new(),
+        }
+    }
+
+    /// Which answers each of several candidates belongs to; `None` of another record.
+    #[must_use]
+    pub fn groups(&self) -> Option<&[Option<Group>]> {
+        match &self.form {
+            Ok(Form::Candidates(groups)) => Some(groups),
+            _ => None,
+        }
+    }
+
     /// What the model says of the record, from what it says of the record's conversations, in their order.
     ///
     /// # Errors
     /// As [`check`](Self::check), and [`EntryError::Score`] for the first conversation that was not scored.
     pub fn reward(&self, rewards: Vec<Result<Reward>>) -> Result<RecordReward, EntryError> {
         let form = match &self.form {
-            Ok(form) => *form,
+            Ok(form) => form,
             Err(error) => return Err(error.clone()),
         };
         let mut rewards = rewards.into_iter();
@@ -160,6 +204,16 @@ impl Entry {
                 chosen: next(Side::Chosen)?,
                 rejected: next(Side::Rejected)?,
             },
+            Form::Candidates(groups) => {
+                let all = groups.iter().enumerate().map(|(index, group)| {
+                    let reward = next(Side::Candidate(index))?;
+                    Ok(CandidateReward {
+                        group: *group,
+                        reward,
+                    })
+                });
+                RecordReward::Candidates(all.collect::<Result<_, EntryError>>()?)
+            }
         })
     }
 }

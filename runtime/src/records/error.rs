@@ -1,6 +1,6 @@
 //! What can be wrong with an input record.
 
-use std::{fmt, io};
+use std::{borrow::Cow, fmt, io};
 
 use thiserror::Error;
 
@@ -112,9 +112,10 @@ pub enum RecordErrorKind {
     /// The fields present make none of the forms, or more than one.
     #[error(
         "the record's fields must make exactly one form: `messages`, or `prompt` and `response`, \
-         or `chosen` and `rejected` with or without `prompt`; found {}{}",
+         or `chosen` and `rejected` with or without `prompt`, or those of another layout that is known; found {}{}{}",
         list(present),
-        null.iter().map(|name| format!("; `{name}` is null")).collect::<String>()
+        nulls(null),
+        near.as_ref().map(ToString::to_string).unwrap_or_default()
     )]
     NoSingleForm {
         /// Fields of the record that are not null: those that have a meaning,
@@ -122,29 +123,67 @@ pub enum RecordErrorKind {
         present: Vec<String>,
         /// Fields with a meaning that are null.
         null: Vec<String>,
+        /// The layout that it is nearest to, where there is one.
+        near: Option<NearLayout>,
+    },
+    /// The fields make several layouts.
+    #[error(
+        "the record's fields make several layouts: {}; name the columns that are meant (--prompt-column, \
+         --response-column, --chosen-column, …)",
+        layouts.join(", and ")
+    )]
+    SeveralLayouts {
+        /// The name of each, and its columns.
+        layouts: Vec<String>,
+    },
+    /// The record is not of the layout that the records before it have.
+    #[error(
+        "the record does not fit the layout {layout}, which has {}; found {}{}",
+        list(needed),
+        list(present),
+        nulls(null)
+    )]
+    OtherLayout {
+        /// The layout of the records before it, or of the columns that were named.
+        layout: String,
+        /// The columns that it must have.
+        needed: Vec<String>,
+        /// Fields of the record that are not null.
+        present: Vec<String>,
+        /// Fields with a meaning that are null.
+        null: Vec<String>,
+    },
+    /// A column holds a part of the conversation, and the layout has no place for it.
+    #[error(
+        "`{field}` holds a part of the conversation, which would be scored without it, since it has no place in the \
+         layout {layout}: name the columns that are meant (--prompt-column, --system-column, …), or leave it out \
+         (--ignore-column {field})"
+    )]
+    PartIgnored {
+        /// The column.
+        field: Cow<'static, str>,
+        /// The layout.
+        layout: &'static str,
     },
     /// A field with a meaning is there more than once.
     #[error("the field `{field}` is there more than once: keep one")]
     RepeatedField {
         /// The field.
-        field: &'static str,
+        field: Cow<'static, str>,
     },
     /// Two system prompts are given, and they are not the same.
-    #[error("`{one}` and {other} give different system prompts: keep one", other = match *other {
-        "system_prompt" => "`system_prompt`".to_owned(),
-        field => format!("the system message of `{field}`"),
-    })]
+    #[error("`{one}` and {other} give different system prompts: keep one")]
     SystemDiffers {
         /// The field of one of them.
-        one: &'static str,
-        /// The field of the other.
-        other: &'static str,
+        one: Cow<'static, str>,
+        /// Where the other is.
+        other: String,
     },
     /// A field holds another type of value than it must.
     #[error("`{field}` must be {expected}, found {found}")]
     WrongType {
         /// The field.
-        field: &'static str,
+        field: Cow<'static, str>,
         /// What it may hold.
         expected: &'static str,
         /// What it holds.
@@ -152,34 +191,88 @@ pub enum RecordErrorKind {
     },
     /// Prompt and completion are not of one kind.
     #[error(
-        "`prompt` and `{field}` must both be strings or both be lists of messages, \
+        "`{prompt}` and `{field}` must both be strings or both be lists of messages, \
          found one of each"
     )]
     MixedContent {
+        /// The prompt.
+        prompt: Cow<'static, str>,
         /// The completion.
-        field: &'static str,
+        field: Cow<'static, str>,
     },
     /// A completion is text, and there is no prompt that it answers.
     #[error("`{field}` is a string, so a string `prompt` must say what it answers")]
     NoPrompt {
         /// The completion.
-        field: &'static str,
+        field: Cow<'static, str>,
+    },
+    /// A completion has only an answer, and there is no prompt that it answers.
+    #[error("`{field}` has nothing before the answer, so a `prompt` must say what it answers")]
+    OnlyAnswer {
+        /// The completion.
+        field: Cow<'static, str>,
     },
     /// A completion begins with the prompt, which would then be there twice.
     #[error(
-        "`{field}` begins with the messages of `prompt`: leave `prompt` out, \
+        "`{field}` begins with the messages of `{prompt}`: leave `{prompt}` out, \
          or keep only the messages after it in `{field}`"
     )]
     PromptRepeated {
+        /// The prompt.
+        prompt: Cow<'static, str>,
         /// The completion.
-        field: &'static str,
+        field: Cow<'static, str>,
+    },
+    /// A list of answers has none.
+    #[error("`{field}` is an empty list: there is nothing to score")]
+    NoAnswers {
+        /// The list.
+        field: Cow<'static, str>,
+    },
+    /// A text that should be a transcript is none.
+    #[error("`{field}` is not a transcript of \"Human:\" and \"Assistant:\" turns: {problem}")]
+    NotATranscript {
+        /// The field.
+        field: Cow<'static, str>,
+        /// Where it leaves the pattern.
+        problem: String,
+    },
+    /// What says which answer is preferred says nothing that is known.
+    #[error("`{field}` must be {expected}, found {found}")]
+    NoPreference {
+        /// The field.
+        field: Cow<'static, str>,
+        /// What it may hold.
+        expected: &'static str,
+        /// What it holds.
+        found: String,
     },
 }
 
+/// A layout that a record would have, were other columns there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct NearLayout {
+    /// Its name.
+    pub name: &'static str,
+    /// The columns that are missing or null.
+    pub missing: Vec<String>,
+}
+
+impl fmt::Display for NearLayout {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "; for {} it lacks {}", self.name, list(&self.missing))
+    }
+}
+
 impl RecordErrorKind {
-    pub(super) fn wrong_type(field: &'static str, expected: &'static str, value: &Json) -> Self {
+    pub(super) fn wrong_type(
+        field: impl Into<Cow<'static, str>>,
+        expected: &'static str,
+        value: &Json,
+    ) -> Self {
         Self::WrongType {
-            field,
+            field: field.into(),
             expected,
             found: value.kind(),
         }
@@ -230,6 +323,13 @@ fn list(names: &[String]) -> String {
     }
     let quoted: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
     quoted.join(", ")
+}
+
+fn nulls(names: &[String]) -> String {
+    names
+        .iter()
+        .map(|name| format!("; `{name}` is null"))
+        .collect()
 }
 
 impl RecordErrorKind {

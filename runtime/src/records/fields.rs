@@ -2,15 +2,14 @@
 
 use std::sync::Arc;
 
-use super::error::RecordErrorKind;
+use super::layout::{Column, Columns};
 use crate::json::{Json, JsonError, JsonErrorKind, Object, Parser};
 
-/// The fields that say what is scored, in the order in which forms name them.
-const BODY: [&str; 5] = ["messages", "prompt", "response", "chosen", "rejected"];
-const OTHERS: [&str; 4] = ["id", "tools", "system", "system_prompt"];
+/// How many fields are remembered by name.
+const MAX_NAMES: usize = 28;
 
-/// How many other fields are remembered by name.
-const MAX_OTHERS: usize = 20;
+/// How many fields without a meaning are named.
+const MAX_UNUSED: usize = 20;
 
 /// A JSON value, before it is known to be a record.
 #[derive(Debug)]
@@ -22,8 +21,8 @@ pub(super) enum Raw {
 }
 
 impl Raw {
-    /// Reads the text of one JSON value. Fields that records do not have are skipped, unless all are to be kept.
-    pub(super) fn parse(text: &str, keep_all: bool) -> Result<Self, JsonError> {
+    /// Reads the text of one JSON value. Fields that have no meaning in any layout are skipped, unless all are to be kept.
+    pub(super) fn parse(text: &str, columns: &Columns, keep_all: bool) -> Result<Self, JsonError> {
         let mut parser = Parser::new(text);
         let raw = match parser.peek() {
             Some(b'{') => {
@@ -32,8 +31,8 @@ impl Raw {
                     ..Fields::default()
                 };
                 parser.object(|parser, name, place| {
-                    let known = known(&name);
-                    if known.is_none() && fields.all.is_none() {
+                    let column = columns.of(&name);
+                    if column.is_none() && fields.all.is_none() {
                         fields.add_other(name);
                         return parser.skip();
                     }
@@ -44,10 +43,7 @@ impl Raw {
                             parser.error_at(place, JsonErrorKind::RepeatedKey(name))
                         })?;
                     }
-                    match known {
-                        Some(known) => fields.add(known, value),
-                        None => fields.add_other(name),
-                    }
+                    fields.add(name, column, value);
                     Ok(())
                 })?;
                 Self::Object(fields)
@@ -66,6 +62,15 @@ impl Raw {
         Ok(raw)
     }
 
+    /// The same of a value that was read before.
+    pub(super) fn of(value: Json, columns: &Columns, keep_all: bool) -> Self {
+        match value {
+            Json::Object(object) => Self::Object(Fields::of(object, columns, keep_all)),
+            Json::Array(items) => Self::Array(items),
+            other => Self::Scalar(other.kind()),
+        }
+    }
+
     /// Whether this is a message of a conversation, well-formed or not, rather
     /// than a record.
     pub(super) fn is_message(&self) -> bool {
@@ -76,47 +81,21 @@ impl Raw {
     }
 }
 
-impl From<Json> for Raw {
-    fn from(value: Json) -> Self {
-        match value {
-            Json::Object(object) => Self::Object(object.into()),
-            Json::Array(items) => Self::Array(items),
-            other => Self::Scalar(other.kind()),
-        }
-    }
-}
-
-fn known(name: &str) -> Option<&'static str> {
-    BODY.into_iter().chain(OTHERS).find(|known| *known == name)
-}
-
-/// The fields of an object. Those that records do not have are skipped, unless
+/// The fields of an object. Those that have no meaning are skipped, unless
 /// all are kept: data sets carry columns larger than the conversation.
 #[derive(Debug, Default)]
 pub(super) struct Fields {
-    known: Vec<(&'static str, Json)>,
+    known: Vec<(Column, Json)>,
     /// Every field as it was read, where that is wanted.
     pub(super) all: Option<Object>,
     /// Known fields that are null.
-    null: Vec<&'static str>,
-    others: Vec<String>,
+    null: Vec<Column>,
+    /// The names of all but those that every form of record may have, in the order given; the first of them.
+    names: Vec<(String, Option<Column>)>,
     is_message: bool,
     /// A known field that is there twice: JSON readers differ in which of the
     /// two they take.
-    pub(super) repeated: Option<&'static str>,
-}
-
-impl From<Object> for Fields {
-    fn from(object: Object) -> Self {
-        let mut fields = Self::default();
-        for (name, value) in object {
-            match known(&name) {
-                Some(known) => fields.add(known, value),
-                None => fields.add_other(name),
-            }
-        }
-        fields
-    }
+    pub(super) repeated: Option<Column>,
 }
 
 /// What stands for one side of a conversation.
@@ -127,100 +106,100 @@ pub(super) enum Content {
 }
 
 impl Fields {
-    fn add(&mut self, name: &'static str, value: Json) {
-        if self.get(name).is_some() || self.null.contains(&name) {
-            self.repeated = Some(name);
+    fn of(object: Object, columns: &Columns, keep_all: bool) -> Self {
+        let mut fields = Self {
+            all: keep_all.then(|| object.clone()),
+            ..Self::default()
+        };
+        for (name, value) in object {
+            let column = columns.of(&name);
+            fields.add(name, column, value);
+        }
+        fields
+    }
+
+    fn add(&mut self, name: String, column: Option<Column>, value: Json) {
+        let Some(column) = column else {
+            return self.add_other(name);
+        };
+        if self.has(column) || self.null.contains(&column) {
+            self.repeated = Some(column);
+        }
+        if !column.is_aside() && self.names.len() < MAX_NAMES {
+            self.names.push((name, Some(column)));
         }
         match value {
-            Json::Null => self.null.push(name),
-            value => self.known.push((name, value)),
+            Json::Null => self.null.push(column),
+            value => self.known.push((column, value)),
         }
     }
 
     fn add_other(&mut self, name: String) {
         self.is_message |= name == "role" || name == "content";
-        if self.others.len() < MAX_OTHERS {
-            self.others.push(name);
+        if self.names.len() < MAX_NAMES {
+            self.names.push((name, None));
         }
     }
 
-    pub(super) fn take(&mut self, name: &str) -> Option<Json> {
-        let position = self.known.iter().position(|(known, _)| *known == name)?;
+    pub(super) fn take(&mut self, column: Column) -> Option<Json> {
+        let position = self.known.iter().position(|(known, _)| *known == column)?;
         Some(self.known.swap_remove(position).1)
     }
 
-    /// Takes a field that is a string or a list of messages.
-    pub(super) fn content(&mut self, name: &'static str) -> Result<Content, RecordErrorKind> {
-        match self.take(name).unwrap_or_default() {
-            Json::String(text) => Ok(Content::Text(text)),
-            Json::Array(messages) => Ok(Content::Messages(messages)),
-            other => Err(RecordErrorKind::wrong_type(
-                name,
-                "a string or a list of messages",
-                &other,
-            )),
-        }
-    }
-
-    /// Takes a field that is a list.
-    pub(super) fn list(
-        &mut self,
-        name: &'static str,
-        expected: &'static str,
-    ) -> Result<Vec<Json>, RecordErrorKind> {
-        match self.take(name).unwrap_or_default() {
-            Json::Array(list) => Ok(list),
-            other => Err(RecordErrorKind::wrong_type(name, expected, &other)),
-        }
-    }
-
-    /// Takes the system prompt, which has two names.
-    pub(super) fn system(&mut self) -> Result<Option<Arc<str>>, RecordErrorKind> {
-        let mut found = None;
-        for name in ["system", "system_prompt"] {
-            let text = match self.take(name) {
-                None => continue,
-                Some(Json::String(text)) => text,
-                Some(other) => {
-                    return Err(RecordErrorKind::wrong_type(name, "a string", &other));
-                }
-            };
-            if found.as_ref().is_some_and(|found| *found != text) {
-                return Err(RecordErrorKind::SystemDiffers {
-                    one: "system",
-                    other: "system_prompt",
-                });
-            }
-            found = Some(text);
-        }
-        Ok(found)
-    }
-
-    pub(super) fn get(&self, name: &str) -> Option<&Json> {
-        let known = self.known.iter().find(|(known, _)| *known == name)?;
+    pub(super) fn get(&self, column: Column) -> Option<&Json> {
+        let known = self.known.iter().find(|(known, _)| *known == column)?;
         Some(&known.1)
     }
 
-    /// The fields present that say what is scored.
-    pub(super) fn present(&self) -> Vec<&'static str> {
-        let is_known = |name: &&str| self.known.iter().any(|(known, _)| known == name);
-        BODY.into_iter().filter(is_known).collect()
+    /// Whether a field is there and not null.
+    pub(super) fn has(&self, column: Column) -> bool {
+        self.get(column).is_some()
+    }
+
+    /// Whether there is a field of this name, among the first.
+    pub(super) fn is_named(&self, name: &str) -> bool {
+        self.names.iter().any(|(known, _)| known == name)
+    }
+
+    /// The fields that are there and not null.
+    pub(super) fn known(&self) -> impl Iterator<Item = (Column, &Json)> {
+        self.known.iter().map(|(column, value)| (*column, value))
+    }
+
+    /// The fields present that say what is scored in plain records.
+    pub(super) fn present(&self) -> Vec<Column> {
+        let plain = Column::PLAIN.into_iter();
+        plain.filter(|column| self.has(*column)).collect()
     }
 
     /// Names for an error: fields that say what is scored, and some others.
-    pub(super) fn names(&self) -> Vec<String> {
-        let present = self.present().into_iter().map(String::from);
-        present.chain(self.others.iter().cloned()).collect()
+    pub(super) fn names(&self, columns: &Columns) -> Vec<String> {
+        let present = self.present().into_iter();
+        let others = self.names.iter().filter(|(_, column)| {
+            column.is_none_or(|column| !Column::PLAIN.contains(&column) && self.has(column))
+        });
+        present
+            .map(|column| columns.name(column).into_owned())
+            .chain(others.map(|(name, _)| name.clone()))
+            .collect()
     }
 
-    /// The fields that say what is scored and are null.
-    pub(super) fn null(&self) -> Vec<String> {
-        let is_null = |name: &&str| self.null.contains(name);
-        BODY.into_iter().filter(is_null).map(String::from).collect()
+    /// The fields that are null and have a meaning that is more than that of a note.
+    pub(super) fn null(&self, columns: &Columns) -> Vec<String> {
+        let plain = Column::PLAIN.into_iter();
+        let others = self.null.iter().copied();
+        let others = others.filter(|column| !Column::PLAIN.contains(column) && !column.is_aside());
+        plain
+            .filter(|column| self.null.contains(column))
+            .chain(others)
+            .map(|column| columns.name(column).into_owned())
+            .collect()
     }
 
-    /// Takes the names of the fields that have no meaning here, the first of them.
-    pub(super) fn take_others(&mut self) -> Vec<String> {
-        std::mem::take(&mut self.others)
+    /// Takes the names of the fields that had no meaning: all but those that were taken.
+    pub(super) fn take_unused(&mut self) -> Vec<String> {
+        let names = std::mem::take(&mut self.names).into_iter();
+        let unused = names.filter(|(_, column)| column.is_none_or(|column| self.has(column)));
+        unused.map(|(name, _)| name).take(MAX_UNUSED).collect()
     }
 }

@@ -6,7 +6,8 @@ use std::io::{self, BufRead};
 use super::{
     error::{RecordError, RecordErrorKind},
     format::Format,
-    record::{Record, parse},
+    layout::{ColumnNames, ColumnNamesError, Layout as RowLayout, RowReader},
+    record::Record,
     source::{Position, Scanner, Source, Step, Taken, is_whitespace},
 };
 
@@ -60,7 +61,7 @@ pub struct RecordReader<R> {
     /// The text of the record being read.
     pub(super) buffer: Vec<u8>,
     max_record_bytes: usize,
-    keeps_fields: bool,
+    rows: RowReader,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -104,7 +105,7 @@ impl<R: BufRead> RecordReader<R> {
             layout: Layout::Unknown,
             buffer: Vec::new(),
             max_record_bytes: DEFAULT_MAX_RECORD_BYTES,
-            keeps_fields: false,
+            rows: RowReader::default(),
         }
     }
 
@@ -120,8 +121,29 @@ impl<R: BufRead> RecordReader<R> {
     /// A key that is there twice is an error then, whatever it is.
     #[must_use]
     pub fn with_fields_kept(mut self) -> Self {
-        self.keeps_fields = true;
+        self.rows.keep_fields();
         self
+    }
+
+    /// Takes the columns of records for what they are named as.
+    ///
+    /// # Errors
+    /// Names that do not go together.
+    pub fn with_columns(mut self, names: &ColumnNames) -> Result<Self, ColumnNamesError> {
+        self.rows.set_columns(names)?;
+        Ok(self)
+    }
+
+    /// Reads records by the layout that another reader found in the same data set.
+    #[must_use]
+    pub fn with_layout(mut self, layout: RowLayout) -> Self {
+        self.rows.set_layout(layout);
+        self
+    }
+
+    /// The layout of the records, once one of them has decided on it.
+    pub fn layout(&self) -> Option<&RowLayout> {
+        self.rows.layout()
     }
 
     fn read(&mut self) -> Result<Option<Item>, RecordError> {
@@ -276,7 +298,9 @@ impl<R: BufRead> RecordReader<R> {
             if let (Some((offset, start)), 1, false) = (element, scanner.depth, is_conversation) {
                 // What a malformed element of a line is meant to be matters
                 // little: the line is wrong.
-                is_conversation = parse(&self.buffer[offset..], Position::START, false)
+                is_conversation = self
+                    .rows
+                    .parse(&self.buffer[offset..], Position::START)
                     .map_or(!spans, |raw| raw.is_message());
                 if !is_conversation {
                     self.buffer.drain(..offset);
@@ -351,13 +375,13 @@ impl<R: BufRead> RecordReader<R> {
 
     /// Reads the record in the buffer, which starts at `start`.
     fn parse(&mut self, start: Position) -> Result<Item, RecordError> {
-        let parsed = parse(&self.buffer, start, self.keeps_fields);
+        let parsed = self.rows.parse(&self.buffer, start);
         if self.buffer.capacity() > KEPT_BYTES && parsed.is_ok() {
             // What is done with a large record needs the memory.
             self.buffer = Vec::new();
         }
         let raw = parsed.map_err(|kind| self.fail(start, kind))?;
-        let record = Record::from_raw(raw).map_err(|(id, kind)| RecordError {
+        let record = self.rows.read_raw(raw).map_err(|(id, kind)| RecordError {
             id,
             ..self.fail(start, *kind)
         })?;

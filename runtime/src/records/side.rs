@@ -9,26 +9,29 @@ pub enum Side {
     Chosen,
     /// The other one of a pair.
     Rejected,
+    /// One of several candidates, by its place among them, from 0.
+    Candidate(usize),
 }
 
 impl Side {
-    /// The field of a pair that holds it; `None` for the only one.
+    /// The field of a pair that holds it; `None` for one that is not of a pair.
     #[must_use]
     pub fn field(self) -> Option<&'static str> {
         match self {
-            Self::Whole => None,
+            Self::Whole | Self::Candidate(_) => None,
             Self::Chosen => Some("chosen"),
             Self::Rejected => Some("rejected"),
         }
     }
 }
 
-/// What stands in front of an error of it: nothing, or the field and a colon.
+/// What stands in front of an error of it: nothing, or its name in the answer and a colon.
 impl fmt::Display for Side {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.field() {
-            Some(field) => write!(f, "{field}: "),
-            None => Ok(()),
+        match (self, self.field()) {
+            (Self::Candidate(index), _) => write!(f, "candidates[{index}]: "),
+            (_, Some(field)) => write!(f, "{field}: "),
+            (_, None) => Ok(()),
         }
     }
 }

@@ -13,6 +13,7 @@ use super::*;
 use crate::json::Json;
 
 mod fields;
+mod layouts;
 
 /// What a reader gives, in short: `line:record` or `line!error`, and a final
 /// `fatal` when an error ended it.
@@ -58,6 +59,13 @@ fn describe(record: &Record) -> String {
     match &record.body {
         Body::Single(conversation) => side(conversation),
         Body::Pair { chosen, rejected } => format!("{} | {}", side(chosen), side(rejected)),
+        Body::Candidates(all) => {
+            let all = all.iter().map(|one| {
+                let group = one.group.map(|group| format!("{group:?}: "));
+                group.unwrap_or_default() + &side(&one.conversation)
+            });
+            all.collect::<Vec<_>>().join(" / ")
+        }
     }
 }
 
@@ -153,14 +161,15 @@ fn ids_and_tools_are_kept_as_given() {
             assert_eq!(chosen.tools.as_ref(), Some(&tools));
             assert_eq!(rejected.tools.as_ref(), Some(&tools));
         }
-        Body::Single(_) => panic!("a pair was given"),
+        Body::Single(_) | Body::Candidates(_) => panic!("a pair was given"),
     }
 }
 
 #[test]
 fn wrong_forms_are_named() {
     let none = "the record's fields must make exactly one form: `messages`, or `prompt` and \
-                `response`, or `chosen` and `rejected` with or without `prompt`; found ";
+                `response`, or `chosen` and `rejected` with or without `prompt`, or those of another \
+                layout that is known; found ";
     let form = |found: &str| format!("{none}{found}");
     let message = json!({"role": "user", "content": "q"});
     let cases = [
@@ -511,8 +520,8 @@ fn messages_say_where() {
     assert_eq!(
         message("[\n {},\n {\"prompt\":\n  }]"),
         "line 2, element 1: the record's fields must make exactly one form: `messages`, or \
-         `prompt` and `response`, or `chosen` and `rejected` with or without `prompt`; found none \
-         of them"
+         `prompt` and `response`, or `chosen` and `rejected` with or without `prompt`, or those of \
+         another layout that is known; found none of them"
     );
     assert_eq!(
         message(&format!("[\n {A},\n {{\"prompt\":\n  }}]")),

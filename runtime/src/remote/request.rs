@@ -3,13 +3,14 @@
 use crate::{
     answers::{Answer, Outcome},
     json::{Json, Object},
+    records::{Entry, Group},
     text::Conversation,
 };
 
 /// The answer to a record, or why it has none.
 pub type Answered = Result<Answer, String>;
 
-/// The line of a record of one conversation, or of a pair.
+/// The line of a record of one conversation, of a pair, or of several candidates.
 pub(super) fn line(conversations: &[Conversation]) -> String {
     let mut fields = Object::new();
     match conversations {
@@ -17,12 +18,44 @@ pub(super) fn line(conversations: &[Conversation]) -> String {
             fields.insert("chosen", messages(chosen));
             fields.insert("rejected", messages(rejected));
         }
-        one => {
-            let all = one.iter().flat_map(|one| &one.messages);
-            let all = all.map(|message| Json::from(message.fields().clone()));
-            fields.insert("messages", all.collect::<Vec<_>>());
+        [] => {}
+        [one] => {
+            fields.insert("messages", messages(one));
+        }
+        several => {
+            let all = several.iter().map(|one| Json::from(messages(one)));
+            fields.insert("responses", all.collect::<Vec<_>>());
         }
     }
+    with_tools(fields, conversations)
+}
+
+/// The line of an entry, whose answer is then the same as if it were scored here.
+pub(super) fn line_of(entry: &Entry, conversations: &[Conversation]) -> String {
+    let Some(groups) = entry.groups() else {
+        return line(conversations);
+    };
+    let mut fields = Object::new();
+    let mut lists: Vec<(&str, Vec<Json>)> = Vec::new();
+    for (group, conversation) in groups.iter().zip(conversations) {
+        let name = match group {
+            Some(Group::Chosen) => "chosen",
+            Some(Group::Rejected) => "rejected",
+            None => "responses",
+        };
+        let messages = Json::from(messages(conversation));
+        match lists.last_mut() {
+            Some((last, list)) if *last == name => list.push(messages),
+            _ => lists.push((name, vec![messages])),
+        }
+    }
+    for (name, list) in lists {
+        fields.insert(name, list);
+    }
+    with_tools(fields, conversations)
+}
+
+fn with_tools(mut fields: Object, conversations: &[Conversation]) -> String {
     if let Some(tools) = conversations.first().and_then(|one| one.tools.as_ref()) {
         fields.insert("tools", tools.clone());
     }
@@ -81,6 +114,30 @@ mod tests {
         };
         assert_eq!(read.into_conversation().unwrap(), chosen);
         assert_eq!(other.messages.len(), 2);
+    }
+
+    #[test]
+    fn candidates_keep_their_groups() {
+        for text in [
+            r#"{"prompt":"q","responses":["a"]}"#,
+            r#"{"prompt":"q","responses":["a","b"],"tools":[{"name":"f"}]}"#,
+            r#"{"prompt":"q","system":"s","responses":["a","b","c"]}"#,
+            r#"{"prompt":"q","chosen":["a"],"rejected":["b","c"]}"#,
+            r#"{"prompt":"q","chosen":["a"],"rejected":["b"]}"#,
+            r#"{"prompt":"q","chosen":"a","rejected":"b"}"#,
+            r#"{"prompt":"q","response":"a"}"#,
+        ] {
+            let read = |text: &str| {
+                let record = Record::from_slice(text.as_bytes()).unwrap();
+                Entry::prepare(Ok((1, record)), false)
+            };
+            let (entry, conversations) = read(text);
+            let sent = line_of(&entry, &conversations);
+            let (received, same) = read(&sent);
+            assert_eq!(same, conversations, "{text}: {sent}");
+            assert_eq!(received.groups(), entry.groups(), "{text}: {sent}");
+            assert_eq!(received.sides(), entry.sides(), "{text}: {sent}");
+        }
     }
 
     #[test]

@@ -17,7 +17,7 @@ use super::{
     post::{Reply, Servers},
     request::{self, Answered},
 };
-use crate::text::Conversation;
+use crate::{records::Entry, text::Conversation};
 
 /// Bytes of a request after which no more records are put into it.
 const REQUEST_BYTES: usize = 4 << 20;
@@ -36,6 +36,8 @@ struct Shared {
 /// Iterator over `(item, the answer to it)`; made by [`RemoteScorer::stream`]. It ends after an error.
 pub struct RemoteStream<T, I> {
     items: I,
+    /// Makes the line of an item.
+    line: fn(&T, &[Conversation]) -> String,
     /// Most conversations of a request.
     most: usize,
     requests: Option<Sender<(u64, Request)>>,
@@ -69,9 +71,29 @@ impl RemoteScorer {
         })
     }
 
-    /// Scores a stream of records, in order and in bounded memory. A record is one conversation, or two that are a pair, and
-    /// `T` is whatever the caller wants back with its answer; an item without conversations has none.
+    /// Scores a stream of records, in order and in bounded memory. A record is one conversation, two that are a pair, or
+    /// more that are candidates, and `T` is whatever the caller wants back with its answer; an item without conversations
+    /// has none.
     pub fn stream<T, I>(&self, items: I) -> RemoteStream<T, I::IntoIter>
+    where
+        I: IntoIterator<Item = (T, Vec<Conversation>)>,
+    {
+        self.stream_as(items, |_, conversations| request::line(conversations))
+    }
+
+    /// The same of entries with their conversations: the answer to each is that to its record, whatever its layout.
+    pub fn stream_entries<I>(&self, entries: I) -> RemoteStream<Entry, I::IntoIter>
+    where
+        I: IntoIterator<Item = (Entry, Vec<Conversation>)>,
+    {
+        self.stream_as(entries, request::line_of)
+    }
+
+    fn stream_as<T, I>(
+        &self,
+        items: I,
+        line: fn(&T, &[Conversation]) -> String,
+    ) -> RemoteStream<T, I::IntoIter>
     where
         I: IntoIterator<Item = (T, Vec<Conversation>)>,
     {
@@ -102,6 +124,7 @@ impl RemoteScorer {
         });
         RemoteStream {
             items: items.into_iter(),
+            line,
             most: self.shared.options.conversations.get(),
             requests: Some(requests),
             replies,
@@ -136,7 +159,7 @@ impl<T, I: Iterator<Item = (T, Vec<Conversation>)>> RemoteStream<T, I> {
                 continue;
             }
             conversations += of_item.len();
-            let line = request::line(&of_item);
+            let line = (self.line)(&item, &of_item);
             bytes += line.len();
             lines.push(line);
             items.push((item, true));

@@ -1,6 +1,6 @@
 use std::borrow::Cow;
 
-use super::{error::ConversationError, roles::ROLES};
+use super::{error::ConversationError, roles};
 use crate::json::{Json, Object};
 
 /// One message: `role`, `content` and whatever else the chat template reads (`tool_calls`, `name`, …), in given order.
@@ -72,7 +72,7 @@ impl Message {
                 return Err(ConversationError::RoleNotAString { index, found });
             }
         };
-        if !ROLES.contains(&role) {
+        if !roles::may_be(role) {
             let role = role.to_owned();
             return Err(ConversationError::RoleUnknown { index, role });
         }

@@ -15,6 +15,7 @@ use super::{
     conversation::{Conversation, Message},
     error::TextError,
     guard::Guard,
+    left_out,
     literal::Literal,
     long::{LongTexts, PIECE_BYTES, Settings},
     options::TextOptions,
@@ -254,7 +255,9 @@ impl ChatEncoder {
         conversation: &'a Conversation,
     ) -> Result<Cow<'a, Conversation>, TextError> {
         conversation.validate()?;
-        Ok(conversation.join_steps(self.step_token.as_deref())?)
+        let joined = conversation.join_steps(self.step_token.as_deref())?;
+        left_out::check(&self.parts.templates, &joined, self.options.system_marker)?;
+        Ok(joined)
     }
 
     /// The token ids of a text. Nothing is added to it, and the text of a special token becomes that token.

@@ -287,6 +287,27 @@ pub enum ConversationError {
         /// What was found instead.
         found: &'static str,
     },
+    /// A list of parts holds something else than text.
+    #[error("messages[{index}].content[{part}] is {found}: only parts of type \"text\" are scored")]
+    PartNotText {
+        /// Which message, from 0.
+        index: usize,
+        /// Which part, from 0.
+        part: usize,
+        /// What was found instead.
+        found: String,
+    },
+    /// The chat template writes nothing of a message, because of its role.
+    #[error(
+        "messages[{index}].role is {role:?}, and the model's chat template leaves such a message out: \
+         use one of {}", ROLES.join(", ")
+    )]
+    RoleLeftOut {
+        /// Which message, from 0.
+        index: usize,
+        /// The role given.
+        role: String,
+    },
     /// A list of steps holds something else than text.
     #[error(
         "messages[{index}].content[{step}] is {found}: a list is the steps of the answer, each of them a string"

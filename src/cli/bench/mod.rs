@@ -82,7 +82,7 @@ pub(crate) fn run(args: &BenchArgs) -> Result<Status> {
 fn read(path: &Path, options: &RecordArgs) -> Result<Workload> {
     let (input, progress) = open_input(path)?;
     let mut records = Vec::new();
-    for (entry, conversations) in Entries::new(progress.wrap_read(input), options, &progress) {
+    for (entry, conversations) in Entries::new(progress.wrap_read(input), options, &progress)? {
         entry
             .check()
             .with_context(|| format!("{} cannot be scored", place(&entry, path)))?;

@@ -1,10 +1,12 @@
 //! The headings that `--help` groups options by.
 
 pub(crate) const INPUT_OUTPUT: &str = "Input and output";
+pub(crate) const COLUMNS: &str = "Columns of the input";
 pub(crate) const OUTPUT_FORMAT: &str = "Output format";
 pub(crate) const GRAPHS: &str = "Graphs";
 pub(crate) const SERVERS: &str = "Bundles for servers";
 pub(crate) const STAGES: &str = "Stages and memory";
+pub(crate) const RANKING: &str = "Ranking";
 pub(crate) const SCORING: &str = "Scoring";
 pub(crate) const DEVICES: &str = "Devices";
 pub(crate) const MEMORY: &str = "Memory";

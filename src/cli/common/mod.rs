@@ -6,6 +6,7 @@ pub(crate) mod notices;
 pub(crate) mod checkpoint;
 pub(crate) mod choices;
 pub(crate) mod closed;
+pub(crate) mod column_args;
 pub(crate) mod heading;
 pub(crate) mod interrupt;
 pub(crate) mod model;

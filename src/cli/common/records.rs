@@ -12,7 +12,7 @@ use anyhow::{Context, Result, bail};
 use indicatif::{ProgressBar, ProgressStyle};
 use worldpm_ort_bundle::Bytes;
 
-use super::heading;
+use super::{column_args::ColumnArgs, heading};
 use crate::{
     Conversation,
     records::{DEFAULT_MAX_RECORD_BYTES, Entry, EntryError, RecordReader},
@@ -31,6 +31,8 @@ pub(crate) struct RecordArgs {
     /// The longest record that is read, as in 64MiB
     #[arg(long, value_name = "SIZE", default_value_t = Bytes(DEFAULT_MAX_RECORD_BYTES as u64))]
     pub(crate) max_record_bytes: Bytes,
+    #[command(flatten)]
+    pub(crate) columns: ColumnArgs,
 }
 
 /// The records of an input, one after another.
@@ -41,23 +43,34 @@ pub(crate) struct Entries<R> {
     ahead: VecDeque<(Entry, Vec<Conversation>)>,
     progress: InputProgress,
     unused_reported: bool,
+    layout_reported: bool,
 }
 
 impl<R: BufRead> Entries<R> {
-    pub(crate) fn new(input: R, options: &RecordArgs, progress: &InputProgress) -> Self {
+    pub(crate) fn new(input: R, options: &RecordArgs, progress: &InputProgress) -> Result<Self> {
         let limit = usize::try_from(options.max_record_bytes.0).unwrap_or(usize::MAX);
-        Self {
-            records: RecordReader::new(input).with_max_record_bytes(limit),
+        Ok(Self {
+            records: RecordReader::new(input)
+                .with_max_record_bytes(limit)
+                .with_columns(&options.columns.names())?,
             options: options.clone(),
             ahead: VecDeque::new(),
             progress: progress.clone(),
             unused_reported: false,
-        }
+            layout_reported: false,
+        })
     }
 
-    /// Leaves it to others to name the columns that are not used.
+    /// Keeps the fields of records with them.
+    pub(crate) fn keeping_fields(mut self) -> Self {
+        self.records = self.records.with_fields_kept();
+        self
+    }
+
+    /// Leaves it to others to say what the columns are, and which of them are not used.
     pub(crate) fn quiet(mut self) -> Self {
         self.unused_reported = true;
+        self.layout_reported = true;
         self
     }
 
@@ -88,6 +101,12 @@ impl<R: BufRead> Entries<R> {
 
     fn read(&mut self) -> Option<(Entry, Vec<Conversation>)> {
         let read = self.records.next()?;
+        if !self.layout_reported
+            && let Some(layout) = self.records.layout()
+        {
+            self.layout_reported = true;
+            self.progress.report(&format!("read as {layout}"));
+        }
         if !self.unused_reported
             && let Ok((_, record)) = &read
             && !record.unused.is_empty()

@@ -25,7 +25,7 @@ pub(super) fn run(
     let scoring = Instant::now();
     let mut answers = 0_usize;
     let stopping = Stopping::default();
-    let mut stream = scorer.stream(stopping.wanted(args, &interrupt, &mut entries));
+    let mut stream = scorer.stream_entries(stopping.wanted(args, &interrupt, &mut entries));
     while let Some(answered) = stream.next() {
         let (entry, answer) = match answered {
             Ok(answered) => answered,

@@ -188,7 +188,7 @@ fn score(
     let loading = Instant::now();
     let model = party.directory.display();
     let (input, progress) = open_input(data)?;
-    let mut entries = Entries::new(progress.wrap_read(input), &party.reading, &progress);
+    let mut entries = Entries::new(progress.wrap_read(input), &party.reading, &progress)?;
     if party.is_second {
         entries = entries.quiet();
     } else {
@@ -252,5 +252,8 @@ fn outcome(reward: &RecordReward) -> Result<Outcome> {
             let rejected = Numbers::of(rejected).context("rejected")?;
             Outcome::Pair(chosen, rejected)
         }
+        RecordReward::Candidates(_) => bail!(
+            "it has several candidates, and conversations and pairs are compared: give each as a record of its own"
+        ),
     })
 }

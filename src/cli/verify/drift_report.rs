@@ -187,7 +187,7 @@ fn print_largest(output: &mut dyn Write, scores: &ScoreDrift) -> Result<()> {
 
 fn side(side: Side) -> Option<&'static str> {
     match side {
-        Side::Whole => None,
+        Side::Whole | Side::Candidate(_) => None,
         Side::Chosen => Some("chosen"),
         Side::Rejected => Some("rejected"),
     }

@@ -3,7 +3,8 @@
 use serde::Serialize;
 use worldpm_ort_runtime::{
     Scorer,
-    answers::{ByLabel, ScoredConversation, ScoredPair},
+    answers::{ByLabel, ScoredCandidates, ScoredConversation, ScoredPair},
+    records::{CandidateReward, Group},
 };
 
 use crate::scoring::{Scored, Times};
@@ -14,6 +15,7 @@ use crate::scoring::{Scored, Times};
 pub(super) enum Answer {
     Single(Conversation),
     Pair(Pair),
+    Candidates(Candidates),
 }
 
 /// A scored conversation.
@@ -23,6 +25,22 @@ pub(super) struct Conversation {
     scored: ScoredConversation,
     scored_token: Token,
     timings: Timings,
+}
+
+/// Scored answers to one prompt.
+#[derive(Debug, Serialize)]
+pub(super) struct Candidates {
+    candidates: Vec<Candidate>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    best: Option<usize>,
+}
+
+#[derive(Debug, Serialize)]
+struct Candidate {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    group: Option<Group>,
+    #[serde(flatten)]
+    conversation: Conversation,
 }
 
 /// The token at which it was scored.
@@ -77,6 +95,20 @@ impl Pair {
             margin: pair.margin,
             margins: pair.margins,
             probability: pair.probability,
+        }
+    }
+}
+
+impl Candidates {
+    /// Of what the model says of them, with all that is known of each.
+    pub(super) fn of(all: &[CandidateReward], scored: &[Scored], scorer: &Scorer) -> Self {
+        let candidates = all.iter().zip(scored).map(|(one, scored)| Candidate {
+            group: one.group,
+            conversation: Conversation::of(scored, scorer),
+        });
+        Self {
+            candidates: candidates.collect(),
+            best: ScoredCandidates::new(all).best,
         }
     }
 }

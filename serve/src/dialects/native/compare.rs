@@ -2,7 +2,10 @@
 
 use axum::{Json, extract::State};
 use serde::Serialize;
-use worldpm_ort_runtime::json::Json as Text;
+use worldpm_ort_runtime::{
+    json::Json as Text,
+    records::{Entry, Side},
+};
 
 use super::{
     answer::Pair,
@@ -35,11 +38,20 @@ pub(super) async fn compare(
     };
     let asked = Asked::new(&app, client, model_name(model)?.as_deref())?;
     let prepared = Prepared::of_value(value);
-    if prepared.entry.is_ok() && prepared.conversations.len() == 1 {
-        return Err(Problem::invalid(
-            "one conversation cannot be compared: send `chosen` and `rejected`",
-        )
-        .into());
+    match prepared.entry.as_ref().map(Entry::sides).as_deref() {
+        Ok([Side::Whole]) => {
+            return Err(Problem::invalid(
+                "one conversation cannot be compared: send `chosen` and `rejected`",
+            )
+            .into());
+        }
+        Ok([Side::Candidate(_), ..]) => {
+            return Err(Problem::invalid(
+                "candidates are not compared: send two of them as `chosen` and `rejected`, or all of them to /v1/score",
+            )
+            .into());
+        }
+        _ => {}
     }
     let mut outcomes = records::score(&asked, vec![prepared]).await?;
     let (_, outcome) = outcomes

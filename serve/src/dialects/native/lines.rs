@@ -3,15 +3,12 @@
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, Uri, header::CONTENT_TYPE};
 use worldpm_ort_runtime::{
-    answers::{Answer, AnswerLine, Outcome, ScoredPair},
+    answers::{AnswerLine, Outcome},
     records::{Entry, RecordReader},
 };
 
 use super::records::{self, Prepared};
-use crate::{
-    http::Problem,
-    scoring::{Asked, Scored},
-};
+use crate::{http::Problem, scoring::Asked};
 
 const LINES: HeaderValue = HeaderValue::from_static("application/x-ndjson");
 
@@ -68,7 +65,7 @@ pub(super) async fn score(asked: &Asked, body: &[u8]) -> Result<Response, Proble
         let line = AnswerLine {
             id: entry.as_ref().and_then(|entry| entry.id.as_ref()),
             outcome: match outcome {
-                Ok(scored) => Outcome::Answer(answer(&scored)?),
+                Ok(scored) => Outcome::Answer((&records::reward(entry.as_ref(), &scored)?).into()),
                 Err(problem) => Outcome::Failure {
                     line: entry.as_ref().map_or(0, |entry| entry.line),
                     error: problem.message,
@@ -82,15 +79,4 @@ pub(super) async fn score(asked: &Asked, body: &[u8]) -> Result<Response, Proble
     let mut response = reply.into_response();
     response.headers_mut().insert(CONTENT_TYPE, LINES);
     Ok(response)
-}
-
-fn answer(scored: &[Scored]) -> Result<Answer, Problem> {
-    match scored {
-        [one] => Ok(Answer::Single((&one.reward).into())),
-        [chosen, rejected] => Ok(Answer::Pair(ScoredPair::new(
-            &chosen.reward,
-            &rejected.reward,
-        ))),
-        _ => Err(Problem::invalid("there is nothing to score")),
-    }
 }

@@ -3,7 +3,7 @@
 use worldpm_ort_runtime::{
     Conversation, Error,
     json::Json,
-    records::{Entry, Record},
+    records::{Entry, Record, RecordReward},
 };
 
 use crate::{
@@ -17,7 +17,7 @@ pub(super) struct Prepared {
     pub(super) conversations: Vec<Conversation>,
 }
 
-/// What came of a record: one scored conversation, or two.
+/// What came of a record: its scored conversations.
 pub(super) type Outcome = Result<Vec<Scored>, Problem>;
 
 impl Prepared {
@@ -42,6 +42,17 @@ impl Prepared {
             conversations,
         }
     }
+}
+
+/// What the model says of a record, from its scored conversations.
+///
+/// # Errors
+/// A record without any.
+pub(super) fn reward(entry: Option<&Entry>, scored: &[Scored]) -> Result<RecordReward, Problem> {
+    let entry = entry.ok_or_else(|| Problem::invalid("there is nothing to score"))?;
+    let rewards = scored.iter().map(|one| Ok(one.reward.clone()));
+    let reward = entry.reward(rewards.collect());
+    reward.map_err(|error| Problem::invalid(error.to_string()))
 }
 
 /// Scores records, each with its own outcome.
@@ -80,14 +91,11 @@ fn outcome(entry: &Entry, scored: Vec<Result<Scored, Error>>) -> Outcome {
     entry
         .check()
         .map_err(|error| Problem::invalid(error.to_string()))?;
-    let pair = scored.len() == 2;
-    let sides = scored.into_iter().zip(["chosen: ", "rejected: "]);
+    let sides = scored.into_iter().zip(entry.sides());
     let all = sides.map(|(outcome, side)| {
         outcome.map_err(|error| {
             let mut problem = Problem::from(&error);
-            if pair {
-                problem.message.insert_str(0, side);
-            }
+            problem.message.insert_str(0, &side.to_string());
             problem
         })
     });

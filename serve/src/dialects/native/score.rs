@@ -7,17 +7,20 @@ use axum::{
 };
 use http::header::CONTENT_TYPE;
 use serde::Serialize;
-use worldpm_ort_runtime::json::Json as Text;
+use worldpm_ort_runtime::{
+    json::Json as Text,
+    records::{Entry, RecordReward},
+};
 
 use super::{
-    answer::{Answer, Conversation, Pair},
+    answer::{Answer, Candidates, Conversation, Pair},
     lines,
     records::{self, Prepared},
     refusal::{Native, Refusal},
 };
 use crate::{
     http::{Client, Failure, Problem, body, parse},
-    scoring::Asked,
+    scoring::{Asked, Scored},
     state::App,
 };
 
@@ -81,7 +84,7 @@ pub(super) async fn score(
             let scored = records::score(&asked, vec![Prepared::of_value(value)]).await?;
             let mut scored = scored.into_iter();
             let (entry, outcome) = scored.next().unwrap_or((None, Ok(Vec::new())));
-            let outcome = answer(&asked, outcome?)?;
+            let outcome = answer(&asked, entry.as_ref(), &outcome?)?;
             let answered = Answered {
                 id: entry.and_then(|entry| entry.id),
                 outcome: AnswerOr::Answer(outcome.into()),
@@ -91,14 +94,17 @@ pub(super) async fn score(
         Some(Text::Array(list)) => {
             let list = list.into_iter().map(Prepared::of_value).collect();
             let scored = records::score(&asked, list).await?;
-            let results = scored.into_iter().map(|(entry, outcome)| Answered {
-                id: entry.and_then(|entry| entry.id),
-                outcome: match outcome.and_then(|scored| answer(&asked, scored)) {
-                    Ok(answer) => AnswerOr::Answer(answer.into()),
-                    Err(problem) => AnswerOr::Refused {
-                        error: Refusal::of(&problem),
+            let results = scored.into_iter().map(|(entry, outcome)| {
+                let answer = outcome.and_then(|scored| answer(&asked, entry.as_ref(), &scored));
+                Answered {
+                    id: entry.and_then(|entry| entry.id),
+                    outcome: match answer {
+                        Ok(answer) => AnswerOr::Answer(answer.into()),
+                        Err(problem) => AnswerOr::Refused {
+                            error: Refusal::of(&problem),
+                        },
                     },
-                },
+                }
             });
             let results = results.collect();
             Ok(Json(Replies { model, results }).into_response())
@@ -122,10 +128,16 @@ pub(super) fn model_name(model: Option<Text>) -> Result<Option<String>, Problem>
     }
 }
 
-fn answer(asked: &Asked, scored: Vec<crate::scoring::Scored>) -> Result<Answer, Problem> {
-    match scored.as_slice() {
-        [one] => Ok(Answer::Single(Conversation::of(one, &asked.scorer))),
-        [chosen, rejected] => Ok(Answer::Pair(Pair::of(chosen, rejected, &asked.scorer))),
-        _ => Err(Problem::invalid("there is nothing to score")),
-    }
+fn answer(asked: &Asked, entry: Option<&Entry>, scored: &[Scored]) -> Result<Answer, Problem> {
+    let reward = records::reward(entry, scored)?;
+    Ok(match (&reward, scored) {
+        (RecordReward::Candidates(all), _) => {
+            Answer::Candidates(Candidates::of(all, scored, &asked.scorer))
+        }
+        (RecordReward::Pair { .. }, [chosen, rejected]) => {
+            Answer::Pair(Pair::of(chosen, rejected, &asked.scorer))
+        }
+        (_, [one]) => Answer::Single(Conversation::of(one, &asked.scorer)),
+        _ => return Err(Problem::invalid("there is nothing to score")),
+    })
 }

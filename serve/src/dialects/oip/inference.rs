@@ -249,7 +249,7 @@ fn conversation(text: String) -> Result<Item, Problem> {
     let record = record.map_err(|error| Problem::invalid(error.to_string()))?;
     let Body::Single(raw) = record.body else {
         return Err(Problem::invalid(
-            "it is a pair: send its two conversations as two elements",
+            "it is a pair, or candidates: send each of its conversations as an element",
         ));
     };
     let conversation: Result<Conversation, _> = raw.into_conversation();
