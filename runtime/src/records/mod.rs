@@ -33,6 +33,7 @@ mod entry;
 mod error;
 mod fields;
 mod format;
+mod place;
 mod reader;
 mod record;
 mod side;
@@ -40,6 +41,7 @@ mod source;
 
 pub use entry::{Entry, EntryError, RecordReward};
 pub use error::{RecordError, RecordErrorKind};
+pub use place::{NoPlace, Place};
 pub use reader::{DEFAULT_MAX_RECORD_BYTES, RecordReader};
 pub use record::{Body, RawConversation, Record};
 pub use side::Side;

@@ -6,6 +6,7 @@ use std::io::{self, BufRead};
 use super::{
     error::{RecordError, RecordErrorKind},
     format::Format,
+    place::{Place, PlaceLayout},
     record::{Record, parse},
     source::{Position, Scanner, Source, Step, Taken, is_whitespace},
 };
@@ -122,6 +123,60 @@ impl<R: BufRead> RecordReader<R> {
     pub fn with_fields_kept(mut self) -> Self {
         self.keeps_fields = true;
         self
+    }
+
+    /// Goes on where another reader of the same input stood ([`place`](Self::place)); `input` begins there.
+    #[must_use]
+    pub fn at_place(mut self, place: Place) -> Self {
+        self.layout = match place.layout {
+            PlaceLayout::Unknown => Layout::Unknown,
+            PlaceLayout::Lines => Layout::Lines,
+            PlaceLayout::Values => Layout::Values,
+            PlaceLayout::List(taken) => Layout::List(taken),
+            PlaceLayout::Done => Layout::Done,
+        };
+        self.source.position = place.position;
+        self
+    }
+
+    /// Where the reader stands: after the last record that it gave, or passed over.
+    pub fn place(&self) -> Place {
+        Place {
+            layout: match self.layout {
+                Layout::Unknown => PlaceLayout::Unknown,
+                Layout::Lines => PlaceLayout::Lines,
+                Layout::Values => PlaceLayout::Values,
+                Layout::List(taken) => PlaceLayout::List(taken),
+                Layout::Done => PlaceLayout::Done,
+            },
+            position: self.source.position,
+        }
+    }
+
+    /// Passes over a record, be it well-formed or not; false when there is none. Lines are not parsed, but for the first.
+    ///
+    /// # Errors
+    /// The error that ends reading.
+    pub fn skip(&mut self) -> Result<bool, RecordError> {
+        if let Layout::Lines = self.layout {
+            if self.skip_whitespace()?.is_none() {
+                self.layout = Layout::Done;
+                return Ok(false);
+            }
+            let skipped = self.source.skip_line();
+            skipped.map_err(|error| self.fail(self.source.position, RecordErrorKind::Io(error)))?;
+            return Ok(true);
+        }
+        match self.next() {
+            None => Ok(false),
+            Some(Err(error)) if error.is_fatal => Err(error),
+            Some(_) => Ok(true),
+        }
+    }
+
+    /// The input, of which nothing but records was taken.
+    pub fn input_mut(&mut self) -> &mut R {
+        self.source.input_mut()
     }
 
     fn read(&mut self) -> Result<Option<Item>, RecordError> {

@@ -13,6 +13,7 @@ use super::*;
 use crate::json::Json;
 
 mod fields;
+mod places;
 
 /// What a reader gives, in short: `line:record` or `line!error`, and a final
 /// `fatal` when an error ended it.
