@@ -2,7 +2,7 @@
 
 use std::{io, path::PathBuf};
 
-use crate::identity::Difference;
+use crate::difference::Difference;
 
 /// The result of what is done with a job.
 pub type Result<T> = std::result::Result<T, JobError>;

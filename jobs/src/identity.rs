@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, fmt, io::Read, io::Write as _};
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    difference::Difference,
     error::{JobError, Result},
     fs::FileSystem,
     input::InputFile,
@@ -26,23 +27,6 @@ pub struct Identity {
     pub options: BTreeMap<String, String>,
     /// Most records of a shard.
     pub shard_records: u64,
-}
-
-/// One thing that differs between two identities.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Difference {
-    /// What it is.
-    pub what: String,
-    /// What the job was begun with.
-    pub job: String,
-    /// What it is now.
-    pub now: String,
-}
-
-impl fmt::Display for Difference {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} was {}, and now is {}", self.what, self.job, self.now)
-    }
 }
 
 /// `job.json`.

@@ -15,6 +15,7 @@
 //! Nothing here knows what a record or a result is: a result is a line of bytes. All that is done to the directory goes
 //! through [`FileSystem`], so that the tests can lose power at every step.
 
+mod difference;
 mod error;
 mod fs;
 mod heartbeat;
@@ -28,10 +29,11 @@ mod results;
 mod seen;
 mod summary;
 
+pub use difference::Difference;
 pub use error::{JobError, Result};
 pub use fs::{Directory, FileSystem, NewFile};
 pub use heartbeat::Heartbeat;
-pub use identity::{Difference, Identity};
+pub use identity::Identity;
 pub use index::{Index, IndexWriter, Stretch};
 pub use input::{Digested, InputFile};
 pub use job::{Claim, Committed, Job, JobOptions, Shard};

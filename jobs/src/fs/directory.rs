@@ -12,7 +12,7 @@ use rustix::{
     io::Errno,
 };
 
-use super::{FileSystem, NewFile};
+use super::system::{FileSystem, NewFile};
 
 /// A directory of this machine, or of one whose files it shares.
 #[derive(Debug)]

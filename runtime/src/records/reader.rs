@@ -157,7 +157,7 @@ impl<R: BufRead> RecordReader<R> {
     ///
     /// # Errors
     /// The error that ends reading.
-    pub fn skip(&mut self) -> Result<bool, RecordError> {
+    pub fn pass_over(&mut self) -> Result<bool, RecordError> {
         if let Layout::Lines = self.layout {
             if self.skip_whitespace()?.is_none() {
                 self.layout = Layout::Done;

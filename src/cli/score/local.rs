@@ -69,7 +69,7 @@ pub(super) fn run(
     writing.finish(&stopping, entries)
 }
 
-fn options(args: &ScoreArgs) -> ScorerOptions {
+pub(super) fn options(args: &ScoreArgs) -> ScorerOptions {
     let mut options = args
         .scorer
         .options()
@@ -82,7 +82,7 @@ fn options(args: &ScoreArgs) -> ScorerOptions {
 }
 
 /// Whether no record after this one can be scored either.
-fn ends_all(problem: &EntryError) -> bool {
+pub(super) fn ends_all(problem: &EntryError) -> bool {
     matches!(
         problem,
         EntryError::Score {

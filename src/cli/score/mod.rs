@@ -2,6 +2,8 @@
 
 mod args;
 mod input;
+mod job;
+mod job_args;
 mod local;
 #[cfg(feature = "remote")]
 mod remote;
@@ -27,6 +29,9 @@ const LOOKED_AT: usize = 256;
 pub(crate) fn run(args: &ScoreArgs) -> Result<Status> {
     if let Some(model) = &args.model {
         super::common::model::check(model)?;
+    }
+    if let Some(dir) = &args.job.job {
+        return job::run(args, dir);
     }
     let (input, progress) = open_input(&args.input)?;
     check_apart(&args.input, &args.output)?;

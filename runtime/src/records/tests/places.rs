@@ -21,8 +21,13 @@ fn check(input: &[u8], limit: usize) {
         assert_eq!(place.to_string().parse(), Ok(place));
         let rest = &input[skipping.input_mut().position() as usize..];
         let rest = items(new(Cursor::new(rest)).at_place(place));
-        assert_eq!(rest, all[passed..], "after {passed} of {:?}", String::from_utf8_lossy(input));
-        match skipping.skip() {
+        assert_eq!(
+            rest,
+            all[passed..],
+            "after {passed} of {:?}",
+            String::from_utf8_lossy(input)
+        );
+        match skipping.pass_over() {
             Ok(true) => {}
             Ok(false) => {
                 assert_eq!(passed, all.len());
@@ -35,7 +40,7 @@ fn check(input: &[u8], limit: usize) {
             }
         }
     }
-    assert!(!skipping.skip().is_ok_and(|more| more));
+    assert!(!skipping.pass_over().is_ok_and(|more| more));
 }
 
 #[test]
@@ -56,7 +61,14 @@ fn a_reader_goes_on_where_another_stood() {
         check(input.as_bytes(), DEFAULT_MAX_RECORD_BYTES);
         check(input.as_bytes(), 10);
     }
-    for text in ["", "lines", "lines:1", "lines:1:x", "list:1:1", "lines:1:1:1"] {
+    for text in [
+        "",
+        "lines",
+        "lines:1",
+        "lines:1:x",
+        "list:1:1",
+        "lines:1:1:1",
+    ] {
         assert_eq!(text.parse::<Place>(), Err(NoPlace), "{text}");
     }
 }
