@@ -10,7 +10,7 @@ export PYTHON ?= python3
 PROFILE ?= release
 
 .PHONY: help demo test test-gpu check ep-check plugin-check bench bench-pipeline compare measure measure-precision measure-pipeline \
-	measure-streamed measure-trained soak fuzz onnx-check hub-check clients-check page-check goldens library
+	measure-streamed measure-trained soak fuzz job-kills onnx-check hub-check clients-check page-check goldens library
 
 help:
 	@sed -n 's/^## //p' Makefile
@@ -120,6 +120,11 @@ fuzz: export FUZZ_SECONDS := $(or $(FUZZ_SECONDS),600)
 fuzz: export FUZZ_SEED := $(or $(FUZZ_SEED),1000)
 fuzz: library
 	cargo test --locked --test fuzz -- --nocapture
+
+## make job-kills   two processes on one job of 20,000 records, killed at 50 random moments
+job-kills: library
+	cargo build --locked --release --bin worldpm-ort
+	@$(PYTHON) scripts/job-kills.py --binary target/release/worldpm-ort $(JOB_KILLS)
 
 ## make measure-streamed  all layers of the 72B shape, one in memory at a time
 measure-streamed: library

@@ -25,6 +25,7 @@ ONLY_IN = {
         "src/",
         "runtime/src/ep/tests.rs",
     ],
+    "worldpm_ort_jobs": ["src/cli/score/job/"],
     "num_bigint": ["template/"],
     "rustls": ["runtime/src/hub/", "runtime/src/remote/", "serve/src/ops/traces/", "serve/src/security/"],
     "tokenizers": ["runtime/src/text/"],

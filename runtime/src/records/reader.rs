@@ -7,6 +7,7 @@ use super::{
     error::{RecordError, RecordErrorKind},
     format::Format,
     layout::{ColumnNames, ColumnNamesError, Layout as RowLayout, RowReader},
+    place::{Place, PlaceLayout},
     record::Record,
     source::{Position, Scanner, Source, Step, Taken, is_whitespace},
 };
@@ -144,6 +145,60 @@ impl<R: BufRead> RecordReader<R> {
     /// The layout of the records, once one of them has decided on it.
     pub fn layout(&self) -> Option<&RowLayout> {
         self.rows.layout()
+    }
+
+    /// Goes on where another reader of the same input stood ([`place`](Self::place)); `input` begins there.
+    #[must_use]
+    pub fn at_place(mut self, place: Place) -> Self {
+        self.layout = match place.layout {
+            PlaceLayout::Unknown => Layout::Unknown,
+            PlaceLayout::Lines => Layout::Lines,
+            PlaceLayout::Values => Layout::Values,
+            PlaceLayout::List(taken) => Layout::List(taken),
+            PlaceLayout::Done => Layout::Done,
+        };
+        self.source.position = place.position;
+        self
+    }
+
+    /// Where the reader stands: after the last record that it gave, or passed over.
+    pub fn place(&self) -> Place {
+        Place {
+            layout: match self.layout {
+                Layout::Unknown => PlaceLayout::Unknown,
+                Layout::Lines => PlaceLayout::Lines,
+                Layout::Values => PlaceLayout::Values,
+                Layout::List(taken) => PlaceLayout::List(taken),
+                Layout::Done => PlaceLayout::Done,
+            },
+            position: self.source.position,
+        }
+    }
+
+    /// Passes over a record, be it well-formed or not; false when there is none. Lines are not parsed, but for the first.
+    ///
+    /// # Errors
+    /// The error that ends reading.
+    pub fn pass_over(&mut self) -> Result<bool, RecordError> {
+        if let Layout::Lines = self.layout {
+            if self.skip_whitespace()?.is_none() {
+                self.layout = Layout::Done;
+                return Ok(false);
+            }
+            let skipped = self.source.skip_line();
+            skipped.map_err(|error| self.fail(self.source.position, RecordErrorKind::Io(error)))?;
+            return Ok(true);
+        }
+        match self.next() {
+            None => Ok(false),
+            Some(Err(error)) if error.is_fatal => Err(error),
+            Some(_) => Ok(true),
+        }
+    }
+
+    /// The input, of which nothing but records was taken.
+    pub fn input_mut(&mut self) -> &mut R {
+        self.source.input_mut()
     }
 
     fn read(&mut self) -> Result<Option<Item>, RecordError> {

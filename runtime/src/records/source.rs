@@ -57,6 +57,10 @@ impl<R: BufRead> Source<R> {
         }
     }
 
+    pub(super) fn input_mut(&mut self) -> &mut R {
+        &mut self.input
+    }
+
     /// Otherwise the input has bytes at hand.
     fn is_at_end(&mut self) -> io::Result<bool> {
         while !self.ended {

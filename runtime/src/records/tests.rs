@@ -14,6 +14,7 @@ use crate::json::Json;
 
 mod fields;
 mod layouts;
+mod places;
 
 /// What a reader gives, in short: `line:record` or `line!error`, and a final
 /// `fatal` when an error ended it.

@@ -67,7 +67,6 @@ impl From<ReduceWay> for Reduction {
 }
 
 /// A time, as a number of seconds.
-#[cfg(any(feature = "remote", feature = "serve"))]
 pub(crate) fn seconds(text: &str) -> Result<std::time::Duration, String> {
     let given: Option<f64> = text.parse().ok();
     let time = given.and_then(|seconds| std::time::Duration::try_from_secs_f64(seconds).ok());

@@ -11,6 +11,7 @@ pub(crate) const SCORING: &str = "Scoring";
 pub(crate) const DEVICES: &str = "Devices";
 pub(crate) const MEMORY: &str = "Memory";
 pub(crate) const PRECISION: &str = "Precision";
+pub(crate) const JOB: &str = "Jobs";
 #[cfg(feature = "remote")]
 pub(crate) const SERVER: &str = "Servers in place of a model";
 #[cfg(feature = "serve")]

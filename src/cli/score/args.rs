@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use super::job_args::JobArgs;
 #[cfg(feature = "remote")]
 use super::remote_args::RemoteArgs;
 use crate::cli::common::{
@@ -28,6 +29,8 @@ pub(crate) struct ScoreArgs {
     /// Add the scores to the end of the output file as they come, instead of replacing it at the end
     #[arg(long)]
     pub(crate) append: bool,
+    #[command(flatten)]
+    pub(crate) job: JobArgs,
     #[cfg(feature = "remote")]
     #[command(flatten)]
     pub(crate) remote: RemoteArgs,

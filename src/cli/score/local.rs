@@ -70,7 +70,7 @@ pub(super) fn run(
     writing.finish(&stopping, entries)
 }
 
-fn options(args: &ScoreArgs) -> ScorerOptions {
+pub(super) fn options(args: &ScoreArgs) -> ScorerOptions {
     let mut options = args
         .scorer
         .options()
@@ -83,7 +83,7 @@ fn options(args: &ScoreArgs) -> ScorerOptions {
 }
 
 /// Whether no record after this one can be scored either.
-fn ends_all(problem: &EntryError, health: Health) -> bool {
+pub(super) fn ends_all(problem: &EntryError, health: Health) -> bool {
     match problem {
         EntryError::Score {
             source: Error::WeightsChanged { .. },

@@ -2,6 +2,8 @@
 
 mod args;
 mod input;
+mod job;
+mod job_args;
 mod local;
 #[cfg(feature = "remote")]
 mod remote;
@@ -28,10 +30,13 @@ pub(crate) fn run(args: &ScoreArgs) -> Result<Status> {
     if let Some(model) = &args.model {
         super::common::model::check(model)?;
     }
+    if let Some(dir) = &args.job.job {
+        return job::run(args, dir);
+    }
     let (input, progress) = open_input(&args.input)?;
     check_apart(&args.input, &args.output)?;
     let output = Results::prepare(&args.output, args.append)?;
-    let mut entries = Entries::new(progress.wrap_read(input), &args.records, &progress);
+    let mut entries = Entries::new(progress.wrap_read(input), &args.records, &progress)?;
     if is_file(&args.input) {
         entries.look_at_first(LOOKED_AT, &args.input, args.keep_going)?;
     }

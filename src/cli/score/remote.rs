@@ -53,7 +53,7 @@ pub(super) fn run(
     writing.finish(&stopping, entries)
 }
 
-fn options(args: &ScoreArgs) -> RemoteOptions {
+pub(super) fn options(args: &ScoreArgs) -> RemoteOptions {
     let remote = &args.remote;
     let mut options = RemoteOptions::new(&remote.endpoint);
     options.model.clone_from(&remote.served_model);

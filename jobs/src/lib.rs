@@ -1,0 +1,47 @@
+//! A directory in which a long run over records keeps what it has done, so that it goes on after whatever ended it.
+//!
+//! The records of an input are divided into shards. Any number of processes, on one machine or on several that share a
+//! file system, take shards under leases and commit the results of each as one file. What is committed stays committed
+//! through a kill or a loss of power, and every record has one result in the end:
+//!
+//! | in the directory | holds |
+//! |---|---|
+//! | `job.json` | what is done to which input: it must be the same whenever the job is gone on with ([`Identity`]) |
+//! | `index.jsonl` | where in the input each shard begins, with a hash of its bytes |
+//! | `shards/NNNNNN.jsonl` | the results of a shard, complete |
+//! | `shards/NNNNNN.*.part` | results of a shard that was given back, or whose records are tried one by one |
+//! | `leases/NNNNNN.G` | who works on a shard; those before it (lower `G`) died |
+//!
+//! Nothing here knows what a record or a result is: a result is a line of bytes. All that is done to the directory goes
+//! through [`FileSystem`], so that the tests can lose power at every step.
+
+mod difference;
+mod error;
+mod fs;
+mod heartbeat;
+mod identity;
+mod index;
+mod input;
+mod job;
+mod journal;
+mod lease;
+mod results;
+mod seen;
+mod summary;
+
+pub use difference::Difference;
+pub use error::{JobError, Result};
+pub use fs::{Directory, FileSystem, NewFile};
+pub use heartbeat::Heartbeat;
+pub use identity::Identity;
+pub use index::{Index, IndexWriter, Stretch};
+pub use input::{Digested, InputFile};
+pub use job::{Claim, Committed, Job, JobOptions, Shard};
+pub use journal::Journal;
+pub use lease::Owner;
+pub use results::{Line, ShardResults};
+pub use seen::Seen;
+pub use summary::{Distribution, Lengths};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,296 @@
+//! Jobs whose processes are killed and lose power at any step: in the end every record has one result, in order, as if
+//! nothing had happened.
+
+#![allow(clippy::unwrap_used)]
+
+mod directory;
+mod sim;
+
+use std::{collections::BTreeMap, sync::Arc, thread, time::Duration};
+
+use fastrand::Rng;
+
+use crate::{
+    Claim, Identity, IndexWriter, Job, JobError, JobOptions, Line, Owner, Shard, Stretch,
+    error::Result, results,
+};
+use sim::{Sim, SimFs};
+
+const SHARDS: u64 = 7;
+const RECORDS: u64 = 4;
+/// Of the last shard.
+const REST: u64 = 2;
+const ALL: u64 = (SHARDS - 1) * RECORDS + REST;
+
+fn line(record: u64) -> Line {
+    Line {
+        bytes: format!("{{\"id\":{record}}}").into_bytes(),
+        failure: (record % 5 == 3).then(|| "invalid_input".to_owned()),
+    }
+}
+
+fn expected(poison: Option<u64>) -> String {
+    let text = |record| match Some(record) == poison {
+        true => "poison\n".to_owned(),
+        false => format!("{}\n", String::from_utf8(line(record).bytes).unwrap()),
+    };
+    (0..ALL).map(text).collect()
+}
+
+fn identity() -> Identity {
+    Identity {
+        inputs: Vec::new(),
+        model: BTreeMap::new(),
+        options: BTreeMap::from([("a".to_owned(), "b".to_owned())]),
+        shard_records: RECORDS,
+    }
+}
+
+fn make_index(writer: &mut IndexWriter<'_>) -> Result<()> {
+    for shard in 0..SHARDS {
+        writer.push(&Stretch {
+            records: if shard + 1 == SHARDS { REST } else { RECORDS },
+            bytes: 10,
+            sha256: format!("{shard:032}"),
+            place: shard.to_string(),
+        })?;
+    }
+    Ok(())
+}
+
+fn owner(token: String) -> Owner {
+    Owner {
+        host: "sim".into(),
+        machine: String::new(),
+        pid: 1,
+        started: 0,
+        token,
+    }
+}
+
+fn options() -> JobOptions {
+    JobOptions {
+        expiry: Duration::from_secs(2),
+        deaths: 2,
+        // Kills that have nothing to do with a record must not count against it here.
+        tries: u32::MAX,
+    }
+}
+
+/// What a process does, and with which records it dies.
+#[derive(Clone)]
+struct Program {
+    seed: u64,
+    options: JobOptions,
+    poison: Option<u64>,
+}
+
+impl Program {
+    fn new(seed: u64) -> Self {
+        Self {
+            seed,
+            options: options(),
+            poison: None,
+        }
+    }
+
+    /// Works until all is done, and gives the output.
+    fn run(&self, fs: &SimFs, token: String, rng: &mut Rng) -> Result<String> {
+        let paused = |fs: &SimFs| fs.pause().map_err(JobError::io("wait for", "clock".into()));
+        let job = Job::open(
+            Arc::new(fs.clone()),
+            owner(token),
+            identity(),
+            self.options.clone(),
+        )?;
+        let shards = job.index(make_index, || paused(fs))?.shards();
+        let mut under_way: Vec<Shard> = Vec::new();
+        loop {
+            match job.claim()? {
+                Claim::Shard(shard) => under_way.push(shard),
+                Claim::Wait if under_way.is_empty() => {
+                    paused(fs)?;
+                    continue;
+                }
+                Claim::Done if under_way.is_empty() => break,
+                Claim::Wait | Claim::Done => {}
+            }
+            if under_way.len() > rng.usize(0..3) || under_way.last().is_some_and(|one| one.alone) {
+                let shard = under_way.swap_remove(rng.usize(..under_way.len()));
+                self.score(&job, &shard, fs, rng)?;
+            }
+        }
+        while !job.begin_output()? {
+            paused(fs)?;
+        }
+        job.tidy()?;
+        job.end_output();
+        let mut text = String::new();
+        for shard in 0..shards {
+            for line in job.results(shard)?.lines() {
+                text += std::str::from_utf8(line).unwrap();
+                text.push('\n');
+            }
+        }
+        Ok(text)
+    }
+
+    fn score(&self, job: &Job, shard: &Shard, fs: &SimFs, rng: &mut Rng) -> Result<()> {
+        let mut journal = match shard.alone {
+            true => Some(job.journal(shard)?),
+            false => None,
+        };
+        let mut lines = BTreeMap::new();
+        for number in 0..shard.stretch.records {
+            let record = shard.first + number;
+            if let Some(known) = shard.known.get(&number) {
+                assert_eq!(*known, self.line(record));
+                lines.insert(number, known.clone());
+                continue;
+            }
+            if shard.poison.contains_key(&number) {
+                lines.insert(number, self.line(record));
+                continue;
+            }
+            if let Some(journal) = &mut journal {
+                journal.begin(number)?;
+            }
+            if self.poison == Some(record) {
+                fs.die();
+            }
+            lines.insert(number, self.line(record));
+            if let Some(journal) = &mut journal {
+                journal.done(number, &self.line(record))?;
+            }
+            if rng.u8(..4) == 0 {
+                job.beat();
+            }
+            if rng.u8(..40) == 0 {
+                return job.give_back(shard, &lines);
+            }
+        }
+        let lines: Vec<Line> = lines.into_values().collect();
+        job.commit(shard, &lines)?;
+        fs.sim.world().promised.insert(shard.number);
+        Ok(())
+    }
+
+    fn line(&self, record: u64) -> Line {
+        match self.poison == Some(record) {
+            true => Line {
+                bytes: b"poison".to_vec(),
+                failure: Some("poison".into()),
+            },
+            false => line(record),
+        }
+    }
+
+    /// Runs processes that are started again when they are killed, until they are done or power is lost.
+    fn run_all(
+        &self,
+        sim: &Arc<Sim>,
+        processes: usize,
+        round: u64,
+    ) -> std::result::Result<(), String> {
+        let all: Vec<SimFs> = (0..processes).map(|number| sim.process(number)).collect();
+        let spawn = |(number, fs): (usize, SimFs)| {
+            let program = self.clone();
+            thread::spawn(move || {
+                let mut rng = Rng::with_seed(program.seed * 31 + round * 7 + number as u64);
+                let mut start = 0;
+                loop {
+                    start += 1;
+                    let token = format!("{round}-{number}-{start}");
+                    let ended = program.run(&fs, token, &mut rng);
+                    if fs.sim.world().lost {
+                        return Ok(());
+                    }
+                    fs.end();
+                    match ended {
+                        Ok(text) if text == expected(program.poison) => return Ok(()),
+                        Ok(text) => return Err(text),
+                        Err(error) if error.to_string().ends_with("killed") => {
+                            fs.sim.process(number);
+                        }
+                        Err(error) => return Err(error.to_string()),
+                    }
+                }
+            })
+        };
+        let threads: Vec<_> = all.into_iter().enumerate().map(spawn).collect();
+        let ended = threads.into_iter().map(|thread| thread.join().unwrap());
+        // All of them end before the first error is told.
+        let ended: Vec<_> = ended.collect();
+        ended.into_iter().collect()
+    }
+}
+
+/// Kills, losses of power, and then an end. Gives the number of kills.
+fn ordeal(seed: u64, is_lazy: bool) -> std::result::Result<u64, String> {
+    let mut rng = Rng::with_seed(seed);
+    let sim = Sim::new(seed);
+    let program = Program::new(seed);
+    let processes = rng.usize(1..4);
+    for round in 0..rng.u64(1..5) {
+        {
+            let mut world = sim.world();
+            world.is_lazy = is_lazy;
+            world.steps_left = Some(rng.u64(1..900));
+            world.killed_every = [0, 100, 300][rng.usize(..3)];
+        }
+        program.run_all(&sim, processes, round)?;
+        sim.lose_power();
+        let promised = sim.world().promised.clone();
+        for shard in promised {
+            let records = if shard as u64 + 1 == SHARDS {
+                REST
+            } else {
+                RECORDS
+            };
+            let first = shard as u64 * RECORDS;
+            let lines: Vec<Line> = (first..first + records).map(line).collect();
+            if sim.read(&results::file(shard)) != Some(results::content(shard, &lines)) {
+                return Err(format!("what was committed of shard {shard} is gone"));
+            }
+        }
+    }
+    sim.world().killed_every = 200;
+    program.run_all(&sim, processes, 100)?;
+    // Whoever comes last leaves nothing but results.
+    sim.world().killed_every = 0;
+    program.run_all(&sim, 1, 101)?;
+    let names = sim.names("shards");
+    if names.len() as u64 != SHARDS {
+        return Err(format!("left over: {names:?}"));
+    }
+    let kills = sim.world().kills;
+    Ok(kills)
+}
+
+#[test]
+fn every_record_has_one_result_whatever_happens() {
+    let tried = |seed| ordeal(seed, false).unwrap_or_else(|error| panic!("seed {seed}: {error}"));
+    let kills: u64 = (0..150).map(tried).sum();
+    assert!(kills > 100, "{kills} kills try nothing");
+}
+
+#[test]
+fn a_sync_that_is_left_out_would_be_noticed() {
+    assert!((0..30).any(|seed| ordeal(seed, true).is_err()));
+}
+
+#[test]
+fn a_record_that_kills_is_set_aside_alone() {
+    for seed in 0..20 {
+        let sim = Sim::new(seed);
+        let mut program = Program::new(seed);
+        program.poison = Some(seed % ALL);
+        program.options.deaths = 3;
+        program.options.tries = 3;
+        let ended = program.run_all(&sim, 1 + seed as usize % 3, 0);
+        assert_eq!(ended, Ok(()), "seed {seed}");
+        // As many as are needed, and some that die with the shard of another.
+        let kills = sim.world().kills;
+        assert!((6..20).contains(&kills), "seed {seed}: {kills} kills");
+    }
+}

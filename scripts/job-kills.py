@@ -1,0 +1,93 @@
+#!/usr/bin/env python3
+"""make job-kills: two processes score one job, and are killed at 50 random moments. The output must be, byte for byte, that of
+a run without a job. Prints what happened; exits with 1 when the outputs differ.
+
+    scripts/job-kills.py --binary target/release/worldpm-ort [--kills 50] [--records 20000] [--seed 1]
+"""
+
+import argparse
+import json
+import random
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def record(rng, number):
+    if number % 97 == 13:
+        return '{"prompt": "a line that is cut'
+    words = " ".join(rng.choice(WORDS) for _ in range(rng.randint(1, 60)))
+    if number % 5 == 0:
+        return json.dumps({"id": number, "prompt": "Why is it so?", "chosen": words, "rejected": "No."})
+    return json.dumps({"id": number, "prompt": f"Why {number % 5000}?", "response": words})
+
+
+WORDS = "so it is as far as anyone knows and no further than that which was said before of the one that came after".split()
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--binary", required=True)
+    parser.add_argument("--kills", type=int, default=50)
+    parser.add_argument("--records", type=int, default=20_000)
+    parser.add_argument("--shard-records", type=int, default=128)
+    parser.add_argument("--pause", type=float, default=1.0, help="longest time between two kills, in seconds")
+    parser.add_argument("--seed", type=int, default=1)
+    args = parser.parse_args()
+    binary = str(Path(args.binary).resolve())
+    rng = random.Random(args.seed)
+    folder = ROOT / "demo" / "job-kills"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    quiet = {"check": True, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "cwd": folder}
+    subprocess.run([binary, "synth", "--shape", "tiny", "--out", "checkpoint"], **quiet)
+    subprocess.run([binary, "export", "--checkpoint", "checkpoint", "--out", "bundle", "--probes", "off"], **quiet)
+    with open(folder / "in.jsonl", "w") as file:
+        for number in range(args.records):
+            file.write(record(rng, number) + "\n")
+
+    score = [binary, "score", "--keep-going", "--threads", "1", "--model", "bundle", "--input", "in.jsonl"]
+    begun = time.monotonic()
+    subprocess.run([*score, "--output", "expected.jsonl"], cwd=folder, stderr=subprocess.DEVNULL)
+    print(f"without a job: {args.records} records in {time.monotonic() - begun:.1f} s", flush=True)
+
+    job = [*score, "--job", "job", "--shard-records", str(args.shard_records), "--output", "out.jsonl"]
+    log = open(folder / "log.txt", "w")
+
+    def start():
+        return subprocess.Popen(job, cwd=folder, stderr=log)
+
+    begun = time.monotonic()
+    running = [start(), start()]
+    kills = starts = 0
+    while kills < args.kills:
+        time.sleep(rng.uniform(0.02, args.pause))
+        which = rng.randrange(2)
+        if running[which].poll() is None:
+            running[which].kill()
+            kills += 1
+        elif running[which].returncode == 1 and (folder / "out.jsonl").exists():
+            break
+        running[which].wait()
+        running[which] = start()
+        starts += 1
+    codes = [process.wait() for process in running]
+    elapsed = time.monotonic() - begun
+    # A process that was started when all was done says so, and nothing else.
+    done = subprocess.run(job, cwd=folder, stderr=log).returncode
+    same = (folder / "out.jsonl").read_bytes() == (folder / "expected.jsonl").read_bytes()
+    left = sorted(path.name for path in (folder / "job" / "leases").iterdir())
+    alone = (folder / "log.txt").read_text().count("one by one")
+    print(f"{kills} kills of two processes in {elapsed:.1f} s; ended with {codes}, then {done}; {alone} shards one by one")
+    print(f"leases left: {left}; output {'equal, byte for byte' if same else 'DIFFERS'}")
+    if kills < args.kills:
+        print(f"the job ended before {args.kills} kills: give it more --records", file=sys.stderr)
+    sys.exit(0 if same and not left and kills == args.kills else 1)
+
+
+if __name__ == "__main__":
+    main()

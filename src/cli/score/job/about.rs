@@ -1,0 +1,144 @@
+//! What a job is about: the options and the model that its results depend on.
+//!
+//! Where a model runs is left out, so that machines with other devices can take part: scores differ in their last digits
+//! then, as they do between runs.
+
+use std::{
+    collections::BTreeMap,
+    fmt::Display,
+    path::Path,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use anyhow::{Context, Result};
+use clap::ValueEnum;
+use serde_json::Value;
+use worldpm_ort_bundle::{Manifest, hash::sha256_hex};
+use worldpm_ort_jobs::{Identity, InputFile};
+
+use crate::cli::score::args::ScoreArgs;
+
+/// Records of a shard, where nobody says how many: as many as the scorer takes at a time.
+const SHARD_RECORDS: u64 = 512;
+
+/// The option that says which time chat templates are told: the same through all of a job.
+const TEMPLATE_TIME: &str = "time for chat templates";
+
+/// What the arguments ask for. What they leave open is as the job was begun.
+pub(super) fn identity(
+    args: &ScoreArgs,
+    input: InputFile,
+    begun: Option<&Identity>,
+) -> Result<Identity> {
+    let shard_records = args.job.shard_records.map(u64::from);
+    let mut options = options(args);
+    let mut model = BTreeMap::new();
+    match &args.model {
+        Some(dir) => {
+            model = of_bundle(dir)?;
+            let begun = begun.and_then(|begun| begun.options.get(TEMPLATE_TIME));
+            let time = begun.cloned().unwrap_or_else(now);
+            options.insert(TEMPLATE_TIME.to_owned(), time);
+        }
+        None => {
+            model.insert("name".to_owned(), served(args));
+        }
+    }
+    Ok(Identity {
+        inputs: vec![input],
+        model,
+        options,
+        shard_records: shard_records
+            .or(begun.map(|begun| begun.shard_records))
+            .unwrap_or(SHARD_RECORDS),
+    })
+}
+
+/// The time that chat templates are told, in seconds since 1970.
+pub(super) fn template_time(identity: &Identity) -> Option<i64> {
+    identity.options.get(TEMPLATE_TIME)?.parse().ok()
+}
+
+fn now() -> String {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0, |since| since.as_secs()).to_string()
+}
+
+#[cfg(feature = "remote")]
+fn served(args: &ScoreArgs) -> String {
+    let named = args.remote.served_model.clone();
+    named.unwrap_or_else(|| "the first of the servers".to_owned())
+}
+
+#[cfg(not(feature = "remote"))]
+fn served(_: &ScoreArgs) -> String {
+    String::new()
+}
+
+fn options(args: &ScoreArgs) -> BTreeMap<String, String> {
+    fn given<T: Display>(value: Option<T>) -> String {
+        value.map_or_else(|| "not given".to_owned(), |value| value.to_string())
+    }
+    fn way<T: ValueEnum>(value: &T) -> String {
+        let way = value.to_possible_value();
+        way.map_or_else(String::new, |way| way.get_name().to_owned())
+    }
+    let columns = &args.records.columns;
+    let column = |name: &Option<String>| given(name.as_deref());
+    let all = [
+        ("--prompt-column", column(&columns.prompt_column)),
+        ("--response-column", column(&columns.response_column)),
+        ("--messages-column", column(&columns.messages_column)),
+        ("--chosen-column", column(&columns.chosen_column)),
+        ("--rejected-column", column(&columns.rejected_column)),
+        ("--system-column", column(&columns.system_column)),
+        ("--ignore-column", columns.ignore_column.join(", ")),
+        ("--max-length", given(args.max_length)),
+        ("--truncation", way(&args.truncation)),
+        ("--reduce", given(args.reduce.as_ref().map(way))),
+        ("--special-tokens", way(&args.special_tokens)),
+        (
+            "--allow-no-answer",
+            args.records.allow_no_answer.to_string(),
+        ),
+        (
+            "--max-record-bytes",
+            args.records.max_record_bytes.to_string(),
+        ),
+        (
+            "--float32-matmul-precision",
+            args.scorer.float32_matmul_precision.to_string(),
+        ),
+        ("--cpu-kernels", way(&args.scorer.cpu_kernels)),
+    ];
+    all.map(|(name, value)| (name.to_owned(), value)).into()
+}
+
+/// What a bundle computes with: its manifest, but for where its weights are and what it can be checked by.
+fn of_bundle(dir: &Path) -> Result<BTreeMap<String, String>> {
+    let manifest = Manifest::read(dir)?;
+    let mut value = serde_json::to_value(&manifest).context("cannot read the manifest")?;
+    for field in [
+        "/producer",
+        "/probes",
+        "/weights/mode",
+        "/weights/directory",
+    ] {
+        if let Some(field) = value.pointer_mut(field) {
+            *field = Value::Null;
+        }
+    }
+    let source = match (&manifest.source.repository, &manifest.source.revision) {
+        (Some(repository), Some(revision)) => format!("{repository}@{revision}"),
+        (Some(repository), None) => repository.clone(),
+        (None, _) => manifest.model.architecture.clone(),
+    };
+    Ok(BTreeMap::from([
+        ("source".to_owned(), source),
+        ("precision".to_owned(), manifest.precision.to_string()),
+        (
+            "manifest".to_owned(),
+            sha256_hex(value.to_string().as_bytes())[..16].to_owned(),
+        ),
+    ]))
+}

@@ -1,0 +1,16 @@
+//! What goes through the scorer with the conversations of a record.
+
+use std::sync::{Arc, OnceLock};
+
+use crate::records::Entry;
+
+/// A record on its way.
+pub(super) struct Item<O> {
+    /// The number of its shard.
+    pub(super) shard: usize,
+    /// Its number in the shard, from 0.
+    pub(super) record: u64,
+    pub(super) entry: Entry,
+    /// Where the outcomes of its conversations are, and whether it is this item that they come with.
+    pub(super) outcomes: Vec<(Arc<OnceLock<O>>, bool)>,
+}

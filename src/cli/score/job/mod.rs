@@ -1,0 +1,264 @@
+//! `score --job`: what is scored is kept in a directory, and the same command goes on from there.
+
+mod about;
+mod content;
+mod input;
+mod item;
+mod model;
+mod output;
+mod progress;
+#[cfg(feature = "remote")]
+mod servers;
+mod work;
+
+use std::{
+    cell::Cell,
+    path::Path,
+    sync::Arc,
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result};
+use worldpm_ort_jobs::{Directory, Heartbeat, Index, InputFile, Job, JobOptions, Owner};
+
+use super::{args::ScoreArgs, input::check_apart, local};
+#[cfg(feature = "remote")]
+use crate::remote::RemoteScorer;
+use crate::{
+    Scorer,
+    cli::common::{
+        interrupt::Interrupt,
+        outcome::Status,
+        output::check_output,
+        placement::loaded,
+        records::{Entries, open_input},
+    },
+};
+use input::JobInput;
+use model::Local;
+use output::Written;
+use progress::Progress;
+use work::{Ended, Tally, Work};
+
+/// Records that are looked at before a job is begun.
+const LOOKED_AT: usize = 256;
+
+/// Between two looks at whether another process has made the index.
+const WAIT: Duration = Duration::from_millis(200);
+
+/// Printed at the first signal.
+const FINISHING: &str =
+    "interrupted: what is under way is finished and kept; a second signal stops at once";
+
+pub(super) fn run(args: &ScoreArgs, dir: &Path) -> Result<Status> {
+    let (input, file) = JobInput::open(&args.input, &args.records)?;
+    check_apart(&args.input, &args.output)?;
+    check_output(&args.output)?;
+    let (job, begun) = open(args, dir, &input, file)?;
+    let job = Arc::new(job);
+    let _heartbeat = Heartbeat::start(Arc::clone(&job)).context("cannot start a thread")?;
+    let index = index(&job, &input, &begun)?;
+
+    let (shards, records) = job.progress()?;
+    if shards > 0 {
+        report!(
+            "{} has {records} of {} records",
+            dir.display(),
+            index.records()
+        );
+    }
+    let ended = match shards < index.shards() {
+        true => work(args, dir, &job, index, &input)?,
+        false => (Ended::Done, Interrupt::watch(|| report!("{FINISHING}"))?),
+    };
+    match ended {
+        (Ended::Done, interrupt) => finish(args, dir, &job, index, &interrupt),
+        (Ended::Interrupted, _) => interrupted(dir, &job, index),
+    }
+}
+
+/// Opens the job, and says what its input was when it was begun.
+fn open(
+    args: &ScoreArgs,
+    dir: &Path,
+    input: &JobInput,
+    file: InputFile,
+) -> Result<(Job, InputFile)> {
+    let files = Directory::open(dir).with_context(|| format!("cannot make {}", dir.display()))?;
+    let files = Arc::new(files);
+    let begun = Job::identity_of(&*files)?;
+    let wanted = about::identity(args, file.clone(), begun.as_ref())?;
+    if begun.is_none() && !args.keep_going {
+        let (file, progress) = open_input(input.path())?;
+        Entries::new(progress.wrap_read(file), &args.records, &progress)?.look_at_first(
+            LOOKED_AT,
+            input.path(),
+            false,
+        )?;
+        progress.finish_and_clear();
+    } else if let Some(layout) = input.layout() {
+        report!("read as {layout}");
+    }
+    let mut options = JobOptions::default();
+    options.expiry = args.job.lease_seconds;
+    let job = Job::open(files, Owner::this_process(), wanted, options)?;
+    Ok((job, file))
+}
+
+/// The index of the job: made, waited for, or compared with an input that may be a copy.
+fn index<'j>(job: &'j Job, input: &JobInput, file: &InputFile) -> Result<&'j Index> {
+    let told = Cell::new(false);
+    let has_made = Cell::new(false);
+    let index = job.index(
+        |index| {
+            has_made.set(true);
+            input.divide(file, job.identity().shard_records, index)
+        },
+        || -> Result<()> {
+            if !told.replace(true) {
+                report!("another process divides the input; waiting for it");
+            }
+            thread::sleep(WAIT);
+            Ok(())
+        },
+    )?;
+    let begun = job.identity().inputs.first();
+    if !has_made.get() && begun.is_some_and(|begun| !file.is_untouched(begun)) {
+        report!(
+            "the input was written to, or copied, since the job was begun: all of it is compared"
+        );
+        index.verify(&file.name, input.whole()?)?;
+    }
+    Ok(index)
+}
+
+/// Scores what is left.
+fn work(
+    args: &ScoreArgs,
+    dir: &Path,
+    job: &Job,
+    index: &Index,
+    input: &JobInput,
+) -> Result<(Ended, Interrupt)> {
+    let progress =
+        |job: &Job| -> Result<Progress> { Ok(Progress::new(index.records(), job.progress()?.1)) };
+    let watch = |progress: &Progress| {
+        let bar = progress.bar();
+        Interrupt::watch(move || bar.suspend(|| report!("{FINISHING}")))
+    };
+    let kept = |error: anyhow::Error| {
+        let committed = job.progress().map_or(0, |(_, records)| records);
+        let (records, dir) = (index.records(), dir.display());
+        error.context(format!(
+            "{committed} of {records} records are kept in {dir}, and the same command goes on from there"
+        ))
+    };
+    let (ended, tally, interrupt) = match &args.model {
+        Some(model) => {
+            let mut options = local::options(args);
+            options.now = about::template_time(job.identity());
+            let loading = Instant::now();
+            let scorer = Scorer::open(model, &options)?;
+            report!("{}", loaded(&scorer, loading.elapsed()));
+            args.scorer.report_unused(&scorer);
+            let progress = progress(job)?;
+            let interrupt = watch(&progress)?;
+            let model = Local {
+                scorer,
+                stats: Cell::default(),
+            };
+            let work = Work {
+                args,
+                model: &model,
+                job,
+                input,
+                interrupt: &interrupt,
+                progress: &progress,
+            };
+            let (ended, tally) = work.run().map_err(kept)?;
+            progress.clear();
+            let stats = model.stats.get();
+            tell(&tally);
+            report!(
+                "{} conversations computed: {} tokens, {} of them computed",
+                stats.conversations,
+                stats.tokens,
+                stats.unique_tokens
+            );
+            (ended, tally, interrupt)
+        }
+        #[cfg(feature = "remote")]
+        None => {
+            let progress = progress(job)?;
+            let interrupt = watch(&progress)?;
+            let model = servers::Remote(RemoteScorer::new(super::remote::options(args))?);
+            let work = Work {
+                args,
+                model: &model,
+                job,
+                input,
+                interrupt: &interrupt,
+                progress: &progress,
+            };
+            let (ended, tally) = work.run().map_err(kept)?;
+            progress.clear();
+            tell(&tally);
+            (ended, tally, interrupt)
+        }
+        #[cfg(not(feature = "remote"))]
+        None => anyhow::bail!("name the directory of a bundle with --model"),
+    };
+    let _ = tally;
+    Ok((ended, interrupt))
+}
+
+fn tell(tally: &Tally) {
+    let rate = tally.records as f64 / tally.seconds.max(1e-3);
+    report!(
+        "this process: {} records in {:.1} s, {rate:.1} a second; {} were the same as one before",
+        tally.records,
+        tally.seconds,
+        tally.same
+    );
+}
+
+fn interrupted(dir: &Path, job: &Job, index: &Index) -> Result<Status> {
+    let (_, records) = job.progress()?;
+    report!(
+        "interrupted: {records} of {} records are kept in {}; the same command goes on from there",
+        index.records(),
+        dir.display()
+    );
+    Ok(Status::Interrupted)
+}
+
+fn finish(
+    args: &ScoreArgs,
+    dir: &Path,
+    job: &Job,
+    index: &Index,
+    interrupt: &Interrupt,
+) -> Result<Status> {
+    let failures = match output::write(job, index.shards(), &args.output, interrupt)? {
+        Written::Here(summary) => {
+            for line in summary.lines() {
+                report!("{line}");
+            }
+            summary.failures.values().sum()
+        }
+        Written::Before(failures) => {
+            report!(
+                "{} was written before, from all results",
+                args.output.display()
+            );
+            failures
+        }
+        Written::Interrupted => return interrupted(dir, job, index),
+    };
+    if failures > 0 {
+        report!("{failures} records could not be scored; their lines in the output say why");
+        return Ok(Status::SomeFailed);
+    }
+    Ok(Status::Done)
+}

@@ -1,0 +1,496 @@
+//! The shards of a job, scored one behind the other so that packs stay full, and committed as they are complete.
+
+use std::{
+    cell::{Cell, RefCell},
+    collections::BTreeMap,
+    sync::{
+        Arc, Mutex, PoisonError,
+        mpsc::{Receiver, SyncSender, sync_channel},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Result, anyhow, bail};
+use indicatif::ProgressBar;
+use worldpm_ort_jobs::{Claim, Committed, Job, JobError, Line, Seen, Shard};
+
+use super::{
+    content,
+    input::{JobInput, ShardRecords},
+    item::Item,
+    model::{Model, Unanswered},
+    progress::Progress,
+};
+use crate::{
+    Conversation,
+    answers::{AnswerLine, Outcome},
+    cli::{
+        common::{interrupt::Interrupt, records::place},
+        score::args::ScoreArgs,
+    },
+    records::{Entry, Record, RecordError},
+};
+
+/// Outcomes that are remembered, so that what is the same is computed once: about 30 MB.
+const REMEMBERED: usize = 1 << 17;
+/// Complete shards that may wait for the disk.
+const COMPLETE: usize = 4;
+/// How long it is waited before another look at what others do; the longest after many in vain.
+const WAITS: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
+
+/// How the work ended, when it did not fail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ended {
+    Done,
+    Interrupted,
+}
+
+/// What this process did.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Tally {
+    pub(super) records: u64,
+    /// Conversations, or records of a server, whose outcome was known already.
+    pub(super) same: u64,
+    pub(super) seconds: f64,
+}
+
+pub(super) struct Work<'a, M: Model> {
+    pub(super) args: &'a ScoreArgs,
+    pub(super) model: &'a M,
+    pub(super) job: &'a Job,
+    pub(super) input: &'a JobInput,
+    pub(super) interrupt: &'a Interrupt,
+    pub(super) progress: &'a Progress,
+}
+
+/// What is under way.
+struct State<O> {
+    seen: Seen<O>,
+    shards: BTreeMap<usize, UnderWay>,
+    /// The shard that is read at the moment.
+    reading: Option<(Shard, ShardRecords)>,
+    /// A shard whose owners have died, for when nothing else is under way.
+    suspect: Option<Shard>,
+    is_done: bool,
+    /// Why no more is read.
+    problem: Option<anyhow::Error>,
+    tally: Tally,
+}
+
+struct UnderWay {
+    shard: Shard,
+    lines: BTreeMap<u64, Line>,
+}
+
+/// The thread that commits, and what has become of it.
+struct Committing {
+    complete: SyncSender<UnderWay>,
+    problem: Arc<Mutex<Option<anyhow::Error>>>,
+}
+
+struct Run<'a, 'w, M: Model> {
+    work: &'w Work<'a, M>,
+    state: RefCell<State<M::Outcome>>,
+    /// Whether a record cannot be scored, so that what comes after it would be scored for nothing.
+    is_refused: Cell<bool>,
+    committing: Committing,
+}
+
+impl<M: Model> Work<'_, M> {
+    /// Scores what is left of the job, with whoever else works on it.
+    pub(super) fn run(&self) -> Result<(Ended, Tally)> {
+        let begun = Instant::now();
+        let problem: Arc<Mutex<Option<anyhow::Error>>> = Arc::default();
+        let (job, bar) = (self.job, self.progress.bar());
+        thread::scope(|scope| {
+            let (complete, completed) = sync_channel(COMPLETE);
+            let noted = Arc::clone(&problem);
+            let committer = thread::Builder::new()
+                .name("commit".into())
+                .spawn_scoped(scope, move || commit_all(job, &bar, &completed, &noted))?;
+            let run = Run {
+                work: self,
+                state: RefCell::new(State {
+                    seen: Seen::new(REMEMBERED),
+                    shards: BTreeMap::new(),
+                    reading: None,
+                    suspect: None,
+                    is_done: false,
+                    problem: None,
+                    tally: Tally::default(),
+                }),
+                is_refused: Cell::new(false),
+                committing: Committing {
+                    complete,
+                    problem: Arc::clone(&problem),
+                },
+            };
+            let ended = run.all();
+            run.give_back();
+            let mut tally = run.state.borrow().tally;
+            tally.seconds = begun.elapsed().as_secs_f64();
+            // It ends when there is nobody left to give it shards.
+            drop(run);
+            let _ = committer.join();
+            // Whatever went wrong on the disk is why the rest did.
+            match take_problem(&problem) {
+                Some(problem) => Err(problem),
+                None => Ok((ended?, tally)),
+            }
+        })
+    }
+}
+
+fn commit_all(
+    job: &Job,
+    bar: &ProgressBar,
+    completed: &Receiver<UnderWay>,
+    problem: &Mutex<Option<anyhow::Error>>,
+) {
+    for UnderWay { shard, lines } in completed {
+        let in_order: Vec<Line> = lines.values().cloned().collect();
+        match job.commit(&shard, &in_order) {
+            Ok(Committed::First | Committed::Same) => {}
+            Ok(Committed::Differs) => bar.suspend(|| {
+                report!(
+                    "note: records {} to {} were scored by two processes, with scores that differ; those that came first stay",
+                    shard.first + 1,
+                    shard.first + shard.stretch.records
+                );
+            }),
+            Err(error) => {
+                let mut problem = problem.lock().unwrap_or_else(PoisonError::into_inner);
+                problem.get_or_insert_with(|| error.into());
+                // Where the results could not be written, this may fail too; the shard is free in any case.
+                let _ = job.give_back(&shard, &lines);
+            }
+        }
+    }
+}
+
+fn take_problem(problem: &Mutex<Option<anyhow::Error>>) -> Option<anyhow::Error> {
+    let mut problem = problem.lock().unwrap_or_else(PoisonError::into_inner);
+    problem.take()
+}
+
+impl Committing {
+    fn has_failed(&self) -> bool {
+        let problem = self.problem.lock().unwrap_or_else(PoisonError::into_inner);
+        problem.is_some()
+    }
+}
+
+impl<M: Model> Run<'_, '_, M> {
+    fn all(&self) -> Result<Ended> {
+        let mut wait = WAITS.0;
+        loop {
+            let mut items = std::iter::from_fn(|| self.next_item());
+            let before = self.state.borrow().tally.records;
+            self.work
+                .model
+                .score(&mut items, &mut |item, outcomes| self.take(item, outcomes))?;
+            if let Some(problem) = self.state.borrow_mut().problem.take() {
+                return Err(problem);
+            }
+            if self.committing.has_failed() {
+                bail!("results could not be kept");
+            }
+            if self.work.interrupt.asked() {
+                return Ok(Ended::Interrupted);
+            }
+            let suspect = self.state.borrow_mut().suspect.take();
+            if let Some(shard) = suspect {
+                self.one_by_one(shard)?;
+                continue;
+            }
+            if self.state.borrow().is_done {
+                return Ok(Ended::Done);
+            }
+            // Others have the rest, or it waits for the disk.
+            self.work.progress.look(self.work.job, 0);
+            let has_scored = self.state.borrow().tally.records > before;
+            wait = match has_scored {
+                true => WAITS.0,
+                false => (wait * 2).min(WAITS.1),
+            };
+            thread::sleep(wait);
+        }
+    }
+
+    /// The next record that is to be scored with others.
+    fn next_item(&self) -> Option<(Item<M::Outcome>, Vec<Conversation>)> {
+        loop {
+            if self.is_refused.get() || self.work.interrupt.asked() || self.committing.has_failed()
+            {
+                return None;
+            }
+            match self.try_next() {
+                Ok(Next::Item(item, conversations)) => {
+                    let is_refused = item.entry.check().is_err() && !self.work.args.keep_going;
+                    self.is_refused.set(is_refused);
+                    return Some((item, conversations));
+                }
+                Ok(Next::Again) => {}
+                Ok(Next::Nothing) => return None,
+                Err(problem) => {
+                    self.state.borrow_mut().problem = Some(problem);
+                    return None;
+                }
+            }
+        }
+    }
+
+    fn try_next(&self) -> Result<Next<M::Outcome>> {
+        let mut state = self.state.borrow_mut();
+        let Some((shard, mut records)) = state.reading.take() else {
+            return self.begin(&mut state);
+        };
+        let Some(read) = records.next(self.work.input, &shard)? else {
+            // One without records is complete as it is.
+            self.complete(&mut state, shard.number);
+            return Ok(Next::Again);
+        };
+        let record = records.number() - 1;
+        let (number, is_known) = (shard.number, shard.known.contains_key(&record));
+        let item = match is_known {
+            true => None,
+            false => Some(self.item(&mut state, &shard, record, read)),
+        };
+        state.reading = Some((shard, records));
+        match item {
+            Some((item, conversations)) => Ok(Next::Item(item, conversations)),
+            None => {
+                self.complete(&mut state, number);
+                Ok(Next::Again)
+            }
+        }
+    }
+
+    /// Takes another shard.
+    fn begin(&self, state: &mut State<M::Outcome>) -> Result<Next<M::Outcome>> {
+        match self.work.job.claim()? {
+            Claim::Shard(shard) if shard.alone => state.suspect = Some(shard),
+            Claim::Shard(shard) => {
+                let records = self.work.input.records(&shard)?;
+                let under_way = UnderWay {
+                    shard: shard.clone(),
+                    lines: shard.known.clone(),
+                };
+                state.shards.insert(shard.number, under_way);
+                state.reading = Some((shard, records));
+                return Ok(Next::Again);
+            }
+            Claim::Wait => {}
+            Claim::Done => state.is_done = true,
+        }
+        Ok(Next::Nothing)
+    }
+
+    fn item(
+        &self,
+        state: &mut State<M::Outcome>,
+        shard: &Shard,
+        record: u64,
+        read: std::result::Result<(usize, Record), RecordError>,
+    ) -> (Item<M::Outcome>, Vec<Conversation>) {
+        let (entry, conversations) = Entry::prepare(read, self.work.args.records.allow_no_answer);
+        let parts = match (M::WHOLE_RECORDS, conversations.len()) {
+            (_, 0) => Vec::new(),
+            (true, _) => vec![conversations],
+            (false, _) => conversations.into_iter().map(|one| vec![one]).collect(),
+        };
+        let mut outcomes = Vec::with_capacity(parts.len());
+        let mut wanted = Vec::new();
+        for part in parts {
+            let (place, is_new) = state.seen.place(content::key(&part));
+            match is_new {
+                true => wanted.extend(part),
+                false => state.tally.same += 1,
+            }
+            outcomes.push((place, is_new));
+        }
+        let item = Item {
+            shard: shard.number,
+            record,
+            entry,
+            outcomes,
+        };
+        (item, wanted)
+    }
+
+    /// Takes a record with what came of those of its conversations that were scored for it.
+    fn take(&self, item: Item<M::Outcome>, came: Vec<M::Outcome>) -> Result<()> {
+        let (shard, record) = (item.shard, item.record);
+        let line = self.line(item, came)?;
+        let mut state = self.state.borrow_mut();
+        state.tally.records += 1;
+        if let Some(under_way) = state.shards.get_mut(&shard) {
+            under_way.lines.insert(record, line);
+        }
+        self.complete(&mut state, shard);
+        let open = state.shards.values().map(|shard| shard.lines.len() as u64);
+        self.work.progress.look(self.work.job, open.sum());
+        Ok(())
+    }
+
+    /// Hands a shard over when it is complete.
+    fn complete(&self, state: &mut State<M::Outcome>, shard: usize) {
+        let is_complete = |of: &UnderWay| of.lines.len() as u64 == of.shard.stretch.records;
+        if state.shards.get(&shard).is_some_and(is_complete)
+            && let Some(complete) = state.shards.remove(&shard)
+        {
+            // Its receiver lives as long as this.
+            let _ = self.committing.complete.send(complete);
+        }
+    }
+
+    fn line(&self, item: Item<M::Outcome>, came: Vec<M::Outcome>) -> Result<Line> {
+        let mut came = came.into_iter();
+        let mut all = Vec::with_capacity(item.outcomes.len());
+        for (place, is_mine) in &item.outcomes {
+            if *is_mine && let Some(outcome) = came.next() {
+                // Nobody else fills it.
+                let _ = place.set(outcome);
+            }
+            // What it is the same as came before it.
+            all.extend(place.get().cloned());
+        }
+        let answer = self.work.model.answer(&item.entry, all);
+        self.answer_line(&item.entry, answer.map(Outcome::Answer))
+    }
+
+    fn answer_line(&self, entry: &Entry, outcome: Result<Outcome, Unanswered>) -> Result<Line> {
+        let (outcome, failure) = match outcome {
+            Ok(outcome) => (outcome, None),
+            Err(unanswered) => {
+                let error = unanswered.problem;
+                if !self.work.args.keep_going || unanswered.ends_all {
+                    bail!("{}: {error}", place(entry, self.work.input.path()));
+                }
+                let line = entry.line;
+                let outcome = Outcome::Failure { line, error };
+                (outcome, Some(unanswered.kind.to_owned()))
+            }
+        };
+        let id = entry.id.as_ref();
+        Ok(Line {
+            bytes: serde_json::to_vec(&AnswerLine { id, outcome })?,
+            failure,
+        })
+    }
+
+    /// Scores a shard whose owners have died: each record by itself, noted before, so that the one that they died of shows.
+    fn one_by_one(&self, shard: Shard) -> Result<()> {
+        self.work.progress.report(&format!(
+            "records {} to {} are scored one by one: the processes that had them have ended",
+            shard.first + 1,
+            shard.first + shard.stretch.records
+        ));
+        let tried = self.try_each(&shard);
+        match tried {
+            Ok(Some(lines)) => {
+                let complete = UnderWay { shard, lines };
+                let _ = self.committing.complete.send(complete);
+                Ok(())
+            }
+            // What is done is in its journal.
+            Ok(None) => Ok(self.work.job.give_back(&shard, &BTreeMap::new())?),
+            Err(error) => {
+                let _ = self.work.job.give_back(&shard, &BTreeMap::new());
+                Err(error)
+            }
+        }
+    }
+
+    /// `None` when it was interrupted.
+    fn try_each(&self, shard: &Shard) -> Result<Option<BTreeMap<u64, Line>>> {
+        let mut lines = shard.known.clone();
+        let mut journal = self.work.job.journal(shard)?;
+        let mut records = self.work.input.records(shard)?;
+        let mut all = Vec::new();
+        // All of it, so that nothing is noted of an input that has changed.
+        while let Some(read) = records.next(self.work.input, shard)? {
+            all.push(read);
+        }
+        for (record, read) in (0..).zip(all) {
+            if lines.contains_key(&record) {
+                continue;
+            }
+            if self.work.interrupt.asked() || self.committing.has_failed() {
+                return Ok(None);
+            }
+            let line = match shard.poison.get(&record) {
+                Some(deaths) => self.poison(read, *deaths)?,
+                None => {
+                    let prepared = self.item(&mut self.state.borrow_mut(), shard, record, read);
+                    if !prepared.1.is_empty() {
+                        journal.begin(record)?;
+                    }
+                    self.score_one(prepared)?
+                }
+            };
+            journal.done(record, &line)?;
+            lines.insert(record, line);
+            self.state.borrow_mut().tally.records += 1;
+            self.work.progress.look(self.work.job, lines.len() as u64);
+        }
+        Ok(Some(lines))
+    }
+
+    fn score_one(&self, prepared: (Item<M::Outcome>, Vec<Conversation>)) -> Result<Line> {
+        let mut line = None;
+        let mut one = std::iter::once(prepared);
+        self.work.model.score(&mut one, &mut |item, came| {
+            line = Some(self.line(item, came)?);
+            Ok(())
+        })?;
+        line.ok_or_else(|| anyhow!("no score came"))
+    }
+
+    fn poison(
+        &self,
+        read: std::result::Result<(usize, Record), RecordError>,
+        deaths: u32,
+    ) -> Result<Line> {
+        let (entry, _) = Entry::prepare(read, self.work.args.records.allow_no_answer);
+        let hint = match self.work.args.keep_going {
+            true => "",
+            false => "; --keep-going sets it aside",
+        };
+        let unanswered = Unanswered {
+            problem: format!("{deaths} processes have ended while they scored it alone{hint}"),
+            kind: "ends_the_process",
+            ends_all: false,
+        };
+        self.answer_line(&entry, Err(unanswered))
+    }
+
+    /// Gives back what is not complete, with the results that there are.
+    fn give_back(&self) {
+        let mut state = self.state.borrow_mut();
+        state.reading = None;
+        if let Some(shard) = state.suspect.take() {
+            let _ = self.work.job.give_back(&shard, &BTreeMap::new());
+        }
+        for (_, UnderWay { shard, mut lines }) in std::mem::take(&mut state.shards) {
+            // Those of an input that has changed are of no use.
+            if self.work.input.check(&shard).is_err() {
+                lines.clear();
+            }
+            if let Err(JobError::Io { source, .. }) = self.work.job.give_back(&shard, &lines) {
+                self.work.progress.report(&format!(
+                    "note: {} results of a shard that is not complete could not be kept: {source}",
+                    lines.len()
+                ));
+            }
+        }
+    }
+}
+
+enum Next<O> {
+    Item(Item<O>, Vec<Conversation>),
+    /// There may be one now.
+    Again,
+    Nothing,
+}

@@ -1,0 +1,21 @@
+//! What `worldpm-ort score` accepts of jobs.
+
+use std::{num::NonZeroU64, path::PathBuf, time::Duration};
+
+use crate::cli::common::{choices::seconds, heading};
+
+/// A directory that keeps what is done.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = heading::JOB)]
+pub(crate) struct JobArgs {
+    /// Keep what is scored in this directory, so that the same command goes on after whatever ended it. Several processes,
+    /// also of machines that share the directory, may work on it at once
+    #[arg(long, value_name = "DIR", conflicts_with = "append")]
+    pub(crate) job: Option<PathBuf>,
+    /// Records that are kept at a time [default: 512, or what the job was begun with]
+    #[arg(long, value_name = "N", requires = "job")]
+    pub(crate) shard_records: Option<NonZeroU64>,
+    /// How long a process of another machine may give no sign until its records are taken over, in seconds
+    #[arg(long, value_name = "SECONDS", value_parser = seconds, default_value = "60", requires = "job")]
+    pub(crate) lease_seconds: Duration,
+}
