@@ -87,11 +87,11 @@ impl Entry {
     ) -> (Self, Vec<Conversation>) {
         let (line, record) = match read {
             Ok(read) => read,
-            Err(error) => {
+            Err(mut error) => {
                 let entry = Self {
                     line: error.line,
                     id: error.id.clone(),
-                    fields: None,
+                    fields: error.fields.take(),
                     form: Err(EntryError::Record(Arc::new(error))),
                 };
                 return (entry, Vec::new());

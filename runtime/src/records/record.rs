@@ -111,7 +111,7 @@ impl Record {
                 match body(&mut fields) {
                     Ok(body) => Ok(Self {
                         id,
-                        fields: fields.all.take(),
+                        fields: None,
                         body,
                         unused: fields.take_others(),
                     }),
