@@ -10,7 +10,7 @@ export PYTHON ?= python3
 PROFILE ?= release
 
 .PHONY: help demo test test-gpu check ep-check plugin-check bench bench-pipeline compare measure measure-precision measure-pipeline \
-	measure-streamed measure-trained soak fuzz job-kills onnx-check hub-check clients-check page-check goldens library
+	measure-streamed measure-trained soak fuzz job-kills onnx-check hub-check clients-check data-check page-check goldens library
 
 help:
 	@sed -n 's/^## //p' Makefile
@@ -63,6 +63,12 @@ clients-check: library
 	@scripts/make-venv.sh .venv-clients scripts/requirements-clients.txt
 	cargo build --locked --bin worldpm-ort --example token_ids
 	.venv-clients/bin/python tests/clients_check.py --binary target/debug/worldpm-ort --token-ids target/debug/examples/token_ids
+
+## make data-check  data sets to and from datasets, pandas, pyarrow, polars and DuckDB: the same rows and types
+data-check: library
+	@scripts/make-venv.sh .venv-data scripts/requirements-data.txt
+	cargo build --locked --bin worldpm-ort
+	.venv-data/bin/python tests/data_check.py --binary target/debug/worldpm-ort
 
 ## make page-check  the page of `serve` in Chromium without a display, which has to be installed (BROWSER=/path/to/it)
 page-check: export BROWSER ?= $(firstword $(shell command -v chromium chromium-browser google-chrome))

@@ -200,32 +200,26 @@ fn other_formats_are_named_before_the_model_is_loaded() {
     let unopened = unopened.to_str().unwrap();
     let record = "{\"prompt\":\"a\",\"response\":\"b\"}\n";
     let utf16: Vec<u8> = record.encode_utf16().flat_map(u16::to_le_bytes).collect();
-    let cases: [(&str, Vec<u8>, &[&str]); 9] = [
-        (
-            "csv",
-            b"prompt,response\na,b\n".to_vec(),
-            &["CSV", "to_json"],
-        ),
-        ("tsv", b"id\tprompt\tresponse\n1\ta\tb\n".to_vec(), &["CSV"]),
+    let cases: [(&str, Vec<u8>, &[&str]); 7] = [
         (
             "parquet",
             b"PAR1\x15\x04\x15\x10PAR1".to_vec(),
-            &["Parquet", "to_json"],
+            &["cannot be read as Parquet"],
         ),
         (
             "arrow",
             b"ARROW1\0\0\xff\xff".to_vec(),
-            &["Arrow", "to_json"],
+            &["cannot be read as Arrow"],
         ),
         (
             "gzip",
             b"\x1f\x8b\x08\0\0\0\0\0\0\x03".to_vec(),
-            &["gzip", "gzip -dc"],
+            &["gzip data is cut off"],
         ),
         (
             "zstd",
             b"\x28\xb5\x2f\xfd\x04\0".to_vec(),
-            &["Zstandard", "zstd -dc"],
+            &["Zstandard data is cut off"],
         ),
         (
             "utf-16",

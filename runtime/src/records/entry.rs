@@ -102,11 +102,11 @@ impl Entry {
     ) -> (Self, Vec<Conversation>) {
         let (line, record) = match read {
             Ok(read) => read,
-            Err(error) => {
+            Err(mut error) => {
                 let entry = Self {
                     line: error.line,
                     id: error.id.clone(),
-                    fields: None,
+                    fields: error.fields.take(),
                     split: Split::default(),
                     form: Err(EntryError::Record(Arc::new(error))),
                 };

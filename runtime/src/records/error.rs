@@ -7,7 +7,7 @@ use thiserror::Error;
 use super::{format::Format, source::Position};
 use crate::{
     error::ErrorKind,
-    json::{Json, JsonError, JsonErrorKind},
+    json::{Json, JsonError, JsonErrorKind, Object},
 };
 
 /// A record that could not be read, and where it stands.
@@ -20,6 +20,10 @@ pub struct RecordError {
     pub element: Option<usize>,
     /// The record's `id`, if that could be read.
     pub id: Option<Json>,
+    /// All its fields, where they could be read and the reader was asked to keep them.
+    pub fields: Option<Object>,
+    /// Whether `line` counts rows of a table in place of lines.
+    pub(super) counts_rows: bool,
     /// Whether reading ends here. Otherwise the next record can still be read.
     pub is_fatal: bool,
     /// What is wrong.
@@ -28,14 +32,15 @@ pub struct RecordError {
 
 impl fmt::Display for RecordError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "line {}", self.line)?;
+        let unit = if self.counts_rows { "row" } else { "line" };
+        write!(f, "{unit} {}", self.line)?;
         if let Some(element) = self.element {
             write!(f, ", element {element}")?;
         }
         write!(f, ": {}", self.kind)?;
         let is_plain = matches!(
             *self.kind,
-            RecordErrorKind::Io(_) | RecordErrorKind::Format { .. }
+            RecordErrorKind::Io(_) | RecordErrorKind::Format { .. } | RecordErrorKind::Source(_)
         );
         if self.is_fatal && !is_plain {
             f.write_str(
@@ -43,6 +48,40 @@ impl fmt::Display for RecordError {
             )?;
         }
         Ok(())
+    }
+}
+
+impl RecordError {
+    /// Of what stands in a line, of a source of records that is not JSON.
+    #[must_use]
+    pub fn in_line(line: usize, id: Option<Json>, kind: RecordErrorKind) -> Self {
+        Self {
+            line,
+            element: None,
+            id,
+            fields: None,
+            counts_rows: false,
+            is_fatal: false,
+            kind: kind.into(),
+        }
+    }
+
+    /// Of what stands in a row of a table, which `line` then counts.
+    #[must_use]
+    pub fn in_row(row: usize, id: Option<Json>, kind: RecordErrorKind) -> Self {
+        Self {
+            counts_rows: true,
+            ..Self::in_line(row, id, kind)
+        }
+    }
+
+    /// The same, where nothing after it is read.
+    #[must_use]
+    pub fn fatal(self) -> Self {
+        Self {
+            is_fatal: true,
+            ..self
+        }
     }
 }
 
@@ -56,6 +95,9 @@ pub enum RecordErrorKind {
     /// The input could not be read.
     #[error("the input could not be read: {0}")]
     Io(io::Error),
+    /// Something else that records come from says why there is none here.
+    #[error("{0}")]
+    Source(Box<dyn std::error::Error + Send + Sync>),
     /// The text is not JSON.
     #[error("not valid JSON: {message} (line {line}, column {column})")]
     Syntax {

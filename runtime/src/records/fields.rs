@@ -71,6 +71,14 @@ impl Raw {
         }
     }
 
+    /// Takes every field as it was read, where they were kept.
+    pub(super) fn take_all(&mut self) -> Option<Object> {
+        match self {
+            Self::Object(fields) => fields.all.take(),
+            Self::Array(_) | Self::Scalar(_) => None,
+        }
+    }
+
     /// Whether this is a message of a conversation, well-formed or not, rather
     /// than a record.
     pub(super) fn is_message(&self) -> bool {

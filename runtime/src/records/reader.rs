@@ -142,6 +142,11 @@ impl<R: BufRead> RecordReader<R> {
         self
     }
 
+    /// Reads rows as another reader does, but for whether their fields are kept.
+    pub fn share_rows(&mut self, rows: &RowReader) {
+        self.rows.read_as(rows);
+    }
+
     /// The layout of the records, once one of them has decided on it.
     pub fn layout(&self) -> Option<&RowLayout> {
         self.rows.layout()
@@ -435,12 +440,16 @@ impl<R: BufRead> RecordReader<R> {
             // What is done with a large record needs the memory.
             self.buffer = Vec::new();
         }
-        let raw = parsed.map_err(|kind| self.fail(start, kind))?;
-        let record = self.rows.read_raw(raw).map_err(|(id, kind)| RecordError {
-            id,
-            ..self.fail(start, *kind)
-        })?;
-        Ok((start.line, record))
+        let mut raw = parsed.map_err(|kind| self.fail(start, kind))?;
+        let fields = raw.take_all();
+        match self.rows.read_raw(raw) {
+            Ok(record) => Ok((start.line, Record { fields, ..record })),
+            Err((id, kind)) => Err(RecordError {
+                id,
+                fields,
+                ..self.fail(start, *kind)
+            }),
+        }
     }
 
     fn too_long(&mut self, start: Position) -> RecordError {
@@ -465,6 +474,8 @@ impl<R: BufRead> RecordReader<R> {
             line: start.line,
             element,
             id: None,
+            fields: None,
+            counts_rows: false,
             is_fatal: matches!(kind, RecordErrorKind::Io(_)) || is_unsure && !by_lines,
             kind: kind.into(),
         }

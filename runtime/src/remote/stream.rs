@@ -81,12 +81,16 @@ impl RemoteScorer {
         self.stream_as(items, |_, conversations| request::line(conversations))
     }
 
-    /// The same of entries with their conversations: the answer to each is that to its record, whatever its layout.
-    pub fn stream_entries<I>(&self, entries: I) -> RemoteStream<Entry, I::IntoIter>
+    /// The same of entries, or what holds one, with their conversations: the answer to each is that to its record, whatever
+    /// its layout.
+    pub fn stream_entries<T, I>(&self, entries: I) -> RemoteStream<T, I::IntoIter>
     where
-        I: IntoIterator<Item = (Entry, Vec<Conversation>)>,
+        T: AsRef<Entry>,
+        I: IntoIterator<Item = (T, Vec<Conversation>)>,
     {
-        self.stream_as(entries, request::line_of)
+        self.stream_as(entries, |item, conversations| {
+            request::line_of(item.as_ref(), conversations)
+        })
     }
 
     fn stream_as<T, I>(

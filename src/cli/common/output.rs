@@ -37,7 +37,7 @@ const HELD_BYTES: usize = 64 << 10;
 /// How many left files of earlier runs are kept beside an output.
 const MOST_LEFT: usize = 1000;
 
-/// Lines of results, and where they go. Only whole lines are written.
+/// Results, and where they go. Of lines only whole ones are written.
 ///
 /// A regular file is written beside its place, as `NAME.partial`, and put there when it is complete, so that what was there
 /// stays until then. What a run has written that did not end is in the partial file.
@@ -46,7 +46,8 @@ pub(crate) struct Results {
     /// What is written, for errors.
     name: String,
     held: Vec<u8>,
-    lines: usize,
+    /// Whether there are results.
+    is_begun: bool,
 }
 
 enum To {
@@ -98,7 +99,7 @@ impl Results {
             to,
             name,
             held: Vec::new(),
-            lines: 0,
+            is_begun: false,
         })
     }
 
@@ -118,7 +119,18 @@ impl Results {
     pub(crate) fn write_line(&mut self, line: &[u8]) -> Result<()> {
         self.held.extend_from_slice(line);
         self.held.push(b'\n');
-        self.lines += 1;
+        self.is_begun = true;
+        self.flush_much()
+    }
+
+    /// Adds bytes, of which the first results are some.
+    pub(crate) fn write(&mut self, bytes: &[u8]) -> Result<()> {
+        self.held.extend_from_slice(bytes);
+        self.is_begun |= !bytes.is_empty();
+        self.flush_much()
+    }
+
+    fn flush_much(&mut self) -> Result<()> {
         if self.held.len() >= HELD_BYTES {
             self.flush()?;
         }
@@ -155,7 +167,7 @@ impl Results {
     pub(crate) fn leave(&mut self) -> Result<Option<&Path>> {
         self.flush()?;
         Ok(match &self.to {
-            To::Replacement(replacement) if self.lines > 0 => Some(&replacement.partial),
+            To::Replacement(replacement) if self.is_begun => Some(&replacement.partial),
             _ => None,
         })
     }
@@ -166,7 +178,7 @@ impl Drop for Results {
         // Lines that could be written help whoever goes on from them, also after an error.
         let _ = self.flush();
         if let To::Replacement(replacement) = &self.to
-            && self.lines == 0
+            && !self.is_begun
         {
             let _ = fs::remove_file(&replacement.partial);
         }

@@ -179,7 +179,8 @@ pub(crate) fn input_metadata(path: &Path) -> io::Result<Metadata> {
 pub(crate) struct InputProgress(ProgressBar);
 
 impl InputProgress {
-    fn new(bytes: Option<u64>) -> Self {
+    /// Over so many bytes, where that is known.
+    pub(crate) fn new(bytes: Option<u64>) -> Self {
         let bar = match bytes {
             Some(bytes) if io::stderr().is_terminal() => ProgressBar::new(bytes),
             None if io::stderr().is_terminal() && !io::stdin().is_terminal() => {
@@ -200,6 +201,11 @@ impl InputProgress {
 
     pub(crate) fn wrap_read(&self, input: Input) -> impl BufRead + use<> {
         BufReader::new(self.0.wrap_read(input))
+    }
+
+    /// Counts bytes that were read.
+    pub(crate) fn advance(&self, bytes: u64) {
+        self.0.inc(bytes);
     }
 
     /// Prints a line on standard error, beside the bar.

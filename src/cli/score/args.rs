@@ -2,9 +2,9 @@
 
 use std::path::PathBuf;
 
-use super::job_args::JobArgs;
 #[cfg(feature = "remote")]
 use super::remote_args::RemoteArgs;
+use super::{data_args::DataArgs, job_args::JobArgs};
 use crate::cli::common::{
     choices::{ReduceWay, SpecialTokensWay, TruncationWay},
     heading,
@@ -19,16 +19,20 @@ pub(crate) struct ScoreArgs {
     #[arg(long, value_name = "DIR")]
     #[cfg_attr(not(feature = "remote"), arg(required = true))]
     pub(crate) model: Option<PathBuf>,
-    /// Conversations: JSON Lines or a JSON array; - for standard input
+    /// Conversations: a file of JSON Lines, JSON, CSV, Parquet or Arrow, also with gzip or zstd; a pattern such as
+    /// 'data/*.parquet'; a folder of such files, or one of `datasets.save_to_disk`; - for standard input. May be given several
+    /// times, and is read in order
     #[arg(long, value_name = "FILE", default_value = "-")]
-    pub(crate) input: PathBuf,
-    /// Where the scores go, one JSON object a line; - for standard output. A file is written as FILE.partial, which takes
-    /// the place of what is there when all is scored; after a failure or a signal it has what was scored until then
+    pub(crate) input: Vec<PathBuf>,
+    /// Where the scores go; - for standard output. A file is written as FILE.partial, which takes the place of what is there
+    /// when all is scored; after a failure or a signal it has what was scored until then
     #[arg(long, value_name = "FILE", default_value = "-")]
     pub(crate) output: PathBuf,
     /// Add the scores to the end of the output file as they come, instead of replacing it at the end
     #[arg(long)]
     pub(crate) append: bool,
+    #[command(flatten)]
+    pub(crate) data: DataArgs,
     #[command(flatten)]
     pub(crate) job: JobArgs,
     #[cfg(feature = "remote")]
@@ -50,8 +54,8 @@ pub(crate) struct ScoreArgs {
     /// What the text of a special token stands for in the content of a conversation
     #[arg(long, help_heading = heading::SCORING, value_name = "WAY", value_enum, default_value_t)]
     pub(crate) special_tokens: SpecialTokensWay,
-    /// Go on after a record that cannot be scored: it becomes an {"id","error"} line, and the exit status
-    /// is 1
+    /// Go on after a record that cannot be scored: it becomes an {"id","error"} line, or a row with an `error`, and the exit
+    /// status is 1
     #[arg(long, help_heading = heading::INPUT_OUTPUT)]
     pub(crate) keep_going: bool,
 }

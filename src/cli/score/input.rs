@@ -1,20 +1,43 @@
 //! Where the records come from, and that the scores do not go there.
 
-use std::{fs, os::unix::fs::MetadataExt, path::Path};
+use std::{
+    collections::VecDeque,
+    fmt, fs,
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use anyhow::{Result, bail};
+use worldpm_ort_data::{Columns, DataSet, Files, ReadOptions, Row, RowForm, Rows};
 
-use crate::cli::common::records::input_metadata;
+use super::{ScoreArgs, form::Form};
+use crate::{
+    Conversation,
+    cli::common::records::{InputProgress, input_metadata},
+    json::Json,
+    records::{Entry, EntryError},
+};
+
+/// Records of a file that are looked at before anything is scored.
+const LOOKED_AT: usize = 256;
+
+/// Bytes of text after which no more records are looked at before the model is loaded.
+const LOOKED_AT_BYTES: usize = 4 << 20;
 
 /// The output takes the place of what was there, which must not be what is read.
-pub(super) fn check_apart(input: &Path, output: &Path) -> Result<()> {
+pub(super) fn check_apart(inputs: &[PathBuf], output: &Path) -> Result<()> {
     if output == Path::new("-") {
         return Ok(());
     }
-    let (Ok(from), Ok(to)) = (input_metadata(input), fs::metadata(output)) else {
+    let Ok(to) = fs::metadata(output) else {
         return Ok(());
     };
-    if from.is_file() && (from.dev(), from.ino()) == (to.dev(), to.ino()) {
+    let is_same = |input: &PathBuf| {
+        input_metadata(input)
+            .is_ok_and(|from| from.is_file() && (from.dev(), from.ino()) == (to.dev(), to.ino()))
+    };
+    if inputs.iter().any(is_same) {
         bail!(
             "cannot write {}: it is the input, which would be lost; name another file",
             output.display()
@@ -23,7 +46,198 @@ pub(super) fn check_apart(input: &Path, output: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Whether reading the input never waits for someone to write it.
-pub(super) fn is_file(input: &Path) -> bool {
-    input_metadata(input).is_ok_and(|input| input.is_file())
+/// What is read. Whatever waits for someone to write it is not opened before the model is loaded.
+pub(super) enum Source {
+    Open(Box<Entries>, Form),
+    Later(Files),
+}
+
+impl Source {
+    pub(super) fn new(args: &ScoreArgs, files: Files, progress: &InputProgress) -> Result<Self> {
+        if !files.left_out().is_empty() {
+            let names: Vec<_> = files
+                .left_out()
+                .iter()
+                .map(|path| path.display().to_string())
+                .collect();
+            report!(
+                "note: not read, since their names are not those of data sets: {}",
+                names.join(", ")
+            );
+        }
+        if !files.are_complete() {
+            return Ok(Self::Later(files));
+        }
+        let (mut entries, mut form) = open(args, files, progress)?;
+        entries.look_at_first(&mut form, args.keep_going)?;
+        Ok(Self::Open(Box::new(entries), form))
+    }
+
+    pub(super) fn open(
+        self,
+        args: &ScoreArgs,
+        progress: &InputProgress,
+    ) -> Result<(Entries, Form)> {
+        match self {
+            Self::Open(entries, form) => Ok((*entries, form)),
+            Self::Later(files) => open(args, files, progress),
+        }
+    }
+}
+
+fn open(args: &ScoreArgs, files: Files, progress: &InputProgress) -> Result<(Entries, Form)> {
+    let mut options = ReadOptions::default();
+    options.format = args.data.input_format;
+    options.max_record_bytes =
+        usize::try_from(args.records.max_record_bytes.0).unwrap_or(usize::MAX);
+    options.keep_fields = Form::may_keep(args);
+    options.columns = args.records.columns.names();
+    let set = DataSet::open(files, &options)?;
+    let form = Form::new(args, &set)?;
+    let bar = progress.clone();
+    let unit = if set.format().is_table() {
+        "row"
+    } else {
+        "line"
+    };
+    let entries = Entries {
+        rows: set.rows(move |bytes| bar.advance(bytes)),
+        unit,
+        allow_no_answer: args.records.allow_no_answer,
+        ahead: VecDeque::new(),
+        progress: progress.clone(),
+        unused_reported: false,
+        layout_reported: false,
+    };
+    Ok((entries, form))
+}
+
+/// A record on its way, and what it is given back with.
+pub(super) struct Taken {
+    pub(super) place: Place,
+    columns: Columns,
+    form: Option<RowForm>,
+}
+
+/// A record, and where it stands, which is how it is displayed in errors.
+pub(super) struct Place {
+    pub(super) entry: Entry,
+    file: Arc<str>,
+    unit: &'static str,
+}
+
+impl Taken {
+    pub(super) fn into_parts(self) -> (Place, Columns) {
+        (self.place, self.columns)
+    }
+}
+
+impl AsRef<Entry> for Taken {
+    fn as_ref(&self) -> &Entry {
+        &self.place.entry
+    }
+}
+
+impl Place {
+    pub(super) fn id(&self) -> Option<&Json> {
+        self.entry.id.as_ref()
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.file)?;
+        match self.entry.check() {
+            // A reading error says its line itself.
+            Err(EntryError::Record(_)) => Ok(()),
+            _ => write!(f, ", {} {}", self.unit, self.entry.line),
+        }
+    }
+}
+
+/// The records of the input, one after another.
+pub(super) struct Entries {
+    rows: Rows,
+    unit: &'static str,
+    allow_no_answer: bool,
+    /// Those that have been looked at already.
+    ahead: VecDeque<(Taken, Vec<Conversation>)>,
+    progress: InputProgress,
+    unused_reported: bool,
+    layout_reported: bool,
+}
+
+impl Entries {
+    /// Reads the first records, to find out what is wrong with them before a model is loaded.
+    fn look_at_first(&mut self, form: &mut Form, keep_going: bool) -> Result<()> {
+        let mut bytes = 0;
+        while self.ahead.len() < LOOKED_AT && bytes < LOOKED_AT_BYTES {
+            let Some((taken, conversations)) = self.read() else {
+                break;
+            };
+            let checked = taken.place.entry.check();
+            if !keep_going && let Err(problem) = &checked {
+                self.progress.abandon();
+                bail!("{}: {problem}", taken.place);
+            }
+            let row = taken.form.filter(|_| checked.is_ok());
+            form.check(&taken.columns, row)?;
+            let messages = conversations.iter().flat_map(|one| &one.messages);
+            bytes += messages
+                .map(|message| message.content().map_or(0, str::len))
+                .sum::<usize>();
+            self.ahead.push_back((taken, conversations));
+        }
+        Ok(())
+    }
+
+    fn read(&mut self) -> Option<(Taken, Vec<Conversation>)> {
+        let Row {
+            file,
+            read,
+            columns,
+            ..
+        } = self.rows.next()?;
+        if !self.unused_reported
+            && let Ok((_, record)) = &read
+            && !record.unused.is_empty()
+        {
+            self.unused_reported = true;
+            let names = record.unused.join(", ");
+            self.progress.report(&format!(
+                "note: these fields of records are not used: {names}"
+            ));
+        }
+        if !self.layout_reported
+            && let Some(layout) = self.rows.layout()
+        {
+            self.layout_reported = true;
+            self.progress.report(&format!("read as {layout}"));
+        }
+        let form = read
+            .as_ref()
+            .ok()
+            .map(|(_, record)| RowForm::from(&record.body));
+        let (entry, conversations) = Entry::prepare(read, self.allow_no_answer);
+        let place = Place {
+            entry,
+            file,
+            unit: self.unit,
+        };
+        let taken = Taken {
+            place,
+            columns,
+            form,
+        };
+        Some((taken, conversations))
+    }
+}
+
+impl Iterator for Entries {
+    type Item = (Taken, Vec<Conversation>);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let ahead = self.ahead.pop_front();
+        ahead.or_else(|| self.read())
+    }
 }

@@ -9,19 +9,20 @@ use anyhow::Result;
 
 use super::{
     ScoreArgs,
+    input::Source,
     writing::{Stopping, Unanswered, Writing},
 };
 use crate::{
-    Conversation, Error, ErrorKind, Scorer, ScorerOptions,
+    Error, ErrorKind, Scorer, ScorerOptions,
     cli::common::{outcome::Status, placement::loaded},
     engine::Health,
-    records::{Entry, EntryError},
+    records::EntryError,
 };
 
 pub(super) fn run(
     args: &ScoreArgs,
     model: &Path,
-    mut entries: impl Iterator<Item = (Entry, Vec<Conversation>)>,
+    source: Source,
     mut writing: Writing<'_>,
 ) -> Result<Status> {
     let loading = Instant::now();
@@ -30,13 +31,14 @@ pub(super) fn run(
     args.scorer.report_unused(&scorer);
 
     let interrupt = writing.begin()?;
+    let mut entries = writing.open(source)?;
     let scoring = Instant::now();
     let mut conversations = 0_usize;
     let stopping = Stopping::default();
     let mut stream = scorer.stream(stopping.wanted(args, &interrupt, &mut entries));
-    while let Some((entry, rewards)) = stream.next() {
+    while let Some((taken, rewards)) = stream.next() {
         conversations += rewards.len();
-        let answer = entry.reward(rewards);
+        let answer = taken.place.entry.reward(rewards);
         let answer = match &answer {
             Ok(reward) => Ok(reward.into()),
             Err(problem) => Err(Unanswered {
@@ -44,7 +46,7 @@ pub(super) fn run(
                 ends_all: ends_all(problem, scorer.health()),
             }),
         };
-        writing.take(&entry, answer, stream.is_ready())?;
+        writing.take(taken, answer, stream.is_ready())?;
     }
     writing.flush()?;
 

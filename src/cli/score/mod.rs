@@ -1,6 +1,8 @@
 //! `worldpm-ort score`.
 
 mod args;
+mod data_args;
+mod form;
 mod input;
 mod job;
 mod job_args;
@@ -13,18 +15,13 @@ mod writing;
 
 use anyhow::Result;
 
-use super::common::{
-    outcome::Status,
-    output::Results,
-    records::{Entries, open_input},
-};
-use input::{check_apart, is_file};
+use worldpm_ort_data::Files;
+
+use super::common::{outcome::Status, output::Results, records::InputProgress};
+use input::{Source, check_apart};
 use writing::Writing;
 
 pub(crate) use args::ScoreArgs;
-
-/// Records of a file that are looked at before anything is scored.
-const LOOKED_AT: usize = 256;
 
 pub(crate) fn run(args: &ScoreArgs) -> Result<Status> {
     if let Some(model) = &args.model {
@@ -33,18 +30,17 @@ pub(crate) fn run(args: &ScoreArgs) -> Result<Status> {
     if let Some(dir) = &args.job.job {
         return job::run(args, dir);
     }
-    let (input, progress) = open_input(&args.input)?;
-    check_apart(&args.input, &args.output)?;
+    let files = Files::find(&args.input)?;
+    check_apart(files.paths(), &args.output)?;
     let output = Results::prepare(&args.output, args.append)?;
-    let mut entries = Entries::new(progress.wrap_read(input), &args.records, &progress)?;
-    if is_file(&args.input) {
-        entries.look_at_first(LOOKED_AT, &args.input, args.keep_going)?;
-    }
-    let writing = Writing::new(args, output, progress);
+    let progress = InputProgress::new(files.bytes());
+    let is_complete = files.are_complete();
+    let source = Source::new(args, files, &progress)?;
+    let writing = Writing::new(args, output, progress, is_complete);
     match &args.model {
-        Some(model) => local::run(args, model, entries, writing),
+        Some(model) => local::run(args, model, source, writing),
         #[cfg(feature = "remote")]
-        None => remote::run(args, entries, writing),
+        None => remote::run(args, source, writing),
         #[cfg(not(feature = "remote"))]
         None => anyhow::bail!("name the directory of a bundle with --model"),
     }

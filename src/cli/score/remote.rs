@@ -6,28 +6,24 @@ use anyhow::Result;
 
 use super::{
     ScoreArgs,
+    input::Source,
     writing::{Stopping, Unanswered, Writing},
 };
 use crate::{
-    Conversation,
     cli::common::outcome::Status,
-    records::Entry,
     remote::{RemoteOptions, RemoteScorer},
 };
 
-pub(super) fn run(
-    args: &ScoreArgs,
-    mut entries: impl Iterator<Item = (Entry, Vec<Conversation>)>,
-    mut writing: Writing<'_>,
-) -> Result<Status> {
+pub(super) fn run(args: &ScoreArgs, source: Source, mut writing: Writing<'_>) -> Result<Status> {
     let scorer = RemoteScorer::new(options(args))?;
     let interrupt = writing.begin()?;
+    let mut entries = writing.open(source)?;
     let scoring = Instant::now();
     let mut answers = 0_usize;
     let stopping = Stopping::default();
     let mut stream = scorer.stream_entries(stopping.wanted(args, &interrupt, &mut entries));
     while let Some(answered) = stream.next() {
-        let (entry, answer) = match answered {
+        let (taken, answer) = match answered {
             Ok(answered) => answered,
             Err(error) => {
                 writing.fail(&error.to_string())?;
@@ -38,13 +34,13 @@ pub(super) fn run(
             problem,
             ends_all: false,
         };
-        let answer = match (answer, entry.check()) {
+        let answer = match (answer, taken.place.entry.check()) {
             (Some(answer), _) => answer.map_err(refused),
             (None, Err(error)) => Err(refused(error.to_string())),
             (None, Ok(())) => Err(refused("there is nothing to score".into())),
         };
         answers += usize::from(answer.is_ok());
-        writing.take(&entry, answer, stream.is_ready())?;
+        writing.take(taken, answer, stream.is_ready())?;
     }
     writing.flush()?;
     drop(stream);

@@ -4,17 +4,15 @@ use std::cell::Cell;
 
 use anyhow::{Result, bail};
 
-use super::{ScoreArgs, input::is_file};
+use super::{
+    ScoreArgs,
+    form::{Added, Form},
+    input::{Entries, Source, Taken},
+};
 use crate::{
     Conversation,
-    answers::{Answer, AnswerLine, Outcome},
-    cli::common::{
-        interrupt::Interrupt,
-        outcome::Status,
-        output::Results,
-        records::{InputProgress, place},
-    },
-    records::Entry,
+    answers::{Answer, Outcome},
+    cli::common::{interrupt::Interrupt, outcome::Status, output::Results, records::InputProgress},
 };
 
 /// Printed at the first signal.
@@ -25,9 +23,13 @@ const FINISHING: &str =
 pub(super) struct Writing<'a> {
     args: &'a ScoreArgs,
     output: Results,
+    form: Form,
     progress: InputProgress,
+    /// Whether reading the input never waits for someone to write it.
+    is_complete: bool,
     lines: usize,
     failures: usize,
+    left_out: usize,
 }
 
 /// Whether no more records are wanted, and why.
@@ -47,13 +49,21 @@ pub(super) struct Unanswered {
 }
 
 impl<'a> Writing<'a> {
-    pub(super) fn new(args: &'a ScoreArgs, output: Results, progress: InputProgress) -> Self {
+    pub(super) fn new(
+        args: &'a ScoreArgs,
+        output: Results,
+        progress: InputProgress,
+        is_complete: bool,
+    ) -> Self {
         Self {
             args,
             output,
+            form: Form::default(),
             progress,
+            is_complete,
             lines: 0,
             failures: 0,
+            left_out: 0,
         }
     }
 
@@ -63,10 +73,17 @@ impl<'a> Writing<'a> {
         Ok(Interrupt::watch(move || progress.report(FINISHING))?)
     }
 
+    /// The records, and what becomes of them.
+    pub(super) fn open(&mut self, source: Source) -> Result<Entries> {
+        let (entries, form) = source.open(self.args, &self.progress)?;
+        self.form = form;
+        Ok(entries)
+    }
+
     /// Adds the answer to a record. `more` says whether the next one is there already.
     pub(super) fn take(
         &mut self,
-        entry: &Entry,
+        taken: Taken,
         answer: Result<Answer, Unanswered>,
         more: bool,
     ) -> Result<()> {
@@ -76,17 +93,30 @@ impl<'a> Writing<'a> {
                 self.failures += 1;
                 let error = unanswered.problem;
                 if !self.args.keep_going || unanswered.ends_all {
-                    return self.fail(&format!("{}: {error}", place(entry, &self.args.input)));
+                    return self.fail(&format!("{}: {error}", taken.place));
                 }
                 Outcome::Failure {
-                    line: entry.line,
+                    line: taken.place.entry.line,
                     error,
                 }
             }
         };
-        let id = entry.id.as_ref();
-        let line = serde_json::to_vec(&AnswerLine { id, outcome })?;
-        self.output.write_line(&line)?;
+        let (place, columns) = taken.into_parts();
+        let unread = match &outcome {
+            Outcome::Failure { error, .. } if columns.is_empty() => Some(error.clone()),
+            _ => None,
+        };
+        match self.form.add(columns, place.id(), outcome) {
+            Ok(Added::Line(line)) => self.output.write_line(&line)?,
+            Ok(Added::Bytes(bytes)) => self.output.write(&bytes)?,
+            Ok(Added::Nothing) => {
+                self.left_out += 1;
+                let problem = unread.unwrap_or_default();
+                self.progress.report(&format!("error: {place}: {problem}"));
+                return Ok(());
+            }
+            Err(problem) => return self.fail(&format!("{place}: {problem}")),
+        }
         self.lines += 1;
         if !more {
             // What comes next may take long.
@@ -98,11 +128,25 @@ impl<'a> Writing<'a> {
     /// Ends with an error, and says where the results are that there are.
     pub(super) fn fail(&mut self, problem: &str) -> Result<()> {
         self.progress.abandon();
+        let more = match self.close() {
+            Ok(()) => String::new(),
+            Err(problem) => format!("; {problem}"),
+        };
         let left = match self.output.leave()? {
             Some(left) => format!("; the results before it are in {}", left.display()),
             None => String::new(),
         };
-        bail!("{problem}{left}");
+        bail!("{problem}{more}{left}");
+    }
+
+    /// Ends what there is of the output, so that it can be read. Of no records there is nothing.
+    fn close(&mut self) -> Result<()> {
+        if self.lines == 0 {
+            return Ok(());
+        }
+        let (bytes, closed) = self.form.close();
+        self.output.write(&bytes)?;
+        closed
     }
 
     /// All answers were taken.
@@ -114,9 +158,13 @@ impl<'a> Writing<'a> {
 
     /// `left`: the records that are left, which a signal may have come before the end of was seen.
     pub(super) fn finish(mut self, stopping: &Stopping, mut left: impl Iterator) -> Result<Status> {
-        let mut complete = || is_file(&self.args.input) && left.next().is_none();
+        let is_complete = self.is_complete;
+        let mut complete = || is_complete && left.next().is_none();
         if stopping.interrupted.get() && !complete() {
             let lines = self.lines;
+            if let Err(problem) = self.close() {
+                self.fail(&problem.to_string())?;
+            }
             match self.output.leave()? {
                 Some(left) => report!(
                     "interrupted: {} has the first {lines} records, and {} is as it was",
@@ -127,10 +175,26 @@ impl<'a> Writing<'a> {
             }
             return Ok(Status::Interrupted);
         }
+        let (bytes, closed) = self.form.close();
+        self.output.write(&bytes)?;
+        if let Err(problem) = closed {
+            self.fail(&problem.to_string())?;
+        }
         self.output.finish()?;
+        if self.left_out > 0 {
+            let left_out = self.left_out;
+            report!(
+                "{left_out} parts of the input could not be read, as said above, and the output has none of their rows"
+            );
+        }
         if self.failures > 0 {
             let failures = self.failures;
-            report!("{failures} records could not be scored; their lines in the output say why");
+            if failures > self.left_out {
+                report!(
+                    "{} records could not be scored; their lines in the output say why",
+                    failures - self.left_out
+                );
+            }
             return Ok(Status::SomeFailed);
         }
         Ok(Status::Done)
@@ -143,17 +207,18 @@ impl Stopping {
         &'s self,
         args: &'s ScoreArgs,
         interrupt: &'s Interrupt,
-        entries: &'s mut impl Iterator<Item = (Entry, Vec<Conversation>)>,
-    ) -> impl Iterator<Item = (Entry, Vec<Conversation>)> + 's {
+        entries: &'s mut Entries,
+    ) -> impl Iterator<Item = (Taken, Vec<Conversation>)> + 's {
         std::iter::from_fn(move || {
             let refused = self.refused.get();
             self.interrupted.set(!refused && interrupt.asked());
             if refused || self.interrupted.get() {
                 return None;
             }
-            let (entry, conversations) = entries.next()?;
-            self.refused.set(!args.keep_going && entry.check().is_err());
-            Some((entry, conversations))
+            let (taken, conversations) = entries.next()?;
+            self.refused
+                .set(!args.keep_going && taken.place.entry.check().is_err());
+            Some((taken, conversations))
         })
     }
 }

@@ -176,11 +176,17 @@ impl RowReader {
         parse(json, start, &self.columns, self.keeps_fields)
     }
 
+    pub(in crate::records) fn read_as(&mut self, other: &Self) {
+        self.columns = other.columns.clone();
+        self.layout = other.layout.clone();
+    }
+
     pub(in crate::records) fn keep_fields(&mut self) {
         self.keeps_fields = true;
     }
 
-    pub(in crate::records) fn set_layout(&mut self, layout: Layout) {
+    /// Reads by the layout that another reader found in the same data set from now on.
+    pub fn set_layout(&mut self, layout: Layout) {
         self.layout = Some(layout);
     }
 

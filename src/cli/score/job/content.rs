@@ -2,12 +2,22 @@
 
 use sha2::{Digest, Sha256};
 
-use crate::{Conversation, json::Json};
+use crate::{Conversation, json::Json, records::Group};
 
 /// A hash of all that is scored of conversations: equal ones have equal scores. It is of their content, not of its tokens,
-/// which are made later and elsewhere.
-pub(super) fn key(conversations: &[Conversation]) -> [u8; 16] {
+/// which are made later and elsewhere. `groups` are those of the candidates that they are, where they are scored as one.
+pub(super) fn key(groups: Option<&[Option<Group>]>, conversations: &[Conversation]) -> [u8; 16] {
     let mut hasher = Sha256::new();
+    if let Some(groups) = groups {
+        begin(&mut hasher, b'g', groups.len());
+        for group in groups {
+            hasher.update([match group {
+                None => 0,
+                Some(Group::Chosen) => 1,
+                Some(Group::Rejected) => 2,
+            }]);
+        }
+    }
     for conversation in conversations {
         begin(&mut hasher, b'c', conversation.messages.len());
         for message in &conversation.messages {
@@ -79,16 +89,24 @@ mod tests {
             json!([user("a"), {"role": "assistant", "content": "b", "x": 1.0}]),
             json!({"messages": [user("a"), {"role": "assistant", "content": "b"}], "tools": []}),
         ];
-        let mut keys: Vec<_> = others.map(|other| key(&[conversation(other)])).into();
-        assert!(!keys.contains(&key(std::slice::from_ref(&one))));
+        let mut keys: Vec<_> = others.map(|other| key(None, &[conversation(other)])).into();
+        assert!(!keys.contains(&key(None, std::slice::from_ref(&one))));
         keys.extend([
-            key(std::slice::from_ref(&one)),
-            key(&[one.clone(), one.clone()]),
+            key(None, std::slice::from_ref(&one)),
+            key(None, &[one.clone(), one.clone()]),
+            key(Some(&[None, None]), &[one.clone(), one.clone()]),
+            key(
+                Some(&[Some(Group::Chosen), Some(Group::Rejected)]),
+                &[one.clone(), one.clone()],
+            ),
         ]);
         let all = keys.len();
         keys.sort_unstable();
         keys.dedup();
         assert_eq!(keys.len(), all);
-        assert_eq!(key(std::slice::from_ref(&one)), key(&[one.clone()]));
+        assert_eq!(
+            key(None, std::slice::from_ref(&one)),
+            key(None, &[one.clone()])
+        );
     }
 }

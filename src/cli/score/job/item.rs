@@ -14,3 +14,9 @@ pub(super) struct Item<O> {
     /// Where the outcomes of its conversations are, and whether it is this item that they come with.
     pub(super) outcomes: Vec<(Arc<OnceLock<O>>, bool)>,
 }
+
+impl<O> AsRef<Entry> for Item<O> {
+    fn as_ref(&self) -> &Entry {
+        &self.entry
+    }
+}

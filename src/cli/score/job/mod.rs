@@ -19,10 +19,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
+use worldpm_ort_data::{Compression, Format};
 use worldpm_ort_jobs::{Directory, Heartbeat, Index, InputFile, Job, JobOptions, Owner};
 
-use super::{args::ScoreArgs, input::check_apart, local};
+use super::{args::ScoreArgs, form::shown, input::check_apart, local};
 #[cfg(feature = "remote")]
 use crate::remote::RemoteScorer;
 use crate::{
@@ -52,7 +53,11 @@ const FINISHING: &str =
     "interrupted: what is under way is finished and kept; a second signal stops at once";
 
 pub(super) fn run(args: &ScoreArgs, dir: &Path) -> Result<Status> {
-    let (input, file) = JobInput::open(&args.input, &args.records)?;
+    check_formats(args)?;
+    let [path] = args.input.as_slice() else {
+        bail!("a job reads one file of JSON Lines or JSON: name one with --input");
+    };
+    let (input, file) = JobInput::open(path, &args.records)?;
     check_apart(&args.input, &args.output)?;
     check_output(&args.output)?;
     let (job, begun) = open(args, dir, &input, file)?;
@@ -76,6 +81,25 @@ pub(super) fn run(args: &ScoreArgs, dir: &Path) -> Result<Status> {
         (Ended::Done, interrupt) => finish(args, dir, &job, index, &interrupt),
         (Ended::Interrupted, _) => interrupted(dir, &job, index),
     }
+}
+
+/// A job keeps lines of JSON, which is what it writes.
+fn check_formats(args: &ScoreArgs) -> Result<()> {
+    let (format, compression) = shown(args);
+    let json = |format: Option<Format>| {
+        format.is_none_or(|format| matches!(format, Format::JsonLines | Format::Json))
+    };
+    if compression != Compression::None
+        || !matches!(format, None | Some(Format::JsonLines))
+        || !json(args.data.input_format)
+        || args.data.keep_columns
+    {
+        bail!(
+            "a job reads JSON Lines or JSON and writes short lines of JSON: leave out --job, or write FILE.jsonl without \
+             --keep-columns"
+        );
+    }
+    Ok(())
 }
 
 /// Opens the job, and says what its input was when it was begun.

@@ -17,7 +17,7 @@ impl Model for Remote {
     const WHOLE_RECORDS: bool = true;
 
     fn score(&self, items: Items<'_, Answered>, take: Take<'_, Answered>) -> Result<()> {
-        for answered in self.0.stream(items) {
+        for answered in self.0.stream_entries(items) {
             let (item, answer) = answered?;
             take(item, answer.into_iter().collect())?;
         }

@@ -302,8 +302,9 @@ impl<M: Model> Run<'_, '_, M> {
         };
         let mut outcomes = Vec::with_capacity(parts.len());
         let mut wanted = Vec::new();
+        let groups = entry.groups().filter(|_| M::WHOLE_RECORDS);
         for part in parts {
-            let (place, is_new) = state.seen.place(content::key(&part));
+            let (place, is_new) = state.seen.place(content::key(groups, &part));
             match is_new {
                 true => wanted.extend(part),
                 false => state.tally.same += 1,

@@ -1,0 +1,196 @@
+//! Rows of files, one after another.
+
+mod cells;
+mod lines;
+pub(crate) mod step;
+
+use std::{collections::VecDeque, fmt, path::PathBuf, sync::Arc};
+
+use worldpm_ort_runtime::records::{Layout, RecordError, RecordErrorKind, RowReader};
+
+use crate::{
+    error::DataError,
+    input::{self, Body, OnRead, Opened},
+    options::ReadOptions,
+    row::{Columns, Row},
+    shape::Shape,
+};
+use cells::Cells;
+use lines::Lines;
+
+#[cfg(feature = "parquet")]
+use crate::table::{self, rows::TableRows};
+
+/// The rows of a [`DataSet`](crate::DataSet), in the order of its files. After a row that ends its file, as an error of the file does, the
+/// next file's come.
+#[derive(Debug)]
+pub struct Rows {
+    inputs: VecDeque<Input>,
+    options: ReadOptions,
+    on_read: OnRead,
+    current: Option<Reader>,
+    records: RowReader,
+}
+
+/// An input, and its reader where it can be opened once only.
+#[derive(Debug)]
+pub(crate) struct Input {
+    pub(crate) path: PathBuf,
+    pub(crate) reader: Option<Reader>,
+}
+
+/// What reads a file.
+pub(crate) struct Reader {
+    name: Arc<str>,
+    rows: Kind,
+}
+
+enum Kind {
+    Lines(Lines),
+    Cells(Cells),
+    #[cfg(feature = "parquet")]
+    Table(TableRows),
+    Done,
+}
+
+impl Rows {
+    pub(crate) fn new(
+        inputs: Vec<Input>,
+        options: ReadOptions,
+        on_read: OnRead,
+        records: RowReader,
+    ) -> Self {
+        Self {
+            records,
+            inputs: inputs.into(),
+            options,
+            on_read,
+            current: None,
+        }
+    }
+
+    /// What the columns mean, once a row has decided on it.
+    #[must_use]
+    pub fn layout(&self) -> Option<&Layout> {
+        self.records.layout()
+    }
+
+    fn open_next(&mut self) -> Option<Result<Reader, Row>> {
+        let input = self.inputs.pop_front()?;
+        let opened = match input.reader {
+            Some(reader) => return Some(Ok(reader)),
+            None => input::open(&input.path, self.options.format, &self.on_read),
+        };
+        let reader = opened.and_then(|opened| Reader::new(opened, &self.options, &self.on_read));
+        // It could be opened before.
+        Some(reader.map_err(|error| {
+            let error = RecordErrorKind::Source(Box::new(error));
+            Row {
+                file: input::name(&input.path),
+                read: Err(RecordError::in_line(1, None, error).fatal()),
+                columns: Columns::default(),
+            }
+        }))
+    }
+}
+
+impl Iterator for Rows {
+    type Item = Row;
+
+    fn next(&mut self) -> Option<Row> {
+        loop {
+            if let Some(reader) = &mut self.current {
+                if let Some(row) = reader.next(&mut self.records) {
+                    return Some(row);
+                }
+                self.current = None;
+            }
+            match self.open_next()? {
+                Ok(reader) => self.current = Some(reader),
+                Err(row) => return Some(row),
+            }
+        }
+    }
+}
+
+impl Reader {
+    pub(crate) fn new(
+        opened: Opened,
+        options: &ReadOptions,
+        on_read: &OnRead,
+    ) -> Result<Self, DataError> {
+        let Opened {
+            name,
+            format,
+            separator,
+            body,
+        } = opened;
+        let rows = match body {
+            Body::Stream(stream) if format.is_cells() => {
+                Kind::Cells(Cells::new(stream, separator, options, &name)?)
+            }
+            Body::Stream(stream) if format.is_text() => Kind::Lines(Lines::new(stream, options)),
+            body => Self::table(&name, body, options, on_read)?,
+        };
+        Ok(Self { name, rows })
+    }
+
+    #[cfg(feature = "parquet")]
+    fn table(
+        name: &str,
+        body: Body,
+        options: &ReadOptions,
+        on_read: &OnRead,
+    ) -> Result<Kind, DataError> {
+        let batches = match body {
+            Body::Stream(stream) => table::arrow::open(stream, name)?,
+            Body::File(file) => table::parquet::open(file, name, on_read)?,
+        };
+        Ok(Kind::Table(TableRows::new(batches, options)))
+    }
+
+    #[cfg(not(feature = "parquet"))]
+    fn table(name: &str, _: Body, _: &ReadOptions, _: &OnRead) -> Result<Kind, DataError> {
+        let problem = "Parquet and Arrow files are not read by this build, which is without the feature `parquet`";
+        Err(DataError::file(name, problem))
+    }
+
+    pub(crate) fn shape(&self) -> Shape {
+        match &self.rows {
+            Kind::Cells(cells) => cells.shape(),
+            #[cfg(feature = "parquet")]
+            Kind::Table(rows) => Shape::Table(rows.schema()),
+            Kind::Lines(_) | Kind::Done => Shape::Open,
+        }
+    }
+
+    fn next(&mut self, records: &mut RowReader) -> Option<Row> {
+        let step = match &mut self.rows {
+            Kind::Lines(lines) => lines.next(records),
+            Kind::Cells(cells) => cells.next(records),
+            #[cfg(feature = "parquet")]
+            Kind::Table(rows) => rows.next(records),
+            Kind::Done => None,
+        };
+        let Some((read, kept)) = step else {
+            self.rows = Kind::Done;
+            return None;
+        };
+        if read.as_ref().is_err_and(|error| error.is_fatal) {
+            self.rows = Kind::Done;
+        }
+        Some(Row {
+            file: Arc::clone(&self.name),
+            read,
+            columns: Columns(kept),
+        })
+    }
+}
+
+impl fmt::Debug for Reader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reader")
+            .field("name", &self.name)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,106 @@
+//! Inputs that are read as one data set.
+
+use std::sync::Arc;
+
+use worldpm_ort_runtime::records::RowReader;
+
+use crate::{
+    error::DataError,
+    files::{Files, is_regular},
+    format::Format,
+    input::{self, OnRead},
+    options::ReadOptions,
+    rows::{Input, Reader, Rows},
+    shape::Shape,
+};
+
+/// Files whose rows are read one after another. They have one format, and tables the same columns.
+#[derive(Debug)]
+pub struct DataSet {
+    inputs: Vec<Input>,
+    options: ReadOptions,
+    on_read: OnRead,
+    format: Format,
+    shape: Shape,
+    records: RowReader,
+}
+
+impl DataSet {
+    /// Looks at how each file begins, which waits for whoever writes to a pipe.
+    ///
+    /// # Errors
+    ///
+    /// Names of columns that do not go together, files of different formats, tables with different columns, and files whose beginning (of Parquet, whose footer) cannot
+    /// be read.
+    pub fn open(files: Files, options: &ReadOptions) -> Result<Self, DataError> {
+        let records = RowReader::new(&options.columns)?;
+        let on_read = OnRead::default();
+        let mut first: Option<(Arc<str>, Format, Shape)> = None;
+        let mut inputs = Vec::with_capacity(files.paths.len());
+        for path in files.paths {
+            let opened = input::open(&path, options.format, &on_read)?;
+            let (name, format) = (Arc::clone(&opened.name), opened.format);
+            if let Some((first, first_format, _)) = &first
+                && !are_alike(*first_format, format)
+            {
+                return Err(DataError::Mixed {
+                    first: first.to_string(),
+                    first_format: *first_format,
+                    second: name.to_string(),
+                    second_format: format,
+                });
+            }
+            let reader = Reader::new(opened, options, &on_read)?;
+            match &first {
+                None => first = Some((name, format, reader.shape())),
+                Some((first, _, shape)) => {
+                    if let Some(difference) = shape.difference(&reader.shape()) {
+                        return Err(DataError::Schema {
+                            file: name.to_string(),
+                            first: first.to_string(),
+                            difference,
+                        });
+                    }
+                }
+            }
+            let reader = (!is_regular(&path)).then_some(reader);
+            inputs.push(Input { path, reader });
+        }
+        let (_, format, shape) = first.unwrap_or(("".into(), Format::JsonLines, Shape::Open));
+        Ok(Self {
+            inputs,
+            options: options.clone(),
+            on_read,
+            format,
+            shape,
+            records,
+        })
+    }
+
+    /// The format of the files.
+    #[must_use]
+    pub fn format(&self) -> Format {
+        self.format
+    }
+
+    /// What is known of the columns before rows are read.
+    pub(crate) fn shape(&self) -> &Shape {
+        &self.shape
+    }
+
+    /// The rows. `on_read` is called with the number of bytes whenever some are read off a file.
+    pub fn rows(self, on_read: impl Fn(u64) + Send + Sync + 'static) -> Rows {
+        self.on_read.set(on_read);
+        Rows::new(self.inputs, self.options, self.on_read, self.records)
+    }
+}
+
+/// Whether files of two formats may be read as one data set. The reader of JSON does not care how its values are arranged.
+fn are_alike(one: Format, other: Format) -> bool {
+    let kind = |format| match format {
+        Format::JsonLines => Format::Json,
+        Format::ArrowStream => Format::Arrow,
+        other => other,
+    };
+    kind(one) == kind(other)
+}

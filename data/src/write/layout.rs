@@ -1,0 +1,78 @@
+//! Which columns there are, and what they are called.
+
+use super::held::Held;
+use crate::{
+    added::{self, ERROR, Kind, Name, RowForm},
+    error::DataError,
+    options::WriteOptions,
+    row::Columns,
+};
+
+/// What added columns are called, and which of the input's are kept beside them.
+#[derive(Clone, Debug)]
+pub(super) struct Naming {
+    prefix: String,
+    overwrite: bool,
+    pub(super) only_id: bool,
+}
+
+impl Naming {
+    pub(super) fn of(options: &WriteOptions) -> Self {
+        Self {
+            prefix: options.added_prefix.clone(),
+            overwrite: options.overwrite,
+            only_id: options.only_scores,
+        }
+    }
+
+    /// The name that an added column has in the output.
+    pub(super) fn added(&self, name: &str) -> String {
+        format!("{}{name}", self.prefix)
+    }
+
+    /// Refuses an added column whose name a column of the row has that is kept.
+    pub(super) fn check(&self, columns: &Columns, name: &str) -> Result<(), DataError> {
+        if self.overwrite {
+            return Ok(());
+        }
+        let name = self.added(name);
+        match self.keeps(&name) && columns.has(&name) {
+            true => Err(DataError::ColumnTaken(name)),
+            false => Ok(()),
+        }
+    }
+
+    /// Whether a column of the input is kept, as far as its name alone says.
+    pub(super) fn keeps(&self, name: &str) -> bool {
+        !self.only_id || name == "id"
+    }
+}
+
+/// The added columns of a table, which each of its rows has.
+#[derive(Clone, Debug)]
+pub(super) struct Layout(pub(super) Vec<(Name, Kind)>);
+
+impl Layout {
+    /// Those of the first rows. Of no row with an answer: the usual ones of rows of this form.
+    pub(super) fn of(rows: &[Held], with_errors: bool, form: RowForm) -> Self {
+        let mut columns: Vec<(Name, Kind)> = Vec::new();
+        for (name, value) in rows.iter().flat_map(|row| &row.values) {
+            if name != ERROR && !columns.iter().any(|(known, _)| known == name) {
+                columns.push((name.clone(), value.kind()));
+            }
+        }
+        if columns.is_empty() {
+            columns = added::usual(form);
+        }
+        if with_errors {
+            columns.push((ERROR.into(), Kind::Text));
+        }
+        Self(columns)
+    }
+
+    /// An added value of a row for which there is no column.
+    pub(super) fn lacks<'a>(&self, row: &'a Held) -> Option<&'a Name> {
+        let mut names = row.values.iter().map(|(name, _)| name);
+        names.find(|name| !self.0.iter().any(|(known, _)| known == *name))
+    }
+}

@@ -1,0 +1,580 @@
+//! Rows as tables: Parquet, and Arrow's files and streams.
+
+use std::{borrow::Cow, sync::Arc};
+
+use arrow_array::{
+    Array, ArrayRef, BooleanArray, Float64Array, Int64Array, ListArray, RecordBatch, StringArray,
+    types::{Float64Type, Int64Type},
+};
+use arrow_buffer::{NullBuffer, OffsetBuffer};
+use arrow_ipc::writer::{FileWriter, StreamWriter};
+use arrow_schema::{ArrowError, DataType, Field, Schema, SchemaRef};
+use parquet::{
+    arrow::ArrowWriter,
+    basic::{Compression as PageCompression, ZstdLevel},
+    errors::ParquetError,
+    file::{metadata::KeyValue, properties::WriterProperties},
+};
+use worldpm_ort_runtime::json::Object;
+
+use super::{
+    encoder::Encoder,
+    held::{HELD_BYTES, HELD_ROWS, Held, misfit},
+    layout::{Layout, Naming},
+};
+use crate::{
+    added::{Kind, Name, RowForm, Value},
+    error::DataError,
+    format::Format,
+    options::WriteOptions,
+    row::Kept,
+    rows::step::text_bytes,
+    shape::Shape,
+    table::{
+        build::{self, Misfit},
+        infer::Type,
+    },
+};
+
+/// Bytes of a row group, encoded, that are held until it is written.
+const ROW_GROUP_BYTES: usize = 64 << 20;
+
+/// Half of what level 3 takes, and little larger.
+const PAGE_LEVEL: i32 = 1;
+
+pub(super) struct TableRows {
+    format: Format,
+    naming: Naming,
+    with_errors: bool,
+    /// The columns of the input, where they are known beforehand.
+    known: Option<Known>,
+    /// What the first rows show of the columns, before they are scored.
+    preview: Vec<(String, Type)>,
+    previewed: usize,
+    encoder: Option<Encoder>,
+    open: Option<Open>,
+    held: Vec<Held>,
+    held_bytes: usize,
+    written: usize,
+}
+
+#[derive(Clone)]
+struct Known {
+    schema: SchemaRef,
+    /// Whether rows come as parts of tables that have this schema.
+    is_table: bool,
+}
+
+struct Open {
+    writer: TableWriter,
+    schema: SchemaRef,
+    /// The columns of the input that are kept; the added ones follow them.
+    kept: Vec<usize>,
+    /// All columns of the input.
+    input: SchemaRef,
+    layout: Layout,
+}
+
+enum TableWriter {
+    Parquet(ArrowWriter<Encoder>),
+    File(FileWriter<Encoder>),
+    Stream(StreamWriter<Encoder>),
+}
+
+impl TableRows {
+    pub(super) fn new(
+        encoder: Encoder,
+        options: &WriteOptions,
+        shape: &Shape,
+    ) -> Result<Self, DataError> {
+        let known = match shape {
+            Shape::Open => None,
+            Shape::Header { names, .. } => {
+                let fields = names
+                    .iter()
+                    .map(|name| Field::new(name, DataType::Utf8, true));
+                Some(Known {
+                    schema: Arc::new(Schema::new(fields.collect::<Vec<_>>())),
+                    is_table: false,
+                })
+            }
+            Shape::Table(schema) => Some(Known {
+                schema: Arc::clone(schema),
+                is_table: true,
+            }),
+        };
+        let rows = Self {
+            format: options.format,
+            naming: Naming::of(options),
+            with_errors: options.with_errors,
+            known,
+            preview: Vec::new(),
+            previewed: 0,
+            encoder: Some(encoder),
+            open: None,
+            held: Vec::new(),
+            held_bytes: 0,
+            written: 0,
+        };
+        if let Some(known) = &rows.known {
+            rows.check(&known.schema)?;
+        }
+        Ok(rows)
+    }
+
+    /// Refuses columns that the format cannot hold before anything is scored.
+    fn check(&self, schema: &Schema) -> Result<(), DataError> {
+        let kept = schema
+            .fields()
+            .iter()
+            .filter(|field| self.naming.keeps(field.name()));
+        let kept = Schema::new(kept.cloned().collect::<Vec<_>>());
+        let dictionary = kept
+            .fields()
+            .iter()
+            .find(|field| has_dictionary(field.data_type()));
+        match (self.format, dictionary) {
+            (Format::Parquet, _) => {
+                let tried = ArrowWriter::try_new(std::io::sink(), Arc::new(kept), None);
+                tried
+                    .map(drop)
+                    .map_err(|error| self.refused_parquet(&error))
+            }
+            (Format::Arrow, Some(field)) => Err(DataError::Encode {
+                format: self.format,
+                problem: format!(
+                    "the column `{}` has values in dictionaries, which must be the same throughout a file: write a stream \
+                     (--output-format arrow-stream), or Parquet",
+                    field.name()
+                ),
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether a row of JSON fits into columns with those that were looked at before it.
+    pub(super) fn preview(&mut self, kept: &Kept) -> Result<(), DataError> {
+        let Kept::Fields(fields) = kept else {
+            return Ok(());
+        };
+        self.previewed += 1;
+        let is_parquet = self.format == Format::Parquet;
+        for (name, value) in fields.iter().filter(|(name, _)| self.naming.keeps(name)) {
+            let known = place_of(&mut self.preview, name);
+            let added = known
+                .add(value)
+                .and_then(|()| known.data_type(is_parquet).map(drop));
+            added.map_err(|clash| {
+                let clash = clash.within(name);
+                misfit(self.previewed, &clash.path, &clash.problem)
+            })?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn write(&mut self, held: Held) -> Result<(), DataError> {
+        let lacking = self.open.as_ref().and_then(|open| open.layout.lacks(&held));
+        if let Some(name) = lacking {
+            let (row, name) = (self.written + self.held.len() + 1, name.clone());
+            self.flush()?;
+            return Err(misfit(
+                row,
+                &name,
+                "it is not among the columns of the first rows",
+            ));
+        }
+        self.held_bytes += match &held.columns.0 {
+            Kept::Fields(fields) => fields.values().map(text_bytes).sum(),
+            Kept::Cells { cells, .. } => cells.as_slice().len(),
+            _ => 0,
+        };
+        self.held.push(held);
+        match self.held.len() < HELD_ROWS && self.held_bytes < HELD_BYTES {
+            true => Ok(()),
+            false => self.flush(),
+        }
+    }
+
+    /// Writes the rows that are held. Of those that do not fit the first is told, and the ones before it are written.
+    fn flush(&mut self) -> Result<(), DataError> {
+        let held = std::mem::take(&mut self.held);
+        self.held_bytes = 0;
+        let mut wrong = None;
+        let mut count = held.len();
+        if self.open.is_none() {
+            let known = self.known.clone();
+            let (schema, found) = match known {
+                Some(known) => (known.schema, None),
+                None => inferred(&held, self.format),
+            };
+            if let Some((row, clash)) = found {
+                count = row;
+                wrong = Some((row, clash));
+            }
+            self.start(schema, &held[..count])?;
+        }
+        let is_table = self.known.as_ref().is_some_and(|known| known.is_table);
+        if is_table {
+            self.put_parts(&held[..count])?;
+        } else if let Err(found) = self.put_objects(&held[..count])? {
+            self.put_objects(&held[..found.0])?
+                .map_err(|(row, clash)| {
+                    misfit(self.written + row + 1, &clash.path, &clash.problem)
+                })?;
+            wrong = Some(found);
+            count = wrong.as_ref().map_or(0, |(row, _)| *row);
+        }
+        let first = self.written;
+        self.written += count;
+        match wrong {
+            None => Ok(()),
+            Some((row, clash)) => Err(misfit(first + row + 1, &clash.path, &clash.problem)),
+        }
+    }
+
+    fn start(&mut self, input: SchemaRef, rows: &[Held]) -> Result<(), DataError> {
+        let form = RowForm::of_columns(|name| input.index_of(name).is_ok());
+        let layout = Layout::of(rows, self.with_errors, form);
+        let added = layout
+            .0
+            .iter()
+            .map(|(name, kind)| Field::new(self.naming.added(name), data_type(*kind), true));
+        let added: Vec<Field> = added.collect();
+        let is_kept = |field: &Field| {
+            self.naming.keeps(field.name())
+                && !added.iter().any(|added| added.name() == field.name())
+        };
+        let kept: Vec<usize> = (0..input.fields().len())
+            .filter(|at| is_kept(input.field(*at)))
+            .collect();
+        let fields = kept.iter().map(|at| Arc::clone(&input.fields()[*at]));
+        let fields: Vec<_> = fields.chain(added.into_iter().map(Arc::new)).collect();
+        let schema = Arc::new(Schema::new_with_metadata(fields, input.metadata().clone()));
+        let Some(encoder) = self.encoder.take() else {
+            return Ok(());
+        };
+        let refused = |error| self.refused(&error);
+        let writer = match self.format {
+            Format::Parquet => {
+                let writer =
+                    ArrowWriter::try_new(encoder, Arc::clone(&schema), Some(properties(&schema)));
+                TableWriter::Parquet(writer.map_err(|error| self.refused_parquet(&error))?)
+            }
+            Format::Arrow => {
+                TableWriter::File(FileWriter::try_new(encoder, &schema).map_err(refused)?)
+            }
+            _ => TableWriter::Stream(StreamWriter::try_new(encoder, &schema).map_err(refused)?),
+        };
+        self.open = Some(Open {
+            writer,
+            schema,
+            kept,
+            input,
+            layout,
+        });
+        Ok(())
+    }
+
+    /// Rows of tables: their parts, as they are.
+    fn put_parts(&mut self, rows: &[Held]) -> Result<(), DataError> {
+        let mut start = 0;
+        while start < rows.len() {
+            let follows = |at: usize| match (&rows[at - 1].columns.0, &rows[at].columns.0) {
+                (
+                    Kept::Batch { batch, row },
+                    Kept::Batch {
+                        batch: next,
+                        row: at,
+                    },
+                ) => Arc::ptr_eq(batch, next) && *at == row + 1,
+                _ => false,
+            };
+            let end = (start + 1..rows.len())
+                .find(|at| !follows(*at))
+                .unwrap_or(rows.len());
+            if let Kept::Batch { batch, row } = &rows[start].columns.0 {
+                let part = batch.slice(*row, end - start);
+                self.put(&part, &rows[start..end])?;
+            }
+            start = end;
+        }
+        Ok(())
+    }
+
+    /// Rows of text: columns are made of them.
+    fn put_objects(&mut self, rows: &[Held]) -> Result<Result<(), Misfit>, DataError> {
+        let Some(open) = &self.open else {
+            return Ok(Ok(()));
+        };
+        let objects: Vec<Cow<'_, Object>> = rows
+            .iter()
+            .map(|row| match &row.columns.0 {
+                Kept::Fields(fields) => Cow::Borrowed(fields),
+                _ => Cow::Owned(row.columns.to_object()),
+            })
+            .collect();
+        let is_known = |name: &String| open.input.index_of(name).is_ok();
+        for (row, object) in objects.iter().enumerate() {
+            let new = object
+                .keys()
+                .find(|name| self.naming.keeps(name) && !is_known(name));
+            if let Some(name) = new {
+                let problem = "it is not among the columns of the first rows".to_owned();
+                return Ok(Err((row, clash(name, problem))));
+            }
+        }
+        let mut columns = Vec::with_capacity(open.input.fields().len());
+        for field in open.input.fields() {
+            let values = objects.iter().enumerate();
+            let values: Vec<_> = values
+                .map(|(row, object)| (row, object.get(field.name())))
+                .collect();
+            match build::column(&values, field.data_type()) {
+                Ok(column) => columns.push(column),
+                Err((row, clash)) => return Ok(Err((row, clash.within(field.name())))),
+            }
+        }
+        let options = arrow_array::RecordBatchOptions::new().with_row_count(Some(rows.len()));
+        let part = RecordBatch::try_new_with_options(Arc::clone(&open.input), columns, &options);
+        let part = part.map_err(|error| self.refused(&error))?;
+        self.put(&part, rows).map(Ok)
+    }
+
+    /// Writes rows whose columns of the input these are.
+    fn put(&mut self, part: &RecordBatch, rows: &[Held]) -> Result<(), DataError> {
+        let format = self.format;
+        let Some(open) = &mut self.open else {
+            return Ok(());
+        };
+        let mut columns: Vec<ArrayRef> = open
+            .kept
+            .iter()
+            .map(|at| Arc::clone(part.column(*at)))
+            .collect();
+        columns.extend(
+            open.layout
+                .0
+                .iter()
+                .map(|(name, kind)| added(rows, name, *kind)),
+        );
+        let batch = RecordBatch::try_new(Arc::clone(&open.schema), columns);
+        let written = batch
+            .map_err(ParquetError::from)
+            .and_then(|batch| match &mut open.writer {
+                TableWriter::Parquet(writer) => {
+                    writer.write(&batch)?;
+                    match writer.in_progress_size() > ROW_GROUP_BYTES {
+                        true => writer.flush(),
+                        false => Ok(()),
+                    }
+                }
+                TableWriter::File(writer) => writer.write(&batch).map_err(ParquetError::from),
+                TableWriter::Stream(writer) => writer.write(&batch).map_err(ParquetError::from),
+            });
+        written.map_err(|error| DataError::Encode {
+            format,
+            problem: error.to_string(),
+        })
+    }
+
+    pub(super) fn close(mut self) -> Result<(), DataError> {
+        let flushed = match self.held.is_empty() && self.open.is_some() {
+            true => Ok(()),
+            false => self.flush(),
+        };
+        let Some(open) = self.open.take() else {
+            return flushed;
+        };
+        let encoder = match open.writer {
+            TableWriter::Parquet(writer) => writer
+                .into_inner()
+                .map_err(|error| self.refused_parquet(&error)),
+            TableWriter::File(writer) => writer.into_inner().map_err(|error| self.refused(&error)),
+            TableWriter::Stream(writer) => {
+                writer.into_inner().map_err(|error| self.refused(&error))
+            }
+        };
+        let ended = encoder.and_then(|encoder| {
+            encoder
+                .finish()
+                .map_err(|error| DataError::io("compress", "the output", error))
+        });
+        flushed.and(ended)
+    }
+
+    fn refused(&self, error: &ArrowError) -> DataError {
+        DataError::Encode {
+            format: self.format,
+            problem: error.to_string(),
+        }
+    }
+
+    fn refused_parquet(&self, error: &ParquetError) -> DataError {
+        DataError::Encode {
+            format: self.format,
+            problem: error.to_string(),
+        }
+    }
+}
+
+/// The columns of these rows, up to the first that has no type in common with those before it.
+fn inferred(rows: &[Held], format: Format) -> (SchemaRef, Option<Misfit>) {
+    let mut columns: Vec<(String, Type)> = Vec::new();
+    let mut wrong = None;
+    let objects = rows
+        .iter()
+        .enumerate()
+        .filter_map(|(row, held)| match &held.columns.0 {
+            Kept::Fields(fields) => Some((row, fields)),
+            _ => None,
+        });
+    for (row, object) in objects {
+        let before = columns.clone();
+        let added = object.iter().try_for_each(|(name, value)| {
+            let known = place_of(&mut columns, name);
+            known.add(value).map_err(|clash| clash.within(name))
+        });
+        if let Err(clash) = added {
+            columns = before;
+            wrong = Some((row, clash));
+            break;
+        }
+    }
+    let mut fields = Vec::with_capacity(columns.len());
+    for (name, found) in columns {
+        match found.data_type(format == Format::Parquet) {
+            Ok(data_type) => fields.push(Field::new(name, data_type, true)),
+            Err(clash) => wrong = Some((0, clash.within(&name))),
+        }
+    }
+    (Arc::new(Schema::new(fields)), wrong)
+}
+
+/// The type of a column, which is a new one where it is not there.
+fn place_of<'a>(columns: &'a mut Vec<(String, Type)>, name: &str) -> &'a mut Type {
+    let at = columns.iter().position(|(known, _)| known == name);
+    let at = at.unwrap_or_else(|| {
+        columns.push((name.to_owned(), Type::default()));
+        columns.len() - 1
+    });
+    &mut columns[at].1
+}
+
+fn clash(path: &str, problem: String) -> crate::table::infer::Clash {
+    crate::table::infer::Clash {
+        path: path.to_owned(),
+        problem,
+    }
+}
+
+fn properties(schema: &Schema) -> WriterProperties {
+    let notes = schema.metadata().iter();
+    let mut notes: Vec<_> = notes
+        .map(|(key, value)| KeyValue::new(key.clone(), value.clone()))
+        .collect();
+    notes.sort_by(|one, other| one.key.cmp(&other.key));
+    let level = ZstdLevel::try_new(PAGE_LEVEL).unwrap_or_default();
+    WriterProperties::builder()
+        .set_created_by(concat!("worldpm-ort ", env!("CARGO_PKG_VERSION")).to_owned())
+        .set_compression(PageCompression::ZSTD(level))
+        .set_key_value_metadata((!notes.is_empty()).then_some(notes))
+        .build()
+}
+
+fn data_type(kind: Kind) -> DataType {
+    match kind {
+        Kind::Float => DataType::Float64,
+        Kind::Integer => DataType::Int64,
+        Kind::Bool => DataType::Boolean,
+        Kind::Text => DataType::Utf8,
+        Kind::Floats => list_of(DataType::Float64),
+        Kind::Integers => list_of(DataType::Int64),
+        Kind::Lists => list_of(list_of(DataType::Float64)),
+    }
+}
+
+fn list_of(item: DataType) -> DataType {
+    DataType::List(Arc::new(Field::new("item", item, true)))
+}
+
+/// An added column of these rows.
+fn added(rows: &[Held], name: &Name, kind: Kind) -> ArrayRef {
+    let values = rows.iter().map(|row| {
+        let value = row.values.iter().find(|(known, _)| known == name);
+        value.map(|(_, value)| value)
+    });
+    macro_rules! column {
+        ($array:ty, $kind:path, $read:expr) => {
+            Arc::new(
+                values
+                    .map(|value| match value {
+                        Some($kind(value)) => Some($read(value)),
+                        _ => None,
+                    })
+                    .collect::<$array>(),
+            )
+        };
+    }
+    match kind {
+        Kind::Float => column!(Float64Array, Value::Float, |value: &f64| *value),
+        Kind::Integer => column!(Int64Array, Value::Integer, |value: &usize| i64::try_from(
+            *value
+        )
+        .unwrap_or(i64::MAX)),
+        Kind::Bool => column!(BooleanArray, Value::Bool, |value: &bool| *value),
+        Kind::Text => column!(StringArray, Value::Text, |value: &String| value.clone()),
+        Kind::Floats => {
+            let lists = values.map(|value| match value {
+                Some(Value::Floats(values)) => {
+                    Some(values.iter().copied().map(Some).collect::<Vec<_>>())
+                }
+                _ => None,
+            });
+            Arc::new(ListArray::from_iter_primitive::<Float64Type, _, _>(lists))
+        }
+        Kind::Integers => {
+            let integer = |&value: &usize| Some(i64::try_from(value).unwrap_or(i64::MAX));
+            let lists = values.map(|value| match value {
+                Some(Value::Integers(values)) => Some(values.iter().map(integer)),
+                _ => None,
+            });
+            Arc::new(ListArray::from_iter_primitive::<Int64Type, _, _>(lists))
+        }
+        Kind::Lists => {
+            let lists: Vec<_> = values
+                .map(|value| match value {
+                    Some(Value::Lists(lists)) => Some(lists),
+                    _ => None,
+                })
+                .collect();
+            let inner = lists
+                .iter()
+                .flat_map(|lists| lists.iter().copied().flatten());
+            let inner = ListArray::from_iter_primitive::<Float64Type, _, _>(
+                inner.map(|list| Some(list.iter().copied().map(Some))),
+            );
+            let lengths = lists.iter().map(|lists| lists.map_or(0, Vec::len));
+            let nulls: NullBuffer = lists.iter().map(Option::is_some).collect::<Vec<_>>().into();
+            Arc::new(ListArray::new(
+                Arc::new(Field::new("item", inner.data_type().clone(), true)),
+                OffsetBuffer::from_lengths(lengths),
+                Arc::new(inner),
+                (nulls.null_count() > 0).then_some(nulls),
+            ))
+        }
+    }
+}
+
+fn has_dictionary(data_type: &DataType) -> bool {
+    match data_type {
+        DataType::Dictionary(..) => true,
+        DataType::List(item)
+        | DataType::LargeList(item)
+        | DataType::ListView(item)
+        | DataType::LargeListView(item)
+        | DataType::FixedSizeList(item, _)
+        | DataType::Map(item, _) => has_dictionary(item.data_type()),
+        DataType::Struct(fields) => fields.iter().any(|field| has_dictionary(field.data_type())),
+        _ => false,
+    }
+}

@@ -1,0 +1,146 @@
+//! What becomes of a record in the output: a short line, or its row with what was added.
+
+use std::{
+    io::{self, IsTerminal},
+    path::Path,
+};
+
+use anyhow::{Context, Result, bail};
+use worldpm_ort_data::{
+    Columns, Compression, Compressor, DataSet, Format, RowForm, WriteOptions, Writer,
+};
+
+use super::ScoreArgs;
+use crate::{
+    answers::{AnswerLine, Outcome},
+    json::Json,
+};
+
+pub(super) enum Form {
+    /// One JSON object a line, with the record's `id` and the answer.
+    Lines(Option<Compressor>),
+    /// The record's columns, and those of the answer.
+    Rows(Box<Writer>),
+}
+
+impl Default for Form {
+    fn default() -> Self {
+        Self::Lines(None)
+    }
+}
+
+/// What was added of a record.
+pub(super) enum Added {
+    Line(Vec<u8>),
+    /// Bytes, which may be of records before.
+    Bytes(Vec<u8>),
+    /// Nothing: the row could not be read, and the output is a table of rows that were.
+    Nothing,
+}
+
+impl Form {
+    /// Whether rows may be kept whole.
+    pub(super) fn may_keep(args: &ScoreArgs) -> bool {
+        let (format, _) = shown(args);
+        args.data.keep_columns || format.is_some_and(|format| format != Format::JsonLines)
+    }
+
+    pub(super) fn new(args: &ScoreArgs, set: &DataSet) -> Result<Self> {
+        let (format, compression) = shown(args);
+        let format = format.unwrap_or(match set.format() {
+            Format::Json => Format::JsonLines,
+            of_input => of_input,
+        });
+        check(args, format, compression)?;
+        let is_json = matches!(set.format(), Format::JsonLines | Format::Json);
+        let is_short = args.data.only_scores || is_json && !args.data.keep_columns;
+        if format == Format::JsonLines && is_short {
+            let compressor = match compression {
+                Compression::None => None,
+                _ => Some(Compressor::new(compression)?),
+            };
+            return Ok(Self::Lines(compressor));
+        }
+        let mut options = WriteOptions::new(format);
+        options.compression = compression;
+        options.added_prefix.clone_from(&args.data.added_prefix);
+        options.overwrite = args.data.overwrite_columns;
+        options.only_scores = args.data.only_scores;
+        options.with_errors = args.keep_going;
+        Ok(Self::Rows(Box::new(Writer::new(&options, set)?)))
+    }
+
+    /// Whether a row, one of the first, can be written, as far as is known before it is scored.
+    pub(super) fn check(&mut self, columns: &Columns, row: Option<RowForm>) -> Result<()> {
+        match self {
+            Self::Lines(_) => Ok(()),
+            Self::Rows(writer) => Ok(writer.check(columns, row)?),
+        }
+    }
+
+    /// Adds a record.
+    pub(super) fn add(
+        &mut self,
+        columns: Columns,
+        id: Option<&Json>,
+        outcome: Outcome,
+    ) -> Result<Added> {
+        match self {
+            Self::Lines(compressor) => {
+                let mut line = serde_json::to_vec(&AnswerLine { id, outcome })?;
+                Ok(match compressor {
+                    None => Added::Line(line),
+                    Some(compressor) => {
+                        line.push(b'\n');
+                        Added::Bytes(compressor.write(&line)?)
+                    }
+                })
+            }
+            Self::Rows(writer) => Ok(match writer.write(columns, id, outcome)? {
+                true => Added::Bytes(writer.take()),
+                false => Added::Nothing,
+            }),
+        }
+    }
+
+    /// Ends the output, so that it can be read. Gives the bytes that are left, and what was wrong with the rows that they
+    /// are of.
+    pub(super) fn close(&mut self) -> (Vec<u8>, Result<()>) {
+        match self {
+            Self::Lines(compressor) => match compressor.take().map(Compressor::finish) {
+                None => (Vec::new(), Ok(())),
+                Some(Ok(bytes)) => (bytes, Ok(())),
+                Some(Err(error)) => (Vec::new(), Err(error.into())),
+            },
+            Self::Rows(writer) => {
+                let closed = writer.close();
+                (writer.take(), closed.map_err(Into::into))
+            }
+        }
+    }
+}
+
+/// The format and compression of the output, as far as the options show them.
+pub(super) fn shown(args: &ScoreArgs) -> (Option<Format>, Compression) {
+    let (named, compression) = match args.output == Path::new("-") {
+        true => (None, Compression::None),
+        false => Format::of_name(&args.output),
+    };
+    (args.data.output_format.or(named), compression)
+}
+
+fn check(args: &ScoreArgs, format: Format, compression: Compression) -> Result<()> {
+    if args.append && (format != Format::JsonLines || compression != Compression::None) {
+        bail!(
+            "--append adds lines to JSON Lines that are not compressed, and the output is something else"
+        );
+    }
+    let is_binary = format.is_table() || compression != Compression::None;
+    if is_binary && args.output == Path::new("-") && io::stdout().is_terminal() {
+        return Err(anyhow::anyhow!(
+            "name a file with --output, or another format with --output-format"
+        ))
+        .with_context(|| format!("{format} is not for a terminal"));
+    }
+    Ok(())
+}
