@@ -185,7 +185,7 @@ def check_docs(page, address, checks, axe, shot):
     checks.that("the filter leaves one", page.locator(".operation:visible").count() == 1)
     page.keyboard.press("Tab")
     page.keyboard.press("Enter")
-    score = page.locator("#compare")
+    score = page.locator("#op-compare")
     body = score.get_by_label("Body, application/json")
     body.wait_for()
     checks.that("a schema is shown", "rejected" in score.locator("ul.schema").first.inner_text())
@@ -204,15 +204,18 @@ def check_docs(page, address, checks, axe, shot):
     checks.that("its headers are shown", "x-request-id" in score.locator(".reply .headers").inner_text())
     score.locator(".replies summary").first.click()
     shot("docs")
+    example = body.input_value()
     body.fill("{")
     score.get_by_role("button", name="Send").click()
     score.locator(".outcome.bad").wait_for()
     checks.that("a refusal is shown", score.locator(".outcome").inner_text().startswith("400"))
 
+    body.fill(example)
+
     # Every operation can be opened, and what it says can be sent.
     page.get_by_label("Filter").fill("")
-    for one in page.locator(".operation:not([open]) > summary").all():
-        one.click()
+    page.locator(".operation").evaluate_all("all => all.forEach((one) => { one.open = true; })")
+    page.locator("#op-slime_reward textarea").wait_for()
     sent = page.locator("form.try")
     for form in sent.all():
         name = form.get_attribute("aria-label")
@@ -233,11 +236,11 @@ def check_docs(page, address, checks, axe, shot):
 
     # An address may name an operation.
     page.goto("about:blank")
-    page.goto(f"{address}/docs#rank")
+    page.goto(f"{address}/docs#op-rank")
     page.get_by_label("API key").fill(KEY)
     page.keyboard.press("Enter")
-    page.locator("#rank[open]").wait_for()
-    page.locator("#rank textarea").wait_for()
+    page.locator("#op-rank[open]").wait_for()
+    page.locator("#op-rank textarea").wait_for()
     page.set_viewport_size({"width": 360, "height": 740})
     shot("docs-phone")
     page.set_viewport_size({"width": 1200, "height": 900})
@@ -295,9 +298,9 @@ def main():
             page.get_by_role("textbox", name="Answer A").fill("a")
             page.get_by_role("button", name="Score", exact=True).click()
             page.locator("#results > li").first.wait_for()
-            page.goto(f"{root}/docs#live")
-            page.locator("#live[open]").get_by_role("button", name="Send").click()
-            page.locator("#live .outcome.good").wait_for()
+            page.goto(f"{root}/docs#op-live")
+            page.locator("#op-live[open]").get_by_role("button", name="Send").click()
+            page.locator("#op-live .outcome.good").wait_for()
             checks.that("the policy forbids nothing that the pages need", blocked == [], blocked)
             browser.close()
     outcome = "ok" if checks.failed == 0 else "FAILED"

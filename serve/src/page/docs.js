@@ -140,12 +140,12 @@ function fill(place, path, method, operation) {
     const list = parameters.map((one) =>
       entry(node("code", "", one.name), { ...one.schema, description: one.description }, 0, one.required),
     );
-    place.append(node("h4", "", "Parameters"), node("ul", "schema", ...list));
+    place.append(node("h3", "", "Parameters"), node("ul", "schema", ...list));
   }
   const content = operation.requestBody?.content;
-  if (content) place.append(node("h4", "", "Request"), ...contents(content));
+  if (content) place.append(node("h3", "", "Request"), ...contents(content));
   const all = node("div", "replies", ...replies(operation.responses));
-  place.append(node("h4", "", "Replies"), all);
+  place.append(node("h3", "", "Replies"), all);
   if (!content || content[JSON_TYPE]) place.append(attempt(path, method, operation));
 }
 
@@ -260,7 +260,8 @@ function operations() {
 
 function listed(path, method, operation) {
   const place = $("operation-template").content.firstElementChild.cloneNode(true);
-  place.id = operation.operationId;
+  // The other page has ids of its own in the same style sheet.
+  place.id = `op-${operation.operationId}`;
   place.querySelector(".method").textContent = method.toUpperCase();
   place.querySelector(".path").textContent = path;
   place.querySelector(".what").append(...words(operation.summary));
@@ -283,7 +284,7 @@ function filter() {
     }
     section.hidden = !any;
   }
-  $("status").textContent = `${found} operations.`;
+  $("status").textContent = found === 1 ? "1 operation." : `${found} operations.`;
 }
 
 // An operation that the address names is open.
