@@ -1,12 +1,14 @@
 #!/usr/bin/env python3
-"""The page of `worldpm-ort serve`, in a real browser without a display: what it shows are the scores of `worldpm-ort score`, by
-keyboard too, at the width of a phone, in dark and light, and it asks nobody but its server.
+"""The pages of `worldpm-ort serve`, in a real browser without a display: what the one at `/` shows are the scores of
+`worldpm-ort score`, and the one at `/docs` sends what it shows; by keyboard too, at the width of a phone, in dark and light, and
+they ask nobody but their server.
 
     page_check.py --binary target/debug/worldpm-ort --browser /usr/bin/chromium [--axe axe.min.js] [--screenshots DIR]
 """
 
 import argparse
 import json
+import os
 import re
 import subprocess
 import sys
@@ -19,6 +21,7 @@ from playwright.sync_api import sync_playwright
 PROMPT = "Tips for better sleep?"
 ANSWERS = ["just sleep lol", "Keep a regular bedtime, and avoid screens before it.", "<b>No</b>"]
 MINUS = "\u2212"
+KEY = "a key of this check"
 
 
 def run(binary, *args, **kwargs):
@@ -34,9 +37,9 @@ def make_bundle(binary, place):
 
 
 @contextmanager
-def served(binary, bundle, *args):
+def served(binary, bundle, *args, **kwargs):
     command = [binary, "serve", "--model", f"tiny={bundle}", "--port", "0", *args]
-    server = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    server = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, **kwargs)
     try:
         for line in server.stderr:
             found = re.search(r"listening on (http://\S+)", line)
@@ -143,13 +146,106 @@ def check(page, address, expected, checks, axe, shot):
     page.get_by_role("button", name="Remove Assistant 1").click()
 
     if axe:
-        page.add_script_tag(path=axe) if not page.evaluate("typeof axe !== 'undefined'") else None
-        for scheme in ("light", "dark"):
-            page.emulate_media(color_scheme=scheme)
-            violations = page.evaluate("axe.run().then((all) => all.violations.map((v) => [v.id, v.nodes.length, v.nodes[0].html]))")
-            checks.that(f"axe-core finds nothing in {scheme}", violations == [], violations)
+        found_by_axe(page, axe, checks, "in the page")
     page.emulate_media(color_scheme="dark")
     shot("dark")
+    page.emulate_media(color_scheme="light")
+
+
+def found_by_axe(page, axe, checks, what):
+    """Checks with axe-core in both colour schemes."""
+    if page.evaluate("typeof axe === 'undefined'"):
+        page.add_script_tag(path=axe)
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=scheme)
+        violations = page.evaluate("axe.run().then((all) => all.violations.map((v) => [v.id, v.nodes.length, v.nodes[0].html]))")
+        checks.that(f"axe-core finds nothing {what} in {scheme}", violations == [], violations)
+    page.emulate_media(color_scheme="light")
+
+
+def check_docs(page, address, checks, axe, shot):
+    """The page of the description, of a server that asks for a key."""
+    page.goto(f"{address}/docs")
+    page.get_by_text("The server asks for an API key.").wait_for()
+    checks.that("a key is asked for", page.evaluate("document.activeElement.id") == "key")
+    page.keyboard.type("wrong")
+    page.keyboard.press("Enter")
+    page.get_by_text("The server does not know this key.").wait_for()
+    page.get_by_label("API key").fill(KEY)
+    page.keyboard.press("Enter")
+    page.locator(".operation").first.wait_for()
+    count = page.locator(".operation").count()
+    document = page.evaluate("""(key) => fetch("openapi.json", {headers: {authorization: `Bearer ${key}`}}).then((r) => r.json())""", KEY)
+    described = sum(len(item) for item in document["paths"].values())
+    checks.that("every operation is listed", count == described and count > 40, (count, described))
+
+    # By keyboard alone: to an operation, into its body, and sent.
+    page.get_by_label("Filter").focus()
+    page.keyboard.type("post compare")
+    checks.that("the filter leaves one", page.locator(".operation:visible").count() == 1)
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    score = page.locator("#op-compare")
+    body = score.get_by_label("Body, application/json")
+    body.wait_for()
+    checks.that("a schema is shown", "rejected" in score.locator("ul.schema").first.inner_text())
+    checks.that("what is required is said", score.locator(".need").count() > 0)
+    for _ in range(40):
+        page.keyboard.press("Tab")
+        if page.evaluate("document.activeElement.tagName") == "TEXTAREA":
+            break
+    checks.that("the body is reached with Tab", page.evaluate("document.activeElement.tagName") == "TEXTAREA")
+    page.keyboard.press("Control+Enter")
+    outcome = score.locator(".outcome.good")
+    outcome.wait_for()
+    checks.that("the status is said", outcome.inner_text().startswith("200"), outcome.inner_text())
+    reply = json.loads(score.locator(".reply .text").inner_text())
+    checks.that("the reply is shown", reply["model"] == "tiny" and "margin" in reply, reply)
+    checks.that("its headers are shown", "x-request-id" in score.locator(".reply .headers").inner_text())
+    score.locator(".replies summary").first.click()
+    shot("docs")
+    example = body.input_value()
+    body.fill("{")
+    score.get_by_role("button", name="Send").click()
+    score.locator(".outcome.bad").wait_for()
+    checks.that("a refusal is shown", score.locator(".outcome").inner_text().startswith("400"))
+
+    body.fill(example)
+
+    # Every operation can be opened, and what it says can be sent.
+    page.get_by_label("Filter").fill("")
+    page.locator(".operation").evaluate_all("all => all.forEach((one) => { one.open = true; })")
+    page.locator("#op-slime_reward textarea").wait_for()
+    sent = page.locator("form.try")
+    for form in sent.all():
+        name = form.get_attribute("aria-label")
+        form.get_by_role("button", name="Send").click()
+        form.locator(".outcome.good, .outcome.bad").wait_for()
+        status = form.locator(".outcome").inner_text().split()[0]
+        # The key is none for operators.
+        due = "401" if "/admin/" in name else "200"
+        checks.that(f"the example is sent: {name}", status == due, status)
+    checks.that("what is JSON can be tried", sent.count() == count - 9, (sent.count(), count))
+    page.locator(".replies summary").evaluate_all("all => all.forEach((one) => { one.parentElement.open = true; })")
+    page.set_viewport_size({"width": 360, "height": 740})
+    width = page.evaluate("document.documentElement.scrollWidth")
+    checks.that("no scrolling sideways on a phone in the description", width <= 360, width)
+    page.set_viewport_size({"width": 1200, "height": 900})
+    if axe:
+        found_by_axe(page, axe, checks, "in the description")
+
+    # An address may name an operation.
+    page.goto("about:blank")
+    page.goto(f"{address}/docs#op-rank")
+    page.get_by_label("API key").fill(KEY)
+    page.keyboard.press("Enter")
+    page.locator("#op-rank[open]").wait_for()
+    page.locator("#op-rank textarea").wait_for()
+    page.set_viewport_size({"width": 360, "height": 740})
+    shot("docs-phone")
+    page.set_viewport_size({"width": 1200, "height": 900})
+    page.emulate_media(color_scheme="dark")
+    shot("docs-dark")
     page.emulate_media(color_scheme="light")
 
 
@@ -166,7 +262,8 @@ def main():
         records = "\n".join(json.dumps({"prompt": PROMPT, "response": answer}) for answer in ANSWERS)
         lines = run(args.binary, "score", "--model", bundle, input=records).stdout.splitlines()
         expected = [json.loads(line)["score"] for line in lines]
-        with served(args.binary, bundle) as address, sync_playwright() as playwright:
+        with served(args.binary, bundle) as root, sync_playwright() as playwright:
+            address = root
             browser = playwright.chromium.launch(executable_path=args.browser, args=["--no-sandbox"])
             # What the policy of the page forbids, axe-core needs.
             context = browser.new_context(bypass_csp=bool(args.axe))
@@ -184,16 +281,27 @@ def main():
             checks.that("nobody else is asked", outside == [], outside)
             checks.that("no error in the console", said == [], said)
 
+            with served(args.binary, bundle, env={**os.environ, "WORLDPM_API_KEY": KEY}) as address:
+                said.clear()
+                check_docs(page, address, checks, args.axe, shot)
+                checks.that("nobody else is asked by the description", outside == [], outside)
+                # What is refused on purpose is said there by the browser itself.
+                said = [one for one in said if "Failed to load resource" not in one]
+                checks.that("no error in the console of the description", said == [], said)
+
             # With its policy in force, and no script of ours in the page.
             context = browser.new_context()
             page = context.new_page()
             blocked = []
             page.on("console", lambda message: blocked.append(message.text) if message.type == "error" else None)
-            page.goto(f"{address}/")
+            page.goto(f"{root}/")
             page.get_by_role("textbox", name="Answer A").fill("a")
             page.get_by_role("button", name="Score", exact=True).click()
             page.locator("#results > li").first.wait_for()
-            checks.that("the policy forbids nothing that the page needs", blocked == [], blocked)
+            page.goto(f"{root}/docs#op-live")
+            page.locator("#op-live[open]").get_by_role("button", name="Send").click()
+            page.locator("#op-live .outcome.good").wait_for()
+            checks.that("the policy forbids nothing that the pages need", blocked == [], blocked)
             browser.close()
     outcome = "ok" if checks.failed == 0 else "FAILED"
     print(f"page check: {outcome}. {checks.passed} passed; {checks.failed} failed")

@@ -24,6 +24,7 @@ mod error;
 mod http;
 mod models;
 mod net;
+mod openapi;
 mod ops;
 mod options;
 mod page;

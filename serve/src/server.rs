@@ -16,7 +16,7 @@ use crate::{
     error::ServeError,
     models::{self, ModelOptions, Models, State},
     net::{Entrance, Listener, serve},
-    ops,
+    openapi, ops,
     options::ServeOptions,
     page,
     security::{Certificates, Gate},
@@ -78,11 +78,16 @@ impl Server {
         for model in app.models().all() {
             models::load(model)?;
         }
-        let routes = dialects::routes(&app)
+        let (routes, mut description) = dialects::routes(&app)
             .merge(ops::routes())
-            .merge(page::routes());
+            .merge(openapi::routes())
+            .merge(page::routes())
+            .split_for_parts();
+        openapi::finish(&mut description);
+        gate.describe(&mut description);
+        app.describe(description);
         let router = Arc::clone(&gate)
-            .before(routes)
+            .before(dialects::with_fallbacks(routes))
             .layer(middleware::from_fn_with_state(app.clone(), ops::observe))
             .with_state(app.clone());
         let (end, ended) = watch::channel(false);

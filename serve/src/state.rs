@@ -1,9 +1,11 @@
 //! What all requests share.
 
 use std::sync::{
-    Arc,
+    Arc, OnceLock,
     atomic::{AtomicBool, Ordering},
 };
+
+use utoipa::openapi::OpenApi;
 
 use crate::{error::ServeError, models::Models, ops::Instruments, options::ServeOptions};
 
@@ -16,6 +18,7 @@ struct Shared {
     models: Models,
     instruments: Instruments,
     draining: AtomicBool,
+    description: OnceLock<OpenApi>,
 }
 
 impl App {
@@ -28,6 +31,7 @@ impl App {
             options,
             models,
             draining: AtomicBool::new(false),
+            description: OnceLock::new(),
         })))
     }
 
@@ -50,5 +54,16 @@ impl App {
 
     pub(crate) fn drain(&self) {
         self.0.draining.store(true, Ordering::Relaxed);
+    }
+
+    /// Keeps what the routes say of themselves.
+    pub(crate) fn describe(&self, description: OpenApi) {
+        // It is made once, when the server begins.
+        let _ = self.0.description.set(description);
+    }
+
+    /// What the routes say of themselves; nothing before they are made.
+    pub(crate) fn description(&self) -> Option<&OpenApi> {
+        self.0.description.get()
     }
 }

@@ -16,4 +16,4 @@ mod routes;
 mod slime;
 mod tei;
 
-pub(crate) use routes::routes;
+pub(crate) use routes::{routes, with_fallbacks};

@@ -3,10 +3,11 @@
 use std::time::{Duration, SystemTime};
 
 use serde::Serialize;
-use serde_json::{Value, json};
+use utoipa::ToSchema;
 
 use crate::{
     http::{Dialect, Problem},
+    openapi::null,
     scoring::Scored,
 };
 
@@ -14,22 +15,50 @@ use crate::{
 pub(crate) struct OpenAi;
 
 impl Dialect for OpenAi {
-    fn body(problem: &Problem) -> Value {
-        json!({"error": {
-            "message": problem.message,
-            "type": problem.kind.as_str(),
-            "param": null,
-            "code": Self::status(problem.kind).as_u16(),
-        }})
+    type Body = OpenAiError;
+
+    fn body(problem: &Problem) -> OpenAiError {
+        OpenAiError {
+            error: Reason {
+                message: problem.message.clone(),
+                of_type: problem.kind.as_str(),
+                param: None,
+                code: Self::status(problem.kind).as_u16(),
+            },
+        }
     }
 }
 
+/// An error, as OpenAI's clients read it.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct OpenAiError {
+    #[schema(inline)]
+    error: Reason,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+struct Reason {
+    /// What is wrong, and what to do.
+    message: String,
+    /// A name that stays, such as `invalid_input`.
+    #[serde(rename = "type")]
+    of_type: &'static str,
+    #[schema(schema_with = null, required = true)]
+    param: Option<()>,
+    /// The status of the reply.
+    code: u16,
+}
+
 /// Tokens, as OpenAI counts them.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Usage {
+    /// Tokens of all conversations.
     prompt_tokens: usize,
+    /// The same: nothing is generated.
     total_tokens: usize,
+    /// 0.
     completion_tokens: usize,
+    #[schema(schema_with = null, required = true)]
     prompt_tokens_details: Option<()>,
 }
 

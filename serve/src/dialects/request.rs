@@ -2,38 +2,65 @@
 //! that it has a use for.
 
 use base64::{Engine, engine::general_purpose::STANDARD};
-use serde::Deserialize;
-use serde_json::Value;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 use worldpm_ort_runtime::json::Json;
 
-use super::items::{Texts, conversation};
+use super::items::{Message, Texts, conversation};
 use crate::{
     http::Problem,
     scoring::{Item, Scored},
 };
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
+#[schema(as = OpenAiRequest)]
 pub(super) struct Request {
+    /// The name of a model. Default: the first one of the server.
     pub(super) model: Option<String>,
+    /// What is scored. Send this or `messages`.
     pub(super) input: Option<Texts>,
-    /// SGLang's `input`.
+    /// SGLang's `input`, for `/classify`.
     pub(super) text: Option<Texts>,
+    /// The same, as token ids.
     pub(super) input_ids: Option<Texts>,
+    /// One conversation, which ends with an assistant's message.
+    #[schema(value_type = Option<Vec<Message>>)]
     messages: Option<Vec<Json>>,
+    /// Tools that the assistant may call, for chat templates that list them.
+    #[schema(value_type = Option<Vec<Object>>)]
     tools: Option<Vec<Json>>,
+    /// Refused: a reward model is trained on one template.
+    #[schema(value_type = Option<String>)]
     chat_template: Option<Json>,
+    /// Refused, unless it is empty.
+    #[schema(value_type = Option<Object>)]
     chat_template_kwargs: Option<Json>,
+    /// Refused where it is true.
     #[serde(default)]
     add_generation_prompt: bool,
+    /// Refused where it is true.
     #[serde(default)]
     continue_final_message: bool,
+    /// Whether scores go through an activation: a sigmoid, or a softmax of several. Default: no.
     use_activation: Option<bool>,
     /// `use_activation` as verl's documents write it.
     activation: Option<bool>,
+    /// `float` or `base64`, of `f32` with the little end first. Default `float`.
     encoding_format: Option<String>,
+    /// Refused where a conversation has more tokens: it is not cut.
     truncate_prompt_tokens: Option<i64>,
+    /// Refused where it is true: a score comes at once.
     #[serde(default)]
     stream: bool,
+}
+
+/// Scores, as they were asked for.
+#[derive(Serialize, ToSchema)]
+#[serde(untagged)]
+pub(super) enum Encoded {
+    Numbers(Vec<f64>),
+    /// The same as `f32`, little end first.
+    Base64(String),
 }
 
 impl Request {
@@ -78,16 +105,16 @@ impl Request {
 
     /// Numbers as they were asked for: a list, or the base64 of their bytes as `f32`, little end first, which OpenAI's client
     /// asks for by itself.
-    pub(super) fn encoded(&self, numbers: Vec<f64>) -> Value {
+    pub(super) fn encoded(&self, numbers: Vec<f64>) -> Encoded {
         if self.encoding_format.as_deref() != Some("base64") {
-            return numbers.into();
+            return Encoded::Numbers(numbers);
         }
         // They were of this width.
         #[allow(clippy::cast_possible_truncation)]
         let bytes = numbers
             .iter()
             .flat_map(|&number| (number as f32).to_le_bytes());
-        STANDARD.encode(bytes.collect::<Vec<u8>>()).into()
+        Encoded::Base64(STANDARD.encode(bytes.collect::<Vec<u8>>()))
     }
 
     /// Refuses what would change the text that is scored.

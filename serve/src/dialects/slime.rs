@@ -4,43 +4,94 @@
 //! A prompt that is a text is templated already, with the prompt for the answer at its end, and the two are scored as one text;
 //! a prompt that is a list of messages goes through the model's template with the response.
 
-use axum::{Json, Router, extract::State, routing::post};
+use axum::{Json, extract::State};
 use serde::Deserialize;
 use serde_json::{Value, json};
+use utoipa::{PartialSchema, ToSchema, openapi};
+use utoipa_axum::{router::OpenApiRouter, routes};
 use worldpm_ort_runtime::json::{Json as Text, Object};
 
-use super::{items::conversation, reading::number};
+use super::{
+    items::{TextOrMessages, conversation},
+    reading::number,
+};
 use crate::{
-    http::{Client, Dialect, Failure, Input, Problem},
+    http::{Client, Dialect, ErrorText, Failure, Input, Problem},
+    openapi::{ANSWER, PROMPT, at, number as number_schema, object, tagged, with_reply},
+    options::ServeOptions,
     scoring::{Asked, Item},
     state::App,
 };
 
+const TAG: &str = "slime";
+
 /// At `/` and at more paths.
-pub(crate) fn routes(paths: &[String]) -> Router<App> {
-    let mut router = Router::new().route("/", post(reward));
-    for path in paths {
-        router = router.route(path, post(reward));
+pub(crate) fn routes(options: &ServeOptions) -> OpenApiRouter<App> {
+    let mut routes = routes!(reward);
+    if let Some(key) = &options.slime_key {
+        let score = number_schema("The raw score.");
+        let schema = object("The score under a key of the server's choice.");
+        let schema = schema.property(key, score).required(key).into();
+        routes = with_reply(routes, ("SlimeReply", schema), &json!({key: -1.25}));
     }
-    router
+    let mut router = tagged(TAG, "As its trainers ask a remote reward model.");
+    for (path, number) in options.slime_paths.iter().zip(2..) {
+        router = router.routes(at(path, &format!("_{number}"), routes.clone()));
+    }
+    router.routes(routes)
 }
 
 /// A bare message.
 struct Slime;
 
 impl Dialect for Slime {
-    fn body(problem: &Problem) -> Value {
-        json!({"error": problem.message})
+    type Body = ErrorText;
+
+    fn body(problem: &Problem) -> ErrorText {
+        problem.into()
     }
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
+#[schema(as = SlimeRequest)]
 struct Request {
+    /// A text that the chat template made, with the prompt for the answer at its end, or messages.
+    #[schema(value_type = TextOrMessages)]
     prompt: Text,
+    /// What was answered.
     response: String,
+    /// The name of a model. Default: the first one of the server.
     model: Option<String>,
 }
 
+/// The raw score, in descriptions.
+struct SlimeReply;
+
+impl ToSchema for SlimeReply {}
+
+impl PartialSchema for SlimeReply {
+    fn schema() -> openapi::RefOr<openapi::Schema> {
+        number_schema("The raw score.").into()
+    }
+}
+
+/// Scores an answer.
+///
+/// A prompt that is a text and its response are scored as one text; a prompt of messages goes through the chat template with the
+/// response. `label`, which the client sends too, is not read.
+#[utoipa::path(
+    post,
+    path = "/",
+    operation_id = "slime_reward",
+    tag = TAG,
+    request_body(content = Request, example = json!({
+        "prompt": [{"role": "user", "content": PROMPT}], "response": ANSWER, "label": null,
+    })),
+    responses(
+        (status = 200, description = "The score.", body = SlimeReply, example = json!(-1.25)),
+        Failure<Slime>,
+    ),
+)]
 async fn reward(
     State(app): State<App>,
     client: Client,

@@ -7,7 +7,8 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use http::{HeaderValue, StatusCode, header::RETRY_AFTER};
-use serde_json::Value;
+use serde::Serialize;
+use utoipa::PartialSchema;
 
 use super::problem::{Problem, ProblemKind};
 
@@ -16,13 +17,16 @@ const RETRY_SECONDS: HeaderValue = HeaderValue::from_static("1");
 
 /// What is peculiar to a dialect when it refuses.
 pub(crate) trait Dialect: Send + Sync + 'static {
+    /// What says that a request was refused.
+    type Body: Serialize + PartialSchema;
+
     /// The status of an error.
     fn status(kind: ProblemKind) -> StatusCode {
         kind.status()
     }
 
     /// The body of an error.
-    fn body(problem: &Problem) -> Value;
+    fn body(problem: &Problem) -> Self::Body;
 }
 
 /// A request that was refused, for a client of a dialect.

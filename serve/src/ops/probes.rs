@@ -13,10 +13,29 @@ use axum::{
     extract::State,
     response::{IntoResponse, Response},
 };
-use serde_json::json;
+use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::{http::ProblemKind, models, state::App};
 
+#[derive(Serialize, ToSchema)]
+#[schema(as = Probe)]
+struct Status<'a> {
+    /// `live`, `ready`, `loading`, `failed`, `lost` or `draining`.
+    status: &'a str,
+}
+
+/// Whether the process answers, and no model has lost all its devices.
+#[utoipa::path(
+    get,
+    path = "/live",
+    operation_id = "live",
+    tag = "Operations",
+    responses(
+        (status = 200, description = "It does.", body = Status, example = json!({"status": "live"})),
+        (status = 503, description = "A model has lost its devices: start the server again.", body = Status, example = json!({"status": "lost"})),
+    ),
+)]
 pub(crate) async fn live(State(app): State<App>) -> impl IntoResponse {
     match app.models().any_lost() {
         true => answer(false, "lost"),
@@ -24,12 +43,49 @@ pub(crate) async fn live(State(app): State<App>) -> impl IntoResponse {
     }
 }
 
+/// Whether every model was loaded, and its probes have their scores.
+#[utoipa::path(
+    get,
+    path = "/startup",
+    operation_id = "startup",
+    tag = "Operations",
+    responses(
+        (status = 200, description = "All were.", body = Status, example = json!({"status": "ready"})),
+        (status = 503, description = "One was not.", body = Status, example = json!({"status": "loading"})),
+    ),
+)]
 pub(crate) async fn startup(State(app): State<App>) -> impl IntoResponse {
     answer(app.models().all_ready(), status(&app))
 }
 
+/// Whether every model is ready, and the server is not about to end.
+#[utoipa::path(
+    get,
+    path = "/ready",
+    operation_id = "ready",
+    tag = "Operations",
+    responses(
+        (status = 200, description = "It is ready.", body = Status, example = json!({"status": "ready"})),
+        (status = 503, description = "It is not.", body = Status, example = json!({"status": "draining"})),
+    ),
+)]
 pub(crate) async fn ready(State(app): State<App>) -> impl IntoResponse {
     answer(app.models().all_ready() && !app.is_draining(), status(&app))
+}
+
+/// The same as `/ready`, as TEI and vLLM name it.
+#[utoipa::path(
+    get,
+    path = "/health",
+    operation_id = "health",
+    tag = "Operations",
+    responses(
+        (status = 200, description = "It is ready.", body = Status, example = json!({"status": "ready"})),
+        (status = 503, description = "It is not.", body = Status, example = json!({"status": "draining"})),
+    ),
+)]
+pub(crate) async fn health(app: State<App>) -> impl IntoResponse {
+    ready(app).await
 }
 
 fn status(app: &App) -> &'static str {
@@ -52,7 +108,7 @@ fn status(app: &App) -> &'static str {
 }
 
 fn answer(good: bool, status: &str) -> Response {
-    let body = Json(json!({"status": status}));
+    let body = Json(Status { status });
     match good {
         true => body.into_response(),
         // A probe that comes too early is no fault of the server.

@@ -10,11 +10,12 @@ use axum::{
 };
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use utoipa::ToSchema;
 
 use crate::{
-    http::{Dialect, Failure, Problem, ProblemKind, body, parse},
+    http::{Dialect, ErrorObject, Failure, Problem, ProblemKind, body, parse},
     models,
+    openapi::MODEL,
     security::Trusted,
     state::App,
 };
@@ -23,19 +24,24 @@ use crate::{
 pub(super) struct Admin;
 
 impl Dialect for Admin {
-    fn body(problem: &Problem) -> Value {
-        json!({"error": {"kind": problem.kind.as_str(), "message": problem.message}})
+    type Body = ErrorObject;
+
+    fn body(problem: &Problem) -> ErrorObject {
+        problem.into()
     }
 }
 
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = ReloadRequest)]
 struct Which {
+    /// The name of a model. Default: all of them.
     model: Option<String>,
 }
 
 /// What came of a model. Whoever may read it may also read the log, so that it has the whole error.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = ReloadOutcome)]
 struct Outcome {
     name: String,
     reloaded: bool,
@@ -47,6 +53,35 @@ struct Outcome {
     serves: bool,
 }
 
+#[derive(Serialize, ToSchema)]
+#[schema(as = ReloadReply)]
+struct Reply {
+    models: Vec<Outcome>,
+}
+
+/// Opens bundles again.
+///
+/// For whoever has a key that is marked `admin`, or asks by a Unix socket. It answers after the exchange; requests that were under
+/// way finish with what they had.
+#[utoipa::path(
+    post,
+    path = "/admin/reload",
+    operation_id = "reload",
+    tag = "Operations",
+    request_body(content = Option<Which>, example = json!({"model": MODEL})),
+    responses(
+        (status = 200, description = "All were exchanged.", body = Reply, example = json!({
+            "models": [{"name": MODEL, "reloaded": true, "seconds": 12.5, "serves": true}],
+        })),
+        (status = 401, description = "The client may not.", body = ErrorObject, example = json!({"error": {
+            "kind": "unauthorized", "message": "this path is for a key that is marked `admin`, and for Unix sockets",
+        }})),
+        (status = 409, description = "One was not; `error` says why.", body = Reply, example = json!({
+            "models": [{"name": MODEL, "reloaded": false, "error": "the bundle has no manifest.json", "serves": true}],
+        })),
+        Failure<Admin>,
+    ),
+)]
 pub(super) async fn reload(
     State(app): State<App>,
     trusted: Trusted,
@@ -81,5 +116,5 @@ pub(super) async fn reload(
         true => StatusCode::OK,
         false => StatusCode::CONFLICT,
     };
-    Ok((status, Json(json!({"models": outcomes}))).into_response())
+    Ok((status, Json(Reply { models: outcomes })).into_response())
 }

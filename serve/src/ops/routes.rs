@@ -1,19 +1,19 @@
 //! The paths for operators.
 
-use axum::{
-    Router,
-    routing::{get, post},
-};
+use utoipa_axum::{router::OpenApiRouter, routes};
 
-use super::{metrics, probes, reload::reload};
-use crate::state::App;
+use super::{metrics, probes, reload};
+use crate::{openapi::tagged, state::App};
 
-pub(crate) fn routes() -> Router<App> {
-    Router::new()
-        .route("/live", get(probes::live))
-        .route("/ready", get(probes::ready))
-        .route("/startup", get(probes::startup))
-        .route("/health", get(probes::ready))
-        .route("/admin/reload", post(reload))
-        .route("/metrics", get(metrics::scrape))
+pub(crate) fn routes() -> OpenApiRouter<App> {
+    tagged(
+        "Operations",
+        "For whoever runs the server. Probes need no key, and tell nothing of the models.",
+    )
+    .routes(routes!(probes::live))
+    .routes(routes!(probes::startup))
+    .routes(routes!(probes::ready))
+    .routes(routes!(probes::health))
+    .routes(routes!(metrics::scrape::scrape))
+    .routes(routes!(reload::reload))
 }

@@ -1,4 +1,4 @@
-//! The page at `/`, to try answers on: static files, which ask our own dialect.
+//! The page at `/`, to try answers on, and the one at `/docs`, to read what the server takes: static files, which ask the server.
 
 mod files;
 

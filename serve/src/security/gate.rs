@@ -37,7 +37,7 @@ pub(crate) struct Gate {
     keys: RwLock<Arc<Keys>>,
     given: Vec<ApiKey>,
     file: Option<PathBuf>,
-    metrics_key: bool,
+    pub(super) metrics_key: bool,
     rate: Option<RateLimit>,
     slots: Semaphore,
     origins: Origins,
@@ -85,6 +85,10 @@ impl Gate {
 
     pub(crate) fn has_keys(&self) -> bool {
         !self.keys().is_empty()
+    }
+
+    pub(super) fn has_rate(&self) -> bool {
+        self.rate.is_some()
     }
 
     /// Reads the file of keys again. One that is bad changes nothing, and is logged.

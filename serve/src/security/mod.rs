@@ -1,6 +1,7 @@
 //! Who may ask, how often, and over which connections.
 
 mod certificates;
+mod described;
 mod gate;
 mod keys;
 mod options;

@@ -7,6 +7,9 @@ const PATHS: &[&str] = &[
     "/",
     "/page.css",
     "/page.js",
+    "/docs",
+    "/docs.css",
+    "/docs.js",
     "/live",
     "/ready",
     "/startup",
@@ -24,7 +27,7 @@ const CALLS: &[&str] = &[
     "/grpc.health.v1.Health/Watch",
 ];
 
-/// Whether a request needs neither key nor share: a probe, or the page at `/`.
+/// Whether a request needs neither key nor share: a probe, or a page.
 pub(super) fn is_public(method: &Method, path: &str, metrics_need_a_key: bool) -> bool {
     match *method {
         Method::GET | Method::HEAD => {

@@ -9,7 +9,8 @@ use http::{
     HeaderMap, HeaderValue,
     header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE},
 };
-use serde_json::json;
+use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::http::{Problem, ProblemKind};
 
@@ -19,18 +20,42 @@ pub(super) fn is_grpc(headers: &HeaderMap) -> bool {
     content_type.is_some_and(|value| value.starts_with(b"application/grpc"))
 }
 
-/// `{"error": {"message", "type", "kind"}}`, in which clients of most dialects find what they look for.
+/// What is wrong, where clients of most dialects look for it.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Refused {
+    #[schema(inline)]
+    error: Reason,
+}
+
+#[derive(Serialize, ToSchema)]
+struct Reason {
+    /// What is wrong, and what to do.
+    message: String,
+    /// The same as `kind`, as clients of OpenAI's API read it.
+    #[serde(rename = "type")]
+    of_type: &'static str,
+    /// A name that stays, such as `unauthorized`.
+    kind: &'static str,
+}
+
+pub(super) fn body(problem: &Problem) -> Refused {
+    let kind = problem.kind.as_str();
+    Refused {
+        error: Reason {
+            message: problem.message.clone(),
+            of_type: kind,
+            kind,
+        },
+    }
+}
+
+/// Refuses with [`Refused`], or as gRPC does.
 pub(super) fn refuse(problem: &Problem, grpc: bool) -> Response {
     let kind = problem.kind;
     let mut response = if grpc {
         call_refused(problem)
     } else {
-        let body = json!({"error": {
-            "message": problem.message,
-            "type": kind.as_str(),
-            "kind": kind.as_str(),
-        }});
-        (kind.status(), Json(body)).into_response()
+        (kind.status(), Json(body(problem))).into_response()
     };
     if kind == ProblemKind::Unauthorized {
         let bearer = HeaderValue::from_static("Bearer");

@@ -1,16 +1,18 @@
 //! All that is known of a scored conversation.
 
 use serde::Serialize;
+use utoipa::ToSchema;
 use worldpm_ort_runtime::{
     Scorer,
     answers::{ByLabel, ScoredCandidates, ScoredConversation, ScoredPair},
     records::{CandidateReward, Group},
 };
 
+use super::described::Numbers;
 use crate::scoring::{Scored, Times};
 
 /// An answer to a record.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 #[serde(untagged)]
 pub(super) enum Answer {
     Single(Conversation),
@@ -19,9 +21,11 @@ pub(super) enum Answer {
 }
 
 /// A scored conversation.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = ScoredConversation)]
 pub(super) struct Conversation {
     #[serde(flatten)]
+    #[schema(value_type = Numbers)]
     scored: ScoredConversation,
     scored_token: Token,
     timings: Timings,
@@ -44,15 +48,18 @@ struct Candidate {
 }
 
 /// The token at which it was scored.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = ScoredToken)]
 struct Token {
+    /// From 0.
     position: usize,
     id: u32,
+    /// As the tokenizer writes it; null for an id without a token.
     text: Option<String>,
 }
 
 /// Milliseconds until it was tokens, in line, and in the model.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct Timings {
     tokenizing_ms: f64,
     queued_ms: f64,
@@ -60,14 +67,19 @@ struct Timings {
 }
 
 /// A scored pair.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = ScoredPair)]
 pub(super) struct Pair {
     chosen: Conversation,
     rejected: Conversation,
+    /// The score of `chosen` less that of `rejected`.
     #[serde(skip_serializing_if = "Option::is_none")]
     margin: Option<f64>,
+    /// The same for each label, of a model with several.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<HashMap<String, f64>>)]
     margins: Option<ByLabel>,
+    /// The Bradley-Terry probability that `chosen` is the better answer: the sigmoid of the margin.
     #[serde(skip_serializing_if = "Option::is_none")]
     probability: Option<f64>,
 }

@@ -2,6 +2,8 @@
 
 use axum::{Json, extract::State};
 use serde::Serialize;
+use serde_json::{Value, json};
+use utoipa::ToSchema;
 use worldpm_ort_runtime::{
     json::Json as Text,
     records::{Entry, Side},
@@ -9,23 +11,50 @@ use worldpm_ort_runtime::{
 
 use super::{
     answer::Pair,
+    described::{Comparison, TAG, pair_example, scored_example},
     records::{self, Prepared},
     refusal::Native,
     score::model_name,
 };
 use crate::{
     http::{Client, Failure, Input, Problem},
+    openapi::MODEL,
     scoring::Asked,
     state::App,
 };
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = CompareReply)]
 pub(super) struct Reply {
     model: String,
     #[serde(flatten)]
     pair: Pair,
 }
 
+fn example() -> Value {
+    json!({
+        "model": MODEL,
+        "chosen": scored_example(-1.25),
+        "rejected": scored_example(-3.5),
+        "margin": 2.25,
+        "probability": 0.904_650_535_100_891,
+    })
+}
+
+/// Compares two answers.
+///
+/// `margin` is the score of `chosen` less that of `rejected`, and `probability` its sigmoid.
+#[utoipa::path(
+    post,
+    path = "/v1/compare",
+    operation_id = "compare",
+    tag = TAG,
+    request_body(content = Comparison, example = pair_example),
+    responses(
+        (status = 200, description = "Both scores, raw.", body = Reply, example = example),
+        Failure<Native>,
+    ),
+)]
 pub(super) async fn compare(
     State(app): State<App>,
     client: Client,

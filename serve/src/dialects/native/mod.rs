@@ -13,6 +13,7 @@
 
 mod answer;
 mod compare;
+mod described;
 mod lines;
 mod rank;
 mod records;

@@ -2,29 +2,46 @@
 
 use axum::{Json, extract::State};
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use utoipa::ToSchema;
 use worldpm_ort_runtime::json::{Json as Text, Object};
 
-use super::{answer::Conversation, refusal::Native};
+use super::{
+    answer::Conversation,
+    described::{TAG, scored_with},
+    refusal::Native,
+};
 use crate::{
-    dialects::{items::conversation, reading::number},
+    dialects::{
+        items::{TextOrMessages, conversation},
+        reading::number,
+    },
     http::{Client, Failure, Input, Problem},
+    openapi::{ANSWER, MODEL, OTHER_ANSWER, PROMPT},
     scoring::{Asked, Item},
     state::App,
 };
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
+#[schema(as = RankRequest)]
 pub(super) struct Request {
+    /// The name of a model. Default: the first one of the server.
     model: Option<String>,
     /// A text, which is a user's message, or messages.
     #[serde(alias = "messages")]
+    #[schema(value_type = TextOrMessages)]
     prompt: Text,
+    /// Tools that the assistant may call, for chat templates that list them.
+    #[schema(value_type = Option<Vec<Object>>)]
     tools: Option<Vec<Text>>,
     /// Texts, which are an assistant's messages, or lists of messages.
     #[serde(alias = "candidates")]
+    #[schema(value_type = Vec<TextOrMessages>, min_items = 1)]
     responses: Vec<Text>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = RankReply)]
 pub(super) struct Reply {
     model: String,
     /// Which response is the best.
@@ -33,7 +50,7 @@ pub(super) struct Reply {
     results: Vec<Ranked>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct Ranked {
     /// Its place in the request, from 0.
     index: usize,
@@ -43,6 +60,33 @@ struct Ranked {
     margin: f64,
 }
 
+fn example() -> Value {
+    json!({
+        "model": MODEL,
+        "best": 1,
+        "results": [
+            scored_with(-1.25, &json!({"index": 1, "margin": 0.0})),
+            scored_with(-3.5, &json!({"index": 0, "margin": -2.25})),
+        ],
+    })
+}
+
+/// Ranks answers to a prompt, best first.
+///
+/// `messages` may stand for `prompt`, and `candidates` for `responses`.
+#[utoipa::path(
+    post,
+    path = "/v1/rank",
+    operation_id = "rank",
+    tag = TAG,
+    request_body(content = Request, example = json!({
+        "model": MODEL, "prompt": PROMPT, "responses": [OTHER_ANSWER, ANSWER],
+    })),
+    responses(
+        (status = 200, description = "The answers with raw scores, best first.", body = Reply, example = example),
+        Failure<Native>,
+    ),
+)]
 pub(super) async fn rank(
     State(app): State<App>,
     client: Client,

@@ -2,15 +2,23 @@
 
 use axum::{Json, extract::State};
 use serde::Serialize;
+use utoipa::ToSchema;
 use worldpm_ort_runtime::json::Json as Text;
 
-use super::{records::Prepared, refusal::Native, score::model_name};
+use super::{
+    described::{OneConversation, TAG},
+    records::Prepared,
+    refusal::Native,
+    score::model_name,
+};
 use crate::{
     http::{Failure, Input, Problem},
+    openapi::{ANSWER, MODEL, PROMPT, TEXT},
     state::App,
 };
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = RenderReply)]
 pub(super) struct Reply {
     model: String,
     text: String,
@@ -19,16 +27,38 @@ pub(super) struct Reply {
 }
 
 /// The token at which the conversation is scored; the last one, of a model that scores steps.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = RenderedToken)]
 struct Scored {
+    /// Which token it is, from 0.
     position: usize,
     id: u32,
     token: Option<String>,
     /// Where it begins in the text, in UTF-16 code units, as JavaScript counts.
     start: usize,
+    /// Where it ends, in the same units.
     end: usize,
 }
 
+/// Shows the text that the chat template makes of a conversation, and the token at which it is scored.
+///
+/// Nothing is scored.
+#[utoipa::path(
+    post,
+    path = "/v1/render",
+    operation_id = "render",
+    tag = TAG,
+    request_body(content = OneConversation, example = json!({"model": MODEL, "prompt": PROMPT, "response": ANSWER})),
+    responses(
+        (status = 200, description = "The text.", body = Reply, example = json!({
+            "model": MODEL,
+            "text": TEXT,
+            "tokens": 42,
+            "scored": {"position": 41, "id": 151643, "token": "<|endoftext|>", "start": 189, "end": 202},
+        })),
+        Failure<Native>,
+    ),
+)]
 pub(super) async fn render(
     State(app): State<App>,
     request: Input<Text, Native>,

@@ -1,14 +1,17 @@
 //! The paths of our own dialect.
 
-use axum::{Router, routing::post};
+use utoipa_axum::{router::OpenApiRouter, routes};
 
-use super::{compare::compare, rank::rank, render::render, score::score};
-use crate::state::App;
+use super::{compare, described::TAG, rank, render, score};
+use crate::{openapi::tagged, state::App};
 
-pub(crate) fn routes() -> Router<App> {
-    Router::new()
-        .route("/v1/score", post(score))
-        .route("/v1/compare", post(compare))
-        .route("/v1/rank", post(rank))
-        .route("/v1/render", post(render))
+pub(crate) fn routes() -> OpenApiRouter<App> {
+    tagged(
+        TAG,
+        "Our own: records in every form that `worldpm-ort score` reads, and all that is known of a score.",
+    )
+    .routes(routes!(score::score))
+    .routes(routes!(compare::compare))
+    .routes(routes!(rank::rank))
+    .routes(routes!(render::render))
 }

@@ -7,6 +7,8 @@ use axum::{
 };
 use http::header::CONTENT_TYPE;
 use serde::Serialize;
+use serde_json::{Value, json};
+use utoipa::ToSchema;
 use worldpm_ort_runtime::{
     json::Json as Text,
     records::{Entry, RecordReward},
@@ -14,18 +16,30 @@ use worldpm_ort_runtime::{
 
 use super::{
     answer::{Answer, Candidates, Conversation, Pair},
+    described::{ScoreRequest, TAG, id, scored_with},
     lines,
     records::{self, Prepared},
-    refusal::{Native, Refusal},
+    refusal::Native,
 };
 use crate::{
-    http::{Client, Failure, Problem, body, parse},
+    http::{Client, Failure, Problem, Refusal, body, parse},
+    openapi::{ANSWER, MODEL, PROMPT},
     scoring::{Asked, Scored},
     state::App,
 };
 
+/// To a record, or to a list of them.
+#[derive(Serialize, ToSchema)]
+#[serde(untagged)]
+#[schema(as = ScoreReply)]
+enum Either {
+    One(Box<Reply>),
+    Several(Replies),
+}
+
 /// Of a record.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = AnsweredRecord)]
 struct Reply {
     model: String,
     #[serde(flatten)]
@@ -33,27 +47,61 @@ struct Reply {
 }
 
 /// Of a list of records.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = AnsweredRecords)]
 struct Replies {
     model: String,
+    /// In the order of the records.
     results: Vec<Answered>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct Answered {
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(schema_with = id, required = false)]
     id: Option<Text>,
     #[serde(flatten)]
     outcome: AnswerOr,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(untagged)]
 enum AnswerOr {
     Answer(Box<Answer>),
     Refused { error: Refusal },
 }
 
+fn example() -> Value {
+    scored_with(-1.25, &json!({"model": MODEL, "id": 7}))
+}
+
+/// Scores a record, or a list of records.
+///
+/// A record that cannot be scored has an `error` in place of a score and touches no other; where it is the only one, the request
+/// is refused. When one was refused because the server has too much to do, the whole request is.
+///
+/// With the content type `application/x-ndjson` the body is JSON Lines, a record a line, and so is the reply: what
+/// `worldpm-ort score` reads and writes. The model is named by `?model=` there.
+#[utoipa::path(
+    post,
+    path = "/v1/score",
+    operation_id = "score",
+    tag = TAG,
+    params(("model" = Option<String>, Query, description = "The name of a model, for JSON Lines. Default: the first one of the server.")),
+    request_body(content(
+        (ScoreRequest = "application/json", example = json!({
+            "id": 7, "model": MODEL, "prompt": PROMPT, "response": ANSWER,
+        })),
+        (String = "application/x-ndjson", example = json!("{\"id\":7,\"prompt\":\"Tips for better sleep?\",\"response\":\"Keep a regular bedtime.\"}\n")),
+    )),
+    responses(
+        (status = 200, description = "Raw scores.", content(
+            (Either = "application/json", example = example),
+            (String = "application/x-ndjson", example = json!("{\"id\":7,\"score\":-1.25,\"tokens\":42}\n")),
+        )),
+        Failure<Native>,
+    ),
+)]
 pub(super) async fn score(
     State(app): State<App>,
     client: Client,
@@ -89,7 +137,8 @@ pub(super) async fn score(
                 id: entry.and_then(|entry| entry.id),
                 outcome: AnswerOr::Answer(outcome.into()),
             };
-            Ok(Json(Reply { model, answered }).into_response())
+            let reply = Reply { model, answered };
+            Ok(Json(Either::One(reply.into())).into_response())
         }
         Some(Text::Array(list)) => {
             let list = list.into_iter().map(Prepared::of_value).collect();
@@ -101,13 +150,13 @@ pub(super) async fn score(
                     outcome: match answer {
                         Ok(answer) => AnswerOr::Answer(answer.into()),
                         Err(problem) => AnswerOr::Refused {
-                            error: Refusal::of(&problem),
+                            error: Refusal::from(&problem),
                         },
                     },
                 }
             });
             let results = results.collect();
-            Ok(Json(Replies { model, results }).into_response())
+            Ok(Json(Either::Several(Replies { model, results })).into_response())
         }
         Some(other) => Err(Problem::invalid(format!(
             "`records` is {}: it must be a list of records",

@@ -9,6 +9,9 @@ use crate::{
     state::App,
 };
 
+/// Under which its paths are listed.
+pub(super) const TAG: &str = "Open Inference Protocol";
+
 /// The one version that every model has.
 pub(super) const VERSION: &str = "1";
 /// What runs the models.

@@ -1,10 +1,12 @@
 //! Both front ends.
 
-use axum::Router;
+use utoipa_axum::router::OpenApiRouter;
 
 use super::{grpc, rest};
 use crate::state::App;
 
-pub(crate) fn routes() -> Router<App> {
-    Router::new().merge(rest::routes()).merge(grpc::routes())
+pub(crate) fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::default()
+        .merge(rest::routes())
+        .merge(grpc::routes())
 }

@@ -18,38 +18,81 @@ use axum::{
 };
 use http::{HeaderName, HeaderValue};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 use worldpm_ort_runtime::Conversation;
 
-use super::{headers::headers, refusal::Tei};
+use super::{
+    headers::headers,
+    refusal::{TAG, Tei},
+};
 use crate::{
     dialects::reading::{activated, numbers},
     http::{Client, Failure, Input, Problem},
+    openapi::{ANSWER, PROMPT},
     scoring::{Asked, Item, Scored},
     state::App,
 };
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
+#[schema(as = PredictRequest)]
 pub(super) struct Request {
     inputs: Inputs,
+    /// Whether scores are raw. Default: no, they go through a sigmoid, or a softmax of several labels.
     #[serde(default)]
     raw_scores: bool,
+    /// The name of a model. Default: the first one of the server.
     model: Option<String>,
 }
 
-#[derive(Deserialize)]
+/// What is scored.
+#[derive(Deserialize, ToSchema)]
 #[serde(untagged)]
+#[schema(as = PredictInputs)]
 enum Inputs {
+    /// A text that the chat template made.
     Text(String),
+    /// A question and its answer: one conversation. One text alone is as above.
     Pair(Vec<String>),
+    /// Several of these.
     Batch(Vec<Vec<String>>),
 }
 
-#[derive(Serialize)]
+/// Of one input, or of a batch.
+#[derive(Serialize, ToSchema)]
+#[serde(untagged)]
+enum Predictions {
+    One(Vec<Prediction>),
+    Batch(Vec<Vec<Prediction>>),
+}
+
+#[derive(Serialize, ToSchema)]
 struct Prediction {
     score: f64,
     label: String,
 }
 
+/// Scores texts, or pairs of a question and an answer.
+///
+/// The labels of each input are in the order of their scores.
+#[utoipa::path(
+    post,
+    path = "/predict",
+    operation_id = "predict",
+    tag = TAG,
+    request_body(content = Request, examples(
+        ("pair" = (value = json!({"inputs": [PROMPT, ANSWER], "raw_scores": true}))),
+        ("batch" = (value = json!({"inputs": [[PROMPT, ANSWER]], "raw_scores": true}))),
+    )),
+    responses(
+        (status = 200, description = "The scores.", body = Predictions,
+            headers(("x-score-activation" = String, description = "What scores went through: `none`, `sigmoid` or `softmax`.")),
+            examples(
+                ("pair" = (value = json!([{"score": -1.25, "label": "LABEL_0"}]))),
+                ("batch" = (value = json!([[{"score": -1.25, "label": "LABEL_0"}]]))),
+            )),
+        Failure<Tei>,
+    ),
+)]
 pub(super) async fn predict(
     State(app): State<App>,
     client: Client,
@@ -74,11 +117,11 @@ pub(super) async fn predict(
     let predictions = scored
         .iter()
         .map(|scored| predictions(scored, labels, request.raw_scores));
-    let predictions: Vec<Vec<Prediction>> = predictions.collect();
-    let body = match batch {
-        true => Json(predictions).into_response(),
-        false => Json(predictions.into_iter().next()).into_response(),
-    };
+    let mut predictions: Vec<Vec<Prediction>> = predictions.collect();
+    let body = Json(match batch {
+        true => Predictions::Batch(predictions),
+        false => Predictions::One(predictions.pop().unwrap_or_default()),
+    });
     let mut headers = headers(begun, characters, &scored);
     let activation = match (request.raw_scores, labels.len()) {
         (true, _) => "none",

@@ -1,16 +1,17 @@
 //! The paths of TEI.
 
-use axum::{
-    Router,
-    routing::{get, post},
-};
+use utoipa_axum::{router::OpenApiRouter, routes};
 
-use super::{info::info, predict::predict, rerank::rerank};
-use crate::state::App;
+use super::{info, predict, refusal::TAG, rerank};
+use crate::{openapi::tagged, state::App};
 
-pub(crate) fn routes() -> Router<App> {
-    Router::new()
-        .route("/predict", post(predict))
-        .route("/rerank", post(rerank))
-        .route("/info", get(info))
+pub(crate) fn routes() -> OpenApiRouter<App> {
+    tagged(
+        TAG,
+        "Hugging Face's. Overload is 429 here; headers say where the time went: `x-compute-time`, `x-total-time`, \
+         `x-tokenization-time`, `x-queue-time` and `x-inference-time`, in milliseconds.",
+    )
+    .routes(routes!(predict::predict))
+    .routes(routes!(rerank::rerank))
+    .routes(routes!(info::info))
 }

@@ -7,8 +7,7 @@ mod models;
 mod process;
 mod requests;
 mod route;
-mod scrape;
+pub(super) mod scrape;
 
 pub(super) use requests::Metrics;
 pub(super) use route::RouteMetrics;
-pub(super) use scrape::scrape;

@@ -16,6 +16,18 @@ use crate::state::App;
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// All metrics, as OpenMetrics where the client asks for that, else as Prometheus' text.
+///
+/// Names begin with `worldpm_`, or with `process_`.
+#[utoipa::path(
+    get,
+    path = "/metrics",
+    operation_id = "metrics",
+    tag = "Operations",
+    responses((status = 200, description = "All metrics.", content(
+        (String = "text/plain; version=0.0.4; charset=utf-8"),
+        (String = "application/openmetrics-text; version=1.0.0; charset=utf-8"),
+    ))),
+)]
 pub(crate) async fn scrape(State(app): State<App>, headers: HeaderMap) -> Response {
     let accepts = headers
         .get(header::ACCEPT)

@@ -1,9 +1,14 @@
 //! The paths of the services.
 
-use axum::{
-    Router,
-    routing::{any, post},
+use axum::routing::{MethodRouter, any, post};
+use utoipa::{
+    PartialSchema,
+    openapi::{
+        ContentBuilder, HeaderBuilder, HttpMethod, PathItem, Required, ResponseBuilder,
+        path::OperationBuilder, request_body::RequestBodyBuilder, schema::ObjectBuilder,
+    },
 };
+use utoipa_axum::router::OpenApiRouter;
 
 use super::{
     health,
@@ -13,28 +18,116 @@ use super::{
     status::Refusal,
 };
 use crate::{
+    dialects::oip::interface::TAG,
     http::{Problem, ProblemKind},
     state::App,
 };
 
-pub(crate) fn routes() -> Router<App> {
-    let mut router = Router::new();
-    for (method, route) in [
-        ("ServerLive", post(models::live)),
-        ("ServerReady", post(models::ready)),
-        ("ServerMetadata", post(models::server)),
-        ("ModelReady", post(models::model_ready)),
-        ("ModelMetadata", post(models::metadata)),
-        ("ModelConfig", post(models::config)),
-        ("RepositoryIndex", post(models::index)),
-        ("ModelInfer", post(infer)),
+pub(crate) fn routes() -> OpenApiRouter<App> {
+    let mut router = OpenApiRouter::default();
+    for (service, method, what, route) in [
+        (
+            INFERENCE,
+            "ServerLive",
+            "Whether the server answers.",
+            post(models::live),
+        ),
+        (
+            INFERENCE,
+            "ServerReady",
+            "Whether all models are ready.",
+            post(models::ready),
+        ),
+        (
+            INFERENCE,
+            "ServerMetadata",
+            "What the server is.",
+            post(models::server),
+        ),
+        (
+            INFERENCE,
+            "ModelReady",
+            "Whether a model is ready.",
+            post(models::model_ready),
+        ),
+        (
+            INFERENCE,
+            "ModelMetadata",
+            "What a model takes and gives.",
+            post(models::metadata),
+        ),
+        (
+            INFERENCE,
+            "ModelConfig",
+            "The same as Triton tells it.",
+            post(models::config),
+        ),
+        (
+            INFERENCE,
+            "RepositoryIndex",
+            "The models of the server.",
+            post(models::index),
+        ),
+        (
+            INFERENCE,
+            "ModelInfer",
+            "Scores the conversations of named tensors.",
+            post(infer),
+        ),
+        (
+            HEALTH,
+            "Check",
+            "Whether the server is ready, as gRPC asks.",
+            post(health::check),
+        ),
     ] {
-        router = router.route(&format!("/{INFERENCE}/{method}"), route);
+        router = call(router, service, method, what, route);
     }
-    router = router.route(&format!("/{HEALTH}/Check"), post(health::check));
     for service in [INFERENCE, HEALTH] {
         router = router.route(&format!("/{service}/{{method}}"), any(unimplemented));
     }
+    router
+}
+
+/// A unary call. HTTP's status is always 200; how it ended is said in `grpc-status`.
+fn call(
+    router: OpenApiRouter<App>,
+    service: &str,
+    method: &str,
+    what: &str,
+    route: MethodRouter<App>,
+) -> OpenApiRouter<App> {
+    let path = format!("/{service}/{method}");
+    let message = |description| {
+        let frame = ObjectBuilder::new()
+            .content_media_type("application/grpc")
+            .description(Some(description));
+        ContentBuilder::new().schema(Some(frame)).build()
+    };
+    let request = RequestBodyBuilder::new()
+        .content("application/grpc", message("One message in its frame."))
+        .required(Some(Required::True));
+    let status = HeaderBuilder::new().schema(Some(String::schema())).description(Some(
+        "How it ended: 0 is well. It is a header of a call that was refused, and else a trailer.",
+    ));
+    let reply = ResponseBuilder::new()
+        .description("The call ended.")
+        .header("grpc-status", status.build())
+        .content(
+            "application/grpc",
+            message("One message in its frame, or none."),
+        );
+    let other = ResponseBuilder::new().description("It is no call of gRPC.");
+    let operation = OperationBuilder::new()
+        .operation_id(Some(format!("grpc_{method}")))
+        .tag(TAG)
+        .summary(Some(format!("{what} gRPC.")))
+        .request_body(Some(request.build()))
+        .response("200", reply)
+        .response("415", other);
+    let item = PathItem::new(HttpMethod::Post, operation);
+    let mut router = router.route(&path, route);
+    router.get_openapi_mut().paths.paths.insert(path, item);
     router
 }
 

@@ -8,6 +8,14 @@ use serde::{
     de::{DeserializeSeed, Deserializer, Error, SeqAccess, Visitor},
 };
 
+use utoipa::{
+    PartialSchema, ToSchema,
+    openapi::{
+        RefOr, Schema,
+        schema::{ArrayBuilder, empty},
+    },
+};
+
 use super::super::tensor::{Data, Datatype, Declared, Tensor};
 use crate::http::Problem;
 
@@ -61,6 +69,17 @@ impl Elements {
             }
         };
         declared.with(data)
+    }
+}
+
+impl ToSchema for Elements {}
+
+impl PartialSchema for Elements {
+    fn schema() -> RefOr<Schema> {
+        let about =
+            "Texts, whole numbers, or true and false, in one list or nested as the shape has them.";
+        let schema = ArrayBuilder::new().items(RefOr::from(empty()));
+        schema.description(Some(about)).into()
     }
 }
 

@@ -1,14 +1,14 @@
 //! The protocol's way to refuse.
 
-use serde_json::{Value, json};
-
-use crate::http::{Dialect, Problem};
+use crate::http::{Dialect, ErrorText, Problem};
 
 /// `{"error": message}`.
 pub(super) struct Oip;
 
 impl Dialect for Oip {
-    fn body(problem: &Problem) -> Value {
-        json!({"error": problem.message})
+    type Body = ErrorText;
+
+    fn body(problem: &Problem) -> ErrorText {
+        problem.into()
     }
 }

@@ -6,7 +6,9 @@ use axum::{
 };
 use bytes::Bytes;
 use http::{HeaderValue, header::CONTENT_TYPE};
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde_json::json;
+use utoipa::ToSchema;
 
 use super::{
     super::{inference::Inferred, interface::VERSION},
@@ -14,6 +16,38 @@ use super::{
 };
 
 const BINARY: HeaderValue = HeaderValue::from_static("application/octet-stream");
+
+/// The JSON of a reply.
+#[derive(Serialize, ToSchema)]
+pub(super) struct InferReply<'a> {
+    model_name: &'a str,
+    model_version: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<&'a str>,
+    outputs: Vec<Scores<'a>>,
+}
+
+/// An output of all conversations.
+#[derive(Serialize, ToSchema)]
+#[schema(as = InferScores)]
+struct Scores<'a> {
+    name: &'a str,
+    datatype: &'static str,
+    shape: [usize; 2],
+    /// Where its data is binary.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    parameters: Option<Binary>,
+    /// Row by row, where it is not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    data: Option<Vec<f64>>,
+}
+
+#[derive(Serialize, ToSchema)]
+#[schema(as = InferBinary)]
+struct Binary {
+    /// How many bytes it has after the JSON.
+    binary_data_size: usize,
+}
 
 /// A reply; the outputs past those that `binary` knows are binary as `others` says.
 pub(super) fn reply(
@@ -25,34 +59,36 @@ pub(super) fn reply(
     let mut data: Vec<Bytes> = Vec::new();
     let mut outputs = Vec::new();
     for (index, scores) in inferred.outputs.iter().enumerate() {
-        let mut output = json!({
-            "name": scores.name,
-            "datatype": "FP32",
-            "shape": scores.shape,
-        });
+        let mut output = Scores {
+            name: scores.name,
+            datatype: "FP32",
+            shape: scores.shape,
+            parameters: None,
+            data: None,
+        };
         if binary.get(index).copied().unwrap_or(others) {
             let raw = scores.raw();
-            output["parameters"] = json!({"binary_data_size": raw.len()});
+            output.parameters = Some(Binary {
+                binary_data_size: raw.len(),
+            });
             data.push(raw);
         } else {
             // In double precision a score keeps its bits.
             let values = scores.values.iter().copied().map(f64::from);
-            output["data"] = values.collect::<Value>();
+            output.data = Some(values.collect());
         }
         outputs.push(output);
     }
-    let mut body = json!({
-        "model_name": inferred.model,
-        "model_version": VERSION,
-        "outputs": outputs,
-    });
-    if let Some(id) = id {
-        body["id"] = json!(id);
-    }
+    let body = InferReply {
+        model_name: &inferred.model,
+        model_version: VERSION,
+        id,
+        outputs,
+    };
     if data.is_empty() {
         return Json(body).into_response();
     }
-    let mut bytes = body.to_string().into_bytes();
+    let mut bytes = json!(body).to_string().into_bytes();
     let length = HeaderValue::from(bytes.len());
     for raw in data {
         bytes.extend_from_slice(&raw);

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, header::CONTENT_ENCODING};
 use serde::Deserialize;
 use serde_json::Value;
+use utoipa::ToSchema;
 
 use super::{
     super::{
@@ -23,30 +24,43 @@ pub(super) const JSON_LENGTH: HeaderName =
 
 type Parameters = serde_json::Map<String, Value>;
 
-#[derive(Deserialize)]
-struct Body {
+/// The JSON of a request.
+#[derive(Deserialize, ToSchema)]
+pub(super) struct InferRequest {
+    /// The reply has it too.
     id: Option<String>,
+    /// `binary_data_output`: whether outputs are binary where they do not say; `timeout`: in microseconds.
     #[serde(default)]
+    #[schema(value_type = Option<Object>)]
     parameters: Option<Parameters>,
     inputs: Vec<Input>,
+    /// What is given. Default: `score`, or `scores`.
     #[serde(default)]
     outputs: Option<Vec<Output>>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
+#[schema(as = InferInput)]
 struct Input {
     name: String,
+    /// Conversations first.
     shape: Vec<usize>,
+    /// `BYTES`, `INT64`, `INT32` or `BOOL`.
     datatype: String,
+    /// `binary_data_size`: how many bytes of binary data are its own, in place of `data`.
     #[serde(default)]
+    #[schema(value_type = Option<Object>)]
     parameters: Option<Parameters>,
     data: Option<Elements>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
+#[schema(as = InferOutput)]
 struct Output {
     name: String,
+    /// `binary_data`: whether it is binary.
     #[serde(default)]
+    #[schema(value_type = Option<Object>)]
     parameters: Option<Parameters>,
 }
 
@@ -74,7 +88,7 @@ impl Request {
             ));
         }
         let (json, binary) = split(headers, body)?;
-        let body: Body = parse(&json)?;
+        let body: InferRequest = parse(&json)?;
         let parameters = body.parameters.unwrap_or_default();
         let all_binary = flag(&parameters, "binary_data_output")?.unwrap_or(false);
         let mut outputs = Vec::new();
