@@ -4,7 +4,7 @@ use anyhow::Result;
 
 use super::item::Item;
 use crate::{
-    Conversation, Reward, Scorer, answers::Answer, batch::PlanStats, cli::score::local,
+    Conversation, ErrorKind, Reward, Scorer, answers::Answer, batch::PlanStats, cli::score::local,
     records::Entry,
 };
 
@@ -66,8 +66,17 @@ impl Model for Local {
             Err(problem) => Err(Unanswered {
                 problem: problem.to_string(),
                 kind: problem.kind().as_str(),
-                ends_all: local::ends_all(problem),
+                ends_all: local::ends_all(problem) || !is_of_record(problem.kind()),
             }),
         }
     }
+}
+
+/// Whether an error says something of the record, so that it may be its result. With others, such as a device that is lost,
+/// records can be scored when the job is gone on with.
+fn is_of_record(kind: ErrorKind) -> bool {
+    matches!(
+        kind,
+        ErrorKind::InvalidInput | ErrorKind::TooLong | ErrorKind::OutOfMemory | ErrorKind::Internal
+    )
 }
