@@ -105,8 +105,10 @@ fn begin(
         )?;
         progress.finish_and_clear();
     }
-    let mut options = JobOptions::default();
-    options.expiry = args.job.lease_seconds;
+    let options = JobOptions {
+        expiry: args.job.lease_seconds,
+        ..JobOptions::default()
+    };
     let job = Job::open(files, Owner::this_process(), wanted, options)?;
     Ok((job, file))
 }

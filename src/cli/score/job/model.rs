@@ -48,7 +48,7 @@ impl Model for Local {
     fn score(&self, items: Items<'_, Self::Outcome>, take: Take<'_, Self::Outcome>) -> Result<()> {
         let mut stream = self.scorer.stream(items);
         let mut taken = Ok(());
-        while let Some((item, rewards)) = stream.next() {
+        for (item, rewards) in stream.by_ref() {
             taken = take(item, rewards);
             if taken.is_err() {
                 break;

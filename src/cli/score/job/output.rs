@@ -82,10 +82,10 @@ pub(super) fn write(
 
 fn put_and_note(job: &Job, shards: usize, path: &Path, interrupt: &Interrupt) -> Result<Written> {
     let written = put(job, shards, path, interrupt)?;
-    if let Written::Here(summary) = &written {
-        if let Some(note) = note_of(path, summary.failures.values().sum())? {
-            job.leave_note(NOTE, &serde_json::to_vec(&note)?)?;
-        }
+    if let Written::Here(summary) = &written
+        && let Some(note) = note_of(path, summary.failures.values().sum())?
+    {
+        job.leave_note(NOTE, &serde_json::to_vec(&note)?)?;
     }
     Ok(written)
 }
