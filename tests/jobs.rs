@@ -64,15 +64,24 @@ impl Place {
         text
     }
 
-    /// With shards of 40 records.
+    /// With shards of 40 records. Flags take the place of those that are given here.
     fn job(&self, flags: &[&str]) -> Command {
-        let mut command = self.command(&["--shard-records", "40"]);
-        command
-            .arg("--job")
-            .arg(self.at("job"))
-            .arg("--output")
-            .arg(self.at("out.jsonl"))
-            .args(flags);
+        let (job, output) = (self.at("job"), self.at("out.jsonl"));
+        let (model, input) = (model(), self.at("in.jsonl"));
+        let mut command = support::command();
+        command.args(["score", "--keep-going", "--threads", "1"]);
+        for (name, value) in [
+            ("--model", &model),
+            ("--input", &input),
+            ("--job", &job),
+            ("--output", &output),
+            ("--shard-records", &PathBuf::from("40")),
+        ] {
+            if !flags.contains(&name) {
+                command.arg(name).arg(value);
+            }
+        }
+        command.args(flags);
         command
     }
 
@@ -312,8 +321,9 @@ fn an_input_that_changes_while_it_is_read_spoils_nothing() {
         );
         expect_failure("refused", &place.run(&[]), &["was begun with"]);
         fs::write(place.at("in.jsonl"), &whole).unwrap();
+        place.finish(&expected);
+        fs::remove_dir_all(place.at("job")).unwrap();
     }
-    place.finish(&expected);
 }
 
 /// One with a file that may not become as large as a shard of it is.
@@ -404,14 +414,14 @@ fn what_cannot_be_a_job_is_refused() {
     expect_failure(
         "first",
         &strict(&(good(3) + "{}\n")),
-        &["in.jsonl, line 4", "exactly one form"],
+        &["in.jsonl: line 4", "exactly one form"],
     );
     assert!(!place.at("job/job.json").exists());
     let output = strict(&(good(2000) + "{}\n"));
     expect_failure(
         "later",
         &output,
-        &["in.jsonl, line 2001", "records are kept in"],
+        &["in.jsonl: line 2001", "records are kept in"],
     );
     assert!(place.committed() > 20);
     // With it, the job goes on.

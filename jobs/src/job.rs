@@ -475,11 +475,7 @@ impl Job {
     /// # Errors
     /// [`JobError::Io`]
     pub fn tidy(&self) -> Result<()> {
-        for key in self.leases.list()?.into_keys() {
-            if key.bytes().all(|byte| byte.is_ascii_digit()) {
-                self.leases.finish(&key);
-            }
-        }
+        self.leases.tidy(OUTPUT_LEASE)?;
         for dir in ["", SHARDS] {
             let names = self.fs.list(dir);
             for name in names.map_err(JobError::io("read", self.fs.locate(dir)))? {

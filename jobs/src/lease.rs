@@ -188,11 +188,14 @@ impl Leases {
     /// The time by the clock that the files have theirs from.
     fn now(&self) -> Result<Duration> {
         let clock = format!("{DIR}/clock.{}", self.owner.token);
-        let now = self
-            .fs
-            .touch(&clock, true)
-            .and_then(|()| self.fs.modified(&clock));
-        now.map_err(self.fault("write", &clock))
+        loop {
+            let touched = self.fs.touch(&clock, true);
+            match touched.and_then(|()| self.fs.modified(&clock)) {
+                // Whoever finds all shards committed removes it.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                now => return now.map_err(self.fault("write", &clock)),
+            }
+        }
     }
 
     /// Says of all leases held that their owner lives.
@@ -221,6 +224,16 @@ impl Leases {
         for generation in (0..=own.unwrap_or_default()).rev() {
             let _ = self.fs.remove(&path(key, generation));
         }
+    }
+
+    /// Removes all that is here, but for the lease `kept`: there is nothing left to work on.
+    pub(crate) fn tidy(&self, kept: &str) -> Result<()> {
+        for name in self.fs.list(DIR).map_err(self.fault("read", DIR))? {
+            if name.rsplit_once('.').is_none_or(|(key, _)| key != kept) {
+                let _ = self.fs.remove(&format!("{DIR}/{name}"));
+            }
+        }
+        Ok(())
     }
 
     /// Removes what this process has here for itself.

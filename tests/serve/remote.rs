@@ -159,6 +159,43 @@ fn what_will_never_be_answered_ends_it() {
 }
 
 #[test]
+fn a_job_may_be_scored_by_servers() {
+    let served = Served::of(real("pm"));
+    let folder = tempfile::tempdir().unwrap();
+    let (input, job) = (folder.path().join("in.jsonl"), folder.path().join("job"));
+    std::fs::write(&input, records()).unwrap();
+    let (input, job) = (input.to_str().unwrap(), job.to_str().unwrap());
+    let model = bundle();
+    let args = ["--keep-going", "--input", input];
+    let expected = score(
+        &[&args[..], &["--model", model.to_str().unwrap()]].concat(),
+        "",
+    );
+    let endpoint = [
+        "--endpoint",
+        &served.address,
+        "--job",
+        job,
+        "--shard-records",
+        "50",
+    ];
+    let args = [&args[..], &endpoint].concat();
+    let got = score(&args, "");
+    let problems = String::from_utf8_lossy(&got.stderr);
+    assert!(got.stdout == expected.stdout, "{problems}");
+    assert!(
+        problems.contains("304 records: 301 scored, 3 with errors"),
+        "{problems}"
+    );
+    let other = score(&[&args[..], &["--served-model", "pm"]].concat(), "");
+    let problems = String::from_utf8_lossy(&other.stderr);
+    assert!(
+        problems.contains("model: name was the first of the servers, and now is pm"),
+        "{problems}"
+    );
+}
+
+#[test]
 fn options_of_a_model_are_refused() {
     for option in [
         &["--model", "x"][..],

@@ -260,8 +260,9 @@ fn ordeal(seed: u64, is_lazy: bool) -> std::result::Result<u64, String> {
     sim.world().killed_every = 0;
     program.run_all(&sim, 1, 101)?;
     let names = sim.names("shards");
-    if names.len() as u64 != SHARDS {
-        return Err(format!("left over: {names:?}"));
+    let leases = sim.names("leases");
+    if names.len() as u64 != SHARDS || !leases.is_empty() {
+        return Err(format!("left over: {names:?}, {leases:?}"));
     }
     let kills = sim.world().kills;
     Ok(kills)

@@ -103,7 +103,7 @@ fn options(args: &ScoreArgs) -> BTreeMap<String, String> {
         ),
         (
             "--max-record-bytes",
-            args.records.max_record_bytes.to_string(),
+            args.records.max_record_bytes.0.to_string(),
         ),
         (
             "--float32-matmul-precision",

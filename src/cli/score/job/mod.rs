@@ -30,14 +30,14 @@ use crate::{
     Scorer,
     cli::common::{
         interrupt::Interrupt,
-        outcome::Status,
+        outcome::{Status, describe},
         output::check_output,
         placement::loaded,
         records::{Entries, open_input},
     },
 };
 use input::JobInput;
-use model::Local;
+use model::{Local, Model};
 use output::Written;
 use progress::Progress;
 use work::{Ended, Tally, Work};
@@ -60,10 +60,10 @@ pub(super) fn run(args: &ScoreArgs, dir: &Path) -> Result<Status> {
     let (input, file) = JobInput::open(path, &args.records)?;
     check_apart(&args.input, &args.output)?;
     check_output(&args.output)?;
-    let (job, begun) = open(args, dir, &input, file)?;
+    let (job, file) = begin(args, dir, &input, file)?;
     let job = Arc::new(job);
     let _heartbeat = Heartbeat::start(Arc::clone(&job)).context("cannot start a thread")?;
-    let index = index(&job, &input, &begun)?;
+    let index = index(&job, &input, &file)?;
 
     let (shards, records) = job.progress()?;
     if shards > 0 {
@@ -73,8 +73,15 @@ pub(super) fn run(args: &ScoreArgs, dir: &Path) -> Result<Status> {
             index.records()
         );
     }
+    let open = Open {
+        args,
+        dir,
+        job: &job,
+        index,
+        input: &input,
+    };
     let ended = match shards < index.shards() {
-        true => work(args, dir, &job, index, &input)?,
+        true => open.work()?,
         false => (Ended::Done, Interrupt::watch(|| report!("{FINISHING}"))?),
     };
     match ended {
@@ -102,8 +109,8 @@ fn check_formats(args: &ScoreArgs) -> Result<()> {
     Ok(())
 }
 
-/// Opens the job, and says what its input was when it was begun.
-fn open(
+/// Opens the job, and gives what its input is now.
+fn begin(
     args: &ScoreArgs,
     dir: &Path,
     input: &JobInput,
@@ -124,8 +131,10 @@ fn open(
     } else if let Some(layout) = input.layout() {
         report!("read as {layout}");
     }
-    let mut options = JobOptions::default();
-    options.expiry = args.job.lease_seconds;
+    let options = JobOptions {
+        expiry: args.job.lease_seconds,
+        ..JobOptions::default()
+    };
     let job = Job::open(files, Owner::this_process(), wanted, options)?;
     Ok((job, file))
 }
@@ -157,84 +166,77 @@ fn index<'j>(job: &'j Job, input: &JobInput, file: &InputFile) -> Result<&'j Ind
     Ok(index)
 }
 
-/// Scores what is left.
-fn work(
-    args: &ScoreArgs,
-    dir: &Path,
-    job: &Job,
-    index: &Index,
-    input: &JobInput,
-) -> Result<(Ended, Interrupt)> {
-    let progress =
-        |job: &Job| -> Result<Progress> { Ok(Progress::new(index.records(), job.progress()?.1)) };
-    let watch = |progress: &Progress| {
+/// A job that is open, and what it is gone on with.
+struct Open<'a> {
+    args: &'a ScoreArgs,
+    dir: &'a Path,
+    job: &'a Job,
+    index: &'a Index,
+    input: &'a JobInput,
+}
+
+impl Open<'_> {
+    /// Scores what is left.
+    fn work(&self) -> Result<(Ended, Interrupt)> {
+        let Some(model) = &self.args.model else {
+            #[cfg(feature = "remote")]
+            {
+                let options = super::remote::options(self.args);
+                return self.work_with(&servers::Remote(RemoteScorer::new(options)?));
+            }
+            #[cfg(not(feature = "remote"))]
+            bail!("name the directory of a bundle with --model");
+        };
+        let mut options = local::options(self.args);
+        options.now = about::template_time(self.job.identity());
+        let loading = Instant::now();
+        let scorer = Scorer::open(model, &options)?;
+        report!("{}", loaded(&scorer, loading.elapsed()));
+        self.args.scorer.report_unused(&scorer);
+        let model = Local {
+            scorer,
+            stats: Cell::default(),
+        };
+        let ended = self.work_with(&model)?;
+        let stats = model.stats.get();
+        report!(
+            "{} conversations were scored: {} tokens, {} of them computed",
+            stats.conversations,
+            stats.tokens,
+            stats.unique_tokens
+        );
+        Ok(ended)
+    }
+
+    fn work_with<M: Model>(&self, model: &M) -> Result<(Ended, Interrupt)> {
+        let (records, dir) = (self.index.records(), self.dir.display());
+        let progress = Progress::new(records, self.job.progress()?.1);
         let bar = progress.bar();
-        Interrupt::watch(move || bar.suspend(|| report!("{FINISHING}")))
-    };
-    let kept = |error: anyhow::Error| {
-        let committed = job.progress().map_or(0, |(_, records)| records);
-        let (records, dir) = (index.records(), dir.display());
-        error.context(format!(
-            "{committed} of {records} records are kept in {dir}, and the same command goes on from there"
-        ))
-    };
-    let (ended, tally, interrupt) = match &args.model {
-        Some(model) => {
-            let mut options = local::options(args);
-            options.now = about::template_time(job.identity());
-            let loading = Instant::now();
-            let scorer = Scorer::open(model, &options)?;
-            report!("{}", loaded(&scorer, loading.elapsed()));
-            args.scorer.report_unused(&scorer);
-            let progress = progress(job)?;
-            let interrupt = watch(&progress)?;
-            let model = Local {
-                scorer,
-                stats: Cell::default(),
-            };
-            let work = Work {
-                args,
-                model: &model,
-                job,
-                input,
-                interrupt: &interrupt,
-                progress: &progress,
-            };
-            let (ended, tally) = work.run().map_err(kept)?;
-            progress.clear();
-            let stats = model.stats.get();
-            tell(&tally);
-            report!(
-                "{} conversations computed: {} tokens, {} of them computed",
-                stats.conversations,
-                stats.tokens,
-                stats.unique_tokens
-            );
-            (ended, tally, interrupt)
+        let interrupt = Interrupt::watch(move || bar.suspend(|| report!("{FINISHING}")))?;
+        let work = Work {
+            args: self.args,
+            model,
+            job: self.job,
+            input: self.input,
+            interrupt: &interrupt,
+            progress: &progress,
+        };
+        let worked = work.run();
+        progress.clear();
+        match worked {
+            Ok((ended, tally)) => {
+                tell(&tally);
+                Ok((ended, interrupt))
+            }
+            Err(error) => {
+                let problem = describe(&error);
+                let (_, kept) = self.job.progress()?;
+                bail!(
+                    "{problem}; {kept} of {records} records are kept in {dir}, and the same command goes on from there"
+                )
+            }
         }
-        #[cfg(feature = "remote")]
-        None => {
-            let progress = progress(job)?;
-            let interrupt = watch(&progress)?;
-            let model = servers::Remote(RemoteScorer::new(super::remote::options(args))?);
-            let work = Work {
-                args,
-                model: &model,
-                job,
-                input,
-                interrupt: &interrupt,
-                progress: &progress,
-            };
-            let (ended, tally) = work.run().map_err(kept)?;
-            progress.clear();
-            tell(&tally);
-            (ended, tally, interrupt)
-        }
-        #[cfg(not(feature = "remote"))]
-        None => anyhow::bail!("name the directory of a bundle with --model"),
-    };
-    let _ = tally;
-    Ok((ended, interrupt))
+    }
 }
 
 fn tell(tally: &Tally) {

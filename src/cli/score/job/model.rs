@@ -4,7 +4,7 @@ use anyhow::Result;
 
 use super::item::Item;
 use crate::{
-    Conversation, Reward, Scorer, answers::Answer, batch::PlanStats, cli::score::local,
+    Conversation, ErrorKind, Reward, Scorer, answers::Answer, batch::PlanStats, cli::score::local,
     records::Entry,
 };
 
@@ -48,7 +48,7 @@ impl Model for Local {
     fn score(&self, items: Items<'_, Self::Outcome>, take: Take<'_, Self::Outcome>) -> Result<()> {
         let mut stream = self.scorer.stream(items);
         let mut taken = Ok(());
-        while let Some((item, rewards)) = stream.next() {
+        for (item, rewards) in stream.by_ref() {
             taken = take(item, rewards);
             if taken.is_err() {
                 break;
@@ -66,8 +66,18 @@ impl Model for Local {
             Err(problem) => Err(Unanswered {
                 problem: problem.to_string(),
                 kind: problem.kind().as_str(),
-                ends_all: local::ends_all(problem, self.scorer.health()),
+                ends_all: local::ends_all(problem, self.scorer.health())
+                    || !is_of_record(problem.kind()),
             }),
         }
     }
+}
+
+/// Whether an error says something of the record, so that it may be its result. With others, such as a device that is lost,
+/// records can be scored when the job is gone on with.
+fn is_of_record(kind: ErrorKind) -> bool {
+    matches!(
+        kind,
+        ErrorKind::InvalidInput | ErrorKind::TooLong | ErrorKind::OutOfMemory | ErrorKind::Internal
+    )
 }

@@ -61,8 +61,8 @@ pub(super) fn write(
     interrupt: &Interrupt,
 ) -> Result<Written> {
     // To a pipe or a device every process writes its own.
-    let is_shared = path != Path::new("-") && fs::metadata(path).is_ok_and(|found| found.is_file())
-        || !path.exists();
+    let is_file = || fs::metadata(path).map_or(true, |found| found.is_file());
+    let is_shared = path != Path::new("-") && is_file();
     if !is_shared {
         return put(job, shards, path, interrupt);
     }
@@ -82,11 +82,10 @@ pub(super) fn write(
 
 fn put_and_note(job: &Job, shards: usize, path: &Path, interrupt: &Interrupt) -> Result<Written> {
     let written = put(job, shards, path, interrupt)?;
-    if let Written::Here(summary) = &written {
-        job.tidy()?;
-        if let Some(note) = note_of(path, summary.failures.values().sum())? {
-            job.leave_note(NOTE, &serde_json::to_vec(&note)?)?;
-        }
+    if let Written::Here(summary) = &written
+        && let Some(note) = note_of(path, summary.failures.values().sum())?
+    {
+        job.leave_note(NOTE, &serde_json::to_vec(&note)?)?;
     }
     Ok(written)
 }
@@ -134,6 +133,7 @@ fn put(job: &Job, shards: usize, path: &Path, interrupt: &Interrupt) -> Result<W
         }
     }
     output.finish()?;
+    job.tidy()?;
     Ok(Written::Here(summary))
 }
 

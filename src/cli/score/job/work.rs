@@ -226,10 +226,10 @@ impl<M: Model> Run<'_, '_, M> {
                 return None;
             }
             match self.try_next() {
-                Ok(Next::Item(item, conversations)) => {
-                    let is_refused = item.entry.check().is_err() && !self.work.args.keep_going;
+                Ok(Next::Item(item)) => {
+                    let is_refused = item.0.entry.check().is_err() && !self.work.args.keep_going;
                     self.is_refused.set(is_refused);
-                    return Some((item, conversations));
+                    return Some(*item);
                 }
                 Ok(Next::Again) => {}
                 Ok(Next::Nothing) => return None,
@@ -259,7 +259,7 @@ impl<M: Model> Run<'_, '_, M> {
         };
         state.reading = Some((shard, records));
         match item {
-            Some((item, conversations)) => Ok(Next::Item(item, conversations)),
+            Some(item) => Ok(Next::Item(Box::new(item))),
             None => {
                 self.complete(&mut state, number);
                 Ok(Next::Again)
@@ -490,7 +490,7 @@ impl<M: Model> Run<'_, '_, M> {
 }
 
 enum Next<O> {
-    Item(Item<O>, Vec<Conversation>),
+    Item(Box<(Item<O>, Vec<Conversation>)>),
     /// There may be one now.
     Again,
     Nothing,
