@@ -43,6 +43,9 @@ impl Cells {
             .from_reader(Limited {
                 inner: stream,
                 left: limit.saturating_add(AHEAD),
+                chunk: Vec::new(),
+                start: 0,
+                lines_before: 0,
             });
         let mut names = StringRecord::new();
         let wrong = |problem: String| DataError::file(name, problem);
@@ -89,7 +92,7 @@ impl Cells {
             Ok(true) => {}
             Ok(false) => return None,
             Err(error) => {
-                let line = line_of(self.reader.position());
+                let line = self.line_at_end();
                 let kind = match error.into_kind() {
                     ErrorKind::Io(error) if is_limit(&error) => {
                         let limit = self.limit;
@@ -101,7 +104,7 @@ impl Cells {
                 return Some((Err(failed(line, kind).fatal()), Kept::Nothing));
             }
         }
-        let line = row.position().map_or(0, line_of);
+        let line = self.line_at_end().saturating_sub(breaks(row.as_slice()));
         Some(match self.row(row) {
             Ok((values, cells)) => {
                 let header = Arc::clone(&self.header);
@@ -117,6 +120,14 @@ impl Cells {
             }
             Err(kind) => (Err(failed(line, kind)), Kept::Nothing),
         })
+    }
+
+    /// The line that the row ended in which was read last. The reader's own count takes the second byte of a CRLF, and blank
+    /// lines, for the beginning of the next row.
+    fn line_at_end(&self) -> usize {
+        self.reader
+            .get_ref()
+            .line_before(self.reader.position().byte())
     }
 
     /// The values of a row, and its cells as they are.
@@ -178,14 +189,28 @@ fn source(problem: String) -> RecordErrorKind {
     RecordErrorKind::Source(problem.into())
 }
 
-fn line_of(position: &csv::Position) -> usize {
-    usize::try_from(position.line()).unwrap_or(usize::MAX)
-}
-
 /// What is read of a row until it is longer than rows may be, as one whose quotes are not closed is.
 struct Limited {
     inner: Stream,
     left: usize,
+    /// What was read last, where it begins, and the line breaks before it.
+    chunk: Vec<u8>,
+    start: u64,
+    lines_before: usize,
+}
+
+impl Limited {
+    /// The line, from 1, of the byte before this one, which was among those read last.
+    fn line_before(&self, end: u64) -> usize {
+        let within = end.saturating_sub(1).saturating_sub(self.start);
+        let within =
+            usize::try_from(within).map_or(self.chunk.len(), |within| within.min(self.chunk.len()));
+        1 + self.lines_before + breaks(&self.chunk[..within])
+    }
+}
+
+fn breaks(bytes: &[u8]) -> usize {
+    bytes.iter().filter(|&&byte| byte == b'\n').count()
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -204,6 +229,12 @@ impl Read for Limited {
         let most = buffer.len().min(self.left);
         let read = self.inner.read(&mut buffer[..most])?;
         self.left -= read;
+        if read > 0 {
+            self.lines_before += breaks(&self.chunk);
+            self.start += self.chunk.len() as u64;
+            self.chunk.clear();
+            self.chunk.extend_from_slice(&buffer[..read]);
+        }
         Ok(read)
     }
 }

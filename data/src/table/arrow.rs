@@ -3,7 +3,10 @@
 //! A file is read from its beginning to the end of its stream, as a stream is. So one that is cut off is read as far as it
 //! goes.
 
-use std::io::Read;
+use std::{
+    collections::VecDeque,
+    io::{BufRead, Read},
+};
 
 use arrow_array::RecordBatch;
 use arrow_buffer::Buffer;
@@ -22,6 +25,12 @@ use crate::{
 /// Bytes of the mark at the beginning of a file, with what fills it up.
 const MARK: usize = 8;
 
+/// The most that is filled up behind the mark.
+const MOST_FILL: usize = 64 - MARK;
+
+/// The end of a stream, as it is marked.
+const END: &[u8] = b"\xff\xff\xff\xff\0\0\0\0";
+
 /// The largest description of a message, and the most that one buffer of it may become when it is decompressed.
 const MOST_METADATA: usize = 256 << 20;
 const MOST_BUFFER: i64 = 4 << 30;
@@ -31,8 +40,12 @@ const AT_ONCE: usize = 1 << 20;
 
 struct Messages {
     stream: Stream,
+    /// Whether the end of the stream must be marked.
+    is_file: bool,
     decoder: StreamDecoder,
     schema: SchemaRef,
+    /// Parts that are decoded and not taken.
+    ready: VecDeque<RecordBatch>,
     batches: usize,
     done: bool,
 }
@@ -42,11 +55,18 @@ pub(crate) fn open(mut stream: Stream, name: &str) -> Result<Box<dyn Batches>, D
     let wrong =
         |problem: String| DataError::file(name, format!("it cannot be read as Arrow: {problem}"));
     let mut decoder = StreamDecoder::new();
+    let mut ready = VecDeque::new();
+    let mut done = false;
+    let mut is_file = false;
     let schema = guarded(|| {
-        skip_mark(&mut stream)?;
+        is_file = skip_mark(&mut stream)?;
         while decoder.schema().is_none() {
-            let message = read_message(&mut stream)?.ok_or("it ends before its schema")?;
-            decode(&mut decoder, message)?;
+            if done {
+                return Err("it ends before its schema".into());
+            }
+            let message = read_message(&mut stream, is_file)?;
+            done = message.is_none();
+            decode(&mut decoder, message, &mut ready)?;
         }
         let schema = decoder.schema().ok_or("it has no schema")?;
         check(&schema)?;
@@ -56,8 +76,10 @@ pub(crate) fn open(mut stream: Stream, name: &str) -> Result<Box<dyn Batches>, D
         schema: schema.map_err(wrong)?,
         stream,
         decoder,
+        is_file,
+        ready,
         batches: 0,
-        done: false,
+        done,
     }))
 }
 
@@ -67,19 +89,17 @@ impl Batches for Messages {
     }
 
     fn next(&mut self) -> Option<Result<RecordBatch, String>> {
-        while !self.done {
-            let (stream, decoder) = (&mut self.stream, &mut self.decoder);
-            let read = guarded(|| match read_message(stream)? {
-                Some(message) => Ok(Some(decode(decoder, message)?)),
-                None => Ok(None),
+        while self.ready.is_empty() && !self.done {
+            let (stream, decoder, ready) = (&mut self.stream, &mut self.decoder, &mut self.ready);
+            let is_file = self.is_file;
+            let read = guarded(|| {
+                let message = read_message(stream, is_file)?;
+                let is_end = message.is_none();
+                decode(decoder, message, ready)?;
+                Ok(is_end)
             });
             match read {
-                Ok(Some(None)) => {}
-                Ok(Some(Some(batch))) => {
-                    self.batches += 1;
-                    return Some(Ok(batch));
-                }
-                Ok(None) => self.done = true,
+                Ok(is_end) => self.done = is_end,
                 Err(problem) => {
                     self.done = true;
                     let batch = self.batches + 1;
@@ -89,21 +109,29 @@ impl Batches for Messages {
                 }
             }
         }
-        None
+        let batch = self.ready.pop_front()?;
+        self.batches += 1;
+        Some(Ok(batch))
     }
 }
 
-fn skip_mark(stream: &mut Stream) -> Result<(), String> {
-    use std::io::BufRead;
+/// Takes off the mark of a file, and says whether it is there.
+fn skip_mark(stream: &mut Stream) -> Result<bool, String> {
     let begins = stream.fill_buf().map_err(|error| error.to_string())?;
-    if begins.starts_with(ARROW) {
+    let is_file = begins.starts_with(ARROW);
+    if is_file {
         read_exact(stream, MARK)?;
+        // Some writers fill up to 64 bytes.
+        let begins = stream.fill_buf().map_err(|error| error.to_string())?;
+        let words = begins.chunks_exact(MARK).take(MOST_FILL / MARK);
+        let fill = words.take_while(|word| *word == [0; MARK]).count() * MARK;
+        stream.consume(fill);
     }
-    Ok(())
+    Ok(is_file)
 }
 
 /// A message with its frame, as a decoder takes it; `None` at the end.
-fn read_message(stream: &mut Stream) -> Result<Option<Vec<u8>>, String> {
+fn read_message(stream: &mut Stream, is_file: bool) -> Result<Option<Vec<u8>>, String> {
     let mut frame = Vec::new();
     stream
         .by_ref()
@@ -111,7 +139,10 @@ fn read_message(stream: &mut Stream) -> Result<Option<Vec<u8>>, String> {
         .read_to_end(&mut frame)
         .map_err(|error| error.to_string())?;
     if frame.is_empty() {
-        return Ok(None);
+        return match is_file {
+            true => Err("it is cut off, before the end is marked".into()),
+            false => Ok(None),
+        };
     }
     if frame == ARROW_MESSAGE {
         frame.extend(read_exact(stream, 4)?);
@@ -192,12 +223,21 @@ fn check_buffers(layout: &Layout<'_>, body: &[u8]) -> Result<(), String> {
     Ok(())
 }
 
-fn decode(decoder: &mut StreamDecoder, message: Vec<u8>) -> Result<Option<RecordBatch>, String> {
-    let mut buffer = Buffer::from_vec(message);
-    decoder.decode(&mut buffer).map_err(|error| match error {
-        ArrowError::IpcError(problem)
-        | ArrowError::ParseError(problem)
-        | ArrowError::InvalidArgumentError(problem) => problem,
-        other => other.to_string(),
-    })
+/// Decodes a message, or the end. A message without a body is decoded with what follows it.
+fn decode(
+    decoder: &mut StreamDecoder,
+    message: Option<Vec<u8>>,
+    ready: &mut VecDeque<RecordBatch>,
+) -> Result<(), String> {
+    let mut buffer = Buffer::from_vec(message.unwrap_or_else(|| END.to_vec()));
+    while !buffer.is_empty() {
+        let decoded = decoder.decode(&mut buffer).map_err(|error| match error {
+            ArrowError::IpcError(problem)
+            | ArrowError::ParseError(problem)
+            | ArrowError::InvalidArgumentError(problem) => problem,
+            other => other.to_string(),
+        })?;
+        ready.extend(decoded);
+    }
+    Ok(())
 }
