@@ -1,7 +1,7 @@
 //! `worldpm-ort score`.
 
 mod args;
-mod input;
+pub(super) mod input;
 mod local;
 #[cfg(feature = "remote")]
 mod remote;
@@ -31,7 +31,7 @@ pub(crate) fn run(args: &ScoreArgs) -> Result<Status> {
     let (input, progress) = open_input(&args.input)?;
     check_apart(&args.input, &args.output)?;
     let output = Results::prepare(&args.output, args.append)?;
-    let mut entries = Entries::new(progress.wrap_read(input), &args.records, &progress);
+    let mut entries = Entries::new(progress.wrap_read(input), &args.records, &progress)?;
     if is_file(&args.input) {
         entries.look_at_first(LOOKED_AT, &args.input, args.keep_going)?;
     }
