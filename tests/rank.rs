@@ -250,7 +250,10 @@ fn what_cannot_be_ranked_says_why() {
             "{wrong:?}"
         );
     }
-    let labels = support::bundle(&[support::SMALL, &["--labels", "a,b"]].concat(), &[]);
+    let labels = support::bundle(
+        &[support::SMALL, &["--head", "one", "--labels", "a,b"]].concat(),
+        &[],
+    );
     let input = prompt().to_string();
     let args = ["rank", "--model", labels.to_str().unwrap(), "--keep-going"];
     let output = run_with_input(&args, input.as_bytes());

@@ -54,69 +54,87 @@ impl<'a, I: Iterator<Item = (Entry, Vec<Conversation>)>> Grouping<'a, I> {
         self.next.take().or_else(|| self.entries.next())
     }
 
-    /// The records after this one that have the same value in the column, each one conversation.
+    /// The records from this one on that have the same value in the column, each one conversation.
     fn group(&mut self, column: &str, entry: Entry, conversation: Conversation) -> Candidates {
         let Some(key) = value(&entry, column) else {
-            return Candidates::refused(
-                entry,
-                format!("it has no `{column}`, the column of --group-by"),
-            );
+            let problem = format!("it has no `{column}`, the column of --group-by");
+            return Candidates::refused(entry, problem);
         };
-        let mut all = vec![(
-            entry.id.clone(),
-            prompt_of(&entry, &conversation),
-            entry.split.is_text,
-        )];
-        let mut conversations = vec![conversation];
-        while let Some((other, of_other)) = self.entries.next() {
-            let is_same = other.sides() == [Side::Whole]
-                && value(&other, column).as_ref() == Some(&key)
-                && conversations.len() < MOST_RECORDS;
-            if !is_same {
-                self.next = Some((other, of_other));
-                break;
+        let mut members = vec![Member::of(&entry, conversation)];
+        let mut is_full = false;
+        while let Some((other, mut conversations)) = self.entries.next() {
+            let is_same =
+                other.sides() == [Side::Whole] && value(&other, column).as_ref() == Some(&key);
+            is_full = is_same && members.len() == MOST_RECORDS;
+            match conversations.pop() {
+                Some(one) if is_same && !is_full => members.push(Member::of(&other, one)),
+                last => {
+                    self.next = Some((other, last.into_iter().collect()));
+                    break;
+                }
             }
-            let [one] = of_other.as_slice() else { break };
-            all.push((
-                other.id.clone(),
-                prompt_of(&other, one),
-                other.split.is_text,
-            ));
-            conversations.extend(of_other);
         }
-        let prompt = all[0].1;
-        let begins = &conversations[0].messages[..prompt];
-        let same = conversations.iter().zip(&all).all(|(one, (_, own, _))| {
-            *own == prompt
-                && &one.messages[..prompt] == begins
-                && one.tools == conversations[0].tools
-        });
-        let problem = (!same).then(|| {
-            format!("the records with this `{column}` have different prompts, and are not ranked together")
-        });
-        let full = conversations.len() == MOST_RECORDS
-            && self
-                .next
-                .as_ref()
-                .is_some_and(|(other, _)| value(other, column).as_ref() == Some(&key));
-        let problem = problem.or_else(|| {
-            full.then(|| format!("more than {MOST_RECORDS} records in a row have this `{column}`, which is the most that is ranked together"))
+        let problem = if is_full {
+            Some(format!(
+                "more than {MOST_RECORDS} records in a row have this `{column}`, the most that are ranked together"
+            ))
+        } else if members
+            .iter()
+            .any(|member| !member.has_prompt_of(&members[0]))
+        {
+            Some(format!(
+                "the records with this `{column}` have different prompts, and are not ranked together"
+            ))
+        } else {
+            None
+        };
+        let labels = members.iter().map(|member| Label {
+            id: member.id.clone(),
+            group: None,
         });
         Candidates {
-            labels: all
-                .iter()
-                .map(|(id, _, _)| Label {
-                    id: id.clone(),
-                    group: None,
-                })
-                .collect(),
+            labels: labels.collect(),
             first: entry,
             key: Some(key),
-            prompt,
-            is_text: all.iter().all(|(_, _, is_text)| *is_text),
-            conversations,
+            prompt: members[0].prompt,
+            is_text: members.iter().all(|member| member.is_text),
+            conversations: members
+                .into_iter()
+                .map(|member| member.conversation)
+                .collect(),
             problem,
         }
+    }
+}
+
+/// A record of a group.
+struct Member {
+    id: Option<Json>,
+    conversation: Conversation,
+    /// Messages of it that are the prompt.
+    prompt: usize,
+    is_text: bool,
+}
+
+impl Member {
+    fn of(entry: &Entry, conversation: Conversation) -> Self {
+        // Where the record has no prompt of its own, the last message is the answer.
+        let last = conversation.messages.len().saturating_sub(1);
+        Self {
+            id: entry.id.clone(),
+            prompt: entry
+                .split
+                .prompt_messages
+                .map_or(last, |own| own.min(last)),
+            is_text: entry.split.is_text,
+            conversation,
+        }
+    }
+
+    fn has_prompt_of(&self, other: &Self) -> bool {
+        self.conversation.tools == other.conversation.tools
+            && self.conversation.messages[..self.prompt]
+                == other.conversation.messages[..other.prompt]
     }
 }
 
@@ -224,15 +242,6 @@ fn value(entry: &Entry, column: &str) -> Option<Json> {
     (!value.is_null()).then(|| value.clone())
 }
 
-/// Messages of the prompt of a record with one conversation: all but the last, where it has none of its own.
-fn prompt_of(entry: &Entry, conversation: &Conversation) -> usize {
-    let last = conversation.messages.len().saturating_sub(1);
-    entry
-        .split
-        .prompt_messages
-        .map_or(last, |own| own.min(last))
-}
-
 /// How many messages all conversations begin with, without the last of any.
 fn common(conversations: &[Conversation]) -> usize {
     let shortest = conversations.iter().map(|one| one.messages.len()).min();
@@ -243,4 +252,61 @@ fn common(conversations: &[Conversation]) -> usize {
         all.all(|other| Some(other) == first)
     };
     (0..most).take_while(alike).count()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::records::RowReader;
+
+    fn entries(keys: &[usize]) -> Vec<(Entry, Vec<Conversation>)> {
+        let mut rows = RowReader::default().with_fields_kept();
+        let row = |key: &usize| json!({"key": key, "prompt": "q", "response": "a"});
+        let read = keys.iter().enumerate().map(|(index, key)| {
+            let record = rows.read(row(key)).unwrap();
+            Entry::prepare(Ok((index + 1, record)), false)
+        });
+        read.collect()
+    }
+
+    #[test]
+    fn a_group_is_bounded() {
+        for (count, problems) in [(MOST_RECORDS, 0), (MOST_RECORDS + 1, 1)] {
+            let mut keys = vec![1; count];
+            keys.push(2);
+            let groups: Vec<_> = Grouping::new(entries(&keys).into_iter(), Some("key")).collect();
+            let failed: Vec<_> = groups
+                .iter()
+                .filter_map(|(group, _)| group.problem.clone())
+                .collect();
+            assert_eq!(failed.len(), problems);
+            assert!(
+                failed.iter().all(|problem| problem.contains("4096")),
+                "{failed:?}"
+            );
+            assert_eq!(groups.len(), 2 + problems);
+            let last = &groups[groups.len() - 1];
+            assert_eq!((last.0.first.line, last.1.len()), (count + 1, 1));
+        }
+    }
+
+    #[test]
+    fn what_all_begin_with_is_the_prompt() {
+        let conversation = |texts: &[&str]| {
+            let all = texts.iter().map(|text| crate::Message::new("user", *text));
+            Conversation::new(all.collect())
+        };
+        for (all, expected) in [
+            (&[&["a", "b", "c"][..], &["a", "b", "d"]][..], 2),
+            (&[&["a", "b"], &["a", "b"]], 1),
+            (&[&["a"], &["a", "b"]], 0),
+            (&[&["a", "b"], &["c", "b"]], 0),
+        ] {
+            let all: Vec<_> = all.iter().map(|texts| conversation(texts)).collect();
+            assert_eq!(common(&all), expected);
+        }
+    }
 }
