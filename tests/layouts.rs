@@ -30,11 +30,37 @@ fn messages(text: &str) -> Value {
     json!({"messages": turns.collect::<Vec<_>>()})
 }
 
+/// The side of a conversation of a golden row, where it has one, and its messages.
+fn sided(text: &str) -> (&str, Value) {
+    match text.split_once(": ") {
+        Some((side @ ("chosen" | "rejected"), text)) => (side, messages(text)),
+        _ => ("", messages(text)),
+    }
+}
+
 #[test]
 fn a_layout_is_scored_as_its_conversations() {
     let text = fs::read_to_string("tests/fixtures/layouts/rows.jsonl").unwrap();
-    for line in text.lines() {
-        let golden: Value = serde_json::from_str(line).unwrap();
+    let goldens: Vec<Value> = text
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let conversations = |golden: &Value| -> Vec<(String, Value)> {
+        let all = golden["conversations"].as_array().unwrap().iter();
+        let all = all.map(|text| sided(text.as_str().unwrap()));
+        all.map(|(side, messages)| (side.to_owned(), messages))
+            .collect()
+    };
+    let plain: Vec<Value> = goldens
+        .iter()
+        .flat_map(conversations)
+        .map(|(_, messages)| messages)
+        .collect();
+    let expected = score(&[], &plain);
+    assert!(expected.status.success(), "{}", stderr(&expected));
+    let mut expected = lines(&expected).into_iter();
+
+    for golden in &goldens {
         let row = &golden["row"];
         let output = score(&[], std::slice::from_ref(row));
         let said = stderr(&output);
@@ -42,26 +68,6 @@ fn a_layout_is_scored_as_its_conversations() {
         let layout = format!("read as {}\n", golden["layout"].as_str().unwrap());
         assert_eq!(said.matches(&layout).count(), 1, "{said}");
         let answer = &lines(&output)[0];
-
-        let conversations = golden["conversations"].as_array().unwrap();
-        let conversations: Vec<(&str, &str)> = conversations
-            .iter()
-            .map(|text| {
-                let text = text.as_str().unwrap();
-                let sided = text
-                    .split_once(": ")
-                    .filter(|(side, _)| ["chosen", "rejected"].contains(side));
-                sided.unwrap_or(("", text))
-            })
-            .collect();
-        let plain: Vec<Value> = conversations
-            .iter()
-            .map(|(_, text)| messages(text))
-            .collect();
-        let expected = score(&[], &plain);
-        assert!(expected.status.success(), "{}", stderr(&expected));
-        let expected = lines(&expected);
-
         let found: Vec<(&str, &Value)> = match &answer["candidates"] {
             Value::Array(all) => {
                 let scores = all.iter().map(|one| one["score"].as_f64().unwrap());
@@ -80,11 +86,13 @@ fn a_layout_is_scored_as_its_conversations() {
             }
             _ => vec![("", answer)],
         };
-        assert_eq!(found.len(), conversations.len(), "{row}");
-        for ((found, (side, _)), expected) in found.iter().zip(&conversations).zip(&expected) {
-            assert_eq!(found.0, *side, "{row}");
-            assert_eq!(found.1["score"], expected["score"], "{row}");
-            assert_eq!(found.1["tokens"], expected["tokens"], "{row}");
+        let sides = conversations(golden);
+        assert_eq!(found.len(), sides.len(), "{row}");
+        for ((side, found), (expected_side, _)) in found.into_iter().zip(&sides) {
+            let expected = expected.next().unwrap();
+            assert_eq!(side, expected_side, "{row}");
+            assert_eq!(found["score"], expected["score"], "{row}");
+            assert_eq!(found["tokens"], expected["tokens"], "{row}");
         }
     }
 }

@@ -14,6 +14,7 @@ use super::{
     export::{self, ExportArgs},
     inspect::{self, InspectArgs},
     plan::{self, PlanArgs},
+    rank::{self, RankArgs},
     recipes::{self, RecipesArgs},
     score::{self, ScoreArgs},
     synth::{self, SynthArgs},
@@ -34,6 +35,8 @@ pub(crate) enum Command {
     Export(ExportArgs),
     /// Score conversations with a bundle
     Score(ScoreArgs),
+    /// Order the candidates of prompts by their scores, and make pairs of them for training
+    Rank(Box<RankArgs>),
     /// Serve the scores of bundles over HTTP, in the dialects that clients of reward models speak
     #[cfg(feature = "serve")]
     Serve(Box<ServeArgs>),
@@ -76,6 +79,7 @@ pub(crate) fn run(command: &Command) -> anyhow::Result<Status> {
         Command::Export(args) => export::run(args),
         Command::Recipes(args) => recipes::run(args),
         Command::Score(args) => score::run(args),
+        Command::Rank(args) => rank::run(args),
         #[cfg(feature = "serve")]
         Command::Serve(args) => serve::run(args),
         Command::Verify(args) => verify::run(args),
@@ -94,6 +98,7 @@ fn prints(command: &Command) -> bool {
         #[cfg(feature = "serve")]
         Command::Serve(_) => false,
         Command::Score(args) => args.output == Path::new("-"),
+        Command::Rank(args) => args.output == Path::new("-"),
         _ => true,
     }
 }

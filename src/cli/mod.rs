@@ -11,6 +11,7 @@ mod doctor;
 mod export;
 mod inspect;
 mod plan;
+mod rank;
 mod recipes;
 mod score;
 #[cfg(feature = "serve")]

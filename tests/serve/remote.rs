@@ -78,6 +78,34 @@ fn the_output_is_that_of_a_model_in_the_process() {
 }
 
 #[test]
+fn candidates_have_the_same_answers() {
+    let served = Served::of(real("pm"));
+    let model = bundle();
+    let message = |role: &str, content: &str| json!({"role": role, "content": content});
+    let records = [
+        json!({"prompt": "q", "responses": ["a"]}),
+        json!({"id": 1, "prompt": "q", "responses": ["a", "b"]}),
+        json!({"prompt": [message("user", "q")], "responses": ["a", "b", "c"], "system": "s"}),
+        json!({"prompt": "q", "chosen": ["a"], "rejected": ["b"]}),
+        json!({"prompt": "q", "chosen": ["a", "c"], "rejected": ["b", "d"]}),
+        json!({"prompt": "q", "chosen": "a", "rejected": "b"}),
+        json!({"prompt": "q", "responses": ["a", "x ".repeat(40_000)]}),
+    ];
+    let input = records.map(|record| record.to_string()).join("\n");
+    let model = model.to_str().unwrap();
+    let expected = score(&["--keep-going", "--model", model], &input);
+    let got = score(&["--keep-going", "--endpoint", &served.address], &input);
+    let text = |output: &Output| String::from_utf8(output.stdout.clone()).unwrap();
+    assert_eq!(text(&got), text(&expected), "{}", support::stderr(&got));
+    assert_eq!(text(&got).lines().count(), 7);
+    assert!(
+        text(&got).contains("\"error\":\"candidates[1]: "),
+        "{}",
+        text(&got)
+    );
+}
+
+#[test]
 fn a_busy_server_is_asked_again() {
     let mut options = ScorerOptions::default();
     options.queue = QueueOptions::default().with_max_conversations(8);

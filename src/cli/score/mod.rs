@@ -3,7 +3,7 @@
 mod args;
 mod data_args;
 mod form;
-mod input;
+pub(super) mod input;
 mod job;
 mod job_args;
 mod local;

@@ -32,16 +32,21 @@ pub(super) struct Conversation {
 }
 
 /// Scored answers to one prompt.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = ScoredCandidates)]
 pub(super) struct Candidates {
     candidates: Vec<Candidate>,
+    /// The place of the one with the highest score, from 0; not there for a model with several labels.
     #[serde(skip_serializing_if = "Option::is_none")]
     best: Option<usize>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = ScoredCandidate)]
 struct Candidate {
+    /// `chosen` or `rejected`, where the record has both kinds of answers.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
     group: Option<Group>,
     #[serde(flatten)]
     conversation: Conversation,
