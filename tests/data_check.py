@@ -160,9 +160,6 @@ def writers(work):
 
     pl.DataFrame(nested).write_parquet(work / "polars.parquet")
     yield work / "polars.parquet", nested
-    for codec in ["uncompressed", "lz4", "zstd"]:
-        pl.DataFrame(nested).write_ipc(work / f"polars.{codec}.arrow", compression=codec)
-        yield work / f"polars.{codec}.arrow", nested
     pl.DataFrame(nested).write_ipc_stream(work / "polars.arrows")
     yield work / "polars.arrows", nested
     pl.DataFrame(nested).write_ndjson(work / "polars.jsonl")
@@ -407,6 +404,13 @@ def pairs(binary, model, work):
     check("the margin is the difference", (abs(margins - frame["rm_margin"]) < 1e-6).all())
 
 
+def polars_files(binary, model, work):
+    """The files (not streams) of polars do not begin with a message, which is told, and nothing is made up."""
+    pl.DataFrame(conversations()).write_ipc(work / "polars.arrow")
+    refused = attempt(binary, model, work / "polars.arrow", work / "polars.out.jsonl")
+    check(f"it is told: {refused.stderr}", refused.returncode == 1 and "polars.arrow: it cannot be read as Arrow" in refused.stderr)
+
+
 def damage(binary, model, work):
     """A page whose checksum is wrong is told by row group and column, and the rows before it are scored."""
     path, out = work / "damaged.parquet", work / "damaged.jsonl"
@@ -437,7 +441,7 @@ def main():
         ]:
             made = subprocess.run([str(part) for part in command], capture_output=True, text=True)
             check(f"{command[1]} succeeds: {made.stderr}", made.returncode == 0)
-        for part in [what_they_write, types_stay, what_is_written, splits, pairs, damage]:
+        for part in [what_they_write, types_stay, what_is_written, splits, pairs, polars_files, damage]:
             before = checks
             part(binary, model, work)
             print(f"data_check: {part.__name__}: {checks - before} checks")
