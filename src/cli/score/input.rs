@@ -7,7 +7,7 @@ use anyhow::{Result, bail};
 use crate::cli::common::records::input_metadata;
 
 /// The output takes the place of what was there, which must not be what is read.
-pub(in crate::cli) fn check_apart(input: &Path, output: &Path) -> Result<()> {
+pub(crate) fn check_apart(input: &Path, output: &Path) -> Result<()> {
     if output == Path::new("-") {
         return Ok(());
     }
@@ -24,6 +24,6 @@ pub(in crate::cli) fn check_apart(input: &Path, output: &Path) -> Result<()> {
 }
 
 /// Whether reading the input never waits for someone to write it.
-pub(in crate::cli) fn is_file(input: &Path) -> bool {
+pub(crate) fn is_file(input: &Path) -> bool {
     input_metadata(input).is_ok_and(|input| input.is_file())
 }
