@@ -13,7 +13,7 @@ const MAX_UNUSED: usize = 20;
 
 /// A JSON value, before it is known to be a record.
 #[derive(Debug)]
-pub(super) enum Raw {
+pub(crate) enum Raw {
     Object(Fields),
     Array(Vec<Json>),
     /// Neither; what it is instead.
@@ -92,7 +92,7 @@ impl Raw {
 /// The fields of an object. Those that have no meaning are skipped, unless
 /// all are kept: data sets carry columns larger than the conversation.
 #[derive(Debug, Default)]
-pub(super) struct Fields {
+pub(crate) struct Fields {
     known: Vec<(Column, Json)>,
     /// Every field as it was read, where that is wanted.
     pub(super) all: Option<Object>,

@@ -5,7 +5,7 @@ use std::io::{self, BufRead};
 
 /// A place in the input: line and byte in the line, both from 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Position {
+pub(crate) struct Position {
     pub(super) line: usize,
     pub(super) column: usize,
 }

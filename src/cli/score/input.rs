@@ -26,7 +26,7 @@ const LOOKED_AT: usize = 256;
 const LOOKED_AT_BYTES: usize = 4 << 20;
 
 /// The output takes the place of what was there, which must not be what is read.
-pub(in crate::cli) fn check_apart(inputs: &[PathBuf], output: &Path) -> Result<()> {
+pub(crate) fn check_apart(inputs: &[PathBuf], output: &Path) -> Result<()> {
     if output == Path::new("-") {
         return Ok(());
     }
@@ -243,6 +243,6 @@ impl Iterator for Entries {
 }
 
 /// Whether reading the input never waits for someone to write it.
-pub(in crate::cli) fn is_file(input: &Path) -> bool {
+pub(crate) fn is_file(input: &Path) -> bool {
     input_metadata(input).is_ok_and(|input| input.is_file())
 }

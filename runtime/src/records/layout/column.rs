@@ -5,13 +5,13 @@ macro_rules! columns {
     ($($column:ident $name:literal)*) => {
         /// A column that has a meaning in some layout.
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-        pub(in crate::records) enum Column {
+        pub(crate) enum Column {
             $($column,)*
         }
 
         impl Column {
             /// The column of this name, as data sets have it.
-            pub(in crate::records) fn of(name: &str) -> Option<Self> {
+            pub(crate) fn of(name: &str) -> Option<Self> {
                 match name {
                     $($name => Some(Self::$column),)*
                     _ => None,
@@ -19,7 +19,7 @@ macro_rules! columns {
             }
 
             /// What data sets call it.
-            pub(in crate::records) fn usual_name(self) -> &'static str {
+            pub(crate) fn usual_name(self) -> &'static str {
                 match self {
                     $(Self::$column => $name,)*
                 }
@@ -65,7 +65,7 @@ columns! {
 
 impl Column {
     /// The columns of the plain forms of records that say what is scored, in the order in which errors name them.
-    pub(in crate::records) const PLAIN: [Self; 5] = [
+    pub(crate) const PLAIN: [Self; 5] = [
         Self::Messages,
         Self::Prompt,
         Self::Response,
@@ -90,12 +90,12 @@ impl Column {
     ];
 
     /// Whether it holds what comes before an answer.
-    pub(in crate::records) fn is_part(self) -> bool {
+    pub(crate) fn is_part(self) -> bool {
         Self::PARTS.contains(&self)
     }
 
     /// Whether every form of record may have it beside what is scored.
-    pub(in crate::records) fn is_aside(self) -> bool {
+    pub(crate) fn is_aside(self) -> bool {
         matches!(
             self,
             Self::Id | Self::Tools | Self::System | Self::SystemPrompt

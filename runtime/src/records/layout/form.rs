@@ -17,7 +17,7 @@ use crate::{
 
 /// How a row becomes conversations.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::records) enum Form {
+pub(crate) enum Form {
     /// A list of messages that is no field of anything.
     List,
     /// `messages`.

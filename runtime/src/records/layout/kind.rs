@@ -4,7 +4,7 @@ use crate::json::Json;
 
 /// What a value is, as far as layouts tell values apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::records) enum Kind {
+pub(crate) enum Kind {
     Text,
     /// A list of messages, perhaps without any.
     Messages,
@@ -21,7 +21,7 @@ pub(in crate::records) enum Kind {
     Other(&'static str),
 }
 
-pub(in crate::records) fn kind(value: &Json) -> Kind {
+pub(crate) fn kind(value: &Json) -> Kind {
     match value {
         Json::String(_) => Kind::Text,
         Json::Number(_) => Kind::Number,

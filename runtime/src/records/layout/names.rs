@@ -63,7 +63,7 @@ pub enum ColumnNamesError {
 
 /// Which column a name stands for.
 #[derive(Debug, Clone, Default)]
-pub(in crate::records) struct Columns {
+pub(crate) struct Columns {
     named: Vec<(Column, String)>,
     ignored: Vec<String>,
     /// The usual names that stay known beside those that are named; `None` for all of them.
@@ -143,7 +143,7 @@ impl Columns {
     }
 
     /// What the column of this name is; `None` where it has no meaning.
-    pub(in crate::records) fn of(&self, name: &str) -> Option<Column> {
+    pub(crate) fn of(&self, name: &str) -> Option<Column> {
         if self.named.is_empty() && self.ignored.is_empty() {
             return Column::of(name);
         }
@@ -169,7 +169,7 @@ impl Columns {
     }
 
     /// What the data set calls a column.
-    pub(in crate::records) fn name(&self, column: Column) -> Cow<'static, str> {
+    pub(crate) fn name(&self, column: Column) -> Cow<'static, str> {
         let named = self.named.iter().find(|(named, _)| *named == column);
         match named {
             Some((_, name)) => Cow::Owned(name.clone()),

@@ -168,20 +168,16 @@ impl RowReader {
     }
 
     /// The value of a JSON text that stands at `start` in the input.
-    pub(in crate::records) fn parse(
-        &self,
-        json: &[u8],
-        start: Position,
-    ) -> Result<Raw, RecordErrorKind> {
+    pub(crate) fn parse(&self, json: &[u8], start: Position) -> Result<Raw, RecordErrorKind> {
         parse(json, start, &self.columns, self.keeps_fields)
     }
 
-    pub(in crate::records) fn read_as(&mut self, other: &Self) {
+    pub(crate) fn read_as(&mut self, other: &Self) {
         self.columns = other.columns.clone();
         self.layout = other.layout.clone();
     }
 
-    pub(in crate::records) fn keep_fields(&mut self) {
+    pub(crate) fn keep_fields(&mut self) {
         self.keeps_fields = true;
     }
 
@@ -190,16 +186,13 @@ impl RowReader {
         self.layout = Some(layout);
     }
 
-    pub(in crate::records) fn set_columns(
-        &mut self,
-        names: &ColumnNames,
-    ) -> Result<(), ColumnNamesError> {
+    pub(crate) fn set_columns(&mut self, names: &ColumnNames) -> Result<(), ColumnNamesError> {
         self.columns = Columns::new(names)?;
         Ok(())
     }
 
     /// On failure also gives the record's id, if that could be read.
-    pub(in crate::records) fn read_raw(&mut self, raw: Raw) -> Result<Record, Refused> {
+    pub(crate) fn read_raw(&mut self, raw: Raw) -> Result<Record, Refused> {
         let mut fields = match raw {
             Raw::Scalar(found) => return Err((None, RecordErrorKind::NotARecord { found }.into())),
             Raw::Array(messages) => {

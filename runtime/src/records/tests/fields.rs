@@ -139,3 +139,25 @@ fn a_key_that_is_there_twice_is_named() {
     let other = r#"{"messages":[],"other":{"a":1,"a":2}}"#;
     assert!(Record::from_slice(other.as_bytes()).is_ok());
 }
+
+#[test]
+fn fields_are_kept_on_demand() {
+    let line = r#"{"b": [1.0e5, {"x": "y"}], "prompt": "p", "id": 7, "a": null, "response": "r", "big": 18446744073709551616}"#;
+    let read = |keep: bool, text: &str| {
+        let reader = RecordReader::new(std::io::Cursor::new(text.to_owned()));
+        let mut reader = match keep {
+            true => reader.with_fields_kept(),
+            false => reader,
+        };
+        reader.next().unwrap()
+    };
+    let (_, record) = read(true, line).unwrap();
+    let kept = Json::from(record.fields.unwrap()).to_string();
+    assert_eq!(kept, line.replace(": ", ":").replace(", ", ","));
+    assert_eq!(record.unused, ["b", "a", "big"]);
+    assert_eq!(read(false, line).unwrap().1.fields, None);
+    let twice = r#"{"prompt": "p", "response": "r", "x": 1, "x": 2}"#;
+    let error = read(true, twice).unwrap_err().to_string();
+    assert!(error.contains("the key \"x\" is there twice"), "{error}");
+    assert!(read(false, twice).is_ok());
+}
