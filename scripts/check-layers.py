@@ -22,7 +22,7 @@ ONLY_IN = {
     "anyhow": ["src/cli/", "src/main.rs"],
     "worldpm_ort_data": ["src/cli/"],
     "arrow_array": ["data/src/row.rs", "data/src/table/", "data/src/write/table.rs"],
-    "arrow_buffer": ["data/src/table/"],
+    "arrow_buffer": ["data/src/table/", "data/src/write/"],
     "arrow_ipc": ["data/src/table/", "data/src/write/table.rs"],
     "arrow_schema": ["data/src/shape.rs", "data/src/table/", "data/src/write/table.rs"],
     "parquet": ["data/src/table/parquet.rs", "data/src/write/table.rs"],

@@ -194,7 +194,7 @@ fn candidates(values: &mut Vec<(Name, Value)>, all: &ScoredCandidates) {
         }
         for (index, (label, _)) in first.scores.iter().flat_map(|all| &all.0).enumerate() {
             let of_label = |one: &&ScoredConversation| Some(one.scores.as_ref()?.0.get(index)?.1);
-            let scores = members.iter().filter_map(|one| of_label(one)).collect();
+            let scores = members.iter().filter_map(of_label).collect();
             let name = format!("{}.{label}", names.scores);
             values.push((name.into(), Value::Floats(scores)));
         }

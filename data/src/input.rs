@@ -21,7 +21,9 @@ const LOOKED_AT: usize = 64 << 10;
 
 /// What is called with the number of bytes whenever some are read off an input.
 #[derive(Clone, Default)]
-pub(crate) struct OnRead(Arc<OnceLock<Box<dyn Fn(u64) + Send + Sync>>>);
+pub(crate) struct OnRead(Arc<OnceLock<Count>>);
+
+type Count = Box<dyn Fn(u64) + Send + Sync>;
 
 impl OnRead {
     /// Sets it, which is done once.

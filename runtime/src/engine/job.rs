@@ -61,7 +61,7 @@ impl<H> Job<H> {
     }
 
     /// The same pack, of which nothing is computed.
-    pub(super) fn from_the_start(mut self) -> Self {
+    pub(super) fn restarted(mut self) -> Self {
         self.hidden = None;
         self
     }

@@ -210,7 +210,7 @@ impl<H> EntryLine<H> {
     fn give_back(&self, job: Job<H>, error: EngineError) {
         match self.back.upgrade() {
             Some(line) if self.alive.load(Ordering::SeqCst) > 0 => {
-                drop(line.send(job.from_the_start()));
+                drop(line.send(job.restarted()));
             }
             _ => job.answer(Err(error)),
         }

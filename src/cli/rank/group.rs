@@ -62,7 +62,7 @@ impl<'a, I: Iterator<Item = (Entry, Vec<Conversation>)>> Grouping<'a, I> {
         };
         let mut members = vec![Member::of(&entry, conversation)];
         let mut is_full = false;
-        while let Some((other, mut conversations)) = self.entries.next() {
+        for (other, mut conversations) in self.entries.by_ref() {
             let is_same =
                 other.sides() == [Side::Whole] && value(&other, column).as_ref() == Some(&key);
             is_full = is_same && members.len() == MOST_RECORDS;

@@ -18,7 +18,7 @@ use crate::{
 
 pub(super) enum Form {
     /// One JSON object a line, with the record's `id` and the answer.
-    Lines(Option<Compressor>),
+    Lines(Option<Box<Compressor>>),
     /// The record's columns, and those of the answer.
     Rows(Box<Writer>),
 }
@@ -57,7 +57,7 @@ impl Form {
         if format == Format::JsonLines && is_short {
             let compressor = match compression {
                 Compression::None => None,
-                _ => Some(Compressor::new(compression)?),
+                _ => Some(Box::new(Compressor::new(compression)?)),
             };
             return Ok(Self::Lines(compressor));
         }
@@ -107,11 +107,13 @@ impl Form {
     /// are of.
     pub(super) fn close(&mut self) -> (Vec<u8>, Result<()>) {
         match self {
-            Self::Lines(compressor) => match compressor.take().map(Compressor::finish) {
-                None => (Vec::new(), Ok(())),
-                Some(Ok(bytes)) => (bytes, Ok(())),
-                Some(Err(error)) => (Vec::new(), Err(error.into())),
-            },
+            Self::Lines(compressor) => {
+                match compressor.take().map(|compressor| compressor.finish()) {
+                    None => (Vec::new(), Ok(())),
+                    Some(Ok(bytes)) => (bytes, Ok(())),
+                    Some(Err(error)) => (Vec::new(), Err(error.into())),
+                }
+            }
             Self::Rows(writer) => {
                 let closed = writer.close();
                 (writer.take(), closed.map_err(Into::into))

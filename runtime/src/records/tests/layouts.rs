@@ -131,16 +131,14 @@ fn a_column_that_is_missing_is_an_error() {
                 }
                 let alone = first(row.clone());
                 let later = scored(rows.read(row));
-                for read in [alone, later] {
-                    if let Ok(read) = read {
-                        // The prompt of UltraFeedback-binarized is in its conversations as well.
-                        assert_eq!(read, golden.conversations, "{name}");
-                        assert!(
-                            golden.layout.starts_with("UltraFeedback-b"),
-                            "{}",
-                            golden.layout
-                        );
-                    }
+                for read in [alone, later].into_iter().flatten() {
+                    // The prompt of UltraFeedback-binarized is in its conversations as well.
+                    assert_eq!(read, golden.conversations, "{name}");
+                    assert!(
+                        golden.layout.starts_with("UltraFeedback-b"),
+                        "{}",
+                        golden.layout
+                    );
                 }
             }
         }

@@ -106,7 +106,7 @@ mod tests {
         assert_eq!(keys.len(), all);
         assert_eq!(
             key(None, std::slice::from_ref(&one)),
-            key(None, &[one.clone()])
+            key(None, std::slice::from_ref(&one.clone()))
         );
     }
 }
