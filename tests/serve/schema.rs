@@ -117,10 +117,8 @@ fn array(
     let Some(of) = schema.get("items") else {
         return Ok(());
     };
-    let numbered = items.iter().enumerate();
-    numbered
-        .map(|(index, item)| at(document, of, item, &format!("{path}[{index}]")))
-        .collect()
+    let mut numbered = items.iter().enumerate();
+    numbered.try_for_each(|(index, item)| at(document, of, item, &format!("{path}[{index}]")))
 }
 
 fn has_type(said: &Value, value: &Value) -> bool {
