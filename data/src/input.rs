@@ -59,6 +59,10 @@ pub(crate) struct Opened {
 pub(crate) enum Body {
     Stream(Stream),
     /// What is read here and there. A stream of it is in a file without a name.
+    #[cfg_attr(
+        not(feature = "parquet"),
+        expect(dead_code, reason = "what is in such files is refused then")
+    )]
     File(File),
 }
 
