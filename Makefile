@@ -10,7 +10,7 @@ export PYTHON ?= python3
 PROFILE ?= release
 
 .PHONY: help demo test test-gpu check ep-check plugin-check bench bench-pipeline compare measure measure-precision measure-pipeline \
-	measure-streamed measure-trained soak fuzz job-kills onnx-check hub-check clients-check data-check page-check goldens library
+	measure-streamed measure-trained soak fuzz job-kills onnx-check hub-check clients-check data-check page-check trainers-check goldens library
 
 help:
 	@sed -n 's/^## //p' Makefile
@@ -77,6 +77,10 @@ page-check: library
 	@scripts/make-venv.sh .venv-page scripts/requirements-page.txt
 	cargo build --locked --bin worldpm-ort
 	.venv-page/bin/python tests/page_check.py --binary target/debug/worldpm-ort --browser "$(BROWSER)"
+
+## make trainers-check   ask a server with the reward clients of verl and OpenRLHF (installs torch, as goldens does)
+trainers-check: library
+	@scripts/trainers-check.sh
 
 ## make ep-check    ask NVIDIA's providers of the real GPU build for devices that are not there (fetches 250 MB once)
 ep-check:
