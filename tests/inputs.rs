@@ -260,7 +260,7 @@ fn other_formats_are_named_before_the_model_is_loaded() {
     let folder = place.path().to_str().unwrap();
     let output = score(unopened, &["--input", folder], "");
     assert!(
-        stderr(&output).contains("is a directory: name a file"),
+        stderr(&output).contains("no file in it has a name that ends as those of data sets do"),
         "{}",
         stderr(&output)
     );

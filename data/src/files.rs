@@ -140,7 +140,7 @@ fn of_folder(folder: &Path, left_out: &mut Vec<PathBuf>) -> Result<Vec<PathBuf>,
         why: why.to_owned(),
     };
     let unreadable = |error| DataError::io("list", folder.display(), error);
-    let (mut files, mut folders) = (Vec::new(), 0);
+    let (mut files, mut folders, mut others) = (Vec::new(), 0, 0);
     for entry in fs::read_dir(folder).map_err(unreadable)? {
         let path = entry.map_err(unreadable)?.path();
         let name = path.file_name().unwrap_or_default().as_encoded_bytes();
@@ -152,16 +152,21 @@ fn of_folder(folder: &Path, left_out: &mut Vec<PathBuf>) -> Result<Vec<PathBuf>,
         } else if Format::of_name(&path).0.is_some() {
             files.push(path);
         } else {
+            others += 1;
             left_out.push(path);
         }
     }
     if files.is_empty() {
-        return Err(none(match folders {
-            0 => {
+        return Err(none(match (folders, others) {
+            (0, _) => {
                 "no file in it has a name that ends as those of data sets do, such as .jsonl or .parquet.gz"
             }
-            _ => {
+            (_, 0) => {
                 "there are only folders in it: name one, or give a pattern, as in 'DIR/**/*.parquet'"
+            }
+            _ => {
+                "no file in it has a name that ends as those of data sets do, such as .jsonl or .parquet.gz, and its folders \
+                 are not looked into: name one, or give a pattern, as in 'DIR/**/*.parquet'"
             }
         }));
     }

@@ -257,12 +257,13 @@ mod tests {
             summary.add(line.as_bytes());
         }
         summary.failures.insert("invalid_input".to_owned(), 1);
+        // Quantiles are right to 0.05%.
         assert_eq!(
             summary.lines(),
             [
                 "4 records: 3 scored, 1 with errors (invalid_input 1)",
                 "4 conversations of 22 tokens: shortest 3, median 4, 95th percentile 10, longest 10",
-                "scores: mean 0.5000, standard deviation 0.7906, least -0.5000, 5th percentile -0.5000, median 0.0000, 95th \
+                "scores: mean 0.5000, standard deviation 0.7906, least -0.5000, 5th percentile -0.4999, median 0.0000, 95th \
                  percentile 1.5000, greatest 1.5000",
                 "margins: mean 1.0000, standard deviation 0.0000, least 1.0000, 5th percentile 1.0000, median 1.0000, 95th \
                  percentile 1.0000, greatest 1.0000",
