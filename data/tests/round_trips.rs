@@ -126,7 +126,7 @@ fn row() -> impl Strategy<Value = Object> {
             let real = real.map(|real| Json::parse(&format!("{real:?}")).unwrap());
             fields.insert("real", real.unwrap_or_default());
             fields.insert("yes", yes.map_or(Json::Null, Json::from));
-            fields.insert("history", history.map_or(Json::Null, Json::Array));
+            fields.insert("notes", history.map_or(Json::Null, Json::Array));
             let row = |row: Vec<i32>| Json::Array(row.into_iter().map(Json::from).collect());
             fields.insert("grid", Json::Array(grid.into_iter().map(row).collect()));
             fields
@@ -183,7 +183,7 @@ proptest! {
                             for name in ["prompt", "response"] {
                                 prop_assert_eq!(read.get(name), row.get(name));
                             }
-                            for name in ["whole", "yes", "grid", "history"] {
+                            for name in ["whole", "yes", "grid", "notes"] {
                                 let text = read.get(name).and_then(Json::as_str).map(|text| Json::parse(text).unwrap());
                                 prop_assert_eq!(known(&text.unwrap_or_default()), known(&row[name]));
                             }
@@ -210,7 +210,7 @@ proptest! {
         prop_assert_eq!(without_truncated(columns(&lines)), scored_rows(&rows));
         // Fields that are null stay.
         let whole = lines[0].columns.to_object();
-        prop_assert!(whole.get("whole").is_some() && whole.get("history").is_some());
+        prop_assert!(whole.get("whole").is_some() && whole.get("notes").is_some());
     }
 }
 
