@@ -100,7 +100,7 @@ def measure_scores(checkpoint, place, tokens):
         out = place / "bundle"
         run([BINARY, "export", "--checkpoint", checkpoint, "--out", out, "--probes", "off", *PRECISIONS[name].split()])
         scores = place / "scores.jsonl"
-        score = [BINARY, "score", "--model", out, "--input", lines, "--output", scores]
+        score = [BINARY, "score", "--only-scores", "--model", out, "--input", lines, "--output", scores]
         _, peak, told = run(score)
         shutil.rmtree(out)
         found = [json.loads(line)["score"] for line in scores.read_text().splitlines()]

@@ -84,7 +84,7 @@ def main():
             for i in range(arguments.conversations)
         )
         lines.write_text("".join(json.dumps({"prompt": "How?", "response": answer}) + "\n" for answer in answers))
-        score = ["score", "--model", bundle, "--input", lines, "--memory", arguments.memory, "--residency", "streamed"]
+        score = ["score", "--only-scores", "--model", bundle, "--input", lines, "--memory", arguments.memory, "--residency", "streamed"]
         seconds, peak, messages = run(*score)
     print(messages.rstrip())
     print(f"{seconds:.1f} s, {peak / 1e9:.2f} GB peak")

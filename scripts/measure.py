@@ -52,7 +52,7 @@ def main():
 
         run("synth", "--shape", "0.5b", "--out", half)
         run("export", "--checkpoint", half, "--out", folder / "0.5b-bundle", "--probes", "off")
-        loaded = max((run("score", "--model", folder / "0.5b-bundle") for _ in range(5)), key=lambda one: one[1])
+        loaded = max((run("score", "--only-scores", "--model", folder / "0.5b-bundle") for _ in range(5)), key=lambda one: one[1])
         report("loading the 0.5B shape, worst of 5", loaded)
         weights = float_bytes(json.loads((half / "config.json").read_text()))
         print(f"  that is {loaded[1] / weights:.3f} times the {weights / 1e6:.0f} MB of its fp32 weights")
@@ -66,7 +66,7 @@ def main():
                     answer = f"Keep it dark, and try number {i % 50}."
                     record = {"id": i, "prompt": "Tips for better sleep?", "response": answer}
                     file.write(json.dumps(record) + "\n")
-            report(f"scoring {records} records", run("score", "--model", folder / "tiny-bundle", "--input", lines))
+            report(f"scoring {records} records", run("score", "--only-scores", "--model", folder / "tiny-bundle", "--input", lines))
 
 
 if __name__ == "__main__":

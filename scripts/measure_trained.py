@@ -75,7 +75,7 @@ def export(options, model, bundle, flags):
 
 def score(options, bundle, lines, flags, heads, ids):
     """Scores of all conversations by head, and the command that was run."""
-    command = [options.binary, "score", "--model", bundle, "--input", lines, *shlex.split(flags)]
+    command = [options.binary, "score", "--only-scores", "--model", bundle, "--input", lines, *shlex.split(flags)]
     answers = [json.loads(line) for line in run(command).splitlines()]
     if [answer["tokens"] for answer in answers] != [len(row) for row in ids]:
         fail(f"{bundle} did not score the tokens of transformers")

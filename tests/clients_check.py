@@ -68,7 +68,7 @@ class Bundle:
         self.command, self.path = command, command.export("--probes", "off")
         lines = [json.dumps(messages(answer)) for answer in ANSWERS]
         text = "\n".join(lines) + "\n"
-        records = command.ok("score", "--model", self.path, "--input", "-", text=text).stdout.splitlines()
+        records = command.ok("score", "--only-scores", "--model", self.path, "--input", "-", text=text).stdout.splitlines()
         self.scores = np.array([json.loads(line)["score"] for line in records], np.float32)
         done = subprocess.run([token_ids, command.checkpoint], input=text, capture_output=True, text=True, check=True)
         self.ids = [json.loads(line) for line in done.stdout.splitlines()]
@@ -348,7 +348,7 @@ def curl(bundle, line, replaced, folder):
     sent = json.loads(arguments[arguments.index("-d") + 1])
     answers = sent.pop("responses", None)
     records = [sent] if answers is None else [{**sent, "response": answer} for answer in answers]
-    scored = bundle.command.ok("score", "--model", bundle.path, text="\n".join(map(json.dumps, records)) + "\n")
+    scored = bundle.command.ok("score", "--only-scores", "--model", bundle.path, text="\n".join(map(json.dumps, records)) + "\n")
     expected = [json.loads(line) for line in scored.stdout.splitlines()]
     if answers is None:
         [record] = expected

@@ -212,7 +212,7 @@ def what_they_write(binary, model, work):
     for path, rows in writers(work):
         expected = scores["nested" if "messages" in rows[0] else "flat"]
         out = work / "out.jsonl"
-        score(binary, model, path, out, "--keep-columns")
+        score(binary, model, path, out)
         lines = [json.loads(line) for line in open(out)]
         check(f"{path.name} gives the same scores", [line["score"] for line in lines] == expected)
         is_text = ".csv" in path.name or ".tsv" in path.name
@@ -326,7 +326,7 @@ def what_is_written(binary, model, work):
 
     for name in ["w.parquet", "w.arrow", "w.arrows", "w.jsonl", "w.jsonl.gz", "w.jsonl.zst", "w.json", "w.json.gz"]:
         out = work / name
-        score(binary, model, source, out, "--keep-columns")
+        score(binary, model, source, out)
         if out.suffix == ".parquet":
             holds("pyarrow", pq.read_table(out).to_pylist())
             holds("polars", pl.read_parquet(out).to_dicts())
@@ -357,7 +357,7 @@ def what_is_written(binary, model, work):
     flat_scores = [json.loads(line)["score"] for line in open(work / "flat.scores.jsonl")]
     for name in ["w.csv", "w.csv.gz", "w.tsv"]:
         out = work / name
-        score(binary, model, work / "flat.jsonl", out, "--keep-columns")
+        score(binary, model, work / "flat.jsonl", out)
         separator = "\t" if ".tsv" in name else ","
         found = {
             "pandas": pd.read_csv(out, sep=separator).to_dict("records"),

@@ -71,7 +71,6 @@ impl Place {
             source.to_str().unwrap(),
             "--output",
             self.at(name).to_str().unwrap(),
-            "--keep-columns",
             "--added-prefix",
             "old_",
         ]);
@@ -114,7 +113,7 @@ fn column<'a>(rows: &'a [Value], name: &str) -> Vec<&'a Value> {
 fn every_format_gives_the_same_scores() {
     let place = Place::new();
     place.write("source.jsonl", text(&conversations()));
-    let expected = place.score_well("source.jsonl", "expected.jsonl", &["--keep-columns"]);
+    let expected = place.score_well("source.jsonl", "expected.jsonl", &[]);
     for (row, given) in expected.iter().zip(conversations()) {
         for (name, value) in given.as_object().unwrap() {
             assert_eq!(&row[name], value);
@@ -144,7 +143,7 @@ fn every_format_gives_the_same_scores() {
         "a.arrows.zst",
     ] {
         place.given(name);
-        let scored = place.score_well(name, "out.jsonl", &["--keep-columns"]);
+        let scored = place.score_well(name, "out.jsonl", &[]);
         assert_eq!(
             column(&scored, "score"),
             column(&expected, "score"),
@@ -261,11 +260,7 @@ fn several_files_are_one_data_set() {
     other.iter_mut().for_each(|row| row["id"] = json!("x"));
     place.write("two.jsonl", text(&other));
     for name in ["one", "two"] {
-        place.score_well(
-            &format!("{name}.jsonl"),
-            &format!("{name}.parquet"),
-            &["--keep-columns"],
-        );
+        place.score_well(&format!("{name}.jsonl"), &format!("{name}.parquet"), &[]);
     }
     let [one, two] =
         ["one.parquet", "two.parquet"].map(|name| place.at(name).display().to_string());
@@ -325,7 +320,7 @@ fn a_column_with_the_name_of_an_added_one_is_told_before_anything_is_scored() {
     let mut taken = conversations();
     taken[3]["score"] = json!("mine");
     place.write("in.jsonl", text(&taken));
-    for output in ["out.csv", "out.parquet", "out.json"] {
+    for output in ["out.csv", "out.parquet", "out.json", "out.jsonl"] {
         let result = place.score("in.jsonl", output, &[]);
         let said = stderr(&result);
         assert_eq!(result.status.code(), Some(1));
@@ -347,7 +342,7 @@ fn a_column_with_the_name_of_an_added_one_is_told_before_anything_is_scored() {
         assert_ne!(scored[3]["score"], "mine");
     }
     // The short form has no columns of the input.
-    place.score_well("in.jsonl", "short.jsonl", &[]);
+    place.score_well("in.jsonl", "short.jsonl", &["--only-scores"]);
 }
 
 #[test]
@@ -443,11 +438,7 @@ fn what_was_read_before_the_damage_is_scored_and_kept() {
         ("in.parquet", "row group 1 of 1, column `id` cannot be read"),
         ("in.arrows", "record batch 5 cannot be read: it is cut off"),
     ] {
-        place.score_well(
-            "in.jsonl",
-            name,
-            &["--keep-columns", "--added-prefix", "old_"],
-        );
+        place.score_well("in.jsonl", name, &["--added-prefix", "old_"]);
         let mut bytes = fs::read(place.at(name)).unwrap();
         if name == "in.parquet" {
             // What the first page says of itself.

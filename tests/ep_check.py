@@ -32,7 +32,7 @@ class Check:
 
     def refused(self, bundle, device, *options, says, **env):
         cache = ["--ep-option", f"trt_engine_cache_path={self.command.folder / 'engines'}"] if "trt" in device else []
-        arguments = ["score", "--model", bundle, "--device", device, *cache, *options]
+        arguments = ["score", "--only-scores", "--model", bundle, "--device", device, *cache, *options]
         return self.command.refused(*arguments, says=says, text=RECORD, **env)
 
     def option_names(self):
@@ -85,7 +85,7 @@ class Check:
 
     def the_cpu_still_works(self):
         """Also with the GPU build."""
-        done = self.command.ok("score", "--model", self.cpu, text=RECORD)
+        done = self.command.ok("score", "--only-scores", "--model", self.cpu, text=RECORD)
         assert "score" in json.loads(done.stdout), done.stdout
 
 

@@ -61,7 +61,7 @@ class Check:
         """One by one and all at once."""
         bundle = self.bundle()
         records = [json.dumps(record) for record in conversations()]
-        score = ["score", "--model", bundle, "--device", self.device, "--keep-going"]
+        score = ["score", "--only-scores", "--model", bundle, "--device", self.device, "--keep-going"]
         together = self.command.run(*score, text="\n".join(records)).stdout.splitlines()
         alone = [self.command.run(*score, text=record).stdout.strip() for record in records]
         assert len(together) == len(alone) == len(records), f"{len(together)} and {len(alone)} of {len(records)}"

@@ -41,7 +41,7 @@ class Check:
         return json.loads((bundle / "manifest.json").read_text()), bundle, sessions
 
     def lines(self, bundle, source):
-        return [json.loads(line) for line in self.command("score", "--model", bundle, "--input", source).splitlines()]
+        return [json.loads(line) for line in self.command("score", "--only-scores", "--model", bundle, "--input", source).splitlines()]
 
     def labels(self, *form):
         flags = f"--seed 23 --head one --labels {','.join(LABELS)} --single-file"

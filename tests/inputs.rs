@@ -16,7 +16,7 @@ fn model() -> String {
 }
 
 fn score(model: &str, flags: &[&str], input: &str) -> std::process::Output {
-    let args = [&["score", "--model", model][..], flags].concat();
+    let args = [&["score", "--only-scores", "--model", model][..], flags].concat();
     run_with_input(&args, input.as_bytes())
 }
 

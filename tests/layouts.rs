@@ -17,7 +17,7 @@ fn model() -> String {
 fn score(args: &[&str], rows: &[Value]) -> std::process::Output {
     let input: String = rows.iter().map(|row| format!("{row}\n")).collect();
     let model = model();
-    let all = [&["score", "--model", &model][..], args].concat();
+    let all = [&["score", "--only-scores", "--model", &model][..], args].concat();
     run_with_input(&all, input.as_bytes())
 }
 

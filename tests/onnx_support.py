@@ -117,7 +117,7 @@ class Command:
     def scores(self, bundle, sequences=None):
         """What `worldpm-ort score` gives the conversations, as the 32-bit floats that it prints."""
         # By the kernels of ONNX Runtime, which compute in Python too.
-        score = self("score", "--model", bundle, "--input", self.input, "--cpu-kernels", "onnxruntime")
+        score = self("score", "--only-scores", "--model", bundle, "--input", self.input, "--cpu-kernels", "onnxruntime")
         lines = [json.loads(line) for line in score.splitlines()]
         assert [line["id"] for line in lines] == CONVERSATIONS, lines
         assert [line["tokens"] for line in lines] == [len(s) for s in sequences or self.sequences], lines

@@ -260,7 +260,7 @@ def main():
     with tempfile.TemporaryDirectory() as place:
         bundle = make_bundle(args.binary, Path(place))
         records = "\n".join(json.dumps({"prompt": PROMPT, "response": answer}) for answer in ANSWERS)
-        lines = run(args.binary, "score", "--model", bundle, input=records).stdout.splitlines()
+        lines = run(args.binary, "score", "--only-scores", "--model", bundle, input=records).stdout.splitlines()
         expected = [json.loads(line)["score"] for line in lines]
         with served(args.binary, bundle) as root, sync_playwright() as playwright:
             address = root

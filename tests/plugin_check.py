@@ -80,7 +80,7 @@ class Check:
         return self.command.run(*arguments, text=text, ORT_WEBGPU_EP_ALLOW_SOFTWARE_ADAPTER="1", **env)
 
     def scores(self, stages, records, *options):
-        done = self.run("score", "--model", self.bundles[stages], *options, records=records)
+        done = self.run("score", "--only-scores", "--model", self.bundles[stages], *options, records=records)
         assert done.returncode == 0, done.stderr
         return np.array([json.loads(line)["score"] for line in done.stdout.splitlines()]), done.stderr
 
@@ -92,7 +92,7 @@ class Check:
 
     def no_device(self):
         """Why the provider has no device here, if it has none."""
-        done = self.run("score", "--model", self.bundles[1], "--device", DEVICE, *OPTIONS, records=SHORT)
+        done = self.run("score", "--only-scores", "--model", self.bundles[1], "--device", DEVICE, *OPTIONS, records=SHORT)
         for reason in ("finds no device", "Failed to get a WebGPU adapter"):
             if reason in done.stderr:
                 return done.stderr.strip().splitlines()[-1]
@@ -116,14 +116,14 @@ class Check:
 
     def nodes_that_are_not_taken(self):
         bundle = self.command.export("--precision", "fp32", "--probes", "off")
-        done = self.run("score", "--model", bundle, "--device", DEVICE, *OPTIONS, records=SHORT)
+        done = self.run("score", "--only-scores", "--model", bundle, "--device", DEVICE, *OPTIONS, records=SHORT)
         assert done.returncode == 1 and not done.stdout, done.stdout
         for says in ["no node may run on the CPU", "Cos rotary/cos, Sin rotary/sin)"]:
             assert says in done.stderr, done.stderr
 
     def a_device_more(self):
         other = DEVICE.replace(":0", ":1")
-        done = self.run("score", "--model", self.bundles[1], "--device", other, *OPTIONS, records=SHORT)
+        done = self.run("score", "--only-scores", "--model", self.bundles[1], "--device", other, *OPTIONS, records=SHORT)
         assert done.returncode == 1 and "devices here, counted from 0" in done.stderr, done.stderr
 
     def bench(self):

@@ -43,7 +43,7 @@ fn prompt() -> Value {
 /// The scores of the answers, as `score` has them.
 fn scores() -> Vec<f64> {
     let singles = ANSWERS.map(|answer| json!({"prompt": "Name a river.", "response": answer}));
-    let scored = lines(&command("score", &[], &singles));
+    let scored = lines(&command("score", &["--only-scores"], &singles));
     let scores: Vec<f64> = scored
         .iter()
         .map(|line| line["score"].as_f64().unwrap())
@@ -139,7 +139,8 @@ fn pairs_are_scored_as_they_say() {
     let all = rank(&["--pairs", "all"], &[prompt()]);
     assert_eq!(all.len(), 6);
     // What came out is read again, and scored the same.
-    let again = lines(&command("score", &[], &all));
+    let again = lines(&command("score", &["--only-scores"], &all));
+    assert_eq!(again.len(), all.len());
     for (pair, scored) in all.iter().zip(&again) {
         assert_eq!(pair["score_chosen"], scored["chosen"]["score"]);
         assert_eq!(pair["score_rejected"], scored["rejected"]["score"]);

@@ -25,7 +25,8 @@ fn model() -> String {
 }
 
 fn score(input: &str) -> Vec<Value> {
-    let output = run_with_input(&["score", "--model", &model()], input.as_bytes());
+    let args = ["score", "--only-scores", "--model", &model()];
+    let output = run_with_input(&args, input.as_bytes());
     assert!(output.status.success(), "{}", support::stderr(&output));
     lines(&output)
 }

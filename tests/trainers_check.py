@@ -111,7 +111,7 @@ def same(client, expected, *arguments):
 def check(report, command):
     bundle = command.export("--probes", "off")
     lines = "".join(json.dumps(conversation(answer)) + "\n" for answer in ANSWERS)
-    scored = command.ok("score", "--model", bundle, "--input", "-", text=lines).stdout.splitlines()
+    scored = command.ok("score", "--only-scores", "--model", bundle, "--input", "-", text=lines).stdout.splitlines()
     expected = [json.loads(line)["score"] for line in scored]
     assert len(set(expected)) == len(ANSWERS), expected
     with served(command, bundle) as address:

@@ -9,7 +9,7 @@ use super::serve::{self, ServeArgs};
 use super::{
     bench::{self, BenchArgs},
     check_text::{self, CheckTextArgs},
-    common::{closed, outcome::Status},
+    common::{closed, notices::Verbosity, outcome::Status},
     doctor::{self, DoctorArgs},
     export::{self, ExportArgs},
     inspect::{self, InspectArgs},
@@ -27,6 +27,8 @@ use super::{
 pub(crate) struct Args {
     #[command(subcommand)]
     pub(crate) command: Command,
+    #[command(flatten)]
+    pub(crate) verbosity: Verbosity,
 }
 
 #[derive(Debug, Subcommand)]

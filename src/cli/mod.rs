@@ -42,6 +42,7 @@ const BROKEN_PIPE: u8 = 141;
 #[must_use]
 pub fn main() -> ExitCode {
     let args = Args::parse();
+    args.verbosity.apply();
     crate::engine::return_large_blocks();
     sigbus::install();
     if !has_log(&args.command) {
@@ -58,7 +59,7 @@ pub fn main() -> ExitCode {
         // Whoever read the results has seen enough.
         Err(error) if is_broken_pipe(&error) => ExitCode::from(BROKEN_PIPE),
         Err(error) => {
-            report!("error: {}", describe(&error));
+            alert!("error: {}", describe(&error));
             ExitCode::FAILURE
         }
     }

@@ -59,7 +59,7 @@ mod hub {
         bar.finish();
         let Snapshot { path, warning, .. } = snapshot?;
         if let Some(warning) = warning {
-            report!("warning: {warning}");
+            alert!("warning: {warning}");
         }
         report!("{repository}: {}", path.display());
         Ok(path)
@@ -70,9 +70,9 @@ mod hub {
 mod bar {
     use std::sync::OnceLock;
 
-    use indicatif::{DecimalBytes, ProgressBar, ProgressStyle};
+    use indicatif::{DecimalBytes, ProgressBar};
 
-    use crate::hub::DownloadProgress;
+    use crate::{cli::common::progress, hub::DownloadProgress};
 
     /// A bar on a terminal; elsewhere one line at the start.
     #[derive(Default)]
@@ -101,11 +101,7 @@ mod bar {
             progress.files,
             DecimalBytes(progress.bytes)
         );
-        let bar = ProgressBar::new(progress.bytes);
         let template = "{wide_bar} {decimal_bytes} of {decimal_total_bytes}, {decimal_bytes_per_sec}, {eta} left, {msg}";
-        if let Ok(style) = ProgressStyle::with_template(template) {
-            bar.set_style(style);
-        }
-        bar
+        progress::bar(progress.bytes, template)
     }
 }

@@ -13,6 +13,7 @@ pub(crate) mod model;
 pub(crate) mod outcome;
 pub(crate) mod output;
 pub(crate) mod placement;
+pub(crate) mod progress;
 pub(crate) mod records;
 pub(crate) mod scorer_args;
 pub(crate) mod sigbus;

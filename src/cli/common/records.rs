@@ -3,16 +3,15 @@
 use std::{
     collections::VecDeque,
     fs::{self, File, Metadata},
-    io::{self, BufRead, BufReader, IsTerminal, Read},
+    io::{self, BufRead, Read},
     os::fd::AsFd,
     path::Path,
 };
 
 use anyhow::{Context, Result, bail};
-use indicatif::{ProgressBar, ProgressStyle};
 use worldpm_ort_bundle::Bytes;
 
-use super::{column_args::ColumnArgs, heading};
+use super::{column_args::ColumnArgs, heading, progress::InputProgress};
 use crate::{
     Conversation,
     records::{DEFAULT_MAX_RECORD_BYTES, Entry, EntryError, RecordReader},
@@ -146,7 +145,7 @@ pub(crate) fn place(entry: &Entry, input: &Path) -> String {
 
 type Input = Box<dyn Read + Send>;
 
-/// The input, and a progress bar over its bytes that shows on a terminal only.
+/// The input, and how far it is read.
 pub(crate) fn open_input(path: &Path) -> Result<(Input, InputProgress)> {
     if path == Path::new("-") {
         return Ok((Box::new(io::stdin()), InputProgress::new(None)));
@@ -172,52 +171,4 @@ pub(crate) fn input_metadata(path: &Path) -> io::Result<Metadata> {
         return File::from(io::stdin().as_fd().try_clone_to_owned()?).metadata();
     }
     fs::metadata(path)
-}
-
-/// A progress bar over the bytes of the input.
-#[derive(Clone)]
-pub(crate) struct InputProgress(ProgressBar);
-
-impl InputProgress {
-    /// Over so many bytes, where that is known.
-    pub(crate) fn new(bytes: Option<u64>) -> Self {
-        let bar = match bytes {
-            Some(bytes) if io::stderr().is_terminal() => ProgressBar::new(bytes),
-            None if io::stderr().is_terminal() && !io::stdin().is_terminal() => {
-                ProgressBar::new_spinner()
-            }
-            _ => ProgressBar::hidden(),
-        };
-        let template = if bytes.is_some() {
-            "{wide_bar} {bytes}/{total_bytes} read, {eta} left"
-        } else {
-            "{spinner} {bytes} read, {elapsed}"
-        };
-        if let Ok(style) = ProgressStyle::with_template(template) {
-            bar.set_style(style);
-        }
-        Self(bar)
-    }
-
-    pub(crate) fn wrap_read(&self, input: Input) -> impl BufRead + use<> {
-        BufReader::new(self.0.wrap_read(input))
-    }
-
-    /// Counts bytes that were read.
-    pub(crate) fn advance(&self, bytes: u64) {
-        self.0.inc(bytes);
-    }
-
-    /// Prints a line on standard error, beside the bar.
-    pub(crate) fn report(&self, line: &str) {
-        self.0.suspend(|| report!("{line}"));
-    }
-
-    pub(crate) fn finish_and_clear(&self) {
-        self.0.finish_and_clear();
-    }
-
-    pub(crate) fn abandon(&self) {
-        self.0.abandon();
-    }
 }

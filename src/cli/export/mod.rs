@@ -3,15 +3,10 @@
 mod args;
 mod layout_args;
 
-use std::{
-    collections::BTreeMap,
-    io::{self, IsTerminal},
-    num::NonZeroU64,
-    path::Path,
-};
+use std::{collections::BTreeMap, num::NonZeroU64, path::Path};
 
 use anyhow::{Context, Result, bail};
-use indicatif::{DecimalBytes, ProgressBar, ProgressStyle};
+use indicatif::DecimalBytes;
 use worldpm_ort_bundle::{
     Bytes, Interface, Layout, Manifest, Pooling,
     checkpoint_files::CONFIG_FILE,
@@ -26,7 +21,7 @@ use worldpm_ort_export::{
 
 use super::{
     check_text,
-    common::{checkpoint, outcome::Status},
+    common::{checkpoint, outcome::Status, progress},
     recipes,
 };
 use crate::{
@@ -36,6 +31,9 @@ use crate::{
 };
 pub(crate) use args::ExportArgs;
 use args::{PoolingRule, ProbeScores};
+
+/// The bar over the bytes of the checkpoint that are converted.
+const CONVERTED: &str = "{wide_bar} {bytes}/{total_bytes} converted, {bytes_per_sec}, {eta} left";
 
 pub(crate) fn run(args: &ExportArgs) -> Result<Status> {
     let recipe = args.recipe.as_deref().map(recipes::find).transpose()?;
@@ -86,7 +84,7 @@ pub(crate) fn run(args: &ExportArgs) -> Result<Status> {
         step_token: args.step_token.clone(),
         system_marker: args.system_marker,
     };
-    let bar = progress_bar();
+    let bar = progress::bar(0, CONVERTED);
     let progress = |progress: Progress| {
         bar.set_length(progress.total);
         bar.set_position(progress.done);
@@ -125,7 +123,7 @@ pub(crate) fn run(args: &ExportArgs) -> Result<Status> {
             adapter.replaced_tensors
         );
         if let Some(first) = adapter.unchanged_modules.first() {
-            report!(
+            alert!(
                 "warning: the adapter's configuration selects {} modules that its weights have no update for, and that \
                  stay as they are: `{first}` is the first",
                 adapter.unchanged_modules.len()
@@ -168,7 +166,7 @@ fn open(args: &ExportArgs, recipe: Option<&Recipe>) -> Result<Checkpoint> {
 fn warn_of_unknown(checkpoint: &Checkpoint) {
     let unknown = checkpoint.unknown_config_fields();
     if !unknown.is_empty() {
-        report!(
+        alert!(
             "warning: {} has fields that no version of transformers knows for such a model, and that have no part in \
              its scores: {}",
             checkpoint.dir().join(CONFIG_FILE).display(),
@@ -207,19 +205,6 @@ fn memory(stage: &PlacedStage) -> String {
         Bytes(activations),
         Bytes(workspace),
     )
-}
-
-/// A bar for the bytes of the checkpoint that were converted, when someone is there to see it.
-fn progress_bar() -> ProgressBar {
-    if !io::stderr().is_terminal() {
-        return ProgressBar::hidden();
-    }
-    let bar = ProgressBar::new(0);
-    let template = "{wide_bar} {bytes}/{total_bytes} converted, {bytes_per_sec}, {eta} left";
-    if let Ok(style) = ProgressStyle::with_template(template) {
-        bar.set_style(style);
-    }
-    bar
 }
 
 /// Puts the reference scores of the probes into the bundle, as `--probes` says.
@@ -299,7 +284,7 @@ fn report_drift(manifest: &Manifest, drift: &MeasuredDrift) {
         );
         return;
     }
-    report!(
+    alert!(
         "warning: {precision} moves the scores of this model further than bf16 does. Drift from fp32 over the probes: \
          {bundle}; of bf16, simulated: {bf16}. Export without --precision to keep the checkpoint's own weights, keep \
          layers of them with --keep, or measure on your own data with `worldpm-ort verify --against` whether it matters"

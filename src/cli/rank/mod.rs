@@ -16,7 +16,8 @@ use super::{
         outcome::Status,
         output::Results,
         placement::loaded,
-        records::{Entries, InputProgress, open_input, place},
+        progress::InputProgress,
+        records::{Entries, open_input, place},
     },
     score::input::{check_apart, is_file},
 };
@@ -61,6 +62,7 @@ pub(crate) fn run(args: &RankArgs) -> Result<Status> {
         );
     })?;
     let ranking = Instant::now();
+    progress.begin();
     let interrupted = Cell::new(false);
     let refused = Cell::new(false);
     let mut groups = Grouping::new(entries, args.group_by.as_deref());
@@ -83,6 +85,8 @@ pub(crate) fn run(args: &RankArgs) -> Result<Status> {
     };
     let mut stream = scorer.stream(wanted);
     while let Some((candidates, rewards)) = stream.next() {
+        work.progress
+            .set_tokens(stream.stats().tokens, stream.stats().unique_tokens);
         work.take(&candidates, rewards)?;
         if !stream.is_ready() {
             work.output.flush()?;
@@ -97,17 +101,17 @@ pub(crate) fn run(args: &RankArgs) -> Result<Status> {
     );
     if interrupted.get() {
         match work.output.leave()? {
-            Some(left) => report!(
+            Some(left) => alert!(
                 "interrupted: {} has the first {prompts} prompts",
                 left.display()
             ),
-            None => report!("interrupted: the output has the first {prompts} prompts"),
+            None => alert!("interrupted: the output has the first {prompts} prompts"),
         }
         return Ok(Status::Interrupted);
     }
     work.output.finish()?;
     if work.failures > 0 {
-        report!(
+        alert!(
             "{} prompts could not be ranked; their lines in the output say why",
             work.failures
         );
@@ -132,6 +136,7 @@ impl Work<'_> {
             None => scored(candidates, rewards)?,
         };
         self.prompts += 1;
+        self.progress.add_record();
         match scored {
             Ok((scored, scores)) => {
                 for line in writing::lines(self.args, candidates, &scored, &scores)? {

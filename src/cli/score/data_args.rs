@@ -14,12 +14,9 @@ pub(crate) struct DataArgs {
     /// Format of the output, of the same ones [default: as its name says, which may also end in .gz or .zst, or the input's]
     #[arg(long, value_name = "FORMAT")]
     pub(crate) output_format: Option<Format>,
-    /// Keep all columns of a row, with the scores in columns of their own, where both sides are JSON Lines. Other formats keep
-    /// them anyway
+    /// Keep none of the columns but `id`, in place of all of them. As JSON Lines: the short form, in which the answer to a pair
+    /// is {"id","chosen":{"score","tokens"},"rejected":{…},"margin","probability"}
     #[arg(long)]
-    pub(crate) keep_columns: bool,
-    /// Keep none of the columns but `id`
-    #[arg(long, conflicts_with = "keep_columns")]
     pub(crate) only_scores: bool,
     /// What the names of added columns begin with, as in model_ for model_score
     #[arg(

@@ -42,7 +42,7 @@ impl Form {
     /// Whether rows may be kept whole.
     pub(super) fn may_keep(args: &ScoreArgs) -> bool {
         let (format, _) = shown(args);
-        args.data.keep_columns || format.is_some_and(|format| format != Format::JsonLines)
+        !args.data.only_scores || format.is_some_and(|format| format != Format::JsonLines)
     }
 
     pub(super) fn new(args: &ScoreArgs, set: &DataSet) -> Result<Self> {
@@ -52,9 +52,7 @@ impl Form {
             of_input => of_input,
         });
         check(args, format, compression)?;
-        let is_json = matches!(set.format(), Format::JsonLines | Format::Json);
-        let is_short = args.data.only_scores || is_json && !args.data.keep_columns;
-        if format == Format::JsonLines && is_short {
+        if format == Format::JsonLines && args.data.only_scores {
             let compressor = match compression {
                 Compression::None => None,
                 _ => Some(Box::new(Compressor::new(compression)?)),

@@ -14,7 +14,7 @@ use worldpm_ort_data::{Columns, DataSet, Files, ReadOptions, Row, RowForm, Rows}
 use super::{ScoreArgs, form::Form};
 use crate::{
     Conversation,
-    cli::common::records::{InputProgress, input_metadata},
+    cli::common::{progress::InputProgress, records::input_metadata},
     json::Json,
     records::{Entry, EntryError},
 };

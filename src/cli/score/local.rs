@@ -46,6 +46,9 @@ pub(super) fn run(
                 ends_all: ends_all(problem, scorer.health()),
             }),
         };
+        writing
+            .progress()
+            .set_tokens(stream.stats().tokens, stream.stats().unique_tokens);
         writing.take(taken, answer, stream.is_ready())?;
     }
     writing.flush()?;

@@ -17,7 +17,7 @@ use anyhow::Result;
 
 use worldpm_ort_data::Files;
 
-use super::common::{outcome::Status, output::Results, records::InputProgress};
+use super::common::{outcome::Status, output::Results, progress::InputProgress};
 use input::{Source, check_apart};
 use writing::Writing;
 

@@ -12,7 +12,9 @@ use super::{
 use crate::{
     Conversation,
     answers::{Answer, Outcome},
-    cli::common::{interrupt::Interrupt, outcome::Status, output::Results, records::InputProgress},
+    cli::common::{
+        interrupt::Interrupt, outcome::Status, output::Results, progress::InputProgress,
+    },
 };
 
 /// Printed at the first signal.
@@ -77,7 +79,12 @@ impl<'a> Writing<'a> {
     pub(super) fn open(&mut self, source: Source) -> Result<Entries> {
         let (entries, form) = source.open(self.args, &self.progress)?;
         self.form = form;
+        self.progress.begin();
         Ok(entries)
+    }
+
+    pub(super) fn progress(&self) -> &InputProgress {
+        &self.progress
     }
 
     /// Adds the answer to a record. `more` says whether the next one is there already.
@@ -87,6 +94,7 @@ impl<'a> Writing<'a> {
         answer: Result<Answer, Unanswered>,
         more: bool,
     ) -> Result<()> {
+        self.progress.add_record();
         let outcome = match answer {
             Ok(answer) => Outcome::Answer(answer),
             Err(unanswered) => {
@@ -112,7 +120,7 @@ impl<'a> Writing<'a> {
             Ok(Added::Nothing) => {
                 self.left_out += 1;
                 let problem = unread.unwrap_or_default();
-                self.progress.report(&format!("error: {place}: {problem}"));
+                self.progress.alert(&format!("error: {place}: {problem}"));
                 return Ok(());
             }
             Err(problem) => return self.fail(&format!("{place}: {problem}")),
@@ -166,12 +174,12 @@ impl<'a> Writing<'a> {
                 self.fail(&problem.to_string())?;
             }
             match self.output.leave()? {
-                Some(left) => report!(
+                Some(left) => alert!(
                     "interrupted: {} has the first {lines} records, and {} is as it was",
                     left.display(),
                     self.args.output.display()
                 ),
-                None => report!("interrupted: the output has the first {lines} records"),
+                None => alert!("interrupted: the output has the first {lines} records"),
             }
             return Ok(Status::Interrupted);
         }
@@ -183,14 +191,14 @@ impl<'a> Writing<'a> {
         self.output.finish()?;
         if self.left_out > 0 {
             let left_out = self.left_out;
-            report!(
+            alert!(
                 "{left_out} parts of the input could not be read, as said above, and the output has none of their rows"
             );
         }
         if self.failures > 0 {
             let failures = self.failures;
             if failures > self.left_out {
-                report!(
+                alert!(
                     "{} records could not be scored; their lines in the output say why",
                     failures - self.left_out
                 );

@@ -11,6 +11,7 @@ use tracing_subscriber::{
 };
 
 use super::ops_args::{LogFormat, LogLevel, OpsArgs};
+use crate::cli::common::notices::{self, Loudness};
 
 /// From here on, what the server logs is written.
 pub(crate) fn start(args: &OpsArgs) {
@@ -20,6 +21,11 @@ pub(crate) fn start(args: &OpsArgs) {
         LogLevel::Info => LevelFilter::INFO,
         LogLevel::Debug => LevelFilter::DEBUG,
         LogLevel::Trace => LevelFilter::TRACE,
+    };
+    let level = match notices::loudness() {
+        Loudness::Quiet => level.min(LevelFilter::WARN),
+        Loudness::Usual => level,
+        Loudness::Verbose => level.max(LevelFilter::DEBUG),
     };
     // Of others, such as the exporter of spans, only what is wrong.
     let filter = Targets::new()

@@ -35,7 +35,7 @@ pub(crate) fn run(args: &ServeArgs) -> Result<Status> {
     // A second signal does not wait for the requests that the first one lets finish.
     let text = matches!(args.ops.log_format, LogFormat::Text);
     let ending = move || match text {
-        true => report!("ending: requests under way are finished"),
+        true => alert!("ending: requests under way are finished"),
         false => tracing::info!("ending: requests under way are finished"),
     };
     let _interrupt = Interrupt::watch(ending).context("cannot watch for signals")?;
@@ -47,7 +47,7 @@ pub(crate) fn run(args: &ServeArgs) -> Result<Status> {
         let server = Server::start(args.serve_options(), models).await?;
         for address in server.addresses() {
             match args.ops.log_format {
-                LogFormat::Text => report!("listening on {address}"),
+                LogFormat::Text => alert!("listening on {address}"),
                 LogFormat::Json => tracing::info!(address, "listening"),
             }
         }

@@ -90,7 +90,7 @@ impl SecurityArgs {
         }
         let current = getrlimit(Resource::Nofile).current;
         if let Some(current) = current.filter(|&current| current < needed) {
-            report!(
+            alert!(
                 "warning: the system allows this process {current} open files, which is too few for --max-connections {}: \
                  raise `ulimit -n`, or lower --max-connections",
                 self.max_connections

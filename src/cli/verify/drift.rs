@@ -60,10 +60,10 @@ pub(crate) fn run(args: &VerifyArgs, against: &Path, data: &Path) -> Result<Stat
     }
     let text_differences = text_differences(manifests);
     for difference in &text_differences {
-        report!("warning: the bundles read conversations in different ways: {difference}");
+        alert!("warning: the bundles read conversations in different ways: {difference}");
     }
     if manifests[0].model != manifests[1].model {
-        report!("warning: the bundles are of different models (architecture or dimensions)");
+        alert!("warning: the bundles are of different models (architecture or dimensions)");
     }
     let [first, second] = parties(args, against, manifests);
 

@@ -6,7 +6,7 @@ use std::{
 };
 
 use anyhow::Result;
-use indicatif::{DecimalBytes, ProgressBar};
+use indicatif::DecimalBytes;
 use serde_json::{Value, json};
 
 use super::published::{self, small};
@@ -16,6 +16,7 @@ use crate::{
         common::{
             outcome::Status,
             placement::placement,
+            progress,
             table::{Side, Table},
         },
         verify::VerifyArgs,
@@ -100,8 +101,7 @@ fn check_files(bundle: &Bundle) -> Result<Vec<FileCheck>> {
     let files = &bundle.manifest().weights.files;
     let bytes: u64 = files.iter().map(|file| file.bytes).sum();
     report!("hashing {} of weights", DecimalBytes(bytes));
-    // It draws on a terminal only.
-    let bar = ProgressBar::new(files.len() as u64);
+    let bar = progress::bar(files.len() as u64, "{wide_bar} {pos}/{len} files");
     let checks = verify::check_files(bundle, |_| bar.inc(1))?;
     bar.finish_and_clear();
     Ok(checks)

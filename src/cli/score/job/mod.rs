@@ -99,11 +99,9 @@ fn check_formats(args: &ScoreArgs) -> Result<()> {
     if compression != Compression::None
         || !matches!(format, None | Some(Format::JsonLines))
         || !json(args.data.input_format)
-        || args.data.keep_columns
     {
         bail!(
-            "a job reads JSON Lines or JSON and writes short lines of JSON: leave out --job, or write FILE.jsonl without \
-             --keep-columns"
+            "a job reads JSON Lines or JSON and writes short lines of JSON: leave out --job, or write FILE.jsonl"
         );
     }
     Ok(())
@@ -182,7 +180,8 @@ impl Open<'_> {
             #[cfg(feature = "remote")]
             {
                 let options = super::remote::options(self.args);
-                return self.work_with(&servers::Remote(RemoteScorer::new(options)?));
+                let servers = servers::Remote(RemoteScorer::new(options)?);
+                return self.work_with(&servers, &self.progress()?);
             }
             #[cfg(not(feature = "remote"))]
             bail!("name the directory of a bundle with --model");
@@ -193,11 +192,13 @@ impl Open<'_> {
         let scorer = Scorer::open(model, &options)?;
         report!("{}", loaded(&scorer, loading.elapsed()));
         self.args.scorer.report_unused(&scorer);
+        let progress = self.progress()?;
         let model = Local {
             scorer,
             stats: Cell::default(),
+            progress: progress.handle(),
         };
-        let ended = self.work_with(&model)?;
+        let ended = self.work_with(&model, &progress)?;
         let stats = model.stats.get();
         report!(
             "{} conversations were scored: {} tokens, {} of them computed",
@@ -208,18 +209,22 @@ impl Open<'_> {
         Ok(ended)
     }
 
-    fn work_with<M: Model>(&self, model: &M) -> Result<(Ended, Interrupt)> {
+    fn progress(&self) -> Result<Progress> {
+        Ok(Progress::new(self.index.records(), self.job.progress()?.1))
+    }
+
+    fn work_with<M: Model>(&self, model: &M, progress: &Progress) -> Result<(Ended, Interrupt)> {
         let (records, dir) = (self.index.records(), self.dir.display());
-        let progress = Progress::new(records, self.job.progress()?.1);
-        let bar = progress.bar();
-        let interrupt = Interrupt::watch(move || bar.suspend(|| report!("{FINISHING}")))?;
+        let shown = progress.handle();
+        let interrupt = Interrupt::watch(move || shown.report(FINISHING))?;
+        progress.begin();
         let work = Work {
             args: self.args,
             model,
             job: self.job,
             input: self.input,
             interrupt: &interrupt,
-            progress: &progress,
+            progress,
         };
         let worked = work.run();
         progress.clear();
@@ -251,7 +256,7 @@ fn tell(tally: &Tally) {
 
 fn interrupted(dir: &Path, job: &Job, index: &Index) -> Result<Status> {
     let (_, records) = job.progress()?;
-    report!(
+    alert!(
         "interrupted: {records} of {} records are kept in {}; the same command goes on from there",
         index.records(),
         dir.display()
@@ -283,7 +288,7 @@ fn finish(
         Written::Interrupted => return interrupted(dir, job, index),
     };
     if failures > 0 {
-        report!("{failures} records could not be scored; their lines in the output say why");
+        alert!("{failures} records could not be scored; their lines in the output say why");
         return Ok(Status::SomeFailed);
     }
     Ok(Status::Done)

@@ -4,7 +4,10 @@ use anyhow::Result;
 
 use super::item::Item;
 use crate::{
-    Conversation, ErrorKind, Reward, Scorer, answers::Answer, batch::PlanStats, cli::score::local,
+    Conversation, ErrorKind, Reward, Scorer,
+    answers::Answer,
+    batch::PlanStats,
+    cli::{common::progress::InputProgress, score::local},
     records::Entry,
 };
 
@@ -39,6 +42,7 @@ pub(super) trait Model {
 pub(super) struct Local {
     pub(super) scorer: Scorer,
     pub(super) stats: std::cell::Cell<PlanStats>,
+    pub(super) progress: InputProgress,
 }
 
 impl Model for Local {
@@ -48,13 +52,17 @@ impl Model for Local {
     fn score(&self, items: Items<'_, Self::Outcome>, take: Take<'_, Self::Outcome>) -> Result<()> {
         let mut stream = self.scorer.stream(items);
         let mut taken = Ok(());
-        for (item, rewards) in stream.by_ref() {
+        let before = self.stats.get();
+        while let Some((item, rewards)) = stream.next() {
+            let (tokens, computed) = (stream.stats().tokens, stream.stats().unique_tokens);
+            self.progress
+                .set_tokens(before.tokens + tokens, before.unique_tokens + computed);
             taken = take(item, rewards);
             if taken.is_err() {
                 break;
             }
         }
-        let mut stats = self.stats.get();
+        let mut stats = before;
         stats += *stream.stats();
         self.stats.set(stats);
         taken

@@ -12,7 +12,6 @@ use std::{
 };
 
 use anyhow::{Result, anyhow, bail};
-use indicatif::ProgressBar;
 use worldpm_ort_jobs::{Claim, Committed, Job, JobError, Line, Seen, Shard};
 
 use super::{
@@ -26,7 +25,7 @@ use crate::{
     Conversation,
     answers::{AnswerLine, Outcome},
     cli::{
-        common::{interrupt::Interrupt, records::place},
+        common::{interrupt::Interrupt, progress::InputProgress, records::place},
         score::args::ScoreArgs,
     },
     records::{Entry, Record, RecordError},
@@ -102,13 +101,15 @@ impl<M: Model> Work<'_, M> {
     pub(super) fn run(&self) -> Result<(Ended, Tally)> {
         let begun = Instant::now();
         let problem: Arc<Mutex<Option<anyhow::Error>>> = Arc::default();
-        let (job, bar) = (self.job, self.progress.bar());
+        let (job, progress) = (self.job, self.progress.handle());
         thread::scope(|scope| {
             let (complete, completed) = sync_channel(COMPLETE);
             let noted = Arc::clone(&problem);
             let committer = thread::Builder::new()
                 .name("commit".into())
-                .spawn_scoped(scope, move || commit_all(job, &bar, &completed, &noted))?;
+                .spawn_scoped(scope, move || {
+                    commit_all(job, &progress, &completed, &noted)
+                })?;
             let run = Run {
                 work: self,
                 state: RefCell::new(State {
@@ -144,7 +145,7 @@ impl<M: Model> Work<'_, M> {
 
 fn commit_all(
     job: &Job,
-    bar: &ProgressBar,
+    progress: &InputProgress,
     completed: &Receiver<UnderWay>,
     problem: &Mutex<Option<anyhow::Error>>,
 ) {
@@ -152,13 +153,11 @@ fn commit_all(
         let in_order: Vec<Line> = lines.values().cloned().collect();
         match job.commit(&shard, &in_order) {
             Ok(Committed::First | Committed::Same) => {}
-            Ok(Committed::Differs) => bar.suspend(|| {
-                report!(
-                    "note: records {} to {} were scored by two processes, with scores that differ; those that came first stay",
-                    shard.first + 1,
-                    shard.first + shard.stretch.records
-                );
-            }),
+            Ok(Committed::Differs) => progress.report(&format!(
+                "note: records {} to {} were scored by two processes, with scores that differ; those that came first stay",
+                shard.first + 1,
+                shard.first + shard.stretch.records
+            )),
             Err(error) => {
                 let mut problem = problem.lock().unwrap_or_else(PoisonError::into_inner);
                 problem.get_or_insert_with(|| error.into());
