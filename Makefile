@@ -10,7 +10,7 @@ export PYTHON ?= python3
 PROFILE ?= release
 
 .PHONY: help demo test test-gpu check ep-check plugin-check bench bench-pipeline compare measure measure-precision measure-pipeline \
-	measure-streamed measure-trained soak fuzz job-kills onnx-check hub-check clients-check data-check page-check trainers-check goldens library
+	measure-streamed measure-trained soak fuzz job-kills endpoint-kill bulk-rate onnx-check hub-check clients-check data-check page-check trainers-check goldens library
 
 help:
 	@sed -n 's/^## //p' Makefile
@@ -135,6 +135,17 @@ fuzz: library
 job-kills: library
 	cargo build --locked --release --bin worldpm-ort
 	@$(PYTHON) scripts/job-kills.py --binary target/release/worldpm-ort $(JOB_KILLS)
+
+## make endpoint-kill   100,000 records by two servers, one of which is killed midway
+endpoint-kill: library
+	cargo build --locked --release --bin worldpm-ort
+	@$(PYTHON) scripts/endpoint-kill.py --binary target/release/worldpm-ort $(ENDPOINT_KILL)
+
+## make bulk-rate   records through all but the model, from and to JSON Lines and Parquet; RECORDS=10000000
+bulk-rate: RECORDS ?= 1000000
+bulk-rate: library
+	cargo build --locked --release --bin worldpm-ort --example bulk_rate
+	@scripts/bulk-rate.sh $(RECORDS)
 
 ## make measure-streamed  all layers of the 72B shape, one in memory at a time
 measure-streamed: library

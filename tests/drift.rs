@@ -71,7 +71,14 @@ fn report(model: &Path, against: &Path, data: &Path) -> Value {
 
 fn scored(model: &Path, data: &Path) -> Vec<Value> {
     let [model, data] = [model, data].map(|path| path.to_str().unwrap());
-    lines(&run_ok(&["score", "--only-scores", "--model", model, "--input", data]))
+    lines(&run_ok(&[
+        "score",
+        "--only-scores",
+        "--model",
+        model,
+        "--input",
+        data,
+    ]))
 }
 
 fn mean(values: &[f64]) -> f64 {
@@ -371,7 +378,14 @@ fn models_that_score_steps() {
     let scored = |model: &Path| {
         let [model, data] = [model, &data].map(|path| path.to_str().unwrap());
         let args = [
-            "score", "--only-scores", "--reduce", "min", "--model", model, "--input", data,
+            "score",
+            "--only-scores",
+            "--reduce",
+            "min",
+            "--model",
+            model,
+            "--input",
+            data,
         ];
         lines(&run_ok(&args))
     };

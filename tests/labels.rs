@@ -27,7 +27,12 @@ const LABELS: [&str; 3] = ["helpfulness", "correctness", "verbosity"];
 
 fn score(input: &str) -> Vec<Value> {
     let bundle = support::bundle(SHAPE, &[]);
-    let args = ["score", "--only-scores", "--model", bundle.to_str().unwrap()];
+    let args = [
+        "score",
+        "--only-scores",
+        "--model",
+        bundle.to_str().unwrap(),
+    ];
     let output = run_with_input(&args, input.as_bytes());
     assert!(output.status.success(), "{}", stderr(&output));
     lines(&output)

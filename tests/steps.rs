@@ -141,7 +141,12 @@ fn golden_rewards_differ_clearly() {
 fn score(flags: &[&str], records: &[Value]) -> std::process::Output {
     let bundle = support::bundle(SHAPE, &["--stages", "2"]);
     let input: String = records.iter().map(|record| format!("{record}\n")).collect();
-    let args = ["score", "--only-scores", "--model", bundle.to_str().unwrap()];
+    let args = [
+        "score",
+        "--only-scores",
+        "--model",
+        bundle.to_str().unwrap(),
+    ];
     run_with_input(&[&args[..], flags].concat(), input.as_bytes())
 }
 

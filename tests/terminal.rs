@@ -108,7 +108,11 @@ fn lines(sent: &str) -> Vec<String> {
 #[test]
 fn progress_fits_the_terminal() {
     for (columns, parts, missing) in [
-        (100, &["2 records", "a second", "tokens/s", "% computed"][..], &[][..]),
+        (
+            100,
+            &["2 records", "a second", "tokens/s", "% computed"][..],
+            &[][..],
+        ),
         (46, &["2 records", "tokens/s"], &["a second", "computed"]),
         (20, &["2 records"], &["tokens/s", "a second"]),
     ] {
@@ -124,7 +128,10 @@ fn progress_fits_the_terminal() {
         assert_eq!(String::from_utf8(output.stdout).unwrap().lines().count(), 2);
 
         let lines = lines(&sent);
-        let of_progress: Vec<_> = lines.iter().filter(|line| line.contains("2 records")).collect();
+        let of_progress: Vec<_> = lines
+            .iter()
+            .filter(|line| line.contains("2 records"))
+            .collect();
         assert!(!of_progress.is_empty(), "{sent:?}");
         for line in of_progress {
             assert!(line.chars().count() <= usize::from(columns), "{line:?}");
@@ -137,7 +144,12 @@ fn progress_fits_the_terminal() {
 #[test]
 fn a_quiet_terminal_shows_nothing() {
     let (mut child, shown) = on_terminal(80, &["--quiet"]);
-    child.stdin.take().unwrap().write_all(RECORDS.as_bytes()).unwrap();
+    child
+        .stdin
+        .take()
+        .unwrap()
+        .write_all(RECORDS.as_bytes())
+        .unwrap();
     assert!(child.wait_with_output().unwrap().status.success());
     let sent: String = shown.iter().collect();
     assert_eq!(sent, "");
@@ -165,7 +177,10 @@ fn quiet_leaves_what_is_wrong() {
     let kept = support::run_with_input(&args, records.as_bytes());
     assert_eq!(kept.status.code(), Some(1));
     let said = String::from_utf8(kept.stderr).unwrap();
-    assert_eq!(said, "1 records could not be scored; their lines in the output say why\n");
+    assert_eq!(
+        said,
+        "1 records could not be scored; their lines in the output say why\n"
+    );
 
     let both = support::run(&["score", "-q", "-v", "--model", &model]);
     assert_eq!(both.status.code(), Some(2));
@@ -176,7 +191,12 @@ fn verbose_says_what_the_model_does() {
     let output = piped(&["-v"], RECORDS);
     assert!(output.status.success());
     let said = String::from_utf8(output.stderr).unwrap();
-    for part in ["tokenise conversations=2", "plan conversations=2", "stage stage=0", " ms\n"] {
+    for part in [
+        "tokenise conversations=2",
+        "plan conversations=2",
+        "stage stage=0",
+        " ms\n",
+    ] {
         assert!(said.contains(part), "{part:?} is not in {said}");
     }
 }

@@ -117,7 +117,13 @@ fn lines_are_those_of_the_command() {
     );
     assert_eq!(reply.status, 200, "{}", reply.body);
     let model = bundle();
-    let args = ["score", "--keep-going", "--model", model.to_str().unwrap()];
+    let args = [
+        "score",
+        "--only-scores",
+        "--keep-going",
+        "--model",
+        model.to_str().unwrap(),
+    ];
     let command = crate::support::run_with_input(&args, lines.as_bytes());
     assert_eq!(reply.body, String::from_utf8(command.stdout).unwrap());
     assert_eq!(reply.body.lines().count(), 4);

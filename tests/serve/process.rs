@@ -219,3 +219,26 @@ fn sighup_reloads() {
     let request = raw::request("/v1/score", &[], question().to_string().as_bytes());
     assert_eq!(raw::status(&raw::ask(&mut stream, &request)), Some(401));
 }
+
+/// A model that takes its time to load keeps no server from ending.
+#[test]
+fn sigterm_does_not_wait_for_a_reload() {
+    let wide = [
+        "--shape",
+        "tiny",
+        "--hidden-size",
+        "1024",
+        "--intermediate-size",
+        "4096",
+    ];
+    let model = support::bundle(&wide, &["--end-token", ""]);
+    let mut process = Process::of(&model, support::command(), &["--reload", "swap"]);
+    process.signal("-HUP");
+    // Until the one before is let go, and the new one is not there.
+    while raw::status(&process.ask(&question())) != Some(503) {}
+    let begun = Instant::now();
+    process.signal("-TERM");
+    let status = process.child.wait().unwrap();
+    assert_eq!(status.code(), Some(0), "{status}");
+    assert!(begun.elapsed() < Duration::from_secs(20));
+}

@@ -14,11 +14,13 @@ use tokio_rustls::rustls::{
     crypto::ring,
     pki_types::{CertificateDer, ServerName},
 };
+use worldpm_ort::ScorerOptions;
+use worldpm_ort_runtime::testing::FakeOptions;
 use worldpm_ort_serve::{ServeError, ServeOptions, TlsFiles};
 
 use crate::{
     raw,
-    served::{Served, local, real},
+    served::{Served, fake, local, real},
 };
 
 struct Files {
@@ -191,4 +193,41 @@ fn files_that_are_no_pair_are_named() {
             assert!(error.to_string().contains(part), "{part}: {error}");
         }
     }
+}
+
+/// Clients that are gone before their reply: what they asked for is dropped, whatever the connection is wrapped in.
+#[test]
+fn what_clients_that_leave_have_asked_for_is_dropped() {
+    const CLIENTS: usize = 160;
+    let files = Files::new();
+    let trusted = files.write();
+    // Much longer than clients wait.
+    let slow = FakeOptions::default().with_stages(vec![Duration::from_millis(200)]);
+    let model = fake("pm", slow, ScorerOptions::default());
+    let served = Served::start(files.options(), vec![model]);
+    std::thread::scope(|scope| {
+        for thread in 0..8 {
+            let (served, trusted) = (&served, &trusted);
+            scope.spawn(move || {
+                let mut random = fastrand::Rng::with_seed(thread);
+                for number in 0..CLIENTS / 8 {
+                    let prompt = format!("question {thread} {number}");
+                    let body = json!({"prompt": prompt, "response": "a"}).to_string();
+                    let request = raw::request("/v1/score", &[], body.as_bytes());
+                    let mut stream = connect(served, trusted, &[]);
+                    stream.write_all(&request).unwrap();
+                    stream.flush().unwrap();
+                    std::thread::sleep(Duration::from_millis(random.u64(0..20)));
+                    // Half of them say that they leave.
+                    if number % 2 == 0 {
+                        stream.conn.send_close_notify();
+                        let _ = stream.flush();
+                    }
+                }
+            });
+        }
+    });
+    assert_eq!(score(&served, &trusted), Some(200));
+    let planned = served.planned().conversations;
+    assert!(planned < CLIENTS / 2, "{planned} of {CLIENTS}");
 }
