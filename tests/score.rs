@@ -96,6 +96,7 @@ fn order_is_kept_and_files_equal_pipes() {
     fs::write(&from, &input).unwrap();
     let args = [
         "score",
+        "--only-scores",
         "--model",
         &model(),
         "--input",
