@@ -24,6 +24,9 @@ use rustix::{
 const RECORDS: &str = "{\"id\": 1, \"prompt\": \"Why?\", \"response\": \"So.\"}\n\
                        {\"id\": 2, \"prompt\": \"Why not?\", \"response\": \"So not.\"}\n";
 
+/// Records are read and scored in windows of 512.
+const THREE_WINDOWS: usize = 1536;
+
 fn bundle() -> String {
     let bundle = support::bundle(&["--shape", "tiny"], &[]);
     bundle.to_str().unwrap().to_owned()
@@ -31,7 +34,7 @@ fn bundle() -> String {
 
 /// Both ends of a terminal.
 fn terminal(columns: u16) -> (File, OwnedFd) {
-    let ours = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+    let ours = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).unwrap();
     grantpt(&ours).unwrap();
     unlockpt(&ours).unwrap();
     let size = Winsize {
@@ -42,7 +45,12 @@ fn terminal(columns: u16) -> (File, OwnedFd) {
     };
     tcsetwinsize(&ours, size).unwrap();
     let name = ptsname(&ours, Vec::new()).unwrap();
-    let theirs = open(name, OFlags::RDWR | OFlags::NOCTTY, Mode::empty()).unwrap();
+    let theirs = open(
+        name,
+        OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC,
+        Mode::empty(),
+    )
+    .unwrap();
     (ours.into(), theirs)
 }
 
@@ -110,27 +118,30 @@ fn progress_fits_the_terminal() {
     for (columns, parts, missing) in [
         (
             100,
-            &["2 records", "a second", "tokens/s", "% computed"][..],
+            &["1024 records", "a second", "tokens/s", "% computed"][..],
             &[][..],
         ),
-        (46, &["2 records", "tokens/s"], &["a second", "computed"]),
-        (20, &["2 records"], &["tokens/s", "a second"]),
+        (46, &["1024 records", "tokens/s"], &["a second", "computed"]),
+        (20, &["1024 records"], &["tokens/s", "a second"]),
     ] {
         let (mut child, shown) = on_terminal(columns, &[]);
         let mut stdin = child.stdin.take().unwrap();
-        stdin.write_all(RECORDS.as_bytes()).unwrap();
-        // The rest does not come, so that what is shown is that of two records.
-        let mut sent = wait_for(&shown, "2 records");
+        stdin
+            .write_all(RECORDS.repeat(THREE_WINDOWS / 2).as_bytes())
+            .unwrap();
+        // More does not come, so that two windows are scored and the last one is waited for.
+        let mut sent = wait_for(&shown, "1024 records");
         sent.push_str(&shown.recv_timeout(Duration::from_secs(60)).unwrap());
         drop(stdin);
         let output = child.wait_with_output().unwrap();
         assert!(output.status.success());
-        assert_eq!(String::from_utf8(output.stdout).unwrap().lines().count(), 2);
+        let scored = String::from_utf8(output.stdout).unwrap();
+        assert_eq!(scored.lines().count(), THREE_WINDOWS);
 
         let lines = lines(&sent);
         let of_progress: Vec<_> = lines
             .iter()
-            .filter(|line| line.contains("2 records"))
+            .filter(|line| line.contains("1024 records"))
             .collect();
         assert!(!of_progress.is_empty(), "{sent:?}");
         for line in of_progress {
