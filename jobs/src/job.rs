@@ -14,7 +14,6 @@ use crate::{
     index::{self, Index, IndexWriter, Stretch},
     journal::{Journal, Known},
     lease::{self, Leases, Owner},
-    ordered::{InOrder, OrderOptions},
     results::{self, Line, ShardResults},
     spool::{self, Spooled},
 };
@@ -454,20 +453,10 @@ impl Job {
         }
     }
 
-    /// The results of all shards, which are committed, in the order of the input, in bounded memory; `None` when `is_wanted`
-    /// says so while they are sorted, or where there is no index yet.
-    ///
-    /// # Errors
-    /// [`JobError::Damaged`] and [`JobError::Io`]
-    pub fn in_order(
-        &self,
-        options: OrderOptions,
-        is_wanted: impl Fn() -> bool,
-    ) -> Result<Option<InOrder<'_>>> {
-        match self.index.get() {
-            Some(index) => InOrder::new(&*self.fs, index, options, is_wanted),
-            None => Ok(None),
-        }
+    /// The index, once there is one.
+    #[must_use]
+    pub fn known_index(&self) -> Option<&Index> {
+        self.index.get()
     }
 
     /// Takes the lease for writing the output, which one process at a time has.

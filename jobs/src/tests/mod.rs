@@ -12,8 +12,8 @@ use std::{collections::BTreeMap, sync::Arc, thread, time::Duration};
 use fastrand::Rng;
 
 use crate::{
-    Claim, Identity, IndexWriter, Job, JobError, JobOptions, Line, OrderOptions, Owner, Shard,
-    SpoolOptions, SpoolWriter, Stretch, error::Result, prompt_key, results,
+    Claim, Finished, Identity, IndexWriter, Job, JobError, JobOptions, Line, OrderOptions, Owner,
+    Shard, SpoolOptions, SpoolWriter, Stretch, error::Result, prompt_key, results,
 };
 use sim::{Sim, SimFs};
 
@@ -170,7 +170,8 @@ impl Program {
             sort_bytes: 300,
             ..OrderOptions::default()
         };
-        let in_order = job.in_order(options, || true)?.unwrap();
+        let finished = Finished::open(Arc::new(fs.clone()))?;
+        let in_order = finished.in_order(options, || true)?.unwrap();
         for (number, one) in in_order.enumerate() {
             let one = one?;
             assert_eq!(one.number, number as u64);

@@ -223,7 +223,7 @@ mod tests {
             json!({"id": 1.50, "messages": [user, answer("a")], "tools": [{"name": "t"}]})
                 .to_string(),
             json!({"chosen": [user, answer("a")], "rejected": [user, answer("b")]}).to_string(),
-            json!({"chosen": [user, answer("a")], "rejected": [answer("b"), answer("b")]})
+            json!({"chosen": [user, answer("a")], "rejected": [user, user, answer("b")]})
                 .to_string(),
             json!({"prompt": "Why?", "responses": ["a", "b", "a"]}).to_string(),
             json!({"prompt": "Why?", "chosen": ["a"], "rejected": ["b", "c"]}).to_string(),
@@ -274,7 +274,8 @@ mod tests {
         }
         assert!(seen > 4, "{seen}");
         let row = RecordError::in_row(3, Some(1.into()), RecordErrorKind::TooLong { limit: 9 });
-        let (said, line) = (row.to_string(), store(&Err(row.fatal())));
+        let row = row.fatal();
+        let (said, line) = (row.to_string(), store(&Err(row)));
         let again = restore(&line).unwrap().unwrap_err();
         assert_eq!(
             (again.to_string(), again.line, again.id),
