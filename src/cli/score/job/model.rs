@@ -4,8 +4,11 @@ use anyhow::Result;
 
 use super::item::Item;
 use crate::{
-    Conversation, ErrorKind, Reward, Scorer, answers::Answer, batch::PlanStats, cli::score::local,
-    records::Entry,
+    Conversation, ErrorKind, Reward, Scorer,
+    answers::Answer,
+    batch::PlanStats,
+    cli::score::local,
+    records::{Entry, EntryError, RecordErrorKind},
 };
 
 /// Why there is no answer to a record.
@@ -66,8 +69,7 @@ impl Model for Local {
             Err(problem) => Err(Unanswered {
                 problem: problem.to_string(),
                 kind: problem.kind().as_str(),
-                ends_all: local::ends_all(problem, self.scorer.health())
-                    || !is_of_record(problem.kind()),
+                ends_all: local::ends_all(problem, self.scorer.health()) || !is_of_record(problem),
             }),
         }
     }
@@ -75,9 +77,16 @@ impl Model for Local {
 
 /// Whether an error says something of the record, so that it may be its result. With others, such as a device that is lost,
 /// records can be scored when the job is gone on with.
-fn is_of_record(kind: ErrorKind) -> bool {
-    matches!(
-        kind,
-        ErrorKind::InvalidInput | ErrorKind::TooLong | ErrorKind::OutOfMemory | ErrorKind::Internal
-    )
+fn is_of_record(problem: &EntryError) -> bool {
+    match problem {
+        // It was kept with the records, since it says something of the input.
+        EntryError::Record(error) if matches!(*error.kind, RecordErrorKind::Told { .. }) => true,
+        problem => matches!(
+            problem.kind(),
+            ErrorKind::InvalidInput
+                | ErrorKind::TooLong
+                | ErrorKind::OutOfMemory
+                | ErrorKind::Internal
+        ),
+    }
 }
