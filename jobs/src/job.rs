@@ -453,12 +453,6 @@ impl Job {
         }
     }
 
-    /// The index, once there is one.
-    #[must_use]
-    pub fn known_index(&self) -> Option<&Index> {
-        self.index.get()
-    }
-
     /// Takes the lease for writing the output, which one process at a time has.
     ///
     /// # Errors

@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 use serde::Serialize;
-use worldpm_ort_data::{DataSet, Row};
+use worldpm_ort_data::{DataSet, Files, Row};
 use worldpm_ort_jobs::{IndexWriter, InputFile, SORT_BYTES, SpoolOptions, SpoolWriter, prompt_key};
 
 use super::{
-    input::{Found, JobInput},
+    files::check_unchanged,
+    found::Found,
     plain::{Read, SHARD_BYTES, is_of_system},
 };
 use crate::{
@@ -65,38 +66,47 @@ pub(super) fn read(text: &[u8], names: &[Arc<str>]) -> Result<Found> {
     )
 }
 
-/// Copies the records of an input, which is still `begun`, and makes the index of the copy.
+/// How records are copied.
+#[derive(Clone, Copy)]
+pub(super) struct Way {
+    /// Most records of a shard.
+    pub(super) shard_records: u64,
+    /// Whether they are brought together by their prompts.
+    pub(super) is_grouped: bool,
+}
+
+/// Copies the records of files, which are still `begun`, and makes the index of the copy.
 pub(super) fn write(
     args: &ScoreArgs,
-    input: &JobInput,
+    files: &Files,
+    mut texts: Texts,
+    way: Way,
     begun: &[InputFile],
-    shard_records: u64,
     index: &mut IndexWriter<'_>,
 ) -> Result<()> {
-    let set = DataSet::open(input.files().clone(), &options(args))?;
+    let set = DataSet::open(files.clone(), &options(args))?;
     report!(
         "the records are copied to the job{}",
-        match input.is_grouped {
+        match way.is_grouped {
             true => ", and brought together by their prompts",
             false => "",
         }
     );
     let unit = unit(&set);
     let spool = SpoolOptions {
-        shard_records,
+        shard_records: way.shard_records,
         shard_bytes: SHARD_BYTES as usize,
-        sort_bytes: input.is_grouped.then_some(SORT_BYTES),
+        sort_bytes: way.is_grouped.then_some(SORT_BYTES),
     };
     let mut writer = SpoolWriter::new(index, spool)?;
-    let mut texts = input.texts();
-    let progress = InputProgress::new(input.files().bytes());
+    let progress = InputProgress::new(files.bytes());
     let bar = progress.clone();
     for row in set.rows(move |bytes| bar.advance(bytes)) {
         let Row { file, read, .. } = row;
         if let Err(error) = &read {
             // Of an input that changes it may be what is wrong.
             if error.is_fatal {
-                input.check_unchanged(begun)?;
+                check_unchanged(files.paths(), begun)?;
             }
             if is_of_system(error) {
                 bail!("{file}: {error}");
@@ -112,13 +122,16 @@ pub(super) fn write(
             let (place, _) = found.prepare(args.records.allow_no_answer);
             if let Err(problem) = place.entry.check() {
                 progress.abandon();
-                bail!("{place}: {problem}");
+                bail!(
+                    "{place}: {problem}; nothing is scored yet: --keep-going sets such records aside, and a job of a corrected \
+                     input is begun in another directory"
+                );
             }
         }
         writer.add(key, &text)?;
     }
     progress.finish_and_clear();
-    input.check_unchanged(begun)?;
+    check_unchanged(files.paths(), begun)?;
     Ok(writer.finish()?)
 }
 

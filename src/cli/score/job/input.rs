@@ -1,7 +1,7 @@
 //! The records of a job: divided once, and read a shard at a time.
 
 use std::{
-    fs::{self, File},
+    fs::File,
     io::Read as _,
     path::{Path, PathBuf},
     sync::Arc,
@@ -9,20 +9,15 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 use worldpm_ort_data::{Compression, DataSet, Files, Format};
-use worldpm_ort_jobs::{Index, IndexWriter, InputFile, Job, JobError, Shard, Spooled};
+use worldpm_ort_jobs::{Index, IndexWriter, InputFile, Job, Shard, Spooled};
 
 use super::{
-    copy::{self, Texts},
-    plain::{PlainInput, PlainRecords, Read},
+    copy::{self, Texts, Way},
+    files::fingerprints,
+    found::Found,
+    plain::{PlainInput, PlainRecords},
 };
-use crate::{
-    cli::score::{
-        args::ScoreArgs,
-        input::{Place, options},
-        job_args::Grouping,
-    },
-    records::Entry,
-};
+use crate::cli::score::{args::ScoreArgs, input::options, job_args::Grouping};
 
 /// What a job reads.
 pub(super) struct JobInput {
@@ -32,22 +27,6 @@ pub(super) struct JobInput {
     plain: Option<PlainInput>,
     /// Whether records are brought together by their prompts.
     pub(super) is_grouped: bool,
-}
-
-/// A record with where it stands.
-pub(super) struct Found {
-    pub(super) read: Read,
-    pub(super) file: Arc<str>,
-    /// What is counted in it.
-    pub(super) unit: &'static str,
-}
-
-impl Found {
-    /// The record with its place, and its conversations.
-    pub(super) fn prepare(self, allow_no_answer: bool) -> (Place, Vec<crate::Conversation>) {
-        let (entry, conversations) = Entry::prepare(self.read, allow_no_answer);
-        (Place::new(entry, self.file, self.unit), conversations)
-    }
 }
 
 impl JobInput {
@@ -89,10 +68,6 @@ impl JobInput {
         &self.files
     }
 
-    pub(super) fn plain(&self) -> Option<&PlainInput> {
-        self.plain.as_ref()
-    }
-
     /// The texts that records are copied as.
     pub(super) fn texts(&self) -> Texts {
         Texts::new(Arc::clone(&self.names))
@@ -108,22 +83,18 @@ impl JobInput {
     ) -> Result<()> {
         match (&self.plain, begun) {
             (Some(plain), [begun]) => plain.divide(begun, shard_records, args.keep_going, index),
-            _ => copy::write(args, self, begun, shard_records, index),
+            _ => copy::write(
+                args,
+                &self.files,
+                self.texts(),
+                Way {
+                    shard_records,
+                    is_grouped: self.is_grouped,
+                },
+                begun,
+                index,
+            ),
         }
-    }
-
-    /// Refuses an input that is not what it was when it was `begun` to be read.
-    pub(super) fn check_unchanged(&self, begun: &[InputFile]) -> Result<()> {
-        for (begun, now) in begun.iter().zip(fingerprints(self.files.paths())?) {
-            if now != *begun {
-                return Err(JobError::InputChanged {
-                    input: begun.name.clone(),
-                    problem: "it was written to while it was read".to_owned(),
-                }
-                .into());
-            }
-        }
-        Ok(())
     }
 
     /// Compares the input with the index, where that is made of the input itself and not of a copy.
@@ -191,22 +162,6 @@ impl ShardRecords {
         self.given += u64::from(found.is_some());
         Ok(found)
     }
-}
-
-/// How the files are now, each of which must be one that is read again.
-fn fingerprints(paths: &[PathBuf]) -> Result<Vec<InputFile>> {
-    let one = |path: &PathBuf| {
-        let name = path.display().to_string();
-        let found = fs::metadata(path).with_context(|| format!("cannot open {name}"))?;
-        if !found.is_file() {
-            bail!(
-                "{name} is no regular file: a job needs a regular file, parts of which it can read again"
-            );
-        }
-        let file = File::open(path).with_context(|| format!("cannot open {name}"))?;
-        InputFile::of(&name, &file).with_context(|| format!("cannot read {name}"))
-    };
-    paths.iter().map(one).collect()
 }
 
 /// Whether a file is JSON that is not compressed.

@@ -2,39 +2,50 @@
 
 use anyhow::{Result, bail};
 use worldpm_ort_data::{Columns, DataSet, Row, Rows};
-use worldpm_ort_jobs::{JobError, Numbered, record_hash};
+use worldpm_ort_jobs::{Index, InputFile, JobError, Numbered, record_hash};
 
 use super::{
     copy::{Texts, unit},
-    input::Found,
-    output::Output,
+    files::check_unchanged,
+    found::Found,
+    input::JobInput,
     plain::Read,
     summary::Summary,
 };
 use crate::{
     answers::Outcome,
-    cli::score::input::Place,
+    cli::score::{args::ScoreArgs, input::Place},
     records::{EntryError, RecordErrorKind},
 };
 
 /// The rows of the input, each of which must be the one that was scored.
 pub(super) struct Joined<'a> {
-    of: &'a Output<'a>,
+    args: &'a ScoreArgs,
+    input: &'a JobInput,
+    /// The input as it was when this process began.
+    files: &'a [InputFile],
     rows: Rows,
     unit: &'static str,
     texts: Texts,
 }
 
 impl<'a> Joined<'a> {
-    pub(super) fn new(of: &'a Output<'a>, set: DataSet) -> Result<Self> {
-        if let (Some(plain), Some(index)) = (of.input.plain(), of.job.known_index()) {
-            plain.verify(index)?;
-        }
+    /// Compares the input with the index first, where that is made of the input itself.
+    pub(super) fn new(
+        args: &'a ScoreArgs,
+        input: &'a JobInput,
+        files: &'a [InputFile],
+        index: &Index,
+        set: DataSet,
+    ) -> Result<Self> {
+        input.verify(index)?;
         Ok(Self {
             unit: unit(&set),
             rows: set.rows(|_| ()),
-            texts: of.input.texts(),
-            of,
+            texts: input.texts(),
+            args,
+            input,
+            files,
         })
     }
 
@@ -69,7 +80,7 @@ impl<'a> Joined<'a> {
         let is_of_columns = is_of_columns(&read);
         let unit = self.unit;
         let found = Found { read, file, unit };
-        let (place, _) = found.prepare(self.of.args.records.allow_no_answer);
+        let (place, _) = found.prepare(self.args.records.allow_no_answer);
         let mut outcome: Outcome = serde_json::from_slice(&result.line)?;
         if let (Outcome::Answer(_), Err(EntryError::Record(error)), true) =
             (&outcome, place.entry.check(), is_of_columns)
@@ -79,7 +90,7 @@ impl<'a> Joined<'a> {
             let (line, error) = (place.entry.line, error.to_string());
             outcome = Outcome::Failure { line, error };
         }
-        if let (Outcome::Failure { error, .. }, false) = (&outcome, self.of.args.keep_going) {
+        if let (Outcome::Failure { error, .. }, false) = (&outcome, self.args.keep_going) {
             bail!("{place}: {error}; --keep-going writes it as a row of the output");
         }
         summary.outcome(Some(&outcome));
@@ -91,16 +102,11 @@ impl<'a> Joined<'a> {
         if self.rows.next().is_some() {
             return Err(self.changed("it has more records"));
         }
-        self.of.input.check_unchanged(self.of.files)
+        check_unchanged(self.input.files().paths(), self.files)
     }
 
     fn changed(&self, problem: &str) -> anyhow::Error {
-        let names: Vec<_> = self
-            .of
-            .files
-            .iter()
-            .map(|file| file.name.as_str())
-            .collect();
+        let names: Vec<_> = self.files.iter().map(|file| file.name.as_str()).collect();
         let changed = JobError::InputChanged {
             input: match names.as_slice() {
                 [one] => (*one).to_owned(),

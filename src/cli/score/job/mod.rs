@@ -3,7 +3,9 @@
 mod about;
 mod content;
 mod copy;
+mod files;
 pub(crate) mod finished;
+mod found;
 mod input;
 mod item;
 mod joined;

@@ -110,11 +110,12 @@ impl Output<'_> {
         options.keep_fields = Form::may_keep(self.args);
         let set = DataSet::open(self.input.files().clone(), &options)?;
         let mut form = Form::new(self.args, &set)?;
+        let finished = finished::open(self.dir)?;
+        let (args, input, index) = (self.args, self.input, finished.index());
         let mut rows = match form {
             Form::Lines(_) => None,
-            Form::Rows(_) => Some(Joined::new(self, set)?),
+            Form::Rows(_) => Some(Joined::new(args, input, self.files, index, set)?),
         };
-        let finished = finished::open(self.dir)?;
         let order = OrderOptions {
             with_hashes: rows.is_some(),
             ..OrderOptions::default()

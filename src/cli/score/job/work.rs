@@ -17,7 +17,8 @@ use worldpm_ort_jobs::{Claim, Committed, Job, JobError, Line, Seen, Shard};
 
 use super::{
     content,
-    input::{Found, JobInput, ShardRecords},
+    found::Found,
+    input::{JobInput, ShardRecords},
     item::Item,
     model::{Model, Unanswered},
     progress::Progress,
