@@ -131,10 +131,11 @@ fuzz: export FUZZ_SEED := $(or $(FUZZ_SEED),1000)
 fuzz: library
 	cargo test --locked --test fuzz -- --nocapture
 
-## make job-kills   two processes on one job of 20,000 records, killed at 50 random moments
+## make job-kills   two processes on one job of 20,000 records, killed at 50 random moments; then the same of a Parquet file
 job-kills: library
 	cargo build --locked --release --bin worldpm-ort
 	@$(PYTHON) scripts/job-kills.py --binary target/release/worldpm-ort $(JOB_KILLS)
+	@$(PYTHON) scripts/job-kills.py --binary target/release/worldpm-ort --parquet $(JOB_KILLS)
 
 ## make endpoint-kill   100,000 records by two servers, one of which is killed midway
 endpoint-kill: library

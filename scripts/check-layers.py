@@ -28,7 +28,7 @@ ONLY_IN = {
     "parquet": ["data/src/table/parquet.rs", "data/src/write/table.rs"],
     "csv": ["data/src/row.rs", "data/src/rows/cells.rs"],
     "flate2": ["data/src/input.rs", "data/src/write/encoder.rs"],
-    "zstd": ["data/src/input.rs", "data/src/write/encoder.rs"],
+    "zstd": ["jobs/src/sort.rs", "jobs/src/spool.rs", "data/src/input.rs", "data/src/write/encoder.rs"],
     "worldpm_ort_template": ["runtime/src/text/"],
     "worldpm_ort_export": [
         "src/",

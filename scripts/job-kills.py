@@ -2,7 +2,10 @@
 """make job-kills: two processes score one job, and are killed at 50 random moments. The output must be, byte for byte, that of
 a run without a job. Prints what happened; exits with 1 when the outputs differ.
 
-    scripts/job-kills.py --binary target/release/worldpm-ort [--kills 50] [--records 20000] [--seed 1]
+    scripts/job-kills.py --binary target/release/worldpm-ort [--kills 50] [--records 20000] [--seed 1] [--parquet]
+
+With --parquet the records are in a Parquet file, are copied to the job and brought together by their prompts, and the output is
+Parquet too.
 """
 
 import argparse
@@ -44,6 +47,7 @@ def main():
     parser.add_argument("--shard-records", type=int, default=128)
     parser.add_argument("--pause", type=float, default=1.0, help="longest time between two kills, in seconds")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--parquet", action="store_true")
     args = parser.parse_args()
     binary = str(Path(args.binary).resolve())
     rng = random.Random(args.seed)
@@ -57,12 +61,21 @@ def main():
         for number in range(args.records):
             file.write(record(rng, number) + "\n")
 
-    score = [binary, "score", "--only-scores", "--keep-going", "--threads", "1", "--model", "bundle", "--input", "in.jsonl"]
+    score = [binary, "score", "--keep-going", "--threads", "1", "--model", "bundle"]
+    columns = ["--only-scores"]
+    ending = "jsonl"
+    if args.parquet:
+        # The scores are columns like any others then.
+        make = [*score, "--input", "in.jsonl", "--added-prefix", "first_", "--output", "in.parquet"]
+        subprocess.run(make, cwd=folder, stderr=subprocess.DEVNULL)
+        columns, ending = [], "parquet"
+    score += ["--input", f"in.{ending}", *columns]
+    expected, out = f"expected.{ending}", f"out.{ending}"
     begun = time.monotonic()
-    subprocess.run([*score, "--output", "expected.jsonl"], cwd=folder, stderr=subprocess.DEVNULL)
+    subprocess.run([*score, "--output", expected], cwd=folder, stderr=subprocess.DEVNULL)
     print(f"without a job: {args.records} records in {time.monotonic() - begun:.1f} s", flush=True)
 
-    job = [*score, "--job", "job", "--shard-records", str(args.shard_records), "--output", "out.jsonl"]
+    job = [*score, "--job", "job", "--shard-records", str(args.shard_records), "--output", out]
     log = open(folder / "log.txt", "w")
 
     def start():
@@ -77,7 +90,7 @@ def main():
         if running[which].poll() is None:
             running[which].kill()
             kills += 1
-        elif running[which].returncode == 1 and (folder / "out.jsonl").exists():
+        elif running[which].returncode == 1 and (folder / out).exists():
             break
         running[which].wait()
         running[which] = start()
@@ -86,7 +99,7 @@ def main():
     elapsed = time.monotonic() - begun
     # A process that was started when all was done says so, and nothing else.
     done = subprocess.run(job, cwd=folder, stderr=log).returncode
-    same = (folder / "out.jsonl").read_bytes() == (folder / "expected.jsonl").read_bytes()
+    same = (folder / out).read_bytes() == (folder / expected).read_bytes()
     left = sorted(path.name for path in (folder / "job" / "leases").iterdir())
     alone = (folder / "log.txt").read_text().count("one by one")
     print(f"{kills} kills of two processes in {elapsed:.1f} s; ended with {codes}, then {done}; {alone} shards one by one")

@@ -48,7 +48,8 @@ impl Place {
     fn command(&self, flags: &[&str]) -> Command {
         let mut command = support::command();
         command
-            .args(["score", "--keep-going", "--threads", "1", "--model"])
+            .args(["score", "--keep-going", "--only-scores", "--threads", "1"])
+            .arg("--model")
             .arg(model())
             .arg("--input")
             .arg(self.at("in.jsonl"))
@@ -69,7 +70,7 @@ impl Place {
         let (job, output) = (self.at("job"), self.at("out.jsonl"));
         let (model, input) = (model(), self.at("in.jsonl"));
         let mut command = support::command();
-        command.args(["score", "--keep-going", "--threads", "1"]);
+        command.args(["score", "--keep-going", "--only-scores", "--threads", "1"]);
         for (name, value) in [
             ("--model", &model),
             ("--input", &input),
@@ -380,10 +381,12 @@ fn what_cannot_be_a_job_is_refused() {
     fs::remove_file(place.at("job")).unwrap();
 
     let in_place = place.at("in.jsonl");
-    let folder = place.folder.path().to_str().unwrap();
+    let no_records = place.at("empty");
+    fs::create_dir(&no_records).unwrap();
+    let no_records = no_records.to_str().unwrap();
     for (flags, part) in [
         (&["--input", "-"][..], "standard input does not permit"),
-        (&["--input", folder], "a job needs a regular file"),
+        (&["--input", no_records], "no file in it has a name"),
         (&["--input", "/dev/null"], "a job needs a regular file"),
         (&["--output", in_place.to_str().unwrap()], "it is the input"),
         (&["--append"], "--append"),

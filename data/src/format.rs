@@ -138,7 +138,8 @@ impl Format {
 
 impl Compression {
     /// What the first bytes of a file show.
-    pub(crate) fn of_content(beginning: &[u8]) -> Self {
+    #[must_use]
+    pub fn of_content(beginning: &[u8]) -> Self {
         match beginning {
             _ if beginning.starts_with(GZIP) => Self::Gzip,
             _ if beginning.starts_with(ZSTD) => Self::Zstd,

@@ -58,6 +58,14 @@ pub enum JobError {
         /// All that differs.
         differences: Vec<Difference>,
     },
+    /// The results of a job are wanted, and it is not complete.
+    #[error("{} is no job that is complete: {problem}", path.display())]
+    NotFinished {
+        /// The directory.
+        path: PathBuf,
+        /// What is missing.
+        problem: String,
+    },
     /// A file of the job is not as it was written.
     #[error("{} is damaged: {problem}", path.display())]
     Damaged {

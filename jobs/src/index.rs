@@ -36,6 +36,16 @@ struct End {
     shards: u64,
     records: u64,
     sha256: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    copy: Option<Copied>,
+}
+
+/// That the shards are of a copy of the records.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Copied {
+    file: String,
+    /// Whether its records are in another order than in the input.
+    is_grouped: bool,
 }
 
 /// All shards of a job. It holds about a hundred bytes for each.
@@ -44,6 +54,7 @@ pub struct Index {
     stretches: Vec<(u64, u64, Stretch)>,
     records: u64,
     bytes: u64,
+    copy: Option<Copied>,
 }
 
 impl Index {
@@ -70,6 +81,23 @@ impl Index {
     pub fn get(&self, shard: usize) -> Option<(u64, u64, &Stretch)> {
         let (offset, first, stretch) = self.stretches.get(shard)?;
         Some((*offset, *first, stretch))
+    }
+
+    /// Whether the shards are of a copy of the records ([`SpoolWriter`](crate::SpoolWriter)), and not of the input itself.
+    #[must_use]
+    pub fn is_of_copy(&self) -> bool {
+        self.copy.is_some()
+    }
+
+    /// Whether the records have another order than in the input.
+    #[must_use]
+    pub fn is_grouped(&self) -> bool {
+        self.copy.as_ref().is_some_and(|copy| copy.is_grouped)
+    }
+
+    /// The file of the copy.
+    pub(crate) fn copy(&self) -> Option<&str> {
+        self.copy.as_ref().map(|copy| copy.file.as_str())
     }
 
     /// Whether all bytes of an input are those that the index was made of.
@@ -115,6 +143,7 @@ impl Index {
             stretches: Vec::new(),
             records: 0,
             bytes: 0,
+            copy: None,
         };
         let mut hasher = Sha256::new();
         for line in BufReader::new(file).lines() {
@@ -132,6 +161,7 @@ impl Index {
             let is_whole = end.shards == index.stretches.len() as u64
                 && end.records == index.records
                 && end.sha256 == hex(&hasher.finalize());
+            index.copy = end.copy;
             return match is_whole {
                 true => Ok(Some(index)),
                 false => Err(damaged("its end does not fit its shards")),
@@ -139,6 +169,11 @@ impl Index {
         }
         Err(damaged("it has no end"))
     }
+}
+
+/// What the index is called that a process writes.
+pub(crate) fn temporary(token: &str) -> String {
+    format!("index.{token}.tmp")
 }
 
 /// Writes an index, a shard at a time.
@@ -149,12 +184,14 @@ pub struct IndexWriter<'a> {
     shards: u64,
     records: u64,
     fs: &'a dyn FileSystem,
+    token: String,
     temporary: String,
+    copy: Option<Copied>,
 }
 
 impl<'a> IndexWriter<'a> {
     pub(crate) fn new(fs: &'a dyn FileSystem, token: &str) -> Result<Self> {
-        let temporary = format!("index.{token}.tmp");
+        let temporary = temporary(token);
         let path = fs.locate(&temporary);
         // Of a try that failed.
         let _ = fs.remove(&temporary);
@@ -168,8 +205,23 @@ impl<'a> IndexWriter<'a> {
             shards: 0,
             records: 0,
             fs,
+            token: token.to_owned(),
             temporary,
+            copy: None,
         })
+    }
+
+    pub(crate) fn file_system(&self) -> &'a dyn FileSystem {
+        self.fs
+    }
+
+    pub(crate) fn token(&self) -> &str {
+        &self.token
+    }
+
+    /// The shards are of this copy, which outlasts a loss of power.
+    pub(crate) fn of_copy(&mut self, file: String, is_grouped: bool) {
+        self.copy = Some(Copied { file, is_grouped });
     }
 
     /// Adds the next shard.
@@ -193,6 +245,7 @@ impl<'a> IndexWriter<'a> {
             shards: self.shards,
             records: self.records,
             sha256: hex(&self.hasher.finalize_reset()),
+            copy: self.copy.take(),
         };
         self.line(&serde_json::to_string(&end).unwrap_or_default())?;
         let mut put = || {

@@ -15,9 +15,10 @@ use crate::{
     journal::{Journal, Known},
     lease::{self, Leases, Owner},
     results::{self, Line, ShardResults},
+    spool::{self, Spooled},
 };
 
-const SHARDS: &str = "shards";
+const SHARDS: &str = results::DIR;
 const INDEX_LEASE: &str = "index";
 const OUTPUT_LEASE: &str = "output";
 
@@ -198,8 +199,15 @@ impl Job {
                 let mut writer = IndexWriter::new(&*self.fs, self.leases.token())?;
                 let made = make(&mut writer).and_then(|()| Ok(writer.finish()?));
                 match made {
-                    Ok(()) => self.leases.finish(INDEX_LEASE),
+                    Ok(()) => {
+                        self.leases.finish(INDEX_LEASE);
+                        self.remove_copies()?;
+                    }
                     Err(error) => {
+                        let token = self.leases.token();
+                        for left in [index::temporary(token), spool::file(token)] {
+                            let _ = self.fs.remove(&left);
+                        }
                         self.leases.give_back(INDEX_LEASE);
                         return Err(error);
                     }
@@ -434,6 +442,17 @@ impl Job {
         results::read(&*self.fs, shard, records)
     }
 
+    /// The records of a shard, where the job has a copy of them.
+    ///
+    /// # Errors
+    /// [`JobError::Damaged`] when they are not what was written, and whatever the system says.
+    pub fn records(&self, shard: usize) -> Result<Option<Spooled>> {
+        match self.index.get() {
+            Some(index) => Spooled::read(&*self.fs, index, shard),
+            None => Ok(None),
+        }
+    }
+
     /// Takes the lease for writing the output, which one process at a time has.
     ///
     /// # Errors
@@ -476,6 +495,7 @@ impl Job {
     /// [`JobError::Io`]
     pub fn tidy(&self) -> Result<()> {
         self.leases.tidy(OUTPUT_LEASE)?;
+        self.remove_copies()?;
         for dir in ["", SHARDS] {
             let names = self.fs.list(dir);
             for name in names.map_err(JobError::io("read", self.fs.locate(dir)))? {
@@ -494,6 +514,24 @@ impl Job {
     /// Says that this process lives. [`Heartbeat`](crate::Heartbeat) does that now and then.
     pub fn beat(&self) {
         self.leases.beat();
+    }
+
+    /// Removes copies of the input that the index is not of: of processes that died, or were slower.
+    fn remove_copies(&self) -> Result<()> {
+        let index = match self.index.get() {
+            Some(_) => None,
+            None => Index::read(&*self.fs)?,
+        };
+        let Some(index) = self.index.get().or(index.as_ref()) else {
+            return Ok(());
+        };
+        let names = self.fs.list("");
+        for name in names.map_err(JobError::io("read", self.fs.locate("")))? {
+            if spool::is_file(&name) && index.copy() != Some(name.as_str()) {
+                let _ = self.fs.remove(&name);
+            }
+        }
+        Ok(())
     }
 
     fn take(&self, key: &str) -> Result<bool> {

@@ -8,6 +8,7 @@
 //! |---|---|
 //! | `job.json` | what is done to which input: it must be the same whenever the job is gone on with ([`Identity`]) |
 //! | `index.jsonl` | where in the input each shard begins, with a hash of its bytes |
+//! | `records.T.zst` | a copy of what is scored of the records, where the input cannot be read from any place on, or they are brought together by their prompts |
 //! | `shards/NNNNNN.jsonl` | the results of a shard, complete |
 //! | `shards/NNNNNN.*.part` | results of a shard that was given back, or whose records are tried one by one |
 //! | `leases/NNNNNN.G` | who works on a shard; those before it (lower `G`) died |
@@ -17,6 +18,7 @@
 
 mod difference;
 mod error;
+mod finished;
 mod fs;
 mod heartbeat;
 mod identity;
@@ -25,13 +27,17 @@ mod input;
 mod job;
 mod journal;
 mod lease;
+mod ordered;
 mod results;
 mod seen;
+mod sort;
+mod spool;
 mod summary;
 
 pub use difference::Difference;
 pub use error::{JobError, Result};
-pub use fs::{Directory, FileSystem, NewFile};
+pub use finished::Finished;
+pub use fs::{Directory, FileSystem, NewFile, Scratch};
 pub use heartbeat::Heartbeat;
 pub use identity::Identity;
 pub use index::{Index, IndexWriter, Stretch};
@@ -39,8 +45,10 @@ pub use input::{Digested, InputFile};
 pub use job::{Claim, Committed, Job, JobOptions, Shard};
 pub use journal::Journal;
 pub use lease::Owner;
+pub use ordered::{InOrder, Numbered, OrderOptions, SORT_BYTES};
 pub use results::{Line, ShardResults};
 pub use seen::Seen;
+pub use spool::{SpoolOptions, SpoolWriter, Spooled, prompt_key, record_hash};
 pub use summary::{Distribution, Lengths};
 
 #[cfg(test)]

@@ -50,8 +50,10 @@ impl ShardResults {
     }
 }
 
+pub(crate) const DIR: &str = "shards";
+
 pub(crate) fn file(shard: usize) -> String {
-    format!("shards/{shard:06}.jsonl")
+    format!("{DIR}/{shard:06}.jsonl")
 }
 
 /// The shard whose results a name in `shards` is of.

@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, File, OpenOptions},
-    io::{self, Read},
+    io::{self, Read, Seek, SeekFrom},
     path::{Path, PathBuf},
     time::{Duration, UNIX_EPOCH},
 };
@@ -12,7 +12,7 @@ use rustix::{
     io::Errno,
 };
 
-use super::system::{FileSystem, NewFile};
+use super::system::{FileSystem, NewFile, Scratch};
 
 /// A directory of this machine, or of one whose files it shares.
 #[derive(Debug)]
@@ -57,6 +57,28 @@ impl FileSystem for Directory {
 
     fn open(&self, path: &str) -> io::Result<Box<dyn Read + Send>> {
         Ok(Box::new(File::open(self.locate(path))?))
+    }
+
+    fn open_at(&self, path: &str, offset: u64) -> io::Result<Box<dyn Read + Send>> {
+        let mut file = File::open(self.locate(path))?;
+        file.seek(SeekFrom::Start(offset))?;
+        Ok(Box::new(file))
+    }
+
+    fn scratch(&self) -> io::Result<Box<dyn Scratch>> {
+        let file = match tempfile::tempfile_in(&self.root) {
+            // The results of a job may be read where nothing can be written.
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem
+                ) =>
+            {
+                tempfile::tempfile()
+            }
+            made => made,
+        };
+        Ok(Box::new(file?))
     }
 
     fn publish(&self, from: &str, to: &str) -> io::Result<bool> {

@@ -4,4 +4,4 @@ mod directory;
 mod system;
 
 pub use directory::Directory;
-pub use system::{FileSystem, NewFile};
+pub use system::{FileSystem, NewFile, Scratch};

@@ -1,7 +1,7 @@
 //! What a job asks of a file system, so that the tests can give it one that loses power.
 
 use std::{
-    io::{self, Read, Write},
+    io::{self, Read, Seek, Write},
     path::PathBuf,
     time::Duration,
 };
@@ -25,6 +25,18 @@ pub trait FileSystem: Send + Sync {
     /// # Errors
     /// [`NotFound`](io::ErrorKind::NotFound) where there is none.
     fn open(&self, path: &str) -> io::Result<Box<dyn Read + Send>>;
+
+    /// Opens a file for reading from a byte on.
+    ///
+    /// # Errors
+    /// [`NotFound`](io::ErrorKind::NotFound) where there is none.
+    fn open_at(&self, path: &str, offset: u64) -> io::Result<Box<dyn Read + Send>>;
+
+    /// A file without a name, which nobody else sees, and of which nothing is left when it is dropped or the process ends.
+    ///
+    /// # Errors
+    /// The system's.
+    fn scratch(&self) -> io::Result<Box<dyn Scratch>>;
 
     /// Gives the file `from` the name `to`, in one step, unless that name is taken: then nothing is done, and `false`
     /// comes back.
@@ -73,6 +85,11 @@ pub trait FileSystem: Send + Sync {
     /// The whole path, for messages.
     fn locate(&self, path: &str) -> PathBuf;
 }
+
+/// A file without a name, to read what was written to it.
+pub trait Scratch: Read + Write + Seek + Send {}
+
+impl<T: Read + Write + Seek + Send> Scratch for T {}
 
 /// A file that is being written.
 pub trait NewFile: Write + Send {

@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod copies;
 mod directory;
 mod sim;
 
@@ -11,8 +12,8 @@ use std::{collections::BTreeMap, sync::Arc, thread, time::Duration};
 use fastrand::Rng;
 
 use crate::{
-    Claim, Identity, IndexWriter, Job, JobError, JobOptions, Line, Owner, Shard, Stretch,
-    error::Result, results,
+    Claim, Finished, Identity, IndexWriter, Job, JobError, JobOptions, Line, OrderOptions, Owner,
+    Shard, SpoolOptions, SpoolWriter, Stretch, error::Result, prompt_key, results,
 };
 use sim::{Sim, SimFs};
 
@@ -58,6 +59,38 @@ fn make_index(writer: &mut IndexWriter<'_>) -> Result<()> {
     Ok(())
 }
 
+/// What an input is copied with: texts, in groups that are apart in it. So little memory sorts a few of them at a time.
+fn make_copy(writer: &mut IndexWriter<'_>) -> Result<()> {
+    let options = SpoolOptions {
+        shard_records: RECORDS,
+        shard_bytes: 1 << 20,
+        sort_bytes: Some(400),
+    };
+    let mut copy = SpoolWriter::new(writer, options)?;
+    for record in 0..ALL {
+        copy.add(group(record), text(record).as_bytes())?;
+    }
+    copy.finish()
+}
+
+fn text(record: u64) -> String {
+    format!("record {record}{}", "!".repeat(record as usize))
+}
+
+fn group(record: u64) -> [u8; 16] {
+    prompt_key(b"all", &[record as u8 % 3])
+}
+
+/// The numbers of the records of a shard.
+fn numbers(shard: u64, is_copied: bool) -> Vec<u64> {
+    let mut all: Vec<u64> = (0..ALL).collect();
+    if is_copied {
+        all.sort_by_key(|&record| (group(record), record));
+    }
+    let first = (shard * RECORDS) as usize;
+    all[first..(first + RECORDS as usize).min(all.len())].to_vec()
+}
+
 fn owner(token: String) -> Owner {
     Owner {
         host: "sim".into(),
@@ -83,6 +116,8 @@ struct Program {
     seed: u64,
     options: JobOptions,
     poison: Option<u64>,
+    /// Whether the records are copied, and grouped.
+    is_copied: bool,
 }
 
 impl Program {
@@ -91,6 +126,7 @@ impl Program {
             seed,
             options: options(),
             poison: None,
+            is_copied: false,
         }
     }
 
@@ -103,7 +139,11 @@ impl Program {
             identity(),
             self.options.clone(),
         )?;
-        let shards = job.index(make_index, || paused(fs))?.shards();
+        let make = match self.is_copied {
+            true => make_copy,
+            false => make_index,
+        };
+        job.index(make, || paused(fs))?;
         let mut under_way: Vec<Shard> = Vec::new();
         loop {
             match job.claim()? {
@@ -126,11 +166,17 @@ impl Program {
         job.tidy()?;
         job.end_output();
         let mut text = String::new();
-        for shard in 0..shards {
-            for line in job.results(shard)?.lines() {
-                text += std::str::from_utf8(line).unwrap();
-                text.push('\n');
-            }
+        let options = OrderOptions {
+            sort_bytes: 300,
+            ..OrderOptions::default()
+        };
+        let finished = Finished::open(Arc::new(fs.clone()))?;
+        let in_order = finished.in_order(options, || true)?.unwrap();
+        for (number, one) in in_order.enumerate() {
+            let one = one?;
+            assert_eq!(one.number, number as u64);
+            text += std::str::from_utf8(&one.line).unwrap();
+            text.push('\n');
         }
         Ok(text)
     }
@@ -141,8 +187,15 @@ impl Program {
             false => None,
         };
         let mut lines = BTreeMap::new();
+        let mut copied = job.records(shard.number)?;
+        assert_eq!(copied.is_some(), self.is_copied);
         for number in 0..shard.stretch.records {
-            let record = shard.first + number;
+            let mut record = shard.first + number;
+            if let Some(copied) = &mut copied {
+                let (of_copy, its_text) = copied.next_record().unwrap();
+                assert_eq!(its_text, text(of_copy).as_bytes());
+                record = of_copy;
+            }
             if let Some(known) = shard.known.get(&number) {
                 assert_eq!(*known, self.line(record));
                 lines.insert(number, known.clone());
@@ -229,7 +282,8 @@ impl Program {
 fn ordeal(seed: u64, is_lazy: bool) -> std::result::Result<u64, String> {
     let mut rng = Rng::with_seed(seed);
     let sim = Sim::new(seed);
-    let program = Program::new(seed);
+    let mut program = Program::new(seed);
+    program.is_copied = seed % 2 == 1;
     let processes = rng.usize(1..4);
     for round in 0..rng.u64(1..5) {
         {
@@ -242,13 +296,8 @@ fn ordeal(seed: u64, is_lazy: bool) -> std::result::Result<u64, String> {
         sim.lose_power();
         let promised = sim.world().promised.clone();
         for shard in promised {
-            let records = if shard as u64 + 1 == SHARDS {
-                REST
-            } else {
-                RECORDS
-            };
-            let first = shard as u64 * RECORDS;
-            let lines: Vec<Line> = (first..first + records).map(line).collect();
+            let numbers = numbers(shard as u64, program.is_copied);
+            let lines: Vec<Line> = numbers.into_iter().map(line).collect();
             if sim.read(&results::file(shard)) != Some(results::content(shard, &lines)) {
                 return Err(format!("what was committed of shard {shard} is gone"));
             }
@@ -261,8 +310,10 @@ fn ordeal(seed: u64, is_lazy: bool) -> std::result::Result<u64, String> {
     program.run_all(&sim, 1, 101)?;
     let names = sim.names("shards");
     let leases = sim.names("leases");
-    if names.len() as u64 != SHARDS || !leases.is_empty() {
-        return Err(format!("left over: {names:?}, {leases:?}"));
+    let rest = sim.names("");
+    let rest_expected = 2 + usize::from(program.is_copied);
+    if names.len() as u64 != SHARDS || !leases.is_empty() || rest.len() != rest_expected {
+        return Err(format!("left over: {names:?}, {leases:?}, {rest:?}"));
     }
     let kills = sim.world().kills;
     Ok(kills)

@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    io::{self, Cursor, Read, Write},
+    io::{self, Cursor, Read, Seek, SeekFrom, Write},
     path::PathBuf,
     sync::{Arc, Condvar, Mutex, MutexGuard},
     time::Duration,
@@ -10,7 +10,7 @@ use std::{
 
 use fastrand::Rng;
 
-use crate::fs::{FileSystem, NewFile};
+use crate::fs::{FileSystem, NewFile, Scratch};
 
 /// What there is, and what of it would be there after a loss of power.
 pub(super) struct World {
@@ -30,6 +30,8 @@ pub(super) struct World {
     /// Whether syncing does nothing, so that a test can see that it would be noticed.
     pub(super) is_lazy: bool,
     pub(super) kills: u64,
+    /// Bytes that the disk has room for.
+    pub(super) room: Option<u64>,
     /// Shards whose commit came back.
     pub(super) promised: BTreeSet<usize>,
 }
@@ -67,6 +69,12 @@ struct SimFile {
     inode: usize,
 }
 
+/// A file without a name.
+struct SimScratch {
+    fs: SimFs,
+    data: Cursor<Vec<u8>>,
+}
+
 impl Sim {
     pub(super) fn new(seed: u64) -> Arc<Self> {
         let root = Dir {
@@ -87,6 +95,7 @@ impl Sim {
                 killed_every: 0,
                 is_lazy: false,
                 kills: 0,
+                room: None,
                 promised: BTreeSet::new(),
             }),
             turns: Condvar::new(),
@@ -194,6 +203,16 @@ impl World {
             let waiting: Vec<usize> = self.waiting.keys().copied().collect();
             self.turn = self.rng.choice(waiting);
         }
+    }
+
+    /// Uses room on the disk up.
+    fn take_room(&mut self, bytes: usize) -> io::Result<()> {
+        if let Some(room) = &mut self.room {
+            *room = room
+                .checked_sub(bytes as u64)
+                .ok_or(io::ErrorKind::StorageFull)?;
+        }
+        Ok(())
     }
 
     fn make(&mut self, path: &str) -> io::Result<usize> {
@@ -305,6 +324,23 @@ impl FileSystem for SimFs {
         Ok(Box::new(Cursor::new(data)))
     }
 
+    fn open_at(&self, path: &str, offset: u64) -> io::Result<Box<dyn Read + Send>> {
+        let data = self.step(|world| {
+            let inode = world.find(path)?;
+            Ok(world.files[inode].data.clone())
+        })?;
+        let mut data = Cursor::new(data);
+        data.set_position(offset);
+        Ok(Box::new(data))
+    }
+
+    fn scratch(&self) -> io::Result<Box<dyn Scratch>> {
+        Ok(Box::new(SimScratch {
+            fs: self.clone(),
+            data: Cursor::new(Vec::new()),
+        }))
+    }
+
     fn publish(&self, from: &str, to: &str) -> io::Result<bool> {
         self.step(|world| {
             let ((dir, from_name), (to_dir, to_name)) = (split(from), split(to));
@@ -387,6 +423,7 @@ impl Write for SimFile {
                 0 | 1 => bytes.len(),
                 most => world.rng.usize(1..=most),
             };
+            world.take_room(count)?;
             let clock = world.clock;
             let file = &mut world.files[self.inode];
             file.data.extend_from_slice(&bytes[..count]);
@@ -409,5 +446,28 @@ impl NewFile for SimFile {
             }
             Ok(())
         })
+    }
+}
+
+impl Read for SimScratch {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.data.read(buffer)
+    }
+}
+
+impl Seek for SimScratch {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        self.data.seek(to)
+    }
+}
+
+impl Write for SimScratch {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.fs.step(|world| world.take_room(bytes.len()))?;
+        self.data.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }

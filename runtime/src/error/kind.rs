@@ -61,6 +61,25 @@ impl ErrorKind {
         }
     }
 
+    /// The kind of this name.
+    #[must_use]
+    pub fn of_name(name: &str) -> Option<Self> {
+        let all = [
+            Self::InvalidInput,
+            Self::TooLong,
+            Self::Overloaded,
+            Self::Cancelled,
+            Self::DeadlineExceeded,
+            Self::DeviceLost,
+            Self::OutOfMemory,
+            Self::DamagedBundle,
+            Self::BadOptions,
+            Self::Unavailable,
+            Self::Internal,
+        ];
+        all.into_iter().find(|kind| kind.as_str() == name)
+    }
+
     /// Whether the same request may succeed later, in this process.
     #[must_use]
     pub fn is_retryable(self) -> bool {

@@ -32,6 +32,9 @@ pub struct RecordError {
 
 impl fmt::Display for RecordError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let RecordErrorKind::Told { .. } = *self.kind {
+            return write!(f, "{}", self.kind);
+        }
         let unit = if self.counts_rows { "row" } else { "line" };
         write!(f, "{unit} {}", self.line)?;
         if let Some(element) = self.element {
@@ -98,6 +101,14 @@ pub enum RecordErrorKind {
     /// Something else that records come from says why there is none here.
     #[error("{0}")]
     Source(Box<dyn std::error::Error + Send + Sync>),
+    /// It was told before, with its place, and of the rest nothing but its kind is known.
+    #[error("{text}")]
+    Told {
+        /// All that was said.
+        text: String,
+        /// What kind of error it was.
+        kind: ErrorKind,
+    },
     /// The text is not JSON.
     #[error("not valid JSON: {message} (line {line}, column {column})")]
     Syntax {
@@ -381,6 +392,7 @@ impl RecordErrorKind {
         match self {
             Self::Io(_) => ErrorKind::Unavailable,
             Self::TooLong { .. } => ErrorKind::TooLong,
+            Self::Told { kind, .. } => *kind,
             _ => ErrorKind::InvalidInput,
         }
     }

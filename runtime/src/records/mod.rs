@@ -49,6 +49,7 @@ mod reader;
 mod record;
 mod side;
 mod source;
+mod stored;
 
 pub use body::{Body, Candidate, Group, RawConversation, Split};
 pub use entry::{CandidateReward, Entry, EntryError, RecordReward};
@@ -58,6 +59,7 @@ pub use place::{NoPlace, Place};
 pub use reader::{DEFAULT_MAX_RECORD_BYTES, RecordReader};
 pub use record::Record;
 pub use side::Side;
+pub use stored::{NotStored, restore, store};
 
 #[cfg(test)]
 mod tests;

@@ -101,6 +101,17 @@ impl Form {
         }
     }
 
+    /// Adds a short line that was made before.
+    pub(super) fn add_line(&mut self, mut line: Vec<u8>) -> Result<Added> {
+        match self {
+            Self::Lines(Some(compressor)) => {
+                line.push(b'\n');
+                Ok(Added::Bytes(compressor.write(&line)?))
+            }
+            Self::Lines(None) | Self::Rows(_) => Ok(Added::Line(line)),
+        }
+    }
+
     /// Ends the output, so that it can be read. Gives the bytes that are left, and what was wrong with the rows that they
     /// are of.
     pub(super) fn close(&mut self) -> (Vec<u8>, Result<()>) {

@@ -46,6 +46,21 @@ pub(crate) fn check_apart(inputs: &[PathBuf], output: &Path) -> Result<()> {
     Ok(())
 }
 
+/// Says which files of folders are not read.
+pub(super) fn report_left_out(files: &Files) {
+    if !files.left_out().is_empty() {
+        let names: Vec<_> = files
+            .left_out()
+            .iter()
+            .map(|path| path.display().to_string())
+            .collect();
+        report!(
+            "note: not read, since their names are not those of data sets: {}",
+            names.join(", ")
+        );
+    }
+}
+
 /// What is read. Whatever waits for someone to write it is not opened before the model is loaded.
 pub(super) enum Source {
     Open(Box<Entries>, Form),
@@ -54,17 +69,7 @@ pub(super) enum Source {
 
 impl Source {
     pub(super) fn new(args: &ScoreArgs, files: Files, progress: &InputProgress) -> Result<Self> {
-        if !files.left_out().is_empty() {
-            let names: Vec<_> = files
-                .left_out()
-                .iter()
-                .map(|path| path.display().to_string())
-                .collect();
-            report!(
-                "note: not read, since their names are not those of data sets: {}",
-                names.join(", ")
-            );
-        }
+        report_left_out(&files);
         if !files.are_complete() {
             return Ok(Self::Later(files));
         }
@@ -85,13 +90,30 @@ impl Source {
     }
 }
 
-fn open(args: &ScoreArgs, files: Files, progress: &InputProgress) -> Result<(Entries, Form)> {
+/// Looks at the first records: whether they can be read, and the output be written.
+pub(super) fn look(
+    args: &ScoreArgs,
+    files: Files,
+    progress: &InputProgress,
+    keep_going: bool,
+) -> Result<()> {
+    let (mut entries, mut form) = open(args, files, progress)?;
+    entries.look_at_first(&mut form, keep_going)
+}
+
+/// How the input is read.
+pub(super) fn options(args: &ScoreArgs) -> ReadOptions {
     let mut options = ReadOptions::default();
     options.format = args.data.input_format;
     options.max_record_bytes =
         usize::try_from(args.records.max_record_bytes.0).unwrap_or(usize::MAX);
-    options.keep_fields = Form::may_keep(args);
     options.columns = args.records.columns.names();
+    options
+}
+
+fn open(args: &ScoreArgs, files: Files, progress: &InputProgress) -> Result<(Entries, Form)> {
+    let mut options = options(args);
+    options.keep_fields = Form::may_keep(args);
     let set = DataSet::open(files, &options)?;
     let form = Form::new(args, &set)?;
     let bar = progress.clone();
@@ -139,6 +161,11 @@ impl AsRef<Entry> for Taken {
 }
 
 impl Place {
+    /// `unit` is what is counted in the file.
+    pub(super) fn new(entry: Entry, file: Arc<str>, unit: &'static str) -> Self {
+        Self { entry, file, unit }
+    }
+
     pub(super) fn id(&self) -> Option<&Json> {
         self.entry.id.as_ref()
     }

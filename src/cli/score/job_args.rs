@@ -2,6 +2,8 @@
 
 use std::{num::NonZeroU64, path::PathBuf, time::Duration};
 
+use clap::ValueEnum;
+
 use crate::cli::common::{choices::seconds, heading};
 
 /// A directory that keeps what is done.
@@ -15,7 +17,29 @@ pub(crate) struct JobArgs {
     /// Records that are kept at a time [default: 512, or what the job was begun with]
     #[arg(long, value_name = "N", requires = "job")]
     pub(crate) shard_records: Option<NonZeroU64>,
+    /// Whether records with the same prompt are brought together, however far apart they are in the input, so that the prompt
+    /// is computed once
+    #[arg(
+        long,
+        value_name = "WHEN",
+        value_enum,
+        default_value_t,
+        requires = "job"
+    )]
+    pub(crate) group_prompts: Grouping,
     /// How long a process of another machine may give no sign until its records are taken over, in seconds
     #[arg(long, value_name = "SECONDS", value_parser = seconds, default_value = "60", requires = "job")]
     pub(crate) lease_seconds: Duration,
+}
+
+/// When records are brought together by their prompts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Grouping {
+    /// Where the records are copied to the job anyway: of all inputs but one plain file of JSON Lines or JSON
+    #[default]
+    Auto,
+    /// Always: they are copied to the job
+    Always,
+    /// Not at all
+    Never,
 }

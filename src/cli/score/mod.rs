@@ -4,7 +4,7 @@ mod args;
 mod data_args;
 mod form;
 pub(super) mod input;
-mod job;
+pub(super) mod job;
 mod job_args;
 mod local;
 #[cfg(feature = "remote")]

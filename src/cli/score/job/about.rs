@@ -24,14 +24,25 @@ const SHARD_RECORDS: u64 = 512;
 /// The option that says which time chat templates are told: the same through all of a job.
 const TEMPLATE_TIME: &str = "time for chat templates";
 
+/// The option that says whether records are brought together by their prompts.
+const GROUPED: &str = "grouping by prompts (--group-prompts)";
+
 /// What the arguments ask for. What they leave open is as the job was begun.
 pub(super) fn identity(
     args: &ScoreArgs,
-    input: InputFile,
+    inputs: Vec<InputFile>,
+    is_grouped: bool,
     begun: Option<&Identity>,
 ) -> Result<Identity> {
     let shard_records = args.job.shard_records.map(u64::from);
     let mut options = options(args);
+    // Left out where they are as they always were, so that older jobs are gone on with.
+    if is_grouped {
+        options.insert(GROUPED.to_owned(), "yes".to_owned());
+    }
+    if let Some(format) = args.data.input_format {
+        options.insert("--input-format".to_owned(), format.to_string());
+    }
     let mut model = BTreeMap::new();
     match &args.model {
         Some(dir) => {
@@ -45,7 +56,7 @@ pub(super) fn identity(
         }
     }
     Ok(Identity {
-        inputs: vec![input],
+        inputs,
         model,
         options,
         shard_records: shard_records

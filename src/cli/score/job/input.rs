@@ -2,206 +2,139 @@
 
 use std::{
     fs::File,
-    io::{self, BufReader, Read, Seek, SeekFrom, Take},
+    io::Read as _,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use anyhow::{Context, Result, bail};
-use worldpm_ort_jobs::{Digested, IndexWriter, InputFile, JobError, Shard, Stretch};
+use worldpm_ort_data::{Compression, DataSet, Files, Format};
+use worldpm_ort_jobs::{Index, IndexWriter, InputFile, Job, Shard, Spooled};
 
-use crate::{
-    cli::common::records::RecordArgs,
-    records::{ColumnNames, Layout, Record, RecordError, RecordReader},
+use super::{
+    copy::{self, Texts, Way},
+    files::fingerprints,
+    found::Found,
+    plain::{PlainInput, PlainRecords},
 };
+use crate::cli::score::{args::ScoreArgs, input::options, job_args::Grouping};
 
-/// Bytes after which a shard takes no more records, so that its results can be held in memory.
-const SHARD_BYTES: u64 = 16 << 20;
-/// Bytes that are read at once.
-const BUFFER: usize = 256 << 10;
-/// Records within which one decides on the layout of all.
-const LAYOUT_RECORDS: usize = 256;
-
-type Part = Digested<BufReader<Take<File>>>;
-
-/// A file of records.
+/// What a job reads.
 pub(super) struct JobInput {
-    path: PathBuf,
-    max_record_bytes: usize,
-    columns: ColumnNames,
-    /// That of the first records, by which those of all shards are read.
-    layout: Option<Layout>,
-}
-
-/// The records of a shard, one after another.
-pub(super) struct ShardRecords {
-    reader: RecordReader<Part>,
-    given: u64,
-    left: u64,
-    is_checked: bool,
+    files: Files,
+    names: Arc<[Arc<str>]>,
+    /// The input itself, where it is read from any place on and nothing is copied.
+    plain: Option<PlainInput>,
+    /// Whether records are brought together by their prompts.
+    pub(super) is_grouped: bool,
 }
 
 impl JobInput {
-    /// Opens an input, which must be a file: parts of it are read more than once.
-    pub(super) fn open(path: &Path, records: &RecordArgs) -> Result<(Self, InputFile)> {
-        if path == Path::new("-") {
+    /// Opens an input, which must be files: they are read more than once.
+    pub(super) fn open(args: &ScoreArgs) -> Result<(Self, Vec<InputFile>)> {
+        if args.input.iter().any(|path| path == Path::new("-")) {
             bail!(
                 "a job reads parts of its input again, which standard input does not permit: name a file with --input"
             );
         }
-        let name = path.display().to_string();
-        let file = File::open(path).with_context(|| format!("cannot open {name}"))?;
-        let found = file
-            .metadata()
-            .with_context(|| format!("cannot read {name}"))?;
-        if !found.is_file() {
-            bail!(
-                "{name} is {}: a job needs a regular file, parts of which it can read again",
-                match found.is_dir() {
-                    true => "a directory",
-                    false => "no regular file",
-                }
-            );
-        }
-        let of = InputFile::of(&name, &file).with_context(|| format!("cannot read {name}"))?;
-        let mut input = Self {
-            path: path.to_owned(),
-            max_record_bytes: usize::try_from(records.max_record_bytes.0).unwrap_or(usize::MAX),
-            columns: records.columns.names(),
-            layout: None,
-        };
-        let mut first = input.reader(input.part(0, of.bytes).with_context(input.cannot_read())?)?;
-        for _ in 0..LAYOUT_RECORDS {
-            if first.layout().is_some() || first.next().is_none() {
-                break;
+        let files = Files::find(&args.input)?;
+        let fingerprints = fingerprints(files.paths())?;
+        let plain = match (
+            args.job.group_prompts,
+            files.paths(),
+            fingerprints.as_slice(),
+        ) {
+            (Grouping::Always, ..) => None,
+            (_, [path], [file]) if is_plain(args, &files)? => {
+                Some(PlainInput::open(path, file.bytes, &args.records)?)
             }
-        }
-        input.layout = first.layout().cloned();
-        Ok((input, of))
+            _ => None,
+        };
+        let name = |path: &PathBuf| path.display().to_string().into();
+        let input = Self {
+            names: files.paths().iter().map(name).collect(),
+            files,
+            is_grouped: match args.job.group_prompts {
+                Grouping::Auto => plain.is_none(),
+                Grouping::Always => true,
+                Grouping::Never => false,
+            },
+            plain,
+        };
+        Ok((input, fingerprints))
     }
 
-    /// What the columns of the records mean, where the first ones say so.
-    pub(super) fn layout(&self) -> Option<&Layout> {
-        self.layout.as_ref()
+    pub(super) fn files(&self) -> &Files {
+        &self.files
     }
 
-    pub(super) fn path(&self) -> &Path {
-        &self.path
+    /// The texts that records are copied as.
+    pub(super) fn texts(&self) -> Texts {
+        Texts::new(Arc::clone(&self.names))
     }
 
-    fn cannot_read(&self) -> impl FnOnce() -> String {
-        let name = self.path.display().to_string();
-        move || format!("cannot read {name}")
-    }
-
-    fn changed(&self, problem: &str) -> JobError {
-        JobError::InputChanged {
-            input: self.path.display().to_string(),
-            problem: problem.to_owned(),
-        }
-    }
-
-    /// The bytes from `offset` on, as many as there should be.
-    fn part(&self, offset: u64, bytes: u64) -> io::Result<Part> {
-        let mut file = File::open(&self.path)?;
-        file.seek(SeekFrom::Start(offset))?;
-        let part = BufReader::with_capacity(BUFFER, file.take(bytes));
-        Ok(Digested::new(part))
-    }
-
-    fn reader(&self, part: Part) -> Result<RecordReader<Part>> {
-        let reader = RecordReader::new(part)
-            .with_max_record_bytes(self.max_record_bytes)
-            .with_columns(&self.columns)?;
-        Ok(match &self.layout {
-            Some(layout) => reader.with_layout(layout.clone()),
-            None => reader,
-        })
-    }
-
-    /// Divides the input, which is still `begun`. Lines are not parsed, so what is wrong with one is found when it is scored.
+    /// Divides the input, which is still `begun`.
     pub(super) fn divide(
         &self,
-        begun: &InputFile,
+        args: &ScoreArgs,
+        begun: &[InputFile],
         shard_records: u64,
         index: &mut IndexWriter<'_>,
     ) -> Result<()> {
-        let part = self.part(0, begun.bytes).with_context(self.cannot_read())?;
-        let mut reader = self.reader(part)?;
-        let mut place = reader.place();
-        let mut records = 0;
-        loop {
-            let skipped = reader.pass_over();
-            let more = skipped.with_context(|| format!("cannot divide {}", self.path.display()))?;
-            records += u64::from(more);
-            let input = reader.input_mut();
-            if !more {
-                input.drain().with_context(self.cannot_read())?;
-            }
-            let is_full = records >= shard_records || input.taken() >= SHARD_BYTES;
-            if is_full || !more && input.taken() > 0 {
-                let (bytes, sha256) = input.cut();
-                index.push(&Stretch {
-                    records,
-                    bytes,
-                    sha256,
-                    place: place.to_string(),
-                })?;
-                place = reader.place();
-                records = 0;
-            }
-            if !more {
-                break;
-            }
+        match (&self.plain, begun) {
+            (Some(plain), [begun]) => plain.divide(begun, shard_records, args.keep_going, index),
+            _ => copy::write(
+                args,
+                &self.files,
+                self.texts(),
+                Way {
+                    shard_records,
+                    is_grouped: self.is_grouped,
+                },
+                begun,
+                index,
+            ),
         }
-        let file = File::open(&self.path).with_context(self.cannot_read())?;
-        let now = InputFile::of(&begun.name, &file).with_context(self.cannot_read())?;
-        if now != *begun {
-            return Err(self.changed("it was written to while it was read").into());
-        }
-        Ok(())
     }
 
-    /// All of the input.
-    pub(super) fn whole(&self) -> Result<BufReader<File>> {
-        let file = File::open(&self.path).with_context(self.cannot_read())?;
-        Ok(BufReader::with_capacity(BUFFER, file))
+    /// Compares the input with the index, where that is made of the input itself and not of a copy.
+    pub(super) fn verify(&self, index: &Index) -> Result<()> {
+        match &self.plain {
+            Some(plain) if !index.is_of_copy() => plain.verify(index),
+            _ => Ok(()),
+        }
     }
 
     /// The records of a shard.
-    pub(super) fn records(&self, shard: &Shard) -> Result<ShardRecords> {
-        let stretch = &shard.stretch;
-        let place = stretch.place.parse().map_err(|error| JobError::Damaged {
-            path: PathBuf::from("index.jsonl"),
-            problem: format!("{:?}: {error}", stretch.place),
-        })?;
-        let part = self.part(shard.offset, stretch.bytes);
-        let part = part.with_context(self.cannot_read())?;
-        Ok(ShardRecords {
-            reader: self.reader(part)?.at_place(place),
-            given: 0,
-            left: stretch.records,
-            is_checked: false,
-        })
+    pub(super) fn records(&self, job: &Job, shard: &Shard) -> Result<ShardRecords> {
+        let source = match (&self.plain, job.records(shard.number)?) {
+            (_, Some(copied)) => Source::Copied(copied),
+            (Some(plain), None) => Source::Plain(plain.records(shard)?),
+            (None, None) => {
+                bail!("the index is of another input: begin a new job in another directory")
+            }
+        };
+        Ok(ShardRecords { source, given: 0 })
     }
 
-    /// Whether the bytes of a shard are those that they were.
+    /// Whether the bytes of a shard are those that they were. Those of a copy are looked at when they are read.
     pub(super) fn check(&self, shard: &Shard) -> Result<()> {
-        let part = self.part(shard.offset, shard.stretch.bytes);
-        let mut part = part.with_context(self.cannot_read())?;
-        self.check_rest(&mut part, shard)
-    }
-
-    fn check_rest(&self, part: &mut Part, shard: &Shard) -> Result<()> {
-        let stretch = &shard.stretch;
-        part.drain().with_context(self.cannot_read())?;
-        if part.cut() != (stretch.bytes, stretch.sha256.clone()) {
-            let (first, last) = (shard.first + 1, shard.first + stretch.records);
-            return Err(self
-                .changed(&format!("its records {first} to {last} are others"))
-                .into());
+        match &self.plain {
+            Some(plain) => plain.check(shard),
+            None => Ok(()),
         }
-        Ok(())
     }
+}
+
+/// The records of a shard, one after another.
+pub(super) struct ShardRecords {
+    source: Source,
+    given: u64,
+}
+
+enum Source {
+    Plain(PlainRecords),
+    Copied(Spooled),
 }
 
 impl ShardRecords {
@@ -211,34 +144,37 @@ impl ShardRecords {
     }
 
     /// The next record; `None` after the last, when all bytes of the shard were found to be those that they were.
-    pub(super) fn next(
-        &mut self,
-        input: &JobInput,
-        shard: &Shard,
-    ) -> Result<Option<std::result::Result<(usize, Record), RecordError>>> {
-        let read = match self.left {
-            0 => None,
-            _ => self.reader.next(),
+    pub(super) fn next(&mut self, input: &JobInput, shard: &Shard) -> Result<Option<Found>> {
+        let found = match &mut self.source {
+            Source::Plain(records) => match &input.plain {
+                Some(plain) => records.next(plain, shard)?.map(|read| Found {
+                    read,
+                    file: Arc::clone(&input.names[0]),
+                    unit: "line",
+                }),
+                None => None,
+            },
+            Source::Copied(records) => match records.next_record() {
+                Some((_, text)) => Some(copy::read(text, &input.names)?),
+                None => None,
+            },
         };
-        if read.is_some() {
-            self.left -= 1;
-            self.given += 1;
-        }
-        match &read {
-            Some(Ok(_)) => {}
-            // It may be for what has become of the input.
-            Some(Err(_)) => input.check(shard)?,
-            None if self.left > 0 => {
-                input.check(shard)?;
-                return Err(input.changed("it has fewer records").into());
-            }
-            None => {}
-        }
-        // Before the last record is given out, so that no shard is complete without it.
-        if self.left == 0 && !self.is_checked {
-            self.is_checked = true;
-            input.check_rest(self.reader.input_mut(), shard)?;
-        }
-        Ok(read)
+        self.given += u64::from(found.is_some());
+        Ok(found)
     }
+}
+
+/// Whether a file is JSON that is not compressed.
+fn is_plain(args: &ScoreArgs, files: &Files) -> Result<bool> {
+    let [path] = files.paths() else {
+        return Ok(false);
+    };
+    let mut first = Vec::new();
+    let read = File::open(path).and_then(|file| file.take(4).read_to_end(&mut first));
+    read.with_context(|| format!("cannot read {}", path.display()))?;
+    if Compression::of_content(&first) != Compression::None {
+        return Ok(false);
+    }
+    let set = DataSet::open(files.clone(), &options(args))?;
+    Ok(matches!(set.format(), Format::JsonLines | Format::Json))
 }

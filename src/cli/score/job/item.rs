@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, OnceLock};
 
-use crate::records::Entry;
+use crate::{cli::score::input::Place, records::Entry};
 
 /// A record on its way.
 pub(super) struct Item<O> {
@@ -10,13 +10,13 @@ pub(super) struct Item<O> {
     pub(super) shard: usize,
     /// Its number in the shard, from 0.
     pub(super) record: u64,
-    pub(super) entry: Entry,
+    pub(super) place: Place,
     /// Where the outcomes of its conversations are, and whether it is this item that they come with.
     pub(super) outcomes: Vec<(Arc<OnceLock<O>>, bool)>,
 }
 
 impl<O> AsRef<Entry> for Item<O> {
     fn as_ref(&self) -> &Entry {
-        &self.entry
+        &self.place.entry
     }
 }

@@ -2,13 +2,20 @@
 
 mod about;
 mod content;
+mod copy;
+mod files;
+pub(crate) mod finished;
+mod found;
 mod input;
 mod item;
+mod joined;
 mod model;
 mod output;
+mod plain;
 mod progress;
 #[cfg(feature = "remote")]
 mod servers;
+mod summary;
 mod work;
 
 use std::{
@@ -20,10 +27,13 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
-use worldpm_ort_data::{Compression, Format};
 use worldpm_ort_jobs::{Directory, Heartbeat, Index, InputFile, Job, JobOptions, Owner};
 
-use super::{args::ScoreArgs, form::shown, input::check_apart, local};
+use super::{
+    args::ScoreArgs,
+    input::{check_apart, look, report_left_out},
+    local,
+};
 #[cfg(feature = "remote")]
 use crate::remote::RemoteScorer;
 use crate::{
@@ -33,17 +43,14 @@ use crate::{
         outcome::{Status, describe},
         output::check_output,
         placement::loaded,
-        records::{Entries, open_input},
+        progress::InputProgress,
     },
 };
 use input::JobInput;
 use model::{Local, Model};
-use output::Written;
+use output::{Output, Written};
 use progress::Progress;
 use work::{Ended, Tally, Work};
-
-/// Records that are looked at before a job is begun.
-const LOOKED_AT: usize = 256;
 
 /// Between two looks at whether another process has made the index.
 const WAIT: Duration = Duration::from_millis(200);
@@ -53,17 +60,14 @@ const FINISHING: &str =
     "interrupted: what is under way is finished and kept; a second signal stops at once";
 
 pub(super) fn run(args: &ScoreArgs, dir: &Path) -> Result<Status> {
-    check_formats(args)?;
-    let [path] = args.input.as_slice() else {
-        bail!("a job reads one file of JSON Lines or JSON: name one with --input");
-    };
-    let (input, file) = JobInput::open(path, &args.records)?;
-    check_apart(&args.input, &args.output)?;
+    let (input, files) = JobInput::open(args)?;
+    report_left_out(input.files());
+    check_apart(input.files().paths(), &args.output)?;
     check_output(&args.output)?;
-    let (job, file) = begin(args, dir, &input, file)?;
+    let job = begin(args, dir, &input, &files)?;
     let job = Arc::new(job);
     let _heartbeat = Heartbeat::start(Arc::clone(&job)).context("cannot start a thread")?;
-    let index = index(&job, &input, &file)?;
+    let index = index(args, &job, &input, &files)?;
 
     let (shards, records) = job.progress()?;
     if shards > 0 {
@@ -85,66 +89,43 @@ pub(super) fn run(args: &ScoreArgs, dir: &Path) -> Result<Status> {
         false => (Ended::Done, Interrupt::watch(|| report!("{FINISHING}"))?),
     };
     match ended {
-        (Ended::Done, interrupt) => finish(args, dir, &job, index, &interrupt),
+        (Ended::Done, interrupt) => finish(&open, &files, &interrupt),
         (Ended::Interrupted, _) => interrupted(dir, &job, index),
     }
 }
 
-/// A job keeps lines of JSON, which is what it writes.
-fn check_formats(args: &ScoreArgs) -> Result<()> {
-    let (format, compression) = shown(args);
-    let json = |format: Option<Format>| {
-        format.is_none_or(|format| matches!(format, Format::JsonLines | Format::Json))
-    };
-    if compression != Compression::None
-        || !matches!(format, None | Some(Format::JsonLines))
-        || !json(args.data.input_format)
-    {
-        bail!(
-            "a job reads JSON Lines or JSON and writes short lines of JSON: leave out --job, or write FILE.jsonl"
-        );
-    }
-    Ok(())
-}
-
-/// Opens the job, and gives what its input is now.
-fn begin(
-    args: &ScoreArgs,
-    dir: &Path,
-    input: &JobInput,
-    file: InputFile,
-) -> Result<(Job, InputFile)> {
+/// Opens the job.
+fn begin(args: &ScoreArgs, dir: &Path, input: &JobInput, found: &[InputFile]) -> Result<Job> {
     let files = Directory::open(dir).with_context(|| format!("cannot make {}", dir.display()))?;
     let files = Arc::new(files);
     let begun = Job::identity_of(&*files)?;
-    let wanted = about::identity(args, file.clone(), begun.as_ref())?;
-    if begun.is_none() && !args.keep_going {
-        let (file, progress) = open_input(input.path())?;
-        Entries::new(progress.wrap_read(file), &args.records, &progress)?.look_at_first(
-            LOOKED_AT,
-            input.path(),
-            false,
-        )?;
-        progress.finish_and_clear();
-    } else if let Some(layout) = input.layout() {
-        report!("read as {layout}");
-    }
+    let wanted = about::identity(args, found.to_vec(), input.is_grouped, begun.as_ref())?;
+    // Records that cannot be scored are told of before a job is begun, or where they are met.
+    let keep_going = args.keep_going || begun.is_some();
+    let progress = InputProgress::new(None);
+    let looked = look(args, input.files().clone(), &progress, keep_going);
+    progress.finish_and_clear();
+    looked?;
     let options = JobOptions {
         expiry: args.job.lease_seconds,
         ..JobOptions::default()
     };
-    let job = Job::open(files, Owner::this_process(), wanted, options)?;
-    Ok((job, file))
+    Ok(Job::open(files, Owner::this_process(), wanted, options)?)
 }
 
 /// The index of the job: made, waited for, or compared with an input that may be a copy.
-fn index<'j>(job: &'j Job, input: &JobInput, file: &InputFile) -> Result<&'j Index> {
+fn index<'j>(
+    args: &ScoreArgs,
+    job: &'j Job,
+    input: &JobInput,
+    files: &[InputFile],
+) -> Result<&'j Index> {
     let told = Cell::new(false);
     let has_made = Cell::new(false);
     let index = job.index(
         |index| {
             has_made.set(true);
-            input.divide(file, job.identity().shard_records, index)
+            input.divide(args, files, job.identity().shard_records, index)
         },
         || -> Result<()> {
             if !told.replace(true) {
@@ -154,12 +135,15 @@ fn index<'j>(job: &'j Job, input: &JobInput, file: &InputFile) -> Result<&'j Ind
             Ok(())
         },
     )?;
-    let begun = job.identity().inputs.first();
-    if !has_made.get() && begun.is_some_and(|begun| !file.is_untouched(begun)) {
+    let begun = job.identity().inputs.first().zip(files.first());
+    if !has_made.get()
+        && !index.is_of_copy()
+        && begun.is_some_and(|(begun, now)| !now.is_untouched(begun))
+    {
         report!(
             "the input was written to, or copied, since the job was begun: all of it is compared"
         );
-        index.verify(&file.name, input.whole()?)?;
+        input.verify(index)?;
     }
     Ok(index)
 }
@@ -264,14 +248,22 @@ fn interrupted(dir: &Path, job: &Job, index: &Index) -> Result<Status> {
     Ok(Status::Interrupted)
 }
 
-fn finish(
-    args: &ScoreArgs,
-    dir: &Path,
-    job: &Job,
-    index: &Index,
-    interrupt: &Interrupt,
-) -> Result<Status> {
-    let failures = match output::write(job, index.shards(), &args.output, interrupt)? {
+fn finish(open: &Open<'_>, files: &[InputFile], interrupt: &Interrupt) -> Result<Status> {
+    let Open {
+        args,
+        dir,
+        job,
+        index,
+        input,
+    } = *open;
+    let output = Output {
+        args,
+        dir,
+        job,
+        input,
+        files,
+    };
+    let failures = match output.write(interrupt)? {
         Written::Here(summary) => {
             for line in summary.lines() {
                 report!("{line}");

@@ -8,7 +8,7 @@ use crate::{
     answers::Answer,
     batch::PlanStats,
     cli::{common::progress::InputProgress, score::local},
-    records::Entry,
+    records::{Entry, EntryError, RecordErrorKind},
 };
 
 /// Why there is no answer to a record.
@@ -74,8 +74,7 @@ impl Model for Local {
             Err(problem) => Err(Unanswered {
                 problem: problem.to_string(),
                 kind: problem.kind().as_str(),
-                ends_all: local::ends_all(problem, self.scorer.health())
-                    || !is_of_record(problem.kind()),
+                ends_all: local::ends_all(problem, self.scorer.health()) || !is_of_record(problem),
             }),
         }
     }
@@ -83,9 +82,16 @@ impl Model for Local {
 
 /// Whether an error says something of the record, so that it may be its result. With others, such as a device that is lost,
 /// records can be scored when the job is gone on with.
-fn is_of_record(kind: ErrorKind) -> bool {
-    matches!(
-        kind,
-        ErrorKind::InvalidInput | ErrorKind::TooLong | ErrorKind::OutOfMemory | ErrorKind::Internal
-    )
+fn is_of_record(problem: &EntryError) -> bool {
+    match problem {
+        // It was kept with the records, since it says something of the input.
+        EntryError::Record(error) if matches!(*error.kind, RecordErrorKind::Told { .. }) => true,
+        problem => matches!(
+            problem.kind(),
+            ErrorKind::InvalidInput
+                | ErrorKind::TooLong
+                | ErrorKind::OutOfMemory
+                | ErrorKind::Internal
+        ),
+    }
 }

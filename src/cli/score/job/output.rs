@@ -1,7 +1,6 @@
 //! The results of a job that is complete: put together in the order of the records, and summed up.
 
 use std::{
-    collections::BTreeMap,
     fs,
     os::unix::fs::MetadataExt,
     path::{Path, absolute},
@@ -9,13 +8,22 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use serde::{Deserialize, Serialize};
-use worldpm_ort_jobs::{Distribution, Job, Lengths};
+use worldpm_ort_data::DataSet;
+use worldpm_ort_jobs::{InputFile, Job, OrderOptions};
 
+use super::{finished, input::JobInput, joined::Joined, summary::Summary};
 use crate::{
-    answers::{Answer, Outcome, ScoredConversation},
-    cli::common::{interrupt::Interrupt, output::Results},
+    answers::Outcome,
+    cli::{
+        common::{interrupt::Interrupt, output::Results},
+        score::{
+            args::ScoreArgs,
+            form::{Added, Form},
+            input::options,
+        },
+    },
 };
 
 /// The note about the output that was written last.
@@ -30,6 +38,9 @@ struct Note {
     bytes: u64,
     modified: (i64, i64),
     failures: u64,
+    /// What it depends on beside the results.
+    #[serde(default)]
+    form: String,
 }
 
 /// What became of the output.
@@ -41,53 +52,126 @@ pub(super) enum Written {
     Interrupted,
 }
 
-/// What a job came to.
-#[derive(Debug, Default)]
-pub(super) struct Summary {
-    pub(super) records: u64,
-    pub(super) failures: BTreeMap<String, u64>,
-    lengths: Lengths,
-    tokens: u64,
-    scores: BTreeMap<String, Distribution>,
-    margins: Distribution,
-    preferred: u64,
+/// What the output is made of.
+pub(super) struct Output<'a> {
+    pub(super) args: &'a ScoreArgs,
+    pub(super) dir: &'a Path,
+    pub(super) job: &'a Job,
+    pub(super) input: &'a JobInput,
+    /// The input as it was when this process began.
+    pub(super) files: &'a [InputFile],
 }
 
-/// Writes the output. Of several processes with the same file, one does.
-pub(super) fn write(
-    job: &Job,
-    shards: usize,
-    path: &Path,
-    interrupt: &Interrupt,
-) -> Result<Written> {
-    // To a pipe or a device every process writes its own.
-    let is_file = || fs::metadata(path).map_or(true, |found| found.is_file());
-    let is_shared = path != Path::new("-") && is_file();
-    if !is_shared {
-        return put(job, shards, path, interrupt);
-    }
-    while !job.begin_output()? {
-        if interrupt.asked() {
-            return Ok(Written::Interrupted);
+impl Output<'_> {
+    /// Writes the output. Of several processes with the same file, one does.
+    pub(super) fn write(&self, interrupt: &Interrupt) -> Result<Written> {
+        // To a pipe or a device every process writes its own.
+        let path = &*self.args.output;
+        let is_file = || fs::metadata(path).map_or(true, |found| found.is_file());
+        let is_shared = path != Path::new("-") && is_file();
+        if !is_shared {
+            return self.put(interrupt);
         }
-        thread::sleep(WAIT);
+        while !self.job.begin_output()? {
+            if interrupt.asked() {
+                return Ok(Written::Interrupted);
+            }
+            thread::sleep(WAIT);
+        }
+        let written = match written_before(self.job, path)? {
+            Some(note) if note.form == self.form() => Ok(Written::Before(note.failures)),
+            _ => self.put_and_note(interrupt),
+        };
+        self.job.end_output();
+        written
     }
-    let written = match written_before(job, path)? {
-        Some(note) => Ok(Written::Before(note.failures)),
-        None => put_and_note(job, shards, path, interrupt),
-    };
-    job.end_output();
-    written
-}
 
-fn put_and_note(job: &Job, shards: usize, path: &Path, interrupt: &Interrupt) -> Result<Written> {
-    let written = put(job, shards, path, interrupt)?;
-    if let Written::Here(summary) = &written
-        && let Some(note) = note_of(path, summary.failures.values().sum())?
-    {
-        job.leave_note(NOTE, &serde_json::to_vec(&note)?)?;
+    fn put_and_note(&self, interrupt: &Interrupt) -> Result<Written> {
+        let written = self.put(interrupt)?;
+        if let Written::Here(summary) = &written
+            && let failures = summary.failures.values().sum()
+            && let Some(note) = note_of(&self.args.output, failures, self.form())?
+        {
+            self.job.leave_note(NOTE, &serde_json::to_vec(&note)?)?;
+        }
+        Ok(written)
     }
-    Ok(written)
+
+    /// What the output depends on beside the results.
+    fn form(&self) -> String {
+        let args = self.args;
+        format!("{:?}, {}", args.data, args.keep_going)
+    }
+
+    fn put(&self, interrupt: &Interrupt) -> Result<Written> {
+        let mut output = Results::prepare(&self.args.output, false)?;
+        output.open()?;
+        let mut options = options(self.args);
+        options.keep_fields = Form::may_keep(self.args);
+        let set = DataSet::open(self.input.files().clone(), &options)?;
+        let mut form = Form::new(self.args, &set)?;
+        let finished = finished::open(self.dir)?;
+        let (args, input, index) = (self.args, self.input, finished.index());
+        let mut rows = match form {
+            Form::Lines(_) => None,
+            Form::Rows(_) => Some(Joined::new(args, input, self.files, index, set)?),
+        };
+        let order = OrderOptions {
+            with_hashes: rows.is_some(),
+            ..OrderOptions::default()
+        };
+        let Some(mut results) = finished.in_order(order, || !interrupt.asked())? else {
+            return Ok(Written::Interrupted);
+        };
+        let mut summary = Summary::default();
+        let mut left_out = 0_u64;
+        while let Some(result) = results.next_result()? {
+            if interrupt.asked() {
+                return Ok(Written::Interrupted);
+            }
+            let added = match &mut rows {
+                None => {
+                    summary.add(&result.line);
+                    form.add_line(result.line)?
+                }
+                Some(rows) => {
+                    let (columns, place, outcome) = rows.next(&result, &mut summary)?;
+                    let unread = match &outcome {
+                        Outcome::Failure { error, .. } if columns.is_empty() => Some(error.clone()),
+                        _ => None,
+                    };
+                    let added = form.add(columns, place.id(), outcome);
+                    let added = added.map_err(|error| anyhow!("{place}: {error}"))?;
+                    if let Added::Nothing = added {
+                        report!("error: {place}: {}", unread.unwrap_or_default());
+                    }
+                    added
+                }
+            };
+            match added {
+                Added::Line(line) => output.write_line(&line)?,
+                Added::Bytes(bytes) => output.write(&bytes)?,
+                Added::Nothing => left_out += 1,
+            }
+        }
+        let (bytes, closed) = form.close();
+        output.write(&bytes)?;
+        closed?;
+        if let Some(rows) = rows {
+            rows.finish()?;
+        }
+        for (kind, count) in results.failures() {
+            *summary.failures.entry(kind.clone()).or_default() += count;
+        }
+        output.finish()?;
+        if left_out > 0 {
+            report!(
+                "{left_out} parts of the input could not be read, as said above, and the output has none of their rows"
+            );
+        }
+        self.job.tidy()?;
+        Ok(Written::Here(summary))
+    }
 }
 
 /// The note about an output that is still as it was written.
@@ -98,11 +182,11 @@ fn written_before(job: &Job, path: &Path) -> Result<Option<Note>> {
     let Ok(note) = serde_json::from_slice::<Note>(&text) else {
         return Ok(None);
     };
-    let now = note_of(path, note.failures)?;
+    let now = note_of(path, note.failures, note.form.clone())?;
     Ok(now.filter(|now| *now == note))
 }
 
-fn note_of(path: &Path, failures: u64) -> Result<Option<Note>> {
+fn note_of(path: &Path, failures: u64, form: String) -> Result<Option<Note>> {
     let Ok(found) = fs::metadata(path) else {
         return Ok(None);
     };
@@ -112,164 +196,6 @@ fn note_of(path: &Path, failures: u64) -> Result<Option<Note>> {
         bytes: found.len(),
         modified: (found.mtime(), found.mtime_nsec()),
         failures,
+        form,
     }))
-}
-
-fn put(job: &Job, shards: usize, path: &Path, interrupt: &Interrupt) -> Result<Written> {
-    let mut output = Results::prepare(path, false)?;
-    output.open()?;
-    let mut summary = Summary::default();
-    for shard in 0..shards {
-        if interrupt.asked() {
-            return Ok(Written::Interrupted);
-        }
-        let results = job.results(shard)?;
-        for (kind, count) in &results.failures {
-            *summary.failures.entry(kind.clone()).or_default() += count;
-        }
-        for line in results.lines() {
-            output.write_line(line)?;
-            summary.add(line);
-        }
-    }
-    output.finish()?;
-    job.tidy()?;
-    Ok(Written::Here(summary))
-}
-
-impl Summary {
-    fn add(&mut self, line: &[u8]) {
-        self.records += 1;
-        match serde_json::from_slice(line) {
-            Ok(Outcome::Answer(Answer::Single(one))) => self.conversation(&one),
-            Ok(Outcome::Answer(Answer::Pair(pair))) => {
-                self.conversation(&pair.chosen);
-                self.conversation(&pair.rejected);
-                if let Some(margin) = pair.margin {
-                    self.margins.add(margin);
-                    self.preferred += u64::from(margin > 0.0);
-                }
-            }
-            Ok(Outcome::Answer(Answer::Candidates(all))) => {
-                for one in &all.candidates {
-                    self.conversation(&one.scored);
-                }
-            }
-            Ok(Outcome::Failure { .. }) | Err(_) => {}
-        }
-    }
-
-    fn conversation(&mut self, scored: &ScoredConversation) {
-        self.lengths.add(scored.tokens as u64);
-        self.tokens += scored.tokens as u64;
-        let mut add = |name: &str, score| {
-            if !self.scores.contains_key(name) {
-                self.scores.insert(name.to_owned(), Distribution::default());
-            }
-            if let Some(scores) = self.scores.get_mut(name) {
-                scores.add(score);
-            }
-        };
-        if let Some(score) = scored.score {
-            add("scores", score);
-        }
-        for (label, score) in scored.scores.iter().flat_map(|all| &all.0) {
-            add(label, *score);
-        }
-        for step in scored.steps.iter().flatten() {
-            add("steps", *step);
-        }
-    }
-
-    /// As lines of text.
-    pub(super) fn lines(&self) -> Vec<String> {
-        let failed: u64 = self.failures.values().sum();
-        let kinds: Vec<String> = self
-            .failures
-            .iter()
-            .map(|(kind, count)| format!("{kind} {count}"))
-            .collect();
-        let kinds = match kinds.is_empty() {
-            true => String::new(),
-            false => format!(" ({})", kinds.join(", ")),
-        };
-        let mut lines = vec![format!(
-            "{} records: {} scored, {failed} with errors{kinds}",
-            self.records,
-            self.records - failed
-        )];
-        let length = |share| self.lengths.quantile(share).unwrap_or_default();
-        if self.lengths.number() > 0 {
-            lines.push(format!(
-                "{} conversations of {} tokens: shortest {}, median {}, 95th percentile {}, longest {}",
-                self.lengths.number(),
-                self.tokens,
-                length(0.0),
-                length(0.5),
-                length(0.95),
-                length(1.0)
-            ));
-        }
-        let named = self
-            .scores
-            .iter()
-            .map(|(name, scores)| (name.as_str(), scores));
-        let margins = (self.margins.number() > 0).then_some(("margins", &self.margins));
-        for (name, scores) in named.chain(margins) {
-            let Some((least, most)) = scores.range() else {
-                continue;
-            };
-            let quantile = |share| scores.quantile(share).unwrap_or_default();
-            lines.push(format!(
-                "{name}: mean {:.4}, standard deviation {:.4}, least {least:.4}, 5th percentile {:.4}, median {:.4}, 95th \
-                 percentile {:.4}, greatest {most:.4}",
-                scores.mean(),
-                scores.deviation(),
-                quantile(0.05),
-                quantile(0.5),
-                quantile(0.95)
-            ));
-        }
-        if self.margins.number() > 0 {
-            lines.push(format!(
-                "chosen is above rejected in {} of {} pairs",
-                self.preferred,
-                self.margins.number()
-            ));
-        }
-        lines
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_job_is_summed_up() {
-        let mut summary = Summary::default();
-        for line in [
-            r#"{"id":1,"score":1.5,"tokens":3}"#,
-            r#"{"score":-0.5,"tokens":5}"#,
-            r#"{"chosen":{"score":1.0,"tokens":10},"rejected":{"score":0.0,"tokens":4},"margin":1.0,"probability":0.75}"#,
-            r#"{"line":4,"error":"no"}"#,
-        ] {
-            summary.add(line.as_bytes());
-        }
-        summary.failures.insert("invalid_input".to_owned(), 1);
-        // Quantiles are right to 0.05%.
-        assert_eq!(
-            summary.lines(),
-            [
-                "4 records: 3 scored, 1 with errors (invalid_input 1)",
-                "4 conversations of 22 tokens: shortest 3, median 4, 95th percentile 10, longest 10",
-                "scores: mean 0.5000, standard deviation 0.7906, least -0.5000, 5th percentile -0.4999, median 0.0000, 95th \
-                 percentile 1.5000, greatest 1.5000",
-                "margins: mean 1.0000, standard deviation 0.0000, least 1.0000, 5th percentile 1.0000, median 1.0000, 95th \
-                 percentile 1.0000, greatest 1.0000",
-                "chosen is above rejected in 1 of 1 pairs",
-            ]
-        );
-        assert_eq!(Summary::default().lines().len(), 1);
-    }
 }

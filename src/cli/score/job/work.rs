@@ -16,6 +16,7 @@ use worldpm_ort_jobs::{Claim, Committed, Job, JobError, Line, Seen, Shard};
 
 use super::{
     content,
+    found::Found,
     input::{JobInput, ShardRecords},
     item::Item,
     model::{Model, Unanswered},
@@ -25,10 +26,9 @@ use crate::{
     Conversation,
     answers::{AnswerLine, Outcome},
     cli::{
-        common::{interrupt::Interrupt, progress::InputProgress, records::place},
-        score::args::ScoreArgs,
+        common::{interrupt::Interrupt, progress::InputProgress},
+        score::{args::ScoreArgs, input::Place},
     },
-    records::{Entry, Record, RecordError},
 };
 
 /// Outcomes that are remembered, so that what is the same is computed once: about 30 MB.
@@ -226,7 +226,8 @@ impl<M: Model> Run<'_, '_, M> {
             }
             match self.try_next() {
                 Ok(Next::Item(item)) => {
-                    let is_refused = item.0.entry.check().is_err() && !self.work.args.keep_going;
+                    let is_refused =
+                        item.0.place.entry.check().is_err() && !self.work.args.keep_going;
                     self.is_refused.set(is_refused);
                     return Some(*item);
                 }
@@ -245,7 +246,7 @@ impl<M: Model> Run<'_, '_, M> {
         let Some((shard, mut records)) = state.reading.take() else {
             return self.begin(&mut state);
         };
-        let Some(read) = records.next(self.work.input, &shard)? else {
+        let Some(found) = records.next(self.work.input, &shard)? else {
             // One without records is complete as it is.
             self.complete(&mut state, shard.number);
             return Ok(Next::Again);
@@ -254,7 +255,7 @@ impl<M: Model> Run<'_, '_, M> {
         let (number, is_known) = (shard.number, shard.known.contains_key(&record));
         let item = match is_known {
             true => None,
-            false => Some(self.item(&mut state, &shard, record, read)),
+            false => Some(self.item(&mut state, &shard, record, found)),
         };
         state.reading = Some((shard, records));
         match item {
@@ -271,7 +272,7 @@ impl<M: Model> Run<'_, '_, M> {
         match self.work.job.claim()? {
             Claim::Shard(shard) if shard.alone => state.suspect = Some(shard),
             Claim::Shard(shard) => {
-                let records = self.work.input.records(&shard)?;
+                let records = self.work.input.records(self.work.job, &shard)?;
                 let under_way = UnderWay {
                     shard: shard.clone(),
                     lines: shard.known.clone(),
@@ -291,9 +292,9 @@ impl<M: Model> Run<'_, '_, M> {
         state: &mut State<M::Outcome>,
         shard: &Shard,
         record: u64,
-        read: std::result::Result<(usize, Record), RecordError>,
+        found: Found,
     ) -> (Item<M::Outcome>, Vec<Conversation>) {
-        let (entry, conversations) = Entry::prepare(read, self.work.args.records.allow_no_answer);
+        let (place, conversations) = found.prepare(self.work.args.records.allow_no_answer);
         let parts = match (M::WHOLE_RECORDS, conversations.len()) {
             (_, 0) => Vec::new(),
             (true, _) => vec![conversations],
@@ -301,7 +302,7 @@ impl<M: Model> Run<'_, '_, M> {
         };
         let mut outcomes = Vec::with_capacity(parts.len());
         let mut wanted = Vec::new();
-        let groups = entry.groups().filter(|_| M::WHOLE_RECORDS);
+        let groups = place.entry.groups().filter(|_| M::WHOLE_RECORDS);
         for part in parts {
             let (place, is_new) = state.seen.place(content::key(groups, &part));
             match is_new {
@@ -313,7 +314,7 @@ impl<M: Model> Run<'_, '_, M> {
         let item = Item {
             shard: shard.number,
             record,
-            entry,
+            place,
             outcomes,
         };
         (item, wanted)
@@ -356,24 +357,24 @@ impl<M: Model> Run<'_, '_, M> {
             // What it is the same as came before it.
             all.extend(place.get().cloned());
         }
-        let answer = self.work.model.answer(&item.entry, all);
-        self.answer_line(&item.entry, answer.map(Outcome::Answer))
+        let answer = self.work.model.answer(&item.place.entry, all);
+        self.answer_line(&item.place, answer.map(Outcome::Answer))
     }
 
-    fn answer_line(&self, entry: &Entry, outcome: Result<Outcome, Unanswered>) -> Result<Line> {
+    fn answer_line(&self, place: &Place, outcome: Result<Outcome, Unanswered>) -> Result<Line> {
         let (outcome, failure) = match outcome {
             Ok(outcome) => (outcome, None),
             Err(unanswered) => {
                 let error = unanswered.problem;
                 if !self.work.args.keep_going || unanswered.ends_all {
-                    bail!("{}: {error}", place(entry, self.work.input.path()));
+                    bail!("{place}: {error}");
                 }
-                let line = entry.line;
+                let line = place.entry.line;
                 let outcome = Outcome::Failure { line, error };
                 (outcome, Some(unanswered.kind.to_owned()))
             }
         };
-        let id = entry.id.as_ref();
+        let id = place.id();
         Ok(Line {
             bytes: serde_json::to_vec(&AnswerLine { id, outcome })?,
             failure,
@@ -407,7 +408,7 @@ impl<M: Model> Run<'_, '_, M> {
     fn try_each(&self, shard: &Shard) -> Result<Option<BTreeMap<u64, Line>>> {
         let mut lines = shard.known.clone();
         let mut journal = self.work.job.journal(shard)?;
-        let mut records = self.work.input.records(shard)?;
+        let mut records = self.work.input.records(self.work.job, shard)?;
         let mut all = Vec::new();
         // All of it, so that nothing is noted of an input that has changed.
         while let Some(read) = records.next(self.work.input, shard)? {
@@ -448,12 +449,8 @@ impl<M: Model> Run<'_, '_, M> {
         line.ok_or_else(|| anyhow!("no score came"))
     }
 
-    fn poison(
-        &self,
-        read: std::result::Result<(usize, Record), RecordError>,
-        deaths: u32,
-    ) -> Result<Line> {
-        let (entry, _) = Entry::prepare(read, self.work.args.records.allow_no_answer);
+    fn poison(&self, found: Found, deaths: u32) -> Result<Line> {
+        let (place, _) = found.prepare(self.work.args.records.allow_no_answer);
         let hint = match self.work.args.keep_going {
             true => "",
             false => "; --keep-going sets it aside",
@@ -463,7 +460,7 @@ impl<M: Model> Run<'_, '_, M> {
             kind: "ends_the_process",
             ends_all: false,
         };
-        self.answer_line(&entry, Err(unanswered))
+        self.answer_line(&place, Err(unanswered))
     }
 
     /// Gives back what is not complete, with the results that there are.

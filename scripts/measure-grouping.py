@@ -1,0 +1,105 @@
+#!/usr/bin/env python3
+"""What bringing records together by their prompts saves: tokens computed of tokens submitted, which depend on no machine, for
+answers to long prompts that are scattered through a file. By `score` with its window, by a job that leaves the records where they
+are, and by one that groups them. Then what copying and sorting records cost.
+
+    scripts/measure-grouping.py --binary target/release/worldpm-ort [--prompts 300] [--prompt-words 300] [--copied 1000000]
+"""
+
+import argparse
+import json
+import random
+import re
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+WORDS = "so it is as far as anyone knows and no further than that which was said before of the one that came after".split()
+# Small, since it is tokens that are counted.
+SHAPE = (
+    "--shape tiny --hidden-size 64 --intermediate-size 96 --num-attention-heads 2 --num-key-value-heads 1 --head-dim 32 "
+    "--num-hidden-layers 2"
+).split()
+
+
+def words(rng, least, most):
+    return " ".join(rng.choice(WORDS) for _ in range(rng.randint(least, most)))
+
+
+def answers(rng, args, scattered):
+    """Rows of 2 to 64 answers to each prompt, as many prompts with few as with many."""
+    rows = []
+    for number in range(args.prompts):
+        prompt = f"{number}: " + words(rng, args.prompt_words // 2, args.prompt_words * 3 // 2)
+        for _ in range(round(2 ** rng.uniform(1, 6))):
+            rows.append({"prompt": prompt, "response": words(rng, 5, 60)})
+    if scattered:
+        rng.shuffle(rows)
+    return rows
+
+
+def write(path, rows):
+    with open(path, "w") as file:
+        for row in rows:
+            file.write(json.dumps(row) + "\n")
+
+
+def measure(command):
+    begun = time.monotonic()
+    told = subprocess.run(command, check=True, capture_output=True, text=True).stderr
+    tokens, computed = map(int, re.search(r"(\d+) tokens, (\d+) of them computed", told).groups())
+    return tokens, computed, time.monotonic() - begun
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--binary", required=True)
+    parser.add_argument("--prompts", type=int, default=300)
+    parser.add_argument("--prompt-words", type=int, default=300)
+    parser.add_argument("--copied", type=int, default=1_000_000, help="short records to copy and sort; 0 for none")
+    args = parser.parse_args()
+    binary = str(Path(args.binary).resolve())
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        quiet = {"check": True, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "cwd": folder}
+        subprocess.run([binary, "synth", "--out", "checkpoint", *SHAPE], **quiet)
+        subprocess.run([binary, "export", "--checkpoint", "checkpoint", "--out", "bundle", "--probes", "off"], **quiet)
+        score = [binary, "score", "--only-scores", "--model", str(folder / "bundle")]
+        print("| answers | | tokens | computed | share | seconds |\n|---|---|---|---|---|---|")
+        for scattered in (False, True):
+            rows = answers(random.Random(5), args, scattered)
+            source = folder / f"in-{scattered}.jsonl"
+            write(source, rows)
+            for way, flags in [
+                ("`score`", []),
+                ("job", ["--group-prompts", "never"]),
+                ("job, grouped", ["--group-prompts", "always"]),
+            ]:
+                command = [*score, "--input", str(source), "--output", str(folder / "out.jsonl")]
+                if flags:
+                    command += ["--job", str(folder / f"job-{scattered}-{flags[1]}"), *flags]
+                tokens, computed, seconds = measure(command)
+                where = "scattered" if scattered else "together"
+                share = 100 * computed / tokens
+                print(f"| {len(rows)}, {where} | {way} | {tokens} | {computed} | {share:.1f}% | {seconds:.1f} |", flush=True)
+        if args.copied:
+            rng = random.Random(6)
+            rows = ({"id": n, "prompt": f"Why {rng.randrange(10**6)}?", "response": words(rng, 3, 12)} for n in range(args.copied))
+            write(folder / "short.jsonl", rows)
+            for way in ("never", "always"):
+                job = folder / f"short-{way}"
+                command = [*score, "--input", str(folder / "short.jsonl"), "--job", str(job), "--group-prompts", way]
+                begun = time.monotonic()
+                process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+                while not (job / "index.jsonl").exists():
+                    assert process.poll() is None, "the job has ended"
+                    time.sleep(0.01)
+                seconds = time.monotonic() - begun
+                process.kill()
+                process.wait()
+                print(f"{args.copied} short records divided, --group-prompts {way}: {args.copied / seconds:.0f} a second", flush=True)
+
+
+if __name__ == "__main__":
+    main()
