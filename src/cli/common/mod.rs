@@ -15,5 +15,6 @@ pub(crate) mod output;
 pub(crate) mod placement;
 pub(crate) mod records;
 pub(crate) mod scorer_args;
+pub(crate) mod scoring_args;
 pub(crate) mod sigbus;
 pub(crate) mod table;

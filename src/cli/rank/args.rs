@@ -3,10 +3,10 @@
 use std::{num::NonZeroUsize, path::PathBuf};
 
 use crate::cli::common::{
-    choices::{ReduceWay, SpecialTokensWay, TruncationWay},
     heading,
     records::RecordArgs,
     scorer_args::{ScorerArgs, at_least_one},
+    scoring_args::ScoringArgs,
 };
 
 #[derive(Debug, clap::Args)]
@@ -49,18 +49,8 @@ pub(crate) struct RankArgs {
     pub(crate) records: RecordArgs,
     #[command(flatten)]
     pub(crate) scorer: ScorerArgs,
-    /// Most tokens of a conversation [default and upper bound: the bundle's limit]
-    #[arg(long, help_heading = heading::SCORING, value_name = "TOKENS")]
-    pub(crate) max_length: Option<usize>,
-    /// What happens to a longer conversation
-    #[arg(long, help_heading = heading::SCORING, value_name = "WAY", value_enum, default_value_t)]
-    pub(crate) truncation: TruncationWay,
-    /// Make one score of the scores of an answer's steps, for a model that scores steps
-    #[arg(long, help_heading = heading::SCORING, value_name = "WAY", value_enum)]
-    pub(crate) reduce: Option<ReduceWay>,
-    /// What the text of a special token stands for in the content of a conversation
-    #[arg(long, help_heading = heading::SCORING, value_name = "WAY", value_enum, default_value_t)]
-    pub(crate) special_tokens: SpecialTokensWay,
+    #[command(flatten)]
+    pub(crate) scoring: ScoringArgs,
 }
 
 /// Which pairs are made of candidates.

@@ -21,7 +21,7 @@ use super::{
     score::input::{check_apart, is_file},
 };
 use crate::{
-    Error, Reward, Scorer, ScorerOptions,
+    Error, Reward, Scorer,
     answers::{AnswerLine, Outcome, ScoredConversation},
     records::Side,
 };
@@ -49,7 +49,10 @@ pub(crate) fn run(args: &RankArgs) -> Result<Status> {
         entries.look_at_first(LOOKED_AT, &args.input, args.keep_going)?;
     }
     let loading = Instant::now();
-    let scorer = Scorer::open(&args.model, &options(args))?;
+    let scorer = Scorer::open(
+        &args.model,
+        &args.scoring.options(&args.scorer, &args.records),
+    )?;
     report!("{}", loaded(&scorer, loading.elapsed()));
     args.scorer.report_unused(&scorer);
 
@@ -195,16 +198,4 @@ fn scored(
         Some(scores) => Ok(Ok((all, scores))),
         None => bail!(NO_SCORE),
     }
-}
-
-fn options(args: &RankArgs) -> ScorerOptions {
-    let mut options = args
-        .scorer
-        .options()
-        .with_truncation(args.truncation.into())
-        .with_special_tokens(args.special_tokens.into());
-    options.reduce = args.reduce.map(Into::into);
-    options.max_length = args.max_length;
-    options.allow_no_answer = args.records.allow_no_answer;
-    options
 }

@@ -15,7 +15,7 @@ pub(crate) struct RemoteArgs {
         value_name = "URL",
         value_delimiter = ',',
         required_unless_present = "model",
-        conflicts_with_all = ["model", "ScorerArgs", "max_length", "truncation", "reduce", "special_tokens"]
+        conflicts_with_all = ["model", "ScorerArgs", "ScoringArgs"]
     )]
     pub(crate) endpoint: Vec<String>,
     /// The model that is asked for [default: the first that a server has]

@@ -23,7 +23,7 @@ use anyhow::{Context, Result, bail};
 use worldpm_ort_data::{Compression, Format};
 use worldpm_ort_jobs::{Directory, Heartbeat, Index, InputFile, Job, JobOptions, Owner};
 
-use super::{args::ScoreArgs, form::shown, input::check_apart, local};
+use super::{args::ScoreArgs, form::shown, input::check_apart};
 #[cfg(feature = "remote")]
 use crate::remote::RemoteScorer;
 use crate::{
@@ -187,7 +187,10 @@ impl Open<'_> {
             #[cfg(not(feature = "remote"))]
             bail!("name the directory of a bundle with --model");
         };
-        let mut options = local::options(self.args);
+        let mut options = self
+            .args
+            .scoring
+            .options(&self.args.scorer, &self.args.records);
         options.now = about::template_time(self.job.identity());
         let loading = Instant::now();
         let scorer = Scorer::open(model, &options)?;
