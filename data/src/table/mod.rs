@@ -5,6 +5,7 @@ pub(crate) mod build;
 mod guard;
 pub(crate) mod infer;
 pub(crate) mod json;
+pub(crate) mod number;
 pub(crate) mod parquet;
 pub(crate) mod rows;
 

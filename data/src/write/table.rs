@@ -48,6 +48,7 @@ pub(super) struct TableRows {
     with_errors: bool,
     /// The columns of the input, where they are known beforehand.
     known: Option<Known>,
+    like: Option<Arc<Object>>,
     /// What the first rows show of the columns, before they are scored.
     preview: Vec<(String, Type)>,
     previewed: usize,
@@ -88,7 +89,7 @@ impl TableRows {
         shape: &Shape,
     ) -> Result<Self, DataError> {
         let known = match shape {
-            Shape::Open => None,
+            Shape::Open | Shape::Like(_) => None,
             Shape::Header { names, .. } => {
                 let fields = names
                     .iter()
@@ -108,6 +109,7 @@ impl TableRows {
             naming: Naming::of(options),
             with_errors: options.with_errors,
             known,
+            like: shape.like(),
             preview: Vec::new(),
             previewed: 0,
             encoder: Some(encoder),
@@ -205,7 +207,7 @@ impl TableRows {
             let known = self.known.clone();
             let (schema, found) = match known {
                 Some(known) => (known.schema, None),
-                None => inferred(&held, self.format),
+                None => inferred(&held, self.like.as_deref(), self.format),
             };
             if let Some((row, clash)) = found {
                 count = row;
@@ -234,7 +236,7 @@ impl TableRows {
 
     fn start(&mut self, input: SchemaRef, rows: &[Held]) -> Result<(), DataError> {
         let form = RowForm::of_columns(|name| input.index_of(name).is_ok());
-        let layout = Layout::of(rows, self.with_errors, form);
+        let layout = self.naming.layout(rows, self.with_errors, form);
         let added = layout
             .0
             .iter()
@@ -346,6 +348,9 @@ impl TableRows {
         let Some(open) = &mut self.open else {
             return Ok(());
         };
+        if rows.is_empty() {
+            return Ok(());
+        }
         let mut columns: Vec<ArrayRef> = open
             .kept
             .iter()
@@ -417,8 +422,9 @@ impl TableRows {
     }
 }
 
-/// The columns of these rows, up to the first that has no type in common with those before it.
-fn inferred(rows: &[Held], format: Format) -> (SchemaRef, Option<Misfit>) {
+/// The columns of these rows, up to the first that has no type in common with those before it, and those that there are
+/// beside them.
+fn inferred(rows: &[Held], like: Option<&Object>, format: Format) -> (SchemaRef, Option<Misfit>) {
     let mut columns: Vec<(String, Type)> = Vec::new();
     let mut wrong = None;
     let objects = rows
@@ -438,6 +444,11 @@ fn inferred(rows: &[Held], format: Format) -> (SchemaRef, Option<Misfit>) {
             columns = before;
             wrong = Some((row, clash));
             break;
+        }
+    }
+    for (name, value) in like.into_iter().flat_map(Object::iter) {
+        if let Err(clash) = place_of(&mut columns, name).add(value) {
+            wrong = Some((0, clash.within(name)));
         }
     }
     let mut fields = Vec::with_capacity(columns.len());

@@ -7,6 +7,7 @@ pub(crate) mod checkpoint;
 pub(crate) mod choices;
 pub(crate) mod closed;
 pub(crate) mod column_args;
+pub(crate) mod format_args;
 pub(crate) mod heading;
 pub(crate) mod interrupt;
 pub(crate) mod model;
@@ -14,6 +15,9 @@ pub(crate) mod outcome;
 pub(crate) mod output;
 pub(crate) mod placement;
 pub(crate) mod records;
+#[cfg(feature = "remote")]
+pub(crate) mod remote_args;
+pub(crate) mod rows_out;
 pub(crate) mod scorer_args;
 pub(crate) mod scoring_args;
 pub(crate) mod sigbus;

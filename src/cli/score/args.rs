@@ -2,9 +2,9 @@
 
 use std::path::PathBuf;
 
-#[cfg(feature = "remote")]
-use super::remote_args::RemoteArgs;
 use super::{data_args::DataArgs, job_args::JobArgs};
+#[cfg(feature = "remote")]
+use crate::cli::common::remote_args::RemoteArgs;
 use crate::cli::common::{
     heading, records::RecordArgs, scorer_args::ScorerArgs, scoring_args::ScoringArgs,
 };

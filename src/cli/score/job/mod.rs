@@ -98,7 +98,7 @@ fn check_formats(args: &ScoreArgs) -> Result<()> {
     };
     if compression != Compression::None
         || !matches!(format, None | Some(Format::JsonLines))
-        || !json(args.data.input_format)
+        || !json(args.data.formats.input_format)
         || args.data.keep_columns
     {
         bail!(
@@ -181,8 +181,8 @@ impl Open<'_> {
         let Some(model) = &self.args.model else {
             #[cfg(feature = "remote")]
             {
-                let options = super::remote::options(self.args);
-                return self.work_with(&servers::Remote(RemoteScorer::new(options)?));
+                let scorer = RemoteScorer::new(self.args.remote.options())?;
+                return self.work_with(&servers::Remote(scorer));
             }
             #[cfg(not(feature = "remote"))]
             bail!("name the directory of a bundle with --model");
