@@ -143,6 +143,19 @@ impl Columns {
         value.filter(|value| !value.is_null())
     }
 
+    /// The same without the rows around it, which a row of a table holds too.
+    #[must_use]
+    pub fn alone(self) -> Self {
+        #[cfg(feature = "parquet")]
+        if let Kept::Batch { batch, row } = &self.0
+            && let Ok(Some(alone)) = crate::table::pick::pick(std::iter::once((batch, *row)))
+        {
+            let batch = Arc::new(alone);
+            return Self(Kept::Batch { batch, row: 0 });
+        }
+        self
+    }
+
     /// The names of the columns, in order.
     #[must_use]
     pub fn names(&self) -> Vec<String> {

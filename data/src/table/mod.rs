@@ -7,6 +7,7 @@ pub(crate) mod infer;
 pub(crate) mod json;
 pub(crate) mod number;
 pub(crate) mod parquet;
+pub(crate) mod pick;
 pub(crate) mod rows;
 
 use arrow_array::RecordBatch;

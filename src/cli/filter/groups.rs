@@ -52,7 +52,8 @@ impl<'a> Groups<'a> {
     }
 
     /// Adds a row of the group at hand, with its score if it has to be one of the best.
-    pub(super) fn add(&mut self, row: Scored, score: Option<f64>) -> Result<()> {
+    pub(super) fn add(&mut self, mut row: Scored, score: Option<f64>) -> Result<()> {
+        row.columns = row.columns.alone();
         self.seen += 1;
         let place = self.seen;
         match score {
