@@ -409,6 +409,34 @@ fn the_best_of_many() {
     let kept = place.filter_well("in.jsonl", "out.jsonl", &["--top-percent", "2.5"]);
     // 0.975 * 49999 is 48749.025.
     assert_eq!(kept.len(), 50_000 - 48_750);
+    // Few rows of each of many batches, in each kind of table.
+    for input in ["in.parquet", "in.arrows"] {
+        place.filter_well("in.jsonl", input, &[]);
+        for (top, output) in [
+            ("20", "out.parquet"),
+            ("300", "out.arrow"),
+            ("45000", "out.arrows"),
+        ] {
+            let kept = place.filter_well(input, output, &["--top", top]);
+            let least = sorted[50_000 - top.parse::<usize>().unwrap()];
+            let expected: Vec<_> = all
+                .iter()
+                .filter(|row| row["score"].as_f64().unwrap() >= least)
+                .collect();
+            assert_eq!(
+                kept.iter().collect::<Vec<_>>(),
+                expected,
+                "{input} to {output}"
+            );
+        }
+        let best = ["--group-by", "key", "--top", "2"];
+        let expected = place.filter_well("in.jsonl", "out.jsonl", &best);
+        assert_eq!(
+            place.filter_well(input, "out.arrow", &best),
+            expected,
+            "{input}"
+        );
+    }
     let groups = ["--group-by", "key", "--top"];
     assert_eq!(
         place
