@@ -25,6 +25,7 @@ ONLY_IN = {
     "arrow_buffer": ["data/src/table/", "data/src/write/"],
     "arrow_ipc": ["data/src/table/", "data/src/write/table.rs"],
     "arrow_schema": ["data/src/shape.rs", "data/src/table/", "data/src/write/table.rs"],
+    "arrow_select": ["data/src/table/"],
     "parquet": ["data/src/table/parquet.rs", "data/src/write/table.rs"],
     "csv": ["data/src/row.rs", "data/src/rows/cells.rs"],
     "flate2": ["data/src/input.rs", "data/src/write/encoder.rs"],

@@ -23,9 +23,11 @@ os.environ |= {"HF_HOME": str(WORK / "home"), "HF_HUB_OFFLINE": "1", "HF_DATASET
 
 import datasets  # noqa: E402 (after its settings)
 import duckdb  # noqa: E402
+import numpy as np  # noqa: E402
 import pandas as pd  # noqa: E402
 import polars as pl  # noqa: E402
 import pyarrow as pa  # noqa: E402
+import pyarrow.compute  # noqa: E402
 import pyarrow.csv  # noqa: E402
 import pyarrow.feather  # noqa: E402
 import pyarrow.ipc  # noqa: E402
@@ -406,6 +408,61 @@ def pairs(binary, model, work):
     check("the margin is the difference", (abs(margins - frame["rm_margin"]) < 1e-6).all())
 
 
+def filtered(binary, _, work):
+    """Rows that `filter` keeps have their columns and types, and are those that each tool would keep."""
+    scores = [number * 7919 % ROWS / 8 - 2 for number in range(ROWS)]
+    given = all_types().append_column("score", pa.array(scores, pa.float32()))
+    bound = np.percentile(scores, 80)
+    expected = given.filter(pa.compute.greater_equal(given["score"], float(bound)))
+    check("some rows are kept", 0 < len(expected) < ROWS / 3)
+    # In parts of which few rows each are kept, and in one.
+    for size in [3, ROWS]:
+        pq.write_table(given, work / "scored.parquet", row_group_size=size)
+        with pa.ipc.new_stream(work / "scored.arrows", given.schema) as stream:
+            stream.write_table(given, max_chunksize=size)
+        for source in [work / "scored.parquet", work / "scored.arrows"]:
+            stored = read_table(source)
+            for ending in ["parquet", "arrows"]:
+                out = work / f"kept.{ending}"
+                for flags in [["--top-percent", "20"], ["--min", repr(float(bound))]]:
+                    keep(binary, source, out, *flags)
+                    kept = read_table(out)
+                    what = f"{source.name} by {size} to {out.name} {flags}"
+                    check(f"{what}: types: {kept.schema}", kept.schema.equals(stored.schema))
+                    both = [(stored.schema, kept.schema), *zip(stored.schema, kept.schema)]
+                    noted = all((one.metadata or {}).items() <= (other.metadata or {}).items() for one, other in both)
+                    check(f"{what}: what is noted", noted)
+                    check(f"{what}: rows", kept.to_pylist() == expected.to_pylist())
+    keep(binary, work / "scored.parquet", work / "none.parquet", "--min", "1000")
+    none = pq.read_table(work / "none.parquet")
+    check("no rows have the types too", len(none) == 0 and none.schema.equals(pq.read_table(work / "scored.parquet").schema))
+
+    frame = pd.DataFrame(conversations()).assign(score=scores, kind=pd.Categorical(["x", "y"] * (ROWS // 2)))
+    frame = frame.assign(when=pd.Timestamp("2024-05-06", tz="Europe/Berlin"))
+    for name, one in [("plain", frame), ("indexed", frame.set_index(frame["id"].map("r{}".format)))]:
+        one.to_parquet(work / f"{name}.parquet")
+        out = work / f"{name}.kept.parquet"
+        keep(binary, work / f"{name}.parquet", out, "--percentile", "25..75")
+        low, high = one["score"].quantile([0.25, 0.75])
+        wanted = one[one["score"].between(low, high)]
+        wanted = wanted.reset_index(drop=True) if name == "plain" else wanted
+        # Parquet has the values of categories, in the order in which they come.
+        pd.testing.assert_frame_equal(pd.read_parquet(out), wanted, check_categorical=False)
+    polars = pl.DataFrame(conversations()).with_columns(
+        pl.Series("score", scores), pl.Series("kind", ["x", "y"] * (ROWS // 2), dtype=pl.Categorical))
+    polars.write_parquet(work / "polars.scored.parquet")
+    keep(binary, work / "polars.scored.parquet", work / "polars.kept.parquet", "--top", "7")
+    again = pl.read_parquet(work / "polars.kept.parquet")
+    wanted = polars.filter(pl.col("score").rank("ordinal", descending=True) <= 7)
+    check(f"polars: {again.schema}", again.schema == polars.schema and again.equals(wanted))
+
+
+def keep(binary, source, out, *flags):
+    command = [binary, "filter", "--input", source, "--output", out, *flags]
+    result = subprocess.run([str(part) for part in command], capture_output=True, text=True)
+    check(f"{source} is filtered to {out}: {result.stderr.strip()}", result.returncode == 0)
+
+
 def polars_files(binary, model, work):
     """The files (not streams) of polars do not begin with a message, which is told, and nothing is made up."""
     pl.DataFrame(conversations()).write_ipc(work / "polars.arrow")
@@ -445,7 +502,7 @@ def main():
         ]:
             made = subprocess.run([str(part) for part in command], capture_output=True, text=True)
             check(f"{command[1]} succeeds: {made.stderr}", made.returncode == 0)
-        for part in [what_they_write, types_stay, what_is_written, splits, pairs, polars_files, damage]:
+        for part in [what_they_write, types_stay, what_is_written, splits, pairs, filtered, polars_files, damage]:
             before = checks
             part(binary, model, work)
             print(f"data_check: {part.__name__}: {checks - before} checks")

@@ -4,10 +4,15 @@
 
 mod support;
 
-use std::{fs, process::Output};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Output,
+};
 
 use serde_json::{Value, json};
 use support::{lines, run_with_input, stderr};
+use worldpm_ort_data::{DataSet, Files, ReadOptions};
 
 const ANSWERS: [&str; 4] = [
     "The Oder.",
@@ -282,4 +287,199 @@ fn results_take_the_place_of_the_output_when_all_is_ranked() {
     );
     assert!(command("rank", &output, &[prompt()]).status.success());
     assert_eq!(fs::read_to_string(&path).unwrap().lines().count(), 1);
+}
+
+/// Ranks from files to a file, in any format.
+fn rank_files(inputs: &[&Path], output: &Path, flags: &[&str]) -> (Output, Vec<Value>) {
+    let mut command = support::command();
+    command.args(["rank", "--model", &model(), "--output"]);
+    command.arg(output).args(flags);
+    for input in inputs {
+        command.arg("--input").arg(input);
+    }
+    let result = command.output().unwrap();
+    assert!(output.exists(), "{inputs:?}: {}", stderr(&result));
+    let mut options = ReadOptions::default();
+    options.keep_fields = true;
+    let set = DataSet::open(Files::find(&[output.to_owned()]).unwrap(), &options).unwrap();
+    let row = |row: worldpm_ort_data::PlainRow| {
+        row.read.unwrap();
+        serde_json::to_value(row.columns.to_object()).unwrap()
+    };
+    (result, set.plain_rows(|_| ()).map(row).collect())
+}
+
+fn write(path: PathBuf, rows: &[Value]) -> PathBuf {
+    let text: String = rows.iter().map(|row| format!("{row}\n")).collect();
+    fs::write(&path, text).unwrap();
+    path
+}
+
+/// The same rows in another format: those whose `n` is 0 or more, which all are.
+fn converted(source: &Path, name: &str) -> PathBuf {
+    let path = source.with_file_name(name);
+    let (source, target) = (source.to_str().unwrap(), path.to_str().unwrap());
+    support::run_ok(&[
+        "filter", "--input", source, "--output", target, "--column", "n", "--min", "0",
+    ]);
+    path
+}
+
+#[test]
+fn every_format_is_ranked_alike() {
+    let place = tempfile::tempdir().unwrap();
+    let at = |name: &str| place.path().join(name);
+    let row = |n: usize| json!({"n": n, "id": format!("r{n}"), "key": n / 4, "prompt": format!("Name river {}.", n / 4), "response": ANSWERS[n % 4]});
+    let rows: Vec<Value> = (0..12).map(row).collect();
+    let source = write(at("rows.jsonl"), &rows);
+    let candidates = |n: usize| json!({"n": n, "id": n, "prompt": format!("Name river {n}."), "responses": ANSWERS});
+    let several: Vec<Value> = (0..3).map(candidates).collect();
+    let candidates = write(at("candidates.jsonl"), &several);
+    let group = ["--group-by", "key"];
+    let (_, expected) = rank_files(&[&source], &at("out.jsonl"), &group);
+    assert_eq!(expected.len(), 3);
+    let (_, of_several) = rank_files(&[&candidates], &at("out.jsonl"), &[]);
+    for name in [
+        "in.parquet",
+        "in.arrow",
+        "in.arrows",
+        "in.json",
+        "in.jsonl.gz",
+        "in.csv",
+        "in.tsv.zst",
+    ] {
+        let (result, mut found) =
+            rank_files(&[&converted(&source, name)], &at("out.jsonl"), &group);
+        assert!(result.status.success(), "{name}: {}", stderr(&result));
+        if name.contains("sv") {
+            // Cells are text.
+            for (row, expected) in found.iter_mut().zip(&expected) {
+                assert_eq!(row["key"], expected["key"].to_string(), "{name}");
+                row["key"] = expected["key"].clone();
+            }
+        } else {
+            let (_, found) = rank_files(&[&converted(&candidates, name)], &at("out.jsonl"), &[]);
+            assert_eq!(found, of_several, "{name}");
+        }
+        assert_eq!(found, expected, "{name}");
+    }
+    // Several files are one data set.
+    let halves = [
+        write(at("a.jsonl"), &rows[..6]),
+        write(at("b.jsonl"), &rows[6..]),
+    ];
+    let (_, found) = rank_files(&[&halves[0], &halves[1]], &at("out.jsonl"), &group);
+    assert_eq!(found, expected);
+
+    let all = [
+        "out.parquet",
+        "out.arrow",
+        "out.arrows",
+        "out.json",
+        "out.jsonl.zst",
+        "out.csv",
+    ];
+    for (flags, names) in [
+        (&["--pairs", "all"][..], &all[..]),
+        (&["--best"], &all[..1]),
+        (&["--top", "2"], &all[4..]),
+    ] {
+        let (_, expected) = rank_files(&[&candidates], &at("out.jsonl"), flags);
+        for &name in names {
+            let (result, mut found) = rank_files(&[&candidates], &at(name), flags);
+            assert!(result.status.success(), "{name}: {}", stderr(&result));
+            assert_eq!(found.len(), expected.len(), "{name}");
+            for (found, expected) in found.iter_mut().zip(&expected) {
+                match name {
+                    "out.csv" => of_cells(found),
+                    _ => without_nothing(found),
+                }
+                assert_eq!(found, expected, "{name} {flags:?}");
+            }
+        }
+    }
+    // The output's format is the input's.
+    let input = converted(&candidates, "in.parquet");
+    let (_, found) = rank_files(&[&input], &at("out"), &["--best"]);
+    assert!(fs::read(at("out")).unwrap().starts_with(b"PAR1"));
+    assert_eq!(found.len(), 3);
+}
+
+/// What a table has in rows where JSON has nothing is taken out.
+fn without_nothing(value: &mut Value) {
+    match value {
+        Value::Object(fields) => {
+            fields.retain(|_, value| !value.is_null() && *value != json!(false));
+            fields.values_mut().for_each(without_nothing);
+        }
+        Value::Array(items) => items.iter_mut().for_each(without_nothing),
+        _ => {}
+    }
+}
+
+/// Cells that are numbers or lists as JSON.
+fn of_cells(row: &mut Value) {
+    for value in row.as_object_mut().unwrap().values_mut() {
+        let text = value.as_str().unwrap();
+        if let Ok(parsed) = serde_json::from_str(text) {
+            *value = parsed;
+        }
+    }
+}
+
+#[test]
+fn tables_have_columns_that_only_later_rows_need() {
+    let place = tempfile::tempdir().unwrap();
+    let at = |name: &str| place.path().join(name);
+    let pair = json!({"prompt": "q", "chosen": "a", "rejected": "b"});
+    let long = json!({"prompt": "q", "responses": ["a", "word ".repeat(300)]});
+    let input = write(at("in.jsonl"), &[prompt(), pair, long, prompt()]);
+    let flags = ["--max-length", "64", "--keep-going"];
+    let (result, found) = rank_files(&[&input], &at("out.parquet"), &flags);
+    assert_eq!(result.status.code(), Some(1), "{}", stderr(&result));
+    assert_eq!(found.len(), 4);
+    let names: Vec<_> = found[0].as_object().unwrap().keys().collect();
+    assert_eq!(names, ["id", "ranked", "line", "error"]);
+    let first = &found[0]["ranked"][0];
+    assert_eq!(
+        (&first["truncated"], &first["group"]),
+        (&json!(false), &Value::Null)
+    );
+    let groups: Vec<_> = (0..2).map(|at| &found[1]["ranked"][at]["group"]).collect();
+    assert!(groups.contains(&&json!("chosen")) && groups.contains(&&json!("rejected")));
+    assert_eq!(
+        (&found[2]["line"], &found[2]["ranked"]),
+        (&json!(3), &Value::Null)
+    );
+    let error = found[2]["error"].as_str().unwrap();
+    assert!(error.starts_with("candidates[1]: "), "{error}");
+    assert_eq!(found[3]["error"], Value::Null);
+
+    // What does not fit into the columns ends the run, and the rows before it can be read.
+    let messages = json!({"prompt": [{"role": "user", "content": "q"}], "responses": [
+        [{"role": "assistant", "content": "a"}], [{"role": "assistant", "content": "b"}]]});
+    let input = write(at("mixed.jsonl"), &[prompt(), prompt(), messages]);
+    let output = at("mixed.parquet");
+    let args = [
+        "rank",
+        "--model",
+        &model(),
+        "--best",
+        "--input",
+        input.to_str().unwrap(),
+        "--output",
+        output.to_str().unwrap(),
+    ];
+    let failed = support::run(&args);
+    let parts = [
+        "row 3, column `prompt`",
+        "--output-format jsonl",
+        "the results before it are in",
+    ];
+    support::expect_failure("mixed", &failed, &parts);
+    assert!(
+        fs::read(at("mixed.parquet.partial"))
+            .unwrap()
+            .ends_with(b"PAR1")
+    );
 }

@@ -45,6 +45,8 @@ pub struct WriteOptions {
     pub only_scores: bool,
     /// Whether rows without an answer are written too, so that there is a column for why. Default: no.
     pub with_errors: bool,
+    /// Whether rows are written as they are ([`Writer::copy`](crate::Writer::copy)), and no columns added. Default: no.
+    pub plain: bool,
 }
 
 impl WriteOptions {
@@ -58,6 +60,7 @@ impl WriteOptions {
             overwrite: false,
             only_scores: false,
             with_errors: false,
+            plain: false,
         }
     }
 }

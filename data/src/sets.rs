@@ -10,7 +10,7 @@ use crate::{
     format::Format,
     input::{self, OnRead},
     options::ReadOptions,
-    rows::{Input, Reader, Rows},
+    rows::{Input, PlainRows, Reader, Rows},
     shape::Shape,
 };
 
@@ -92,6 +92,12 @@ impl DataSet {
     pub fn rows(self, on_read: impl Fn(u64) + Send + Sync + 'static) -> Rows {
         self.on_read.set(on_read);
         Rows::new(self.inputs, self.options, self.on_read, self.records)
+    }
+
+    /// The rows as they are, whatever is in them, of a set that was opened with [`ReadOptions::keep_fields`]. `on_read` as in
+    /// [`rows`](Self::rows).
+    pub fn plain_rows(self, on_read: impl Fn(u64) + Send + Sync + 'static) -> PlainRows {
+        PlainRows(self.rows(on_read))
     }
 }
 

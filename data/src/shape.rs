@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use worldpm_ort_runtime::json::Object;
+
 #[cfg(feature = "parquet")]
 use crate::table;
 use crate::{error::DataError, format::Format};
@@ -11,6 +13,8 @@ use crate::{error::DataError, format::Format};
 pub(crate) enum Shape {
     /// Nothing: each row has its own.
     Open,
+    /// The same, but that there are these among them, with values of their types.
+    Like(Arc<Object>),
     Header {
         names: Arc<[String]>,
         separator: u8,
@@ -36,7 +40,7 @@ impl Shape {
     /// Whether rows come as parts of tables.
     pub(crate) fn is_table(&self) -> bool {
         match self {
-            Self::Open | Self::Header { .. } => false,
+            Self::Open | Self::Like(_) | Self::Header { .. } => false,
             #[cfg(feature = "parquet")]
             Self::Table(_) => true,
         }
@@ -68,10 +72,18 @@ impl Shape {
         Ok(())
     }
 
+    /// Columns that there are beside those of the rows.
+    pub(crate) fn like(&self) -> Option<Arc<Object>> {
+        match self {
+            Self::Like(columns) => Some(Arc::clone(columns)),
+            _ => None,
+        }
+    }
+
     /// The names of all columns, where they are known.
     pub(crate) fn names(&self) -> Option<Vec<&str>> {
         match self {
-            Self::Open => None,
+            Self::Open | Self::Like(_) => None,
             Self::Header { names, .. } => Some(names.iter().map(String::as_str).collect()),
             #[cfg(feature = "parquet")]
             Self::Table(schema) => Some(

@@ -12,6 +12,7 @@ use super::{
     common::{closed, notices::Verbosity, outcome::Status},
     doctor::{self, DoctorArgs},
     export::{self, ExportArgs},
+    filter::{self, FilterArgs},
     inspect::{self, InspectArgs},
     plan::{self, PlanArgs},
     rank::{self, RankArgs},
@@ -39,6 +40,8 @@ pub(crate) enum Command {
     Score(ScoreArgs),
     /// Order the candidates of prompts by their scores, and make pairs of them for training
     Rank(Box<RankArgs>),
+    /// Keep the rows of a data set whose scores are above a number, or among the best; nothing is scored again
+    Filter(FilterArgs),
     /// Serve the scores of bundles over HTTP, in the dialects that clients of reward models speak
     #[cfg(feature = "serve")]
     Serve(Box<ServeArgs>),
@@ -82,6 +85,7 @@ pub(crate) fn run(command: &Command) -> anyhow::Result<Status> {
         Command::Recipes(args) => recipes::run(args),
         Command::Score(args) => score::run(args),
         Command::Rank(args) => rank::run(args),
+        Command::Filter(args) => filter::run(args),
         #[cfg(feature = "serve")]
         Command::Serve(args) => serve::run(args),
         Command::Verify(args) => verify::run(args),
@@ -101,6 +105,7 @@ fn prints(command: &Command) -> bool {
         Command::Serve(_) => false,
         Command::Score(args) => args.output == Path::new("-"),
         Command::Rank(args) => args.output == Path::new("-"),
+        Command::Filter(args) => args.output == Path::new("-") && !args.dry_run,
         _ => true,
     }
 }

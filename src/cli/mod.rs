@@ -9,6 +9,7 @@ mod check_text;
 mod command;
 mod doctor;
 mod export;
+mod filter;
 mod inspect;
 mod plan;
 mod rank;

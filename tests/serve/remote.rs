@@ -106,6 +106,75 @@ fn candidates_have_the_same_answers() {
 }
 
 #[test]
+fn candidates_are_ranked_the_same() {
+    let served = Served::of(real("pm"));
+    let model = bundle();
+    let model = model.to_str().unwrap();
+    let candidates = [
+        json!({"id": 1, "prompt": "q", "responses": ["a", "b", "c"]}),
+        json!({"prompt": "q", "responses": ["a"]}),
+        json!({"prompt": "q", "chosen": "a", "rejected": "b"}),
+        json!({"prompt": "q", "chosen": ["a", "c"], "rejected": ["b", "d"]}),
+        json!({"prompt": "q", "responses": ["a", "x ".repeat(40_000)]}),
+        json!({"prompt": "q"}),
+    ];
+    let of_key = |key: usize, answer: &str| json!({"key": key, "prompt": "q", "response": answer});
+    // Groups of one, two and three, and one that cannot be scored.
+    let long = "x ".repeat(40_000);
+    let rows = [
+        of_key(1, "a"),
+        of_key(2, "a"),
+        of_key(2, "b"),
+        of_key(3, "a"),
+        of_key(3, "b"),
+        of_key(3, "c"),
+        of_key(4, "a"),
+        of_key(4, &long),
+        of_key(5, &long),
+    ];
+    let group = ["--group-by", "key"];
+    for (records, flags) in [
+        (&candidates[..], &[][..]),
+        (&candidates, &["--pairs", "all"]),
+        (&candidates, &["--best"]),
+        (&rows, &group),
+        (&rows, &["--group-by", "key", "--pairs", "best-worst"]),
+    ] {
+        let input: Vec<_> = records.iter().map(ToString::to_string).collect();
+        let input = input.join("\n");
+        let rank = |from: &[&str]| {
+            let args = [&["rank", "--keep-going"], from, flags].concat();
+            support::run_with_input(&args, input.as_bytes())
+        };
+        let (expected, got) = (
+            rank(&["--model", model]),
+            rank(&["--endpoint", &served.address]),
+        );
+        let text = |output: &Output| String::from_utf8(output.stdout.clone()).unwrap();
+        assert_eq!(
+            text(&got),
+            text(&expected),
+            "{flags:?}: {}",
+            support::stderr(&got)
+        );
+        assert_eq!(got.status.code(), Some(1), "{flags:?}");
+        assert!(
+            text(&got).contains("\"error\":\"candidates["),
+            "{}",
+            text(&got)
+        );
+    }
+    let both = [
+        "rank",
+        "--endpoint",
+        &served.address,
+        "--truncation",
+        "refuse",
+    ];
+    assert_eq!(support::run(&both).status.code(), Some(2));
+}
+
+#[test]
 fn a_busy_server_is_asked_again() {
     let mut options = ScorerOptions::default();
     options.queue = QueueOptions::default().with_max_conversations(8);

@@ -11,7 +11,7 @@ use worldpm_ort_runtime::{
     records::{RecordError, RecordErrorKind, RowReader},
 };
 
-use super::step::{Step, record};
+use super::step::{PlainStep, Step, record};
 use crate::{error::DataError, input::Stream, options::ReadOptions, row::Kept, shape::Shape};
 
 /// Bytes that the reader of cells may take ahead of the row that it reads.
@@ -85,6 +85,35 @@ impl Cells {
     }
 
     pub(super) fn next(&mut self, records: &mut RowReader) -> Option<Step> {
+        let (line, cells) = match self.take()? {
+            Ok(taken) => taken,
+            Err(error) => return Some((Err(error), Kept::Nothing)),
+        };
+        let values = self.header.iter().zip(&cells);
+        let values = values.map(|(name, cell)| Ok((name.clone(), value(name, cell)?)));
+        let read = values
+            .collect::<Result<Object, _>>()
+            .map_err(|kind| (None, kind))
+            .and_then(|fields| record(records, Json::Object(fields)))
+            .map(|record| (line, record))
+            .map_err(|(id, kind)| RecordError::in_line(line, id, kind));
+        Some((read, self.kept(cells)))
+    }
+
+    pub(super) fn next_plain(&mut self) -> Option<PlainStep> {
+        Some(match self.take()? {
+            Ok((line, cells)) => (Ok(line), self.kept(cells)),
+            Err(error) => (Err(error), Kept::Nothing),
+        })
+    }
+
+    fn kept(&self, cells: StringRecord) -> Kept {
+        let header = Arc::clone(&self.header);
+        Kept::Cells { header, cells }
+    }
+
+    /// The cells of the next row, with its line.
+    fn take(&mut self) -> Option<Result<(usize, StringRecord), RecordError>> {
         self.reader.get_mut().left = self.limit.saturating_add(AHEAD);
         let mut row = ByteRecord::new();
         let failed = |line, kind| RecordError::in_line(line, None, kind);
@@ -101,25 +130,12 @@ impl Cells {
                     ErrorKind::Io(error) => RecordErrorKind::Io(error),
                     other => source(format!("the cells cannot be read: {other:?}")),
                 };
-                return Some((Err(failed(line, kind).fatal()), Kept::Nothing));
+                return Some(Err(failed(line, kind).fatal()));
             }
         }
         let line = self.line_at_end().saturating_sub(breaks(row.as_slice()));
-        Some(match self.row(row) {
-            Ok((values, cells)) => {
-                let header = Arc::clone(&self.header);
-                let kept = Kept::Cells { header, cells };
-                let read = values
-                    .map_err(|kind| (None, kind))
-                    .and_then(|fields| record(records, fields));
-                let read = read.map(|record| (line, record));
-                (
-                    read.map_err(|(id, kind)| RecordError::in_line(line, id, kind)),
-                    kept,
-                )
-            }
-            Err(kind) => (Err(failed(line, kind)), Kept::Nothing),
-        })
+        let cells = self.cells(row).map(|cells| (line, cells));
+        Some(cells.map_err(|kind| failed(line, kind)))
     }
 
     /// The line that the row ended in which was read last. The reader's own count takes the second byte of a CRLF, and blank
@@ -130,12 +146,8 @@ impl Cells {
             .line_before(self.reader.position().byte())
     }
 
-    /// The values of a row, and its cells as they are.
-    #[allow(clippy::type_complexity)]
-    fn row(
-        &self,
-        row: ByteRecord,
-    ) -> Result<(Result<Json, RecordErrorKind>, StringRecord), RecordErrorKind> {
+    /// The cells of a row, one for each column.
+    fn cells(&self, row: ByteRecord) -> Result<StringRecord, RecordErrorKind> {
         let limit = self.limit;
         if row.as_slice().len() > limit {
             return Err(RecordErrorKind::TooLong { limit });
@@ -147,18 +159,12 @@ impl Cells {
                  breaks in it stands in double quotes"
             )));
         }
-        let cells = StringRecord::from_byte_record(row).map_err(|error| {
+        StringRecord::from_byte_record(row).map_err(|error| {
             let column = &self.header[error.utf8_error().field()];
             source(format!(
                 "the cell of `{column}` is not UTF-8: convert the file"
             ))
-        })?;
-        let values = self.header.iter().zip(&cells);
-        let values = values.map(|(name, cell)| Ok((name.clone(), value(name, cell)?)));
-        Ok((
-            values.collect::<Result<Object, _>>().map(Json::Object),
-            cells,
-        ))
+        })
     }
 }
 

@@ -5,7 +5,7 @@ use worldpm_ort_runtime::{
     records::{Body, Record, RecordReader, RowReader},
 };
 
-use super::step::Step;
+use super::step::{PlainStep, Step};
 use crate::{input::Stream, options::ReadOptions, row::Kept};
 
 pub(super) struct Lines {
@@ -44,6 +44,23 @@ impl Lines {
             Err(error) => error.fields.take(),
         };
         Some((read, fields.map_or(Kept::Nothing, Kept::Fields)))
+    }
+}
+
+impl Lines {
+    /// What the columns mean is not asked: any object is a row.
+    pub(super) fn next_plain(&mut self) -> Option<PlainStep> {
+        let (line, fields) = match self.records.next()? {
+            Ok((line, mut record)) => {
+                let fields = record.fields.take();
+                (line, fields.or_else(|| bare(&record)))
+            }
+            Err(mut error) => match error.fields.take() {
+                Some(fields) => (error.line, Some(fields)),
+                None => return Some((Err(error), Kept::Nothing)),
+            },
+        };
+        Some((Ok(line), fields.map_or(Kept::Nothing, Kept::Fields)))
     }
 }
 

@@ -12,11 +12,12 @@ use crate::{
     error::DataError,
     input::{self, Body, OnRead, Opened},
     options::ReadOptions,
-    row::{Columns, Row},
+    row::{Columns, Kept, PlainRow, Row},
     shape::Shape,
 };
 use cells::Cells;
 use lines::Lines;
+use step::{PlainStep, Step};
 
 #[cfg(feature = "parquet")]
 use crate::table::{self, rows::TableRows};
@@ -75,7 +76,7 @@ impl Rows {
         self.records.layout()
     }
 
-    fn open_next(&mut self) -> Option<Result<Reader, Row>> {
+    fn open_next(&mut self) -> Option<Result<Reader, (Arc<str>, RecordError)>> {
         let input = self.inputs.pop_front()?;
         let opened = match input.reader {
             Some(reader) => return Some(Ok(reader)),
@@ -85,12 +86,33 @@ impl Rows {
         // It could be opened before.
         Some(reader.map_err(|error| {
             let error = RecordErrorKind::Source(Box::new(error));
-            Row {
-                file: input::name(&input.path),
-                read: Err(RecordError::in_line(1, None, error).fatal()),
-                columns: Columns::default(),
-            }
+            let error = RecordError::in_line(1, None, error).fatal();
+            (input::name(&input.path), error)
         }))
+    }
+}
+
+impl Rows {
+    /// What `next` makes of the next row of a file, and the file.
+    fn advance<T>(
+        &mut self,
+        next: impl Fn(&mut Reader, &mut RowReader) -> Option<(Result<T, RecordError>, Kept)>,
+    ) -> Option<(Arc<str>, Result<T, RecordError>, Columns)> {
+        loop {
+            if let Some(reader) = &mut self.current {
+                if let Some((read, kept)) = next(reader, &mut self.records) {
+                    if read.as_ref().is_err_and(|error| error.is_fatal) {
+                        reader.rows = Kind::Done;
+                    }
+                    return Some((Arc::clone(&reader.name), read, Columns(kept)));
+                }
+                self.current = None;
+            }
+            match self.open_next()? {
+                Ok(reader) => self.current = Some(reader),
+                Err((file, error)) => return Some((file, Err(error), Columns::default())),
+            }
+        }
     }
 }
 
@@ -98,18 +120,29 @@ impl Iterator for Rows {
     type Item = Row;
 
     fn next(&mut self) -> Option<Row> {
-        loop {
-            if let Some(reader) = &mut self.current {
-                if let Some(row) = reader.next(&mut self.records) {
-                    return Some(row);
-                }
-                self.current = None;
-            }
-            match self.open_next()? {
-                Ok(reader) => self.current = Some(reader),
-                Err(row) => return Some(row),
-            }
-        }
+        let (file, read, columns) = self.advance(Reader::next)?;
+        Some(Row {
+            file,
+            read,
+            columns,
+        })
+    }
+}
+
+/// The rows of a [`DataSet`](crate::DataSet) as they are, whatever is in them, in the order of its files.
+#[derive(Debug)]
+pub struct PlainRows(pub(crate) Rows);
+
+impl Iterator for PlainRows {
+    type Item = PlainRow;
+
+    fn next(&mut self) -> Option<PlainRow> {
+        let (file, read, columns) = self.0.advance(|reader, _| reader.next_plain())?;
+        Some(PlainRow {
+            file,
+            read,
+            columns,
+        })
     }
 }
 
@@ -164,26 +197,24 @@ impl Reader {
         }
     }
 
-    fn next(&mut self, records: &mut RowReader) -> Option<Row> {
-        let step = match &mut self.rows {
+    fn next(&mut self, records: &mut RowReader) -> Option<Step> {
+        match &mut self.rows {
             Kind::Lines(lines) => lines.next(records),
             Kind::Cells(cells) => cells.next(records),
             #[cfg(feature = "parquet")]
             Kind::Table(rows) => rows.next(records),
             Kind::Done => None,
-        };
-        let Some((read, kept)) = step else {
-            self.rows = Kind::Done;
-            return None;
-        };
-        if read.as_ref().is_err_and(|error| error.is_fatal) {
-            self.rows = Kind::Done;
         }
-        Some(Row {
-            file: Arc::clone(&self.name),
-            read,
-            columns: Columns(kept),
-        })
+    }
+
+    fn next_plain(&mut self) -> Option<PlainStep> {
+        match &mut self.rows {
+            Kind::Lines(lines) => lines.next_plain(),
+            Kind::Cells(cells) => cells.next_plain(),
+            #[cfg(feature = "parquet")]
+            Kind::Table(rows) => rows.next_plain(),
+            Kind::Done => None,
+        }
     }
 }
 

@@ -10,6 +10,9 @@ use crate::row::Kept;
 /// A record with its line or row, and its columns.
 pub(crate) type Step = (Result<(usize, Record), RecordError>, Kept);
 
+/// A row whose columns are not looked at: its line or row, and its columns.
+pub(crate) type PlainStep = (Result<usize, RecordError>, Kept);
+
 /// Reads a record from the values of a row. The `id` is given with an error too.
 pub(crate) fn record(
     records: &mut RowReader,

@@ -5,7 +5,9 @@ pub(crate) mod build;
 mod guard;
 pub(crate) mod infer;
 pub(crate) mod json;
+pub(crate) mod number;
 pub(crate) mod parquet;
+pub(crate) mod pick;
 pub(crate) mod rows;
 
 use arrow_array::RecordBatch;

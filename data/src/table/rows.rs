@@ -13,7 +13,7 @@ use super::{Batches, json};
 use crate::{
     options::ReadOptions,
     row::Kept,
-    rows::step::{Step, record, text_bytes},
+    rows::step::{PlainStep, Step, record, text_bytes},
 };
 
 pub(crate) struct TableRows {
@@ -40,6 +40,21 @@ impl TableRows {
     }
 
     pub(crate) fn next(&mut self, records: &mut RowReader) -> Option<Step> {
+        Some(match self.take()? {
+            Ok((batch, row)) => self.step(records, batch, row),
+            Err(error) => (Err(error), Kept::Nothing),
+        })
+    }
+
+    pub(crate) fn next_plain(&mut self) -> Option<PlainStep> {
+        Some(match self.take()? {
+            Ok((batch, row)) => (Ok(self.taken), Kept::Batch { batch, row }),
+            Err(error) => (Err(error), Kept::Nothing),
+        })
+    }
+
+    /// The part that the next row is in, and its place there.
+    fn take(&mut self) -> Option<Result<(Arc<RecordBatch>, usize), RecordError>> {
         loop {
             if let Some((batch, at)) = &mut self.current
                 && *at < batch.num_rows()
@@ -47,7 +62,7 @@ impl TableRows {
                 let (batch, row) = (Arc::clone(batch), *at);
                 *at += 1;
                 self.taken += 1;
-                return Some(self.step(records, batch, row));
+                return Some(Ok((batch, row)));
             }
             match self.batches.next()? {
                 Ok(batch) => self.current = Some((Arc::new(batch), 0)),
@@ -55,7 +70,7 @@ impl TableRows {
                     self.current = None;
                     let kind = RecordErrorKind::Source(problem.into());
                     let error = RecordError::in_row(self.taken + 1, None, kind);
-                    return Some((Err(error.fatal()), Kept::Nothing));
+                    return Some(Err(error.fatal()));
                 }
             }
         }

@@ -1,6 +1,6 @@
 //! Rows as cells with a separator between them (CSV).
 
-use std::io::Write;
+use std::{io::Write, sync::Arc};
 
 use worldpm_ort_runtime::json::{Json, Object};
 
@@ -22,6 +22,7 @@ pub(super) struct CellRows {
     with_errors: bool,
     /// The columns of the input, where they are known beforehand.
     names: Option<Vec<String>>,
+    like: Option<Arc<Object>>,
     held: Vec<Held>,
     held_bytes: usize,
     open: Option<Open>,
@@ -55,6 +56,7 @@ impl CellRows {
             names: shape
                 .names()
                 .map(|names| names.into_iter().map(str::to_owned).collect()),
+            like: shape.like(),
             held: Vec::new(),
             held_bytes: 0,
             open: None,
@@ -82,21 +84,19 @@ impl CellRows {
         let held = std::mem::take(&mut self.held);
         let names = self.names.take().unwrap_or_else(|| {
             let mut all = Object::new();
-            for row in &held {
-                if let Kept::Fields(fields) = &row.columns.0 {
-                    for name in fields
-                        .keys()
-                        .filter(|name| all.get(name).is_none())
-                        .collect::<Vec<_>>()
-                    {
-                        all.insert(name, Json::Null);
-                    }
+            let of_rows = held.iter().filter_map(|row| match &row.columns.0 {
+                Kept::Fields(fields) => Some(fields),
+                _ => None,
+            });
+            for name in of_rows.chain(self.like.as_deref()).flat_map(Object::keys) {
+                if all.get(name).is_none() {
+                    all.insert(name, Json::Null);
                 }
             }
             all.into_iter().map(|(name, _)| name).collect()
         });
         let form = RowForm::of_columns(|name| names.iter().any(|known| known == name));
-        let layout = Layout::of(&held, self.with_errors, form);
+        let layout = self.naming.layout(&held, self.with_errors, form);
         let added: Vec<_> = layout
             .0
             .iter()

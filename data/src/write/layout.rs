@@ -14,6 +14,7 @@ pub(super) struct Naming {
     prefix: String,
     overwrite: bool,
     pub(super) only_id: bool,
+    is_plain: bool,
 }
 
 impl Naming {
@@ -22,6 +23,15 @@ impl Naming {
             prefix: options.added_prefix.clone(),
             overwrite: options.overwrite,
             only_id: options.only_scores,
+            is_plain: options.plain,
+        }
+    }
+
+    /// The added columns of a table with these first rows, whose names show this form.
+    pub(super) fn layout(&self, rows: &[Held], with_errors: bool, form: RowForm) -> Layout {
+        match self.is_plain {
+            true => Layout(Vec::new()),
+            false => Layout::of(rows, with_errors, form),
         }
     }
 
@@ -54,7 +64,7 @@ pub(super) struct Layout(pub(super) Vec<(Name, Kind)>);
 
 impl Layout {
     /// Those of the first rows. Of no row with an answer: the usual ones of rows of this form.
-    pub(super) fn of(rows: &[Held], with_errors: bool, form: RowForm) -> Self {
+    fn of(rows: &[Held], with_errors: bool, form: RowForm) -> Self {
         let mut columns: Vec<(Name, Kind)> = Vec::new();
         for (name, value) in rows.iter().flat_map(|row| &row.values) {
             if name != ERROR && !columns.iter().any(|(known, _)| known == name) {

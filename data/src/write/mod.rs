@@ -8,10 +8,13 @@ mod layout;
 #[cfg(feature = "parquet")]
 mod table;
 
-use worldpm_ort_runtime::{answers::Outcome, json::Json};
+use worldpm_ort_runtime::{
+    answers::Outcome,
+    json::{Json, Object},
+};
 
 use crate::{
-    added::{self, ERROR, RowForm},
+    added::{self, ERROR, Name, RowForm, Value},
     error::DataError,
     format::Format,
     options::WriteOptions,
@@ -55,6 +58,18 @@ impl Writer {
     /// Columns that the format cannot hold, where those of the input are known: they are named.
     pub fn new(options: &WriteOptions, set: &DataSet) -> Result<Self, DataError> {
         Self::of_shape(options, set.shape())
+    }
+
+    /// For rows that are no file's and are written as they are: `like` has columns that there are whatever the first rows
+    /// have, with values of their types.
+    ///
+    /// # Errors
+    ///
+    /// As [`new`](Self::new).
+    pub fn of_objects(options: &WriteOptions, like: Object) -> Result<Self, DataError> {
+        let mut options = options.clone();
+        options.plain = true;
+        Self::of_shape(&options, &Shape::Like(like.into()))
     }
 
     fn of_shape(options: &WriteOptions, shape: &Shape) -> Result<Self, DataError> {
@@ -124,7 +139,26 @@ impl Writer {
             Outcome::Failure { line, .. } if columns.is_empty() => Some(*line),
             _ => None,
         };
-        let values = added::values(outcome);
+        self.put(columns, id, line, added::values(outcome))?;
+        Ok(true)
+    }
+
+    /// Adds a row as it is.
+    ///
+    /// # Errors
+    ///
+    /// As [`write`](Self::write).
+    pub fn copy(&mut self, columns: Columns) -> Result<(), DataError> {
+        self.put(columns, None, None, Vec::new())
+    }
+
+    fn put(
+        &mut self,
+        columns: Columns,
+        id: Option<&Json>,
+        line: Option<usize>,
+        values: Vec<(Name, Value)>,
+    ) -> Result<(), DataError> {
         let taken = values
             .iter()
             .try_for_each(|(name, _)| self.naming.check(&columns, name));
@@ -140,7 +174,7 @@ impl Writer {
             // What is wrong is told already; the rows before it are whole.
             let _ = self.close();
         }
-        written.map(|()| true)
+        written
     }
 
     /// The bytes so far that were not taken yet.

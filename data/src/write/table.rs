@@ -27,17 +27,21 @@ use crate::{
     error::DataError,
     format::Format,
     options::WriteOptions,
-    row::Kept,
+    row::{Columns, Kept},
     rows::step::text_bytes,
     shape::Shape,
     table::{
         build::{self, Misfit},
         infer::Type,
+        pick::pick,
     },
 };
 
 /// Bytes of a row group, encoded, that are held until it is written.
 const ROW_GROUP_BYTES: usize = 64 << 20;
+
+/// Rows of a table are few where they are less than one of so many.
+const SPARSE: usize = 4;
 
 /// Half of what level 3 takes, and little larger.
 const PAGE_LEVEL: i32 = 1;
@@ -46,8 +50,11 @@ pub(super) struct TableRows {
     format: Format,
     naming: Naming,
     with_errors: bool,
+    /// Whether rows may be few of the tables that they are parts of.
+    is_sparse: bool,
     /// The columns of the input, where they are known beforehand.
     known: Option<Known>,
+    like: Option<Arc<Object>>,
     /// What the first rows show of the columns, before they are scored.
     preview: Vec<(String, Type)>,
     previewed: usize,
@@ -55,6 +62,8 @@ pub(super) struct TableRows {
     open: Option<Open>,
     held: Vec<Held>,
     held_bytes: usize,
+    /// Rows that are held and hold no rows around them.
+    alone: usize,
     written: usize,
 }
 
@@ -88,7 +97,7 @@ impl TableRows {
         shape: &Shape,
     ) -> Result<Self, DataError> {
         let known = match shape {
-            Shape::Open => None,
+            Shape::Open | Shape::Like(_) => None,
             Shape::Header { names, .. } => {
                 let fields = names
                     .iter()
@@ -107,13 +116,16 @@ impl TableRows {
             format: options.format,
             naming: Naming::of(options),
             with_errors: options.with_errors,
+            is_sparse: options.plain,
             known,
+            like: shape.like(),
             preview: Vec::new(),
             previewed: 0,
             encoder: Some(encoder),
             open: None,
             held: Vec::new(),
             held_bytes: 0,
+            alone: 0,
             written: 0,
         };
         if let Some(known) = &rows.known {
@@ -188,6 +200,12 @@ impl TableRows {
             Kept::Cells { cells, .. } => cells.as_slice().len(),
             _ => 0,
         };
+        if self.is_sparse
+            && !self.held.is_empty()
+            && !follows(&self.held[self.held.len() - 1], &held, false)
+        {
+            self.let_go()?;
+        }
         self.held.push(held);
         match self.held.len() < HELD_ROWS && self.held_bytes < HELD_BYTES {
             true => Ok(()),
@@ -195,17 +213,41 @@ impl TableRows {
         }
     }
 
+    /// Makes tables of their own of the rows that were held last, where they are few of theirs.
+    fn let_go(&mut self) -> Result<(), DataError> {
+        let rows = &mut self.held[self.alone..];
+        self.alone += rows.len();
+        let all = match rows.first().map(|row| &row.columns.0) {
+            Some(Kept::Batch { batch, .. }) => batch.num_rows(),
+            _ => return Ok(()),
+        };
+        if rows.len() >= all / SPARSE {
+            return Ok(());
+        }
+        let picked =
+            pick(rows.iter().filter_map(part)).map_err(|error| refused(self.format, &error))?;
+        let Some(picked) = picked.map(Arc::new) else {
+            return Ok(());
+        };
+        for (at, row) in rows.iter_mut().enumerate() {
+            let batch = Arc::clone(&picked);
+            row.columns = Columns(Kept::Batch { batch, row: at });
+        }
+        Ok(())
+    }
+
     /// Writes the rows that are held. Of those that do not fit the first is told, and the ones before it are written.
     fn flush(&mut self) -> Result<(), DataError> {
         let held = std::mem::take(&mut self.held);
         self.held_bytes = 0;
+        self.alone = 0;
         let mut wrong = None;
         let mut count = held.len();
         if self.open.is_none() {
             let known = self.known.clone();
             let (schema, found) = match known {
                 Some(known) => (known.schema, None),
-                None => inferred(&held, self.format),
+                None => inferred(&held, self.like.as_deref(), self.format),
             };
             if let Some((row, clash)) = found {
                 count = row;
@@ -234,7 +276,7 @@ impl TableRows {
 
     fn start(&mut self, input: SchemaRef, rows: &[Held]) -> Result<(), DataError> {
         let form = RowForm::of_columns(|name| input.index_of(name).is_ok());
-        let layout = Layout::of(rows, self.with_errors, form);
+        let layout = self.naming.layout(rows, self.with_errors, form);
         let added = layout
             .0
             .iter()
@@ -277,21 +319,15 @@ impl TableRows {
 
     /// Rows of tables: their parts, as they are.
     fn put_parts(&mut self, rows: &[Held]) -> Result<(), DataError> {
+        let is_end = |at: &usize| !follows(&rows[at - 1], &rows[*at], true);
+        if self.is_sparse && (1..rows.len()).any(|at| is_end(&at)) {
+            let picked =
+                pick(rows.iter().filter_map(part)).map_err(|error| refused(self.format, &error))?;
+            return picked.map_or(Ok(()), |picked| self.put(&picked, rows));
+        }
         let mut start = 0;
         while start < rows.len() {
-            let follows = |at: usize| match (&rows[at - 1].columns.0, &rows[at].columns.0) {
-                (
-                    Kept::Batch { batch, row },
-                    Kept::Batch {
-                        batch: next,
-                        row: at,
-                    },
-                ) => Arc::ptr_eq(batch, next) && *at == row + 1,
-                _ => false,
-            };
-            let end = (start + 1..rows.len())
-                .find(|at| !follows(*at))
-                .unwrap_or(rows.len());
+            let end = (start + 1..rows.len()).find(is_end).unwrap_or(rows.len());
             if let Kept::Batch { batch, row } = &rows[start].columns.0 {
                 let part = batch.slice(*row, end - start);
                 self.put(&part, &rows[start..end])?;
@@ -346,6 +382,9 @@ impl TableRows {
         let Some(open) = &mut self.open else {
             return Ok(());
         };
+        if rows.is_empty() {
+            return Ok(());
+        }
         let mut columns: Vec<ArrayRef> = open
             .kept
             .iter()
@@ -403,10 +442,7 @@ impl TableRows {
     }
 
     fn refused(&self, error: &ArrowError) -> DataError {
-        DataError::Encode {
-            format: self.format,
-            problem: error.to_string(),
-        }
+        refused(self.format, error)
     }
 
     fn refused_parquet(&self, error: &ParquetError) -> DataError {
@@ -417,8 +453,34 @@ impl TableRows {
     }
 }
 
-/// The columns of these rows, up to the first that has no type in common with those before it.
-fn inferred(rows: &[Held], format: Format) -> (SchemaRef, Option<Misfit>) {
+fn refused(format: Format, error: &ArrowError) -> DataError {
+    DataError::Encode {
+        format,
+        problem: error.to_string(),
+    }
+}
+
+/// The table that a row is a part of, and its place there.
+fn part(row: &Held) -> Option<(&Arc<RecordBatch>, usize)> {
+    match &row.columns.0 {
+        Kept::Batch { batch, row } => Some((batch, *row)),
+        _ => None,
+    }
+}
+
+/// Whether a row is of the same table as another, and `next` to it where that is asked.
+fn follows(one: &Held, other: &Held, next: bool) -> bool {
+    match (part(one), part(other)) {
+        (Some((batch, row)), Some((same, at))) => {
+            Arc::ptr_eq(batch, same) && (!next || at == row + 1)
+        }
+        _ => false,
+    }
+}
+
+/// The columns of these rows, up to the first that has no type in common with those before it, and those that there are
+/// beside them.
+fn inferred(rows: &[Held], like: Option<&Object>, format: Format) -> (SchemaRef, Option<Misfit>) {
     let mut columns: Vec<(String, Type)> = Vec::new();
     let mut wrong = None;
     let objects = rows
@@ -438,6 +500,11 @@ fn inferred(rows: &[Held], format: Format) -> (SchemaRef, Option<Misfit>) {
             columns = before;
             wrong = Some((row, clash));
             break;
+        }
+    }
+    for (name, value) in like.into_iter().flat_map(Object::iter) {
+        if let Err(clash) = place_of(&mut columns, name).add(value) {
+            wrong = Some((0, clash.within(name)));
         }
     }
     let mut fields = Vec::with_capacity(columns.len());

@@ -162,6 +162,16 @@ impl Entry {
         }
     }
 
+    /// The same as a record of so many answers to one prompt: of its own conversation and of those of records after it, which
+    /// are answers to that prompt too.
+    #[must_use]
+    pub fn gathered(mut self, answers: usize) -> Self {
+        if self.form.is_ok() {
+            self.form = Ok(Form::Candidates(vec![None; answers]));
+        }
+        self
+    }
+
     /// Which conversations it has, in their order; none of a record that cannot be scored.
     #[must_use]
     pub fn sides(&self) -> Vec<Side> {

@@ -72,3 +72,11 @@ pub(crate) fn seconds(text: &str) -> Result<std::time::Duration, String> {
     let time = given.and_then(|seconds| std::time::Duration::try_from_secs_f64(seconds).ok());
     time.ok_or_else(|| "give a number of seconds, 0 or more".to_owned())
 }
+
+/// A number that others can be compared with.
+pub(crate) fn number(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(value) if value.is_finite() => Ok(value),
+        _ => Err("give a number".into()),
+    }
+}

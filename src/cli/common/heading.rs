@@ -7,6 +7,7 @@ pub(crate) const GRAPHS: &str = "Graphs";
 pub(crate) const SERVERS: &str = "Bundles for servers";
 pub(crate) const STAGES: &str = "Stages and memory";
 pub(crate) const RANKING: &str = "Ranking";
+pub(crate) const FILTERING: &str = "Rows to keep";
 pub(crate) const SCORING: &str = "Scoring";
 pub(crate) const DEVICES: &str = "Devices";
 pub(crate) const MEMORY: &str = "Memory";

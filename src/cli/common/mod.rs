@@ -7,6 +7,7 @@ pub(crate) mod checkpoint;
 pub(crate) mod choices;
 pub(crate) mod closed;
 pub(crate) mod column_args;
+pub(crate) mod format_args;
 pub(crate) mod heading;
 pub(crate) mod interrupt;
 pub(crate) mod model;
@@ -15,6 +16,10 @@ pub(crate) mod output;
 pub(crate) mod placement;
 pub(crate) mod progress;
 pub(crate) mod records;
+#[cfg(feature = "remote")]
+pub(crate) mod remote_args;
+pub(crate) mod rows_out;
 pub(crate) mod scorer_args;
+pub(crate) mod scoring_args;
 pub(crate) mod sigbus;
 pub(crate) mod table;

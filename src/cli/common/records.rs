@@ -60,12 +60,6 @@ impl<R: BufRead> Entries<R> {
         })
     }
 
-    /// Keeps the fields of records with them.
-    pub(crate) fn keeping_fields(mut self) -> Self {
-        self.records = self.records.with_fields_kept();
-        self
-    }
-
     /// Leaves it to others to say what the columns are, and which of them are not used.
     pub(crate) fn quiet(mut self) -> Self {
         self.unused_reported = true;

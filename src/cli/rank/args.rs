@@ -2,11 +2,15 @@
 
 use std::{num::NonZeroUsize, path::PathBuf};
 
+#[cfg(feature = "remote")]
+use crate::cli::common::remote_args::RemoteArgs;
 use crate::cli::common::{
-    choices::{ReduceWay, SpecialTokensWay, TruncationWay},
+    choices::number,
+    format_args::FormatArgs,
     heading,
     records::RecordArgs,
     scorer_args::{ScorerArgs, at_least_one},
+    scoring_args::ScoringArgs,
 };
 
 #[derive(Debug, clap::Args)]
@@ -14,16 +18,20 @@ use crate::cli::common::{
 pub(crate) struct RankArgs {
     /// Directory of the bundle
     #[arg(long, value_name = "DIR")]
-    pub(crate) model: PathBuf,
-    /// Candidates of prompts, or pairs: records as for `score`; - for standard input
+    #[cfg_attr(not(feature = "remote"), arg(required = true))]
+    pub(crate) model: Option<PathBuf>,
+    /// Candidates of prompts, or pairs: records in files, patterns or folders as for `score`; - for standard input. May be
+    /// given several times, and is read in order
     #[arg(long, value_name = "FILE", default_value = "-")]
-    pub(crate) input: PathBuf,
-    /// Where the results go, one JSON object a line; - for standard output. A file is written as FILE.partial, which takes
-    /// the place of what is there when all is ranked
+    pub(crate) input: Vec<PathBuf>,
+    /// Where the results go, in any format that is read; - for standard output. A file is written as FILE.partial, which
+    /// takes the place of what is there when all is ranked
     #[arg(long, value_name = "FILE", default_value = "-")]
     pub(crate) output: PathBuf,
+    #[command(flatten)]
+    pub(crate) formats: FormatArgs,
     /// Go on after a record that cannot be scored: it becomes an {"id","line","error"} line, and the exit status is 1
-    #[arg(long)]
+    #[arg(long, help_heading = heading::INPUT_OUTPUT)]
     pub(crate) keep_going: bool,
     /// Rank conversations that are records of their own: those that follow one another with the same value in this column,
     /// and begin with the same prompt. Records of a prompt that are apart in the input are groups of their own: sort it first
@@ -45,22 +53,15 @@ pub(crate) struct RankArgs {
     /// Only pairs whose scores are at least so far apart [default: any that differ]
     #[arg(long, help_heading = heading::RANKING, value_name = "X", value_parser = margin, requires = "pairs")]
     pub(crate) margin: Option<f64>,
+    #[cfg(feature = "remote")]
+    #[command(flatten)]
+    pub(crate) remote: RemoteArgs,
     #[command(flatten)]
     pub(crate) records: RecordArgs,
     #[command(flatten)]
     pub(crate) scorer: ScorerArgs,
-    /// Most tokens of a conversation [default and upper bound: the bundle's limit]
-    #[arg(long, help_heading = heading::SCORING, value_name = "TOKENS")]
-    pub(crate) max_length: Option<usize>,
-    /// What happens to a longer conversation
-    #[arg(long, help_heading = heading::SCORING, value_name = "WAY", value_enum, default_value_t)]
-    pub(crate) truncation: TruncationWay,
-    /// Make one score of the scores of an answer's steps, for a model that scores steps
-    #[arg(long, help_heading = heading::SCORING, value_name = "WAY", value_enum)]
-    pub(crate) reduce: Option<ReduceWay>,
-    /// What the text of a special token stands for in the content of a conversation
-    #[arg(long, help_heading = heading::SCORING, value_name = "WAY", value_enum, default_value_t)]
-    pub(crate) special_tokens: SpecialTokensWay,
+    #[command(flatten)]
+    pub(crate) scoring: ScoringArgs,
 }
 
 /// Which pairs are made of candidates.
@@ -70,13 +71,6 @@ pub(crate) enum PairsWay {
     BestWorst,
     /// Every two whose scores differ
     All,
-}
-
-fn number(text: &str) -> Result<f64, String> {
-    match text.parse::<f64>() {
-        Ok(value) if value.is_finite() => Ok(value),
-        _ => Err("give a number".into()),
-    }
 }
 
 fn margin(text: &str) -> Result<f64, String> {

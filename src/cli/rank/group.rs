@@ -2,6 +2,7 @@
 
 use crate::{
     Conversation,
+    cli::score::input::{Place, Taken},
     json::{Json, Object},
     records::{Entry, Group, Side},
 };
@@ -9,10 +10,25 @@ use crate::{
 /// Most records of a group: they are held in memory until the last of them is seen.
 const MOST_RECORDS: usize = 4096;
 
+/// A record, and the value of the column that it is put together with others by.
+pub(super) struct Member {
+    place: Place,
+    key: Option<Json>,
+}
+
+impl Member {
+    pub(super) fn of(taken: Taken, column: Option<&str>) -> Self {
+        Self {
+            key: column.and_then(|column| taken.columns.value(column)),
+            place: taken.place,
+        }
+    }
+}
+
 /// What is ranked together, or why it is not.
 pub(super) struct Candidates {
-    /// The record that it begins with.
-    pub(super) first: Entry,
+    /// The record that it begins with. Of several records that are put together, it stands for all of them.
+    pub(super) first: Place,
     /// The value of the column that groups were made by.
     pub(super) key: Option<Json>,
     /// What each candidate is told by.
@@ -27,6 +43,12 @@ pub(super) struct Candidates {
     pub(super) problem: Option<String>,
 }
 
+impl AsRef<Entry> for Candidates {
+    fn as_ref(&self) -> &Entry {
+        &self.first.entry
+    }
+}
+
 /// What a candidate is told by, beside its place.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Label {
@@ -36,38 +58,39 @@ pub(super) struct Label {
 
 /// Puts records together.
 pub(super) struct Grouping<'a, I> {
-    entries: I,
+    members: I,
     column: Option<&'a str>,
-    next: Option<(Entry, Vec<Conversation>)>,
+    next: Option<(Member, Vec<Conversation>)>,
 }
 
-impl<'a, I: Iterator<Item = (Entry, Vec<Conversation>)>> Grouping<'a, I> {
-    pub(super) fn new(entries: I, column: Option<&'a str>) -> Self {
+impl<'a, I: Iterator<Item = (Member, Vec<Conversation>)>> Grouping<'a, I> {
+    pub(super) fn new(members: I, column: Option<&'a str>) -> Self {
         Self {
-            entries,
+            members,
             column,
             next: None,
         }
     }
 
-    fn take(&mut self) -> Option<(Entry, Vec<Conversation>)> {
-        self.next.take().or_else(|| self.entries.next())
+    fn take(&mut self) -> Option<(Member, Vec<Conversation>)> {
+        self.next.take().or_else(|| self.members.next())
     }
 
     /// The records from this one on that have the same value in the column, each one conversation.
-    fn group(&mut self, column: &str, entry: Entry, conversation: Conversation) -> Candidates {
-        let Some(key) = value(&entry, column) else {
+    fn group(&mut self, column: &str, first: Member, conversation: Conversation) -> Candidates {
+        let Member { place, key } = first;
+        let Some(key) = key else {
             let problem = format!("it has no `{column}`, the column of --group-by");
-            return Candidates::refused(entry, problem);
+            return Candidates::refused(place, problem);
         };
-        let mut members = vec![Member::of(&entry, conversation)];
+        let mut members = vec![Answer::of(&place.entry, conversation)];
         let mut is_full = false;
-        for (other, mut conversations) in self.entries.by_ref() {
-            let is_same =
-                other.sides() == [Side::Whole] && value(&other, column).as_ref() == Some(&key);
+        for (other, mut conversations) in self.members.by_ref() {
+            let entry = &other.place.entry;
+            let is_same = entry.sides() == [Side::Whole] && other.key.as_ref() == Some(&key);
             is_full = is_same && members.len() == MOST_RECORDS;
             match conversations.pop() {
-                Some(one) if is_same && !is_full => members.push(Member::of(&other, one)),
+                Some(one) if is_same && !is_full => members.push(Answer::of(entry, one)),
                 last => {
                     self.next = Some((other, last.into_iter().collect()));
                     break;
@@ -94,7 +117,10 @@ impl<'a, I: Iterator<Item = (Entry, Vec<Conversation>)>> Grouping<'a, I> {
         });
         Candidates {
             labels: labels.collect(),
-            first: entry,
+            first: Place {
+                entry: place.entry.gathered(members.len()),
+                ..place
+            },
             key: Some(key),
             prompt: members[0].prompt,
             is_text: members.iter().all(|member| member.is_text),
@@ -107,8 +133,8 @@ impl<'a, I: Iterator<Item = (Entry, Vec<Conversation>)>> Grouping<'a, I> {
     }
 }
 
-/// A record of a group.
-struct Member {
+/// The conversation of a record of a group.
+struct Answer {
     id: Option<Json>,
     conversation: Conversation,
     /// Messages of it that are the prompt.
@@ -116,7 +142,7 @@ struct Member {
     is_text: bool,
 }
 
-impl Member {
+impl Answer {
     fn of(entry: &Entry, conversation: Conversation) -> Self {
         // Where the record has no prompt of its own, the last message is the answer.
         let last = conversation.messages.len().saturating_sub(1);
@@ -138,23 +164,23 @@ impl Member {
     }
 }
 
-impl<I: Iterator<Item = (Entry, Vec<Conversation>)>> Iterator for Grouping<'_, I> {
+impl<I: Iterator<Item = (Member, Vec<Conversation>)>> Iterator for Grouping<'_, I> {
     type Item = (Candidates, Vec<Conversation>);
 
     fn next(&mut self) -> Option<Self::Item> {
-        let (entry, mut conversations) = self.take()?;
-        let candidates = match entry.sides().as_slice() {
-            [] => Candidates::refused(entry, String::new()),
+        let (member, mut conversations) = self.take()?;
+        let candidates = match member.place.entry.sides().as_slice() {
+            [] => Candidates::refused(member.place, String::new()),
             [Side::Whole] => match (self.column, conversations.pop()) {
-                (Some(column), Some(one)) => self.group(column, entry, one),
+                (Some(column), Some(one)) => self.group(column, member, one),
                 _ => Candidates::refused(
-                    entry,
+                    member.place,
                     "one conversation alone is not ranked: give candidates (`prompt` and `responses`), or put records \
                      together with --group-by"
                         .to_owned(),
                 ),
             },
-            _ => Candidates::of(entry, conversations),
+            _ => Candidates::of(member.place, conversations),
         };
         let scored = match candidates.problem {
             None => candidates.conversations.clone(),
@@ -166,7 +192,8 @@ impl<I: Iterator<Item = (Entry, Vec<Conversation>)>> Iterator for Grouping<'_, I
 
 impl Candidates {
     /// Those of one record.
-    fn of(entry: Entry, conversations: Vec<Conversation>) -> Self {
+    fn of(place: Place, conversations: Vec<Conversation>) -> Self {
+        let entry = &place.entry;
         let groups = entry.groups().map(<[_]>::to_vec);
         let groups = groups.unwrap_or_else(|| vec![Some(Group::Chosen), Some(Group::Rejected)]);
         let common = common(&conversations);
@@ -182,19 +209,19 @@ impl Candidates {
                 .prompt_messages
                 .map_or(common, |own| own.min(common)),
             is_text: entry.split.is_text,
-            first: entry,
+            first: place,
             conversations,
             problem: None,
         }
     }
 
-    fn refused(entry: Entry, problem: String) -> Self {
-        let problem = match entry.check() {
+    fn refused(place: Place, problem: String) -> Self {
+        let problem = match place.entry.check() {
             Ok(()) => problem,
             Err(error) => error.to_string(),
         };
         Self {
-            first: entry,
+            first: place,
             key: None,
             labels: Vec::new(),
             conversations: Vec::new(),
@@ -236,12 +263,6 @@ impl Candidates {
     }
 }
 
-/// The value of a column, where there is one.
-fn value(entry: &Entry, column: &str) -> Option<Json> {
-    let value = entry.fields.as_ref()?.get(column)?;
-    (!value.is_null()).then(|| value.clone())
-}
-
 /// How many messages all conversations begin with, without the last of any.
 fn common(conversations: &[Conversation]) -> usize {
     let shortest = conversations.iter().map(|one| one.messages.len()).min();
@@ -262,12 +283,18 @@ mod tests {
     use super::*;
     use crate::records::RowReader;
 
-    fn entries(keys: &[usize]) -> Vec<(Entry, Vec<Conversation>)> {
-        let mut rows = RowReader::default().with_fields_kept();
-        let row = |key: &usize| json!({"key": key, "prompt": "q", "response": "a"});
+    fn members(keys: &[usize]) -> Vec<(Member, Vec<Conversation>)> {
+        let mut rows = RowReader::default();
         let read = keys.iter().enumerate().map(|(index, key)| {
-            let record = rows.read(row(key)).unwrap();
-            Entry::prepare(Ok((index + 1, record)), false)
+            let record = rows.read(json!({"prompt": "q", "response": "a"})).unwrap();
+            let (entry, conversations) = Entry::prepare(Ok((index + 1, record)), false);
+            let place = Place {
+                entry,
+                file: "in".into(),
+                unit: "line",
+            };
+            let key = Some(Json::from(*key));
+            (Member { place, key }, conversations)
         });
         read.collect()
     }
@@ -277,7 +304,7 @@ mod tests {
         for (count, problems) in [(MOST_RECORDS, 0), (MOST_RECORDS + 1, 1)] {
             let mut keys = vec![1; count];
             keys.push(2);
-            let groups: Vec<_> = Grouping::new(entries(&keys).into_iter(), Some("key")).collect();
+            let groups: Vec<_> = Grouping::new(members(&keys).into_iter(), Some("key")).collect();
             let failed: Vec<_> = groups
                 .iter()
                 .filter_map(|(group, _)| group.problem.clone())
@@ -289,7 +316,7 @@ mod tests {
             );
             assert_eq!(groups.len(), 2 + problems);
             let last = &groups[groups.len() - 1];
-            assert_eq!((last.0.first.line, last.1.len()), (count + 1, 1));
+            assert_eq!((last.0.first.entry.line, last.1.len()), (count + 1, 1));
         }
     }
 

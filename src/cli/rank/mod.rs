@@ -3,69 +3,65 @@
 mod args;
 mod group;
 mod order;
+mod rows;
+mod scores;
 mod writing;
 
-use std::{cell::Cell, time::Instant};
+use std::{cell::Cell, path::Path, time::Instant};
 
-use anyhow::{Result, bail};
+use anyhow::Result;
+use worldpm_ort_data::{DataSet, Files, Format};
 
 use super::{
     common::{
-        interrupt::Interrupt,
-        model,
-        outcome::Status,
-        output::Results,
-        placement::loaded,
-        progress::InputProgress,
-        records::{Entries, open_input, place},
+        model, outcome::Status, output::Results, placement::loaded, progress::InputProgress,
+        rows_out::RowsOut,
     },
-    score::input::{check_apart, is_file},
+    score::input::{Entries, check_apart, read_options, report_left_out},
 };
-use crate::{
-    Error, Reward, Scorer, ScorerOptions,
-    answers::{AnswerLine, Outcome, ScoredConversation},
-    records::Side,
-};
-use group::{Candidates, Grouping};
+#[cfg(feature = "remote")]
+use crate::remote::RemoteScorer;
+use crate::{Conversation, Scorer};
+use group::{Candidates, Grouping, Member};
+use writing::Writing;
 
 pub(crate) use args::RankArgs;
 
-/// Records of a file that are looked at before anything is scored.
-const LOOKED_AT: usize = 256;
-
-/// Said of models that say more than one number of an answer.
-const NO_SCORE: &str = "the model does not give one score to an answer, by which it could be ranked: of one that scores \
-                        steps, --reduce makes one";
-
 pub(crate) fn run(args: &RankArgs) -> Result<Status> {
-    model::check(&args.model)?;
-    let (input, progress) = open_input(&args.input)?;
-    check_apart(std::slice::from_ref(&args.input), &args.output)?;
-    let mut output = Results::prepare(&args.output, false)?;
-    let mut entries = Entries::new(progress.wrap_read(input), &args.records, &progress)?;
-    if args.group_by.is_some() {
-        entries = entries.keeping_fields();
+    if let Some(model) = &args.model {
+        model::check(model)?;
     }
-    if is_file(&args.input) {
-        entries.look_at_first(LOOKED_AT, &args.input, args.keep_going)?;
-    }
-    let loading = Instant::now();
-    let scorer = Scorer::open(&args.model, &options(args))?;
-    report!("{}", loaded(&scorer, loading.elapsed()));
-    args.scorer.report_unused(&scorer);
-
-    output.open()?;
-    let told = progress.clone();
-    let interrupt = Interrupt::watch(move || {
-        told.report(
-            "interrupted: what is under way is finished and written; a second signal stops at once",
-        );
-    })?;
+    let files = Files::find(&args.input)?;
+    check_apart(files.paths(), &args.output)?;
+    let output = Results::prepare(&args.output, false)?;
+    let progress = InputProgress::new(files.bytes());
+    report_left_out(&files);
+    // Whatever waits for someone to write it is not opened before the model is loaded.
+    let opened = match files.are_complete() {
+        true => {
+            let (mut entries, format) = open(args, files.clone(), &progress)?;
+            entries.look_at_first(args.keep_going, |_, _| Ok(()))?;
+            // What the output is, is found out before the model is loaded too.
+            args.formats.output(&args.output, format)?;
+            Some((entries, format))
+        }
+        false => None,
+    };
+    let scorer = AnyScorer::open(args)?;
+    let mut out = RowsOut::new(output, &progress);
+    let interrupt = out.begin()?;
+    let (entries, format) = match opened {
+        Some(opened) => opened,
+        None => open(args, files, &progress)?,
+    };
+    let mut writing = Writing::new(args, out, format)?;
     let ranking = Instant::now();
     progress.begin();
     let interrupted = Cell::new(false);
     let refused = Cell::new(false);
-    let mut groups = Grouping::new(entries, args.group_by.as_deref());
+    let column = args.group_by.as_deref();
+    let members = entries.map(|(taken, conversations)| (Member::of(taken, column), conversations));
+    let mut groups = Grouping::new(members, column);
     let wanted = std::iter::from_fn(|| {
         interrupted.set(interrupt.asked());
         if interrupted.get() || refused.get() {
@@ -75,141 +71,82 @@ pub(crate) fn run(args: &RankArgs) -> Result<Status> {
         refused.set(!args.keep_going && group.0.problem.is_some());
         Some(group)
     });
-    let mut work = Work {
-        args,
-        output,
-        progress,
-        failures: 0,
-        prompts: 0,
-        lines: 0,
-    };
-    let mut stream = scorer.stream(wanted);
-    while let Some((candidates, rewards)) = stream.next() {
-        work.progress
-            .set_tokens(stream.stats().tokens, stream.stats().unique_tokens);
-        work.take(&candidates, rewards)?;
-        if !stream.is_ready() {
-            work.output.flush()?;
-        }
+    scorer.rank(wanted, &mut writing, &progress)?;
+    progress.finish_and_clear();
+    writing.report(ranking.elapsed());
+    match interrupted.get() {
+        true => writing.leave(),
+        false => writing.finish(),
     }
-    drop(stream);
-    work.progress.finish_and_clear();
-    let (prompts, lines) = (work.prompts, work.lines);
-    report!(
-        "{prompts} prompts in {:.1} s: {lines} lines",
-        ranking.elapsed().as_secs_f64()
-    );
-    if interrupted.get() {
-        match work.output.leave()? {
-            Some(left) => alert!(
-                "interrupted: {} has the first {prompts} prompts",
-                left.display()
-            ),
-            None => alert!("interrupted: the output has the first {prompts} prompts"),
-        }
-        return Ok(Status::Interrupted);
-    }
-    work.output.finish()?;
-    if work.failures > 0 {
-        alert!(
-            "{} prompts could not be ranked; their lines in the output say why",
-            work.failures
-        );
-        return Ok(Status::SomeFailed);
-    }
-    Ok(Status::Done)
 }
 
-struct Work<'a> {
-    args: &'a RankArgs,
-    output: Results,
-    progress: InputProgress,
-    failures: usize,
-    prompts: usize,
-    lines: usize,
+fn open(args: &RankArgs, files: Files, progress: &InputProgress) -> Result<(Entries, Format)> {
+    let mut options = read_options(&args.formats, &args.records);
+    options.keep_fields = args.group_by.is_some();
+    let set = DataSet::open(files, &options)?;
+    let format = set.format();
+    Ok((Entries::of(set, &args.records, progress), format))
 }
 
-impl Work<'_> {
-    fn take(&mut self, candidates: &Candidates, rewards: Vec<Result<Reward, Error>>) -> Result<()> {
-        let scored = match &candidates.problem {
-            Some(problem) => Err(problem.clone()),
-            None => scored(candidates, rewards)?,
-        };
-        self.prompts += 1;
-        self.progress.add_record();
-        match scored {
-            Ok((scored, scores)) => {
-                for line in writing::lines(self.args, candidates, &scored, &scores)? {
-                    self.output.write_line(&line)?;
-                    self.lines += 1;
+/// What scores: a model in this process, or servers.
+enum AnyScorer {
+    Local(Box<Scorer>),
+    #[cfg(feature = "remote")]
+    Remote(RemoteScorer),
+}
+
+impl AnyScorer {
+    fn open(args: &RankArgs) -> Result<Self> {
+        match &args.model {
+            Some(model) => Self::load(args, model),
+            #[cfg(feature = "remote")]
+            None => Ok(Self::Remote(RemoteScorer::new(args.remote.options())?)),
+            #[cfg(not(feature = "remote"))]
+            None => anyhow::bail!("name the directory of a bundle with --model"),
+        }
+    }
+
+    fn load(args: &RankArgs, model: &Path) -> Result<Self> {
+        let loading = Instant::now();
+        let options = args.scoring.options(&args.scorer, &args.records);
+        let scorer = Scorer::open(model, &options)?;
+        report!("{}", loaded(&scorer, loading.elapsed()));
+        args.scorer.report_unused(&scorer);
+        Ok(Self::Local(scorer.into()))
+    }
+
+    /// Scores candidates, and writes them in their order.
+    fn rank(
+        &self,
+        wanted: impl Iterator<Item = (Candidates, Vec<Conversation>)>,
+        writing: &mut Writing<'_>,
+        progress: &InputProgress,
+    ) -> Result<()> {
+        match self {
+            Self::Local(scorer) => {
+                let mut stream = scorer.stream(wanted);
+                while let Some((candidates, rewards)) = stream.next() {
+                    let stats = stream.stats();
+                    progress.set_tokens(stats.tokens, stats.unique_tokens);
+                    progress.add_record();
+                    let scored = scores::of_rewards(&candidates, rewards);
+                    writing.take(&candidates, scored, stream.is_ready())?;
                 }
-                Ok(())
             }
-            Err(problem) if self.args.keep_going => {
-                self.failures += 1;
-                self.lines += 1;
-                let line = AnswerLine {
-                    id: candidates.first.id.as_ref(),
-                    outcome: Outcome::Failure {
-                        line: candidates.first.line,
-                        error: problem,
-                    },
-                };
-                self.output.write_line(&serde_json::to_vec(&line)?)
-            }
-            Err(problem) => {
-                self.progress.abandon();
-                let place = place(&candidates.first, &self.args.input);
-                match self.output.leave()? {
-                    Some(left) => bail!(
-                        "{place}: {problem}; the results before it are in {}",
-                        left.display()
-                    ),
-                    None => bail!("{place}: {problem}"),
+            #[cfg(feature = "remote")]
+            Self::Remote(scorer) => {
+                let mut stream = scorer.stream_entries(wanted);
+                while let Some(answered) = stream.next() {
+                    let (candidates, answer) = match answered {
+                        Ok(answered) => answered,
+                        Err(error) => return writing.fail(&error.to_string()),
+                    };
+                    progress.add_record();
+                    let scored = scores::of_answer(&candidates, answer);
+                    writing.take(&candidates, scored, stream.is_ready())?;
                 }
             }
         }
+        Ok(())
     }
-}
-
-type Scored = (Vec<ScoredConversation>, Vec<f64>);
-
-/// The scores of candidates, or why one has none. What no other prompt would have either is an error.
-fn scored(
-    candidates: &Candidates,
-    rewards: Vec<Result<Reward, Error>>,
-) -> Result<std::result::Result<Scored, String>> {
-    let sides = candidates.first.sides();
-    let mut all = Vec::with_capacity(rewards.len());
-    for (index, reward) in rewards.into_iter().enumerate() {
-        match reward {
-            Ok(reward) => all.push(ScoredConversation::from(&reward)),
-            Err(error @ Error::WeightsChanged { .. }) => return Err(error.into()),
-            Err(error) => {
-                // Of records that were put together, their place among them.
-                let side = match candidates.key {
-                    Some(_) => Side::Candidate(index),
-                    None => sides.get(index).copied().unwrap_or(Side::Candidate(index)),
-                };
-                return Ok(Err(format!("{side}{error}")));
-            }
-        }
-    }
-    let scores: Option<Vec<f64>> = all.iter().map(|one| one.score).collect();
-    match scores {
-        Some(scores) => Ok(Ok((all, scores))),
-        None => bail!(NO_SCORE),
-    }
-}
-
-fn options(args: &RankArgs) -> ScorerOptions {
-    let mut options = args
-        .scorer
-        .options()
-        .with_truncation(args.truncation.into())
-        .with_special_tokens(args.special_tokens.into());
-    options.reduce = args.reduce.map(Into::into);
-    options.max_length = args.max_length;
-    options.allow_no_answer = args.records.allow_no_answer;
-    options
 }

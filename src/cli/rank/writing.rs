@@ -1,100 +1,111 @@
-//! The lines of ranked candidates.
+//! From ranked candidates to the output.
 
-use serde_json::Value;
+use std::time::Duration;
+
+use anyhow::Result;
+use worldpm_ort_data::{Columns, Format, WriteOptions, Writer};
 
 use super::{
     args::RankArgs,
-    group::{Candidates, Label},
-    order,
+    group::Candidates,
+    rows,
+    scores::{Problem, Scores},
 };
-use crate::{
-    answers::ScoredConversation,
-    json::{Json, Object},
-    records::Group,
-};
+use crate::cli::common::{outcome::Status, rows_out::RowsOut};
 
-/// The lines of candidates with their scores, in order; as many as the options ask for.
-pub(super) fn lines(
-    args: &RankArgs,
-    candidates: &Candidates,
-    scored: &[ScoredConversation],
-    scores: &[f64],
-) -> serde_json::Result<Vec<Vec<u8>>> {
-    let score = |index: usize| Json::from(Value::from(scores[index]));
-    let named = || named(args, candidates);
-    if let Some(way) = args.pairs {
-        let pairs = order::pairs(scores, way, args.margin, args.threshold);
-        let line = |(chosen, rejected)| {
-            let mut fields = candidates.with_prompt(named());
-            fields.insert("chosen", candidates.answer(chosen));
-            fields.insert("rejected", candidates.answer(rejected));
-            fields.insert("score_chosen", score(chosen));
-            fields.insert("score_rejected", score(rejected));
-            serde_json::to_vec(&fields)
-        };
-        return pairs.into_iter().map(line).collect();
-    }
-    let mut order = order::ranked(scores);
-    order.retain(|&index| {
-        args.threshold
-            .is_none_or(|threshold| scores[index] >= threshold)
-    });
-    if args.best {
-        let line = |&best: &usize| {
-            let mut fields = candidates.with_prompt(named());
-            fields.insert("completion", candidates.answer(best));
-            fields.insert("score", score(best));
-            serde_json::to_vec(&fields)
-        };
-        return order.first().map(line).into_iter().collect();
-    }
-    if let Some(top) = args.top {
-        order.truncate(top.get());
-    }
-    let ranked = order
-        .into_iter()
-        .map(|index| candidate(index, &candidates.labels[index], &scored[index]));
-    let mut fields = named();
-    fields.insert("ranked", ranked.collect::<serde_json::Result<Vec<_>>>()?);
-    Ok(vec![serde_json::to_vec(&fields)?])
+/// The output, and what has gone there.
+pub(super) struct Writing<'a> {
+    args: &'a RankArgs,
+    out: RowsOut,
+    /// Whether the output is a table, whose rows have all columns.
+    is_table: bool,
+    failures: usize,
+    prompts: usize,
 }
 
-/// A candidate of a ranking: its place in the record, or in the group of records, from 0, and what it is told by.
-fn candidate(index: usize, label: &Label, scored: &ScoredConversation) -> serde_json::Result<Json> {
-    let mut fields = Object::new();
-    fields.insert("index", index);
-    if let Some(id) = &label.id {
-        fields.insert("id", id.clone());
+impl<'a> Writing<'a> {
+    /// For the candidates of an input of this format.
+    pub(super) fn new(args: &'a RankArgs, mut out: RowsOut, input: Format) -> Result<Self> {
+        let (format, compression) = args.formats.output(&args.output, input)?;
+        let mut options = WriteOptions::new(format);
+        options.compression = compression;
+        out.open(Writer::of_objects(&options, rows::columns(args))?);
+        Ok(Self {
+            args,
+            out,
+            is_table: format.is_table(),
+            failures: 0,
+            prompts: 0,
+        })
     }
-    if let Some(group) = label.group {
-        fields.insert(
-            "group",
-            match group {
-                Group::Chosen => "chosen",
-                Group::Rejected => "rejected",
-            },
-        );
-    }
-    if let Value::Object(scored) = serde_json::to_value(scored)? {
-        for (name, value) in scored {
-            fields.insert(name, value);
-        }
-    }
-    Ok(fields.into())
-}
 
-/// What a line begins with: the record's `id`, or the value of the column that groups were made by.
-fn named(args: &RankArgs, candidates: &Candidates) -> Object {
-    let mut fields = Object::new();
-    match (&args.group_by, &candidates.key) {
-        (Some(column), Some(key)) => {
-            fields.insert(column.clone(), key.clone());
-        }
-        _ => {
-            if let Some(id) = &candidates.first.id {
-                fields.insert("id", id.clone());
+    /// Adds candidates with their scores. `more` says whether the next ones are there already.
+    pub(super) fn take(
+        &mut self,
+        candidates: &Candidates,
+        scored: Result<Scores, Problem>,
+        more: bool,
+    ) -> Result<()> {
+        let place = &candidates.first;
+        match scored {
+            Ok(scores) => {
+                for row in rows::rows(self.args, candidates, &scores, self.is_table)? {
+                    self.out.write(Columns::from(row), place)?;
+                }
+            }
+            Err(Problem::Theirs(problem)) if self.args.keep_going => {
+                self.failures += 1;
+                let row = rows::failure(candidates, &problem);
+                self.out.write(Columns::from(row), place)?;
+            }
+            Err(Problem::Theirs(problem) | Problem::Everyones(problem)) => {
+                return self.out.fail(&format!("{place}: {problem}"));
             }
         }
+        self.prompts += 1;
+        if !more {
+            self.out.flush()?;
+        }
+        Ok(())
     }
-    fields
+
+    /// Ends with an error.
+    #[cfg(feature = "remote")]
+    pub(super) fn fail(&mut self, problem: &str) -> Result<()> {
+        self.out.fail(problem)
+    }
+
+    pub(super) fn report(&self, time: Duration) {
+        report!(
+            "{} prompts in {:.1} s: {} {}",
+            self.prompts,
+            time.as_secs_f64(),
+            self.out.rows(),
+            self.unit()
+        );
+    }
+
+    fn unit(&self) -> &'static str {
+        match self.is_table {
+            true => "rows",
+            false => "lines",
+        }
+    }
+
+    /// A signal ended the work.
+    pub(super) fn leave(self) -> Result<Status> {
+        let prompts = self.prompts;
+        self.out.leave(&format!("the first {prompts} prompts"))
+    }
+
+    /// All is ranked.
+    pub(super) fn finish(self) -> Result<Status> {
+        let (failures, unit) = (self.failures, self.unit());
+        self.out.finish()?;
+        if failures > 0 {
+            alert!("{failures} prompts could not be ranked; their {unit} in the output say why");
+            return Ok(Status::SomeFailed);
+        }
+        Ok(Status::Done)
+    }
 }

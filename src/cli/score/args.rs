@@ -2,14 +2,11 @@
 
 use std::path::PathBuf;
 
-#[cfg(feature = "remote")]
-use super::remote_args::RemoteArgs;
 use super::{data_args::DataArgs, job_args::JobArgs};
+#[cfg(feature = "remote")]
+use crate::cli::common::remote_args::RemoteArgs;
 use crate::cli::common::{
-    choices::{ReduceWay, SpecialTokensWay, TruncationWay},
-    heading,
-    records::RecordArgs,
-    scorer_args::ScorerArgs,
+    heading, records::RecordArgs, scorer_args::ScorerArgs, scoring_args::ScoringArgs,
 };
 
 #[derive(Debug, clap::Args)]
@@ -42,18 +39,8 @@ pub(crate) struct ScoreArgs {
     pub(crate) records: RecordArgs,
     #[command(flatten)]
     pub(crate) scorer: ScorerArgs,
-    /// Most tokens of a conversation [default and upper bound: the bundle's limit]
-    #[arg(long, help_heading = heading::SCORING, value_name = "TOKENS")]
-    pub(crate) max_length: Option<usize>,
-    /// What happens to a longer conversation
-    #[arg(long, help_heading = heading::SCORING, value_name = "WAY", value_enum, default_value_t)]
-    pub(crate) truncation: TruncationWay,
-    /// Make one score of the scores of an answer's steps, for a model that scores steps
-    #[arg(long, help_heading = heading::SCORING, value_name = "WAY", value_enum)]
-    pub(crate) reduce: Option<ReduceWay>,
-    /// What the text of a special token stands for in the content of a conversation
-    #[arg(long, help_heading = heading::SCORING, value_name = "WAY", value_enum, default_value_t)]
-    pub(crate) special_tokens: SpecialTokensWay,
+    #[command(flatten)]
+    pub(crate) scoring: ScoringArgs,
     /// Go on after a record that cannot be scored: it becomes an {"id","error"} line, or a row with an `error`, and the exit
     /// status is 1
     #[arg(long, help_heading = heading::INPUT_OUTPUT)]

@@ -1,11 +1,6 @@
 //! What becomes of a record in the output: a short line, or its row with what was added.
 
-use std::{
-    io::{self, IsTerminal},
-    path::Path,
-};
-
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use worldpm_ort_data::{
     Columns, Compression, Compressor, DataSet, Format, RowForm, WriteOptions, Writer,
 };
@@ -46,11 +41,8 @@ impl Form {
     }
 
     pub(super) fn new(args: &ScoreArgs, set: &DataSet) -> Result<Self> {
-        let (format, compression) = shown(args);
-        let format = format.unwrap_or(match set.format() {
-            Format::Json => Format::JsonLines,
-            of_input => of_input,
-        });
+        let formats = &args.data.formats;
+        let (format, compression) = formats.output(&args.output, set.format())?;
         check(args, format, compression)?;
         if format == Format::JsonLines && args.data.only_scores {
             let compressor = match compression {
@@ -133,11 +125,7 @@ impl Form {
 
 /// The format and compression of the output, as far as the options show them.
 pub(super) fn shown(args: &ScoreArgs) -> (Option<Format>, Compression) {
-    let (named, compression) = match args.output == Path::new("-") {
-        true => (None, Compression::None),
-        false => Format::of_name(&args.output),
-    };
-    (args.data.output_format.or(named), compression)
+    args.data.formats.shown(&args.output)
 }
 
 fn check(args: &ScoreArgs, format: Format, compression: Compression) -> Result<()> {
@@ -145,13 +133,6 @@ fn check(args: &ScoreArgs, format: Format, compression: Compression) -> Result<(
         bail!(
             "--append adds lines to JSON Lines that are not compressed, and the output is something else"
         );
-    }
-    let is_binary = format.is_table() || compression != Compression::None;
-    if is_binary && args.output == Path::new("-") && io::stdout().is_terminal() {
-        return Err(anyhow::anyhow!(
-            "name a file with --output, or another format with --output-format"
-        ))
-        .with_context(|| format!("{format} is not for a terminal"));
     }
     Ok(())
 }

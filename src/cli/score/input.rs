@@ -14,7 +14,11 @@ use worldpm_ort_data::{Columns, DataSet, Files, ReadOptions, Row, RowForm, Rows}
 use super::{ScoreArgs, form::Form};
 use crate::{
     Conversation,
-    cli::common::{progress::InputProgress, records::input_metadata},
+    cli::common::{
+        format_args::FormatArgs,
+        progress::InputProgress,
+        records::{RecordArgs, input_metadata},
+    },
     json::Json,
     records::{Entry, EntryError},
 };
@@ -46,21 +50,6 @@ pub(crate) fn check_apart(inputs: &[PathBuf], output: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Says which files of folders are not read.
-pub(super) fn report_left_out(files: &Files) {
-    if !files.left_out().is_empty() {
-        let names: Vec<_> = files
-            .left_out()
-            .iter()
-            .map(|path| path.display().to_string())
-            .collect();
-        report!(
-            "note: not read, since their names are not those of data sets: {}",
-            names.join(", ")
-        );
-    }
-}
-
 /// What is read. Whatever waits for someone to write it is not opened before the model is loaded.
 pub(super) enum Source {
     Open(Box<Entries>, Form),
@@ -74,7 +63,7 @@ impl Source {
             return Ok(Self::Later(files));
         }
         let (mut entries, mut form) = open(args, files, progress)?;
-        entries.look_at_first(&mut form, args.keep_going)?;
+        entries.look_at_first(args.keep_going, |columns, row| form.check(columns, row))?;
         Ok(Self::Open(Box::new(entries), form))
     }
 
@@ -98,17 +87,12 @@ pub(super) fn look(
     keep_going: bool,
 ) -> Result<()> {
     let (mut entries, mut form) = open(args, files, progress)?;
-    entries.look_at_first(&mut form, keep_going)
+    entries.look_at_first(keep_going, |columns, row| form.check(columns, row))
 }
 
 /// How the input is read.
 pub(super) fn options(args: &ScoreArgs) -> ReadOptions {
-    let mut options = ReadOptions::default();
-    options.format = args.data.input_format;
-    options.max_record_bytes =
-        usize::try_from(args.records.max_record_bytes.0).unwrap_or(usize::MAX);
-    options.columns = args.records.columns.names();
-    options
+    read_options(&args.data.formats, &args.records)
 }
 
 fn open(args: &ScoreArgs, files: Files, progress: &InputProgress) -> Result<(Entries, Form)> {
@@ -116,36 +100,46 @@ fn open(args: &ScoreArgs, files: Files, progress: &InputProgress) -> Result<(Ent
     options.keep_fields = Form::may_keep(args);
     let set = DataSet::open(files, &options)?;
     let form = Form::new(args, &set)?;
-    let bar = progress.clone();
-    let unit = if set.format().is_table() {
-        "row"
-    } else {
-        "line"
-    };
-    let entries = Entries {
-        rows: set.rows(move |bytes| bar.advance(bytes)),
-        unit,
-        allow_no_answer: args.records.allow_no_answer,
-        ahead: VecDeque::new(),
-        progress: progress.clone(),
-        unused_reported: false,
-        layout_reported: false,
-    };
-    Ok((entries, form))
+    Ok((Entries::of(set, &args.records, progress), form))
+}
+
+/// Says which files of folders are passed over.
+pub(crate) fn report_left_out(files: &Files) {
+    if !files.left_out().is_empty() {
+        let names: Vec<_> = files
+            .left_out()
+            .iter()
+            .map(|path| path.display().to_string())
+            .collect();
+        report!(
+            "note: not read, since their names are not those of data sets: {}",
+            names.join(", ")
+        );
+    }
+}
+
+/// How data sets of records are read.
+pub(crate) fn read_options(formats: &FormatArgs, records: &RecordArgs) -> ReadOptions {
+    let mut options = ReadOptions::default();
+    options.format = formats.input_format;
+    options.max_record_bytes = usize::try_from(records.max_record_bytes.0).unwrap_or(usize::MAX);
+    options.columns = records.columns.names();
+    options
 }
 
 /// A record on its way, and what it is given back with.
-pub(super) struct Taken {
-    pub(super) place: Place,
-    columns: Columns,
+pub(crate) struct Taken {
+    pub(crate) place: Place,
+    pub(crate) columns: Columns,
     form: Option<RowForm>,
 }
 
 /// A record, and where it stands, which is how it is displayed in errors.
-pub(super) struct Place {
-    pub(super) entry: Entry,
-    file: Arc<str>,
-    unit: &'static str,
+pub(crate) struct Place {
+    pub(crate) entry: Entry,
+    pub(crate) file: Arc<str>,
+    /// What its lines are counted as.
+    pub(crate) unit: &'static str,
 }
 
 impl Taken {
@@ -183,7 +177,7 @@ impl fmt::Display for Place {
 }
 
 /// The records of the input, one after another.
-pub(super) struct Entries {
+pub(crate) struct Entries {
     rows: Rows,
     unit: &'static str,
     allow_no_answer: bool,
@@ -195,8 +189,31 @@ pub(super) struct Entries {
 }
 
 impl Entries {
-    /// Reads the first records, to find out what is wrong with them before a model is loaded.
-    fn look_at_first(&mut self, form: &mut Form, keep_going: bool) -> Result<()> {
+    pub(crate) fn of(set: DataSet, records: &RecordArgs, progress: &InputProgress) -> Self {
+        let bar = progress.clone();
+        let unit = if set.format().is_table() {
+            "row"
+        } else {
+            "line"
+        };
+        Self {
+            rows: set.rows(move |bytes| bar.advance(bytes)),
+            unit,
+            allow_no_answer: records.allow_no_answer,
+            ahead: VecDeque::new(),
+            progress: progress.clone(),
+            unused_reported: false,
+            layout_reported: false,
+        }
+    }
+
+    /// Reads the first records, to find out what is wrong with them before a model is loaded. `check` says whether a row,
+    /// with what it asks to have scored, can be written.
+    pub(crate) fn look_at_first(
+        &mut self,
+        keep_going: bool,
+        mut check: impl FnMut(&Columns, Option<RowForm>) -> Result<()>,
+    ) -> Result<()> {
         let mut bytes = 0;
         while self.ahead.len() < LOOKED_AT && bytes < LOOKED_AT_BYTES {
             let Some((taken, conversations)) = self.read() else {
@@ -208,7 +225,7 @@ impl Entries {
                 bail!("{}: {problem}", taken.place);
             }
             let row = taken.form.filter(|_| checked.is_ok());
-            form.check(&taken.columns, row)?;
+            check(&taken.columns, row)?;
             let messages = conversations.iter().flat_map(|one| &one.messages);
             bytes += messages
                 .map(|message| message.content().map_or(0, str::len))
@@ -267,9 +284,4 @@ impl Iterator for Entries {
         let ahead = self.ahead.pop_front();
         ahead.or_else(|| self.read())
     }
-}
-
-/// Whether reading the input never waits for someone to write it.
-pub(crate) fn is_file(input: &Path) -> bool {
-    input_metadata(input).is_ok_and(|input| input.is_file())
 }

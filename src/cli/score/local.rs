@@ -13,7 +13,7 @@ use super::{
     writing::{Stopping, Unanswered, Writing},
 };
 use crate::{
-    Error, ErrorKind, Scorer, ScorerOptions,
+    Error, ErrorKind, Scorer,
     cli::common::{outcome::Status, placement::loaded},
     engine::Health,
     records::EntryError,
@@ -26,7 +26,7 @@ pub(super) fn run(
     mut writing: Writing<'_>,
 ) -> Result<Status> {
     let loading = Instant::now();
-    let scorer = Scorer::open(model, &options(args))?;
+    let scorer = Scorer::open(model, &args.scoring.options(&args.scorer, &args.records))?;
     report!("{}", loaded(&scorer, loading.elapsed()));
     args.scorer.report_unused(&scorer);
 
@@ -73,18 +73,6 @@ pub(super) fn run(
         );
     }
     writing.finish(&stopping, entries)
-}
-
-pub(super) fn options(args: &ScoreArgs) -> ScorerOptions {
-    let mut options = args
-        .scorer
-        .options()
-        .with_truncation(args.truncation.into())
-        .with_special_tokens(args.special_tokens.into());
-    options.reduce = args.reduce.map(Into::into);
-    options.max_length = args.max_length;
-    options.allow_no_answer = args.records.allow_no_answer;
-    options
 }
 
 /// Whether no record after this one can be scored either.

@@ -9,8 +9,6 @@ mod job_args;
 mod local;
 #[cfg(feature = "remote")]
 mod remote;
-#[cfg(feature = "remote")]
-mod remote_args;
 mod writing;
 
 use anyhow::Result;

@@ -9,13 +9,10 @@ use super::{
     input::Source,
     writing::{Stopping, Unanswered, Writing},
 };
-use crate::{
-    cli::common::outcome::Status,
-    remote::{RemoteOptions, RemoteScorer},
-};
+use crate::{cli::common::outcome::Status, remote::RemoteScorer};
 
 pub(super) fn run(args: &ScoreArgs, source: Source, mut writing: Writing<'_>) -> Result<Status> {
-    let scorer = RemoteScorer::new(options(args))?;
+    let scorer = RemoteScorer::new(args.remote.options())?;
     let interrupt = writing.begin()?;
     let mut entries = writing.open(source)?;
     let scoring = Instant::now();
@@ -47,16 +44,4 @@ pub(super) fn run(args: &ScoreArgs, source: Source, mut writing: Writing<'_>) ->
     let seconds = scoring.elapsed().as_secs_f64();
     report!("{answers} records in {seconds:.1} s");
     writing.finish(&stopping, entries)
-}
-
-pub(super) fn options(args: &ScoreArgs) -> RemoteOptions {
-    let remote = &args.remote;
-    let mut options = RemoteOptions::new(&remote.endpoint);
-    options.model.clone_from(&remote.served_model);
-    options.api_key.clone_from(&remote.api_key);
-    options.requests = remote.requests;
-    options.conversations = remote.request_conversations;
-    options.retries = remote.retries;
-    options.timeout = remote.request_timeout;
-    options
 }

@@ -40,7 +40,7 @@ pub(super) fn identity(
     if is_grouped {
         options.insert(GROUPED.to_owned(), "yes".to_owned());
     }
-    if let Some(format) = args.data.input_format {
+    if let Some(format) = args.data.formats.input_format {
         options.insert("--input-format".to_owned(), format.to_string());
     }
     let mut model = BTreeMap::new();
@@ -104,10 +104,10 @@ fn options(args: &ScoreArgs) -> BTreeMap<String, String> {
         ("--rejected-column", column(&columns.rejected_column)),
         ("--system-column", column(&columns.system_column)),
         ("--ignore-column", columns.ignore_column.join(", ")),
-        ("--max-length", given(args.max_length)),
-        ("--truncation", way(&args.truncation)),
-        ("--reduce", given(args.reduce.as_ref().map(way))),
-        ("--special-tokens", way(&args.special_tokens)),
+        ("--max-length", given(args.scoring.max_length)),
+        ("--truncation", way(&args.scoring.truncation)),
+        ("--reduce", given(args.scoring.reduce.as_ref().map(way))),
+        ("--special-tokens", way(&args.scoring.special_tokens)),
         (
             "--allow-no-answer",
             args.records.allow_no_answer.to_string(),

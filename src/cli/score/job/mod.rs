@@ -32,7 +32,6 @@ use worldpm_ort_jobs::{Directory, Heartbeat, Index, InputFile, Job, JobOptions, 
 use super::{
     args::ScoreArgs,
     input::{check_apart, look, report_left_out},
-    local,
 };
 #[cfg(feature = "remote")]
 use crate::remote::RemoteScorer;
@@ -163,14 +162,16 @@ impl Open<'_> {
         let Some(model) = &self.args.model else {
             #[cfg(feature = "remote")]
             {
-                let options = super::remote::options(self.args);
-                let servers = servers::Remote(RemoteScorer::new(options)?);
-                return self.work_with(&servers, &self.progress()?);
+                let scorer = RemoteScorer::new(self.args.remote.options())?;
+                return self.work_with(&servers::Remote(scorer), &self.progress()?);
             }
             #[cfg(not(feature = "remote"))]
             bail!("name the directory of a bundle with --model");
         };
-        let mut options = local::options(self.args);
+        let mut options = self
+            .args
+            .scoring
+            .options(&self.args.scorer, &self.args.records);
         options.now = about::template_time(self.job.identity());
         let loading = Instant::now();
         let scorer = Scorer::open(model, &options)?;

@@ -1,8 +1,9 @@
-//! What `worldpm-ort score` accepts of servers.
+//! Servers that score in place of a model, for commands that take either.
 
 use std::{num::NonZeroUsize, time::Duration};
 
-use crate::cli::common::{choices::seconds, heading};
+use super::{choices::seconds, heading};
+use crate::remote::RemoteOptions;
 
 /// Servers that score in place of a model in this process.
 #[derive(Debug, clap::Args)]
@@ -15,7 +16,7 @@ pub(crate) struct RemoteArgs {
         value_name = "URL",
         value_delimiter = ',',
         required_unless_present = "model",
-        conflicts_with_all = ["model", "ScorerArgs", "max_length", "truncation", "reduce", "special_tokens"]
+        conflicts_with_all = ["model", "ScorerArgs", "ScoringArgs"]
     )]
     pub(crate) endpoint: Vec<String>,
     /// The model that is asked for [default: the first that a server has]
@@ -41,4 +42,17 @@ pub(crate) struct RemoteArgs {
     /// How long a server may take for a request, in seconds [default: no limit]
     #[arg(long, value_name = "SECONDS", value_parser = seconds, requires = "endpoint")]
     pub(crate) request_timeout: Option<Duration>,
+}
+
+impl RemoteArgs {
+    pub(crate) fn options(&self) -> RemoteOptions {
+        let mut options = RemoteOptions::new(&self.endpoint);
+        options.model.clone_from(&self.served_model);
+        options.api_key.clone_from(&self.api_key);
+        options.requests = self.requests;
+        options.conversations = self.request_conversations;
+        options.retries = self.retries;
+        options.timeout = self.request_timeout;
+        options
+    }
 }
