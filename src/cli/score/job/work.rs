@@ -154,9 +154,8 @@ fn commit_all(
             Ok(Committed::First | Committed::Same) => {}
             Ok(Committed::Differs) => bar.suspend(|| {
                 report!(
-                    "note: records {} to {} were scored by two processes, with scores that differ; those that came first stay",
-                    shard.first + 1,
-                    shard.first + shard.stretch.records
+                    "note: {} were scored by two processes, with scores that differ; those that came first stay",
+                    job.name_of(&shard)
                 );
             }),
             Err(error) => {
@@ -385,9 +384,8 @@ impl<M: Model> Run<'_, '_, M> {
     /// Scores a shard whose owners have died: each record by itself, noted before, so that the one that they died of shows.
     fn one_by_one(&self, shard: Shard) -> Result<()> {
         self.work.progress.report(&format!(
-            "records {} to {} are scored one by one: the processes that had them have ended",
-            shard.first + 1,
-            shard.first + shard.stretch.records
+            "{} are scored one by one: the processes that had them have ended",
+            self.work.job.name_of(&shard)
         ));
         let tried = self.try_each(&shard);
         match tried {
