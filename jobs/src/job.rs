@@ -442,6 +442,22 @@ impl Job {
         results::read(&*self.fs, shard, records)
     }
 
+    /// What the records of a shard are called in messages: by their numbers, or where these are not in order by that of the
+    /// shard.
+    #[must_use]
+    pub fn name_of(&self, shard: &Shard) -> String {
+        match self.index.get().is_some_and(Index::is_grouped) {
+            true => format!(
+                "the {} records of shard {}",
+                shard.stretch.records, shard.number
+            ),
+            false => {
+                let (first, last) = (shard.first + 1, shard.first + shard.stretch.records);
+                format!("records {first} to {last}")
+            }
+        }
+    }
+
     /// The records of a shard, where the job has a copy of them.
     ///
     /// # Errors

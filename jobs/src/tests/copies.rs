@@ -23,6 +23,11 @@ fn work(job: &Job, leave: Option<usize>) {
         if Some(shard.number) == leave {
             continue;
         }
+        let name = format!(
+            "the {} records of shard {}",
+            shard.stretch.records, shard.number
+        );
+        assert_eq!(job.name_of(&shard), name);
         let mut records = job.records(shard.number).unwrap().unwrap();
         let mut lines = Vec::new();
         let mut found = Vec::new();

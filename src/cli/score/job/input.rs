@@ -109,7 +109,7 @@ impl JobInput {
     pub(super) fn records(&self, job: &Job, shard: &Shard) -> Result<ShardRecords> {
         let source = match (&self.plain, job.records(shard.number)?) {
             (_, Some(copied)) => Source::Copied(copied),
-            (Some(plain), None) => Source::Plain(plain.records(shard)?),
+            (Some(plain), None) => Source::Plain(Box::new(plain.records(shard)?)),
             (None, None) => {
                 bail!("the index is of another input: begin a new job in another directory")
             }
@@ -133,7 +133,7 @@ pub(super) struct ShardRecords {
 }
 
 enum Source {
-    Plain(PlainRecords),
+    Plain(Box<PlainRecords>),
     Copied(Spooled),
 }
 

@@ -154,9 +154,8 @@ fn commit_all(
         match job.commit(&shard, &in_order) {
             Ok(Committed::First | Committed::Same) => {}
             Ok(Committed::Differs) => progress.report(&format!(
-                "note: records {} to {} were scored by two processes, with scores that differ; those that came first stay",
-                shard.first + 1,
-                shard.first + shard.stretch.records
+                "note: {} were scored by two processes, with scores that differ; those that came first stay",
+                job.name_of(&shard)
             )),
             Err(error) => {
                 let mut problem = problem.lock().unwrap_or_else(PoisonError::into_inner);
@@ -384,9 +383,8 @@ impl<M: Model> Run<'_, '_, M> {
     /// Scores a shard whose owners have died: each record by itself, noted before, so that the one that they died of shows.
     fn one_by_one(&self, shard: Shard) -> Result<()> {
         self.work.progress.report(&format!(
-            "records {} to {} are scored one by one: the processes that had them have ended",
-            shard.first + 1,
-            shard.first + shard.stretch.records
+            "{} are scored one by one: the processes that had them have ended",
+            self.work.job.name_of(&shard)
         ));
         let tried = self.try_each(&shard);
         match tried {
