@@ -192,11 +192,10 @@ fn the_output_is_that_of_a_run_without_a_job() {
                 "--keep-going",
                 "--input",
                 &twice,
-                columns,
                 "--group-prompts",
                 grouping,
             ];
-            place.compare("jsonl", &flags);
+            place.compare("jsonl", &[&flags, columns].concat());
         }
     }
 }
