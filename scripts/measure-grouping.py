@@ -7,9 +7,11 @@ are, and by one that groups them. Then what copying and sorting records cost.
 """
 
 import argparse
+import gzip
 import json
 import random
 import re
+import shutil
 import subprocess
 import tempfile
 import time
@@ -87,9 +89,11 @@ def main():
             rng = random.Random(6)
             rows = ({"id": n, "prompt": f"Why {rng.randrange(10**6)}?", "response": words(rng, 3, 12)} for n in range(args.copied))
             write(folder / "short.jsonl", rows)
-            for way in ("never", "always"):
-                job = folder / f"short-{way}"
-                command = [*score, "--input", str(folder / "short.jsonl"), "--job", str(job), "--group-prompts", way]
+            with open(folder / "short.jsonl", "rb") as plain, gzip.open(folder / "short.jsonl.gz", "wb", 1) as packed:
+                shutil.copyfileobj(plain, packed)
+            for name, way in [("short.jsonl", "never"), ("short.jsonl.gz", "never"), ("short.jsonl", "always")]:
+                job = folder / f"{name}-{way}"
+                command = [*score, "--input", str(folder / name), "--job", str(job), "--group-prompts", way]
                 begun = time.monotonic()
                 process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
                 while not (job / "index.jsonl").exists():
@@ -98,7 +102,8 @@ def main():
                 seconds = time.monotonic() - begun
                 process.kill()
                 process.wait()
-                print(f"{args.copied} short records divided, --group-prompts {way}: {args.copied / seconds:.0f} a second", flush=True)
+                rate = args.copied / seconds
+                print(f"{args.copied} short records of {name} divided, --group-prompts {way}: {rate:.0f} a second", flush=True)
 
 
 if __name__ == "__main__":

@@ -98,7 +98,7 @@ impl<'a> InOrder<'a> {
     /// The next result; `None` after the last.
     ///
     /// # Errors
-    /// [`JobError::Damaged`] and [`JobError::Io`]
+    /// [`Damaged`](crate::JobError::Damaged) and [`Io`](crate::JobError::Io)
     pub fn next_result(&mut self) -> Result<Option<Numbered>> {
         if let Some(sorted) = &mut self.sorted {
             let next = sorted.next()?;
