@@ -64,11 +64,12 @@ clients-check: library
 	cargo build --locked --bin worldpm-ort --example token_ids
 	.venv-clients/bin/python tests/clients_check.py --binary target/debug/worldpm-ort --token-ids target/debug/examples/token_ids
 
-## make data-check  data sets to and from datasets, pandas, pyarrow, polars and DuckDB: the same rows and types
+## make data-check  data sets to and from datasets, pandas, pyarrow, polars and DuckDB, and by name: the same rows and types
 data-check: library
 	@scripts/make-venv.sh .venv-data scripts/requirements-data.txt
-	cargo build --locked --bin worldpm-ort
+	cargo build --locked --bin worldpm-ort --example hub_server
 	.venv-data/bin/python tests/data_check.py --binary target/debug/worldpm-ort
+	.venv-data/bin/python tests/hub_data_check.py --binary target/debug/worldpm-ort --server target/debug/examples/hub_server
 
 ## make page-check  the page of `serve` in Chromium without a display, which has to be installed (BROWSER=/path/to/it)
 page-check: export BROWSER ?= $(firstword $(shell command -v chromium chromium-browser google-chrome))

@@ -5,7 +5,7 @@ use worldpm_ort_data::Format;
 use crate::cli::common::heading;
 
 /// How data sets are read and written.
-#[derive(Debug, clap::Args)]
+#[derive(Clone, Debug, clap::Args)]
 #[command(next_help_heading = heading::INPUT_OUTPUT)]
 pub(crate) struct DataArgs {
     /// Format of the input: jsonl, json, csv, tsv, parquet, arrow or arrow-stream [default: as the file begins, and its name]

@@ -14,7 +14,10 @@ use worldpm_ort_data::{Columns, DataSet, Files, ReadOptions, Row, RowForm, Rows}
 use super::{ScoreArgs, form::Form};
 use crate::{
     Conversation,
-    cli::common::records::{InputProgress, input_metadata},
+    cli::common::{
+        objects,
+        records::{InputProgress, input_metadata},
+    },
     json::Json,
     records::{Entry, EntryError},
 };
@@ -30,12 +33,13 @@ pub(crate) fn check_apart(inputs: &[PathBuf], output: &Path) -> Result<()> {
     if output == Path::new("-") {
         return Ok(());
     }
-    let Ok(to) = fs::metadata(output) else {
-        return Ok(());
-    };
-    let is_same = |input: &PathBuf| {
-        input_metadata(input)
-            .is_ok_and(|from| from.is_file() && (from.dev(), from.ino()) == (to.dev(), to.ino()))
+    let is_object = objects::url(output).is_some();
+    let to = fs::metadata(output).ok();
+    let is_same = |input: &PathBuf| match &to {
+        _ if is_object => input == output,
+        None => false,
+        Some(to) => input_metadata(input)
+            .is_ok_and(|from| from.is_file() && (from.dev(), from.ino()) == (to.dev(), to.ino())),
     };
     if inputs.iter().any(is_same) {
         bail!(

@@ -5,7 +5,7 @@ use std::{num::NonZeroUsize, time::Duration};
 use crate::cli::common::{choices::seconds, heading};
 
 /// Servers that score in place of a model in this process.
-#[derive(Debug, clap::Args)]
+#[derive(Clone, Debug, clap::Args)]
 #[command(next_help_heading = heading::SERVER)]
 pub(crate) struct RemoteArgs {
     /// Servers (`worldpm-ort serve`) to send the records to, in place of a model in this process, as in http://HOST:8000;
