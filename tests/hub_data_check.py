@@ -60,7 +60,7 @@ def write(folder, files, card=None):
             path.write_text(json.dumps(rows))
         else:
             path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    readme = "# Data\n" if card is None else f"---\nlicense: mit\nconfigs:{card}---\n# Data\n"
+    readme = "---\nlicense: mit\n" + ("" if card is None else f"configs:{card}") + "---\n# Data\n"
     (folder / "README.md").write_text(readme)
 
 
@@ -84,7 +84,7 @@ def layouts():
 
 
 def ours(binary, model, name, split):
-    command = [binary, "score", "--model", model, "--dataset", name]
+    command = [binary, "score", "--model", model, "--dataset", name, "--output-format", "jsonl", "--only-scores"]
     if split:
         command += ["--split", split]
     result = subprocess.run([str(part) for part in command], capture_output=True, text=True)

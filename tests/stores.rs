@@ -76,10 +76,15 @@ impl Place {
 /// Records with long columns that are no matter to their scores.
 fn lines(from: usize, count: usize, padding: usize) -> String {
     let line = |number: usize| {
-        // It does not compress.
-        let noise =
-            |at: usize| char::from(b'a' + (at.wrapping_mul(2_654_435_761) >> 13) as u8 % 26);
-        let padding: String = (0..padding).map(|at| noise(at * 31 + number)).collect();
+        // It does not compress well.
+        let mut state = number as u64;
+        let mut letter = || {
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
+            char::from(b'a' + (state >> 59) as u8 % 26)
+        };
+        let padding: String = (0..padding).map(|_| letter()).collect();
         let record = json!({"id": number, "prompt": format!("Why {number}?"), "response": "So.", "pad": padding});
         format!("{record}\n")
     };
@@ -250,8 +255,7 @@ fn reading_goes_on_where_a_connection_broke() {
         same(&place.at("local.jsonl"), &place.at("remote.jsonl"));
     }
     // The server is gone in the middle of it, and comes back.
-    place.server.cut(&[usize::MAX, 1_000_000]);
-    place.server.go_away(Duration::from_secs(3));
+    place.server.go_away(1_000_000, Duration::from_secs(3));
     place.score_well(&["s3://bucket/in.jsonl"], "remote.jsonl", &[]);
     same(&place.at("local.jsonl"), &place.at("remote.jsonl"));
 }
@@ -314,11 +318,7 @@ fn what_is_not_there_is_told() {
         expect_failure(input, &result, parts);
     }
     for (output, parts) in [
-        (
-            "s3://nobucket/x.jsonl",
-            &["cannot write the output", "no such bucket"][..],
-        ),
-        ("s3://bucket/data/", &["names a folder"]),
+        ("s3://bucket/data/", &["names a folder"][..]),
         ("s3://bucket/data/a.jsonl", &["it is the input"]),
     ] {
         let result = place.score(&["s3://bucket/data/a.jsonl"], output, &[]);

@@ -68,28 +68,38 @@ async fn find_one(store: &Arc<Store>, url: &Url) -> Result<Found, StoreError> {
     match store.first.head(&url.path()?).await {
         Ok(meta) => Ok(Found::Object(Object::new(store, url.clone(), &meta))),
         Err(object_store::Error::NotFound { .. }) if is_pattern => matches(store, url).await,
-        Err(error @ object_store::Error::NotFound { .. }) => Err(missing(store, url, &error).await),
-        Err(error) => Err(told(url, &error)),
+        Err(error) => {
+            let told = told(url, &error);
+            let may_be_folder =
+                [StoreErrorKind::NotFound, StoreErrorKind::Refused].contains(&told.kind());
+            Err(match may_be_folder {
+                true => missing(store, url, told).await,
+                false => told,
+            })
+        }
     }
 }
 
 /// What there is where there is no object.
-async fn missing(store: &Store, url: &Url, error: &object_store::Error) -> StoreError {
+async fn missing(store: &Store, url: &Url, error: StoreError) -> StoreError {
     let none =
         |problem: String| StoreError::new(&url.to_string(), StoreErrorKind::NotFound, &problem);
     let Ok(path) = url.path() else {
-        return told(url, error);
+        return error;
     };
     let mut below = store.first.list(Some(&path));
     match below.try_next().await {
         Ok(Some(_)) => none(format!(
             "it is a folder, not an object: end it with a `/`, as in {url}/, or give a pattern, as in {url}/*.jsonl"
         )),
-        Ok(None) => none("there is no such object: check its name".to_owned()),
+        Ok(None) if error.kind() == StoreErrorKind::NotFound => {
+            none("there is no such object: check its name".to_owned())
+        }
+        Ok(None) => error,
         // Who may read an object may not be allowed to list them.
-        Err(listing) => match listing {
-            object_store::Error::NotFound { .. } => told(url, &listing),
-            _ => told(url, error),
+        Err(listing) => match told(url, &listing) {
+            listing if listing.kind() == StoreErrorKind::NotFound => listing,
+            _ => error,
         },
     }
 }

@@ -24,26 +24,26 @@ pub(crate) fn changed(url: &Url) -> StoreError {
 
 fn classify(url: &Url, error: &object_store::Error) -> (StoreErrorKind, String) {
     use object_store::Error as E;
-    let text = error.to_string();
+    let causes: Vec<_> = causes(error).iter().map(ToString::to_string).collect();
+    let text = causes.join("; ");
     // The answer's own word, as in <Code>NoSuchBucket</Code>. The rest of it may repeat what was sent.
     let code = code(&text);
     let says = code.map_or(String::new(), |code| format!(", it says {code}"));
     let (kind, credentials) = (url.kind, url.kind.credentials());
     let bucket = kind.bucket();
+    let no_bucket = ["NoSuchBucket", "ContainerNotFound"];
     match error {
-        E::NotFound { .. } => {
-            let no_bucket = ["NoSuchBucket", "ContainerNotFound"];
-            let what = match code {
-                Some(code) if no_bucket.contains(&code) => {
-                    format!(
-                        "there is no such {bucket}: check its name, and {}",
-                        kind.endpoint()
-                    )
-                }
-                _ => format!("there is no such object (or no such {bucket}): check its name"),
-            };
-            (StoreErrorKind::NotFound, what)
-        }
+        _ if code.is_some_and(|code| no_bucket.contains(&code)) => (
+            StoreErrorKind::NotFound,
+            format!(
+                "there is no such {bucket}: check its name, and {}",
+                kind.endpoint()
+            ),
+        ),
+        E::NotFound { .. } => (
+            StoreErrorKind::NotFound,
+            format!("there is no such object (or no such {bucket}): check its name"),
+        ),
         E::PermissionDenied { .. } => (
             StoreErrorKind::Access,
             format!(
@@ -126,9 +126,12 @@ fn is_connection(error: &object_store::Error) -> bool {
 fn innermost(error: &object_store::Error) -> String {
     let last = causes(error).last().map(ToString::to_string);
     let text = last.unwrap_or_default();
-    match text.contains("://") || text.contains('<') {
+    // Not the body of an answer, which may repeat what was sent.
+    let text = text.split(['<', '{']).next().unwrap_or_default();
+    let text = text.trim_end_matches([' ', ':', '\n']);
+    match text.is_empty() || text.contains("://") {
         true => "it gives no reason that can be shown".to_owned(),
-        false => text,
+        false => text.to_owned(),
     }
 }
 

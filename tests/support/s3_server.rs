@@ -11,7 +11,7 @@ use std::{
     process::Command,
     sync::{Arc, Mutex},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use hyper_util::rt::TokioIo;
@@ -39,8 +39,9 @@ struct Faults {
     /// After how many bytes each of the next connections is cut.
     cuts: Vec<usize>,
     event: Option<Event>,
-    /// How long nobody listens.
-    away: Option<Duration>,
+    /// After how many bytes of a connection the server goes away, and for how long.
+    away: Option<(usize, Duration)>,
+    back: Option<Instant>,
     asked: Vec<String>,
 }
 
@@ -76,7 +77,7 @@ impl S3Server {
         let relay = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = relay.local_addr().unwrap();
         let shared = Arc::clone(&faults);
-        thread::spawn(move || relay_all(relay, server, &shared));
+        thread::spawn(move || relay_all(&relay, server, &shared));
         Self {
             folder,
             address,
@@ -147,9 +148,9 @@ impl S3Server {
         self.faults.lock().unwrap().event = Some((bytes, Box::new(event)));
     }
 
-    /// After the next cut nobody listens for so long.
-    pub fn go_away(&self, time: Duration) {
-        self.faults.lock().unwrap().away = Some(time);
+    /// When so many bytes of an answer were sent, all connections end, and for so long none comes about.
+    pub fn go_away(&self, bytes: usize, time: Duration) {
+        self.faults.lock().unwrap().away = Some((bytes, time));
     }
 
     /// The operations that were asked for until now, and forgets them.
@@ -195,20 +196,23 @@ fn serve(folder: &Path, faults: &Arc<Mutex<Faults>>) -> SocketAddr {
     receiver.recv().unwrap()
 }
 
+impl Faults {
+    fn is_away(&self) -> bool {
+        self.back.is_some_and(|back| Instant::now() < back)
+    }
+}
+
 /// Passes connections on; while it is away, none comes about.
-fn relay_all(mut relay: TcpListener, server: SocketAddr, faults: &Arc<Mutex<Faults>>) {
-    let address = relay.local_addr().unwrap();
-    loop {
-        let (client, _) = relay.accept().unwrap();
-        let shared = Arc::clone(faults);
-        let cut = faults.lock().unwrap().cuts.pop();
-        let passing = thread::spawn(move || pass(&client, server, cut, &shared));
-        if cut.is_some() && faults.lock().unwrap().away.is_some() {
-            passing.join().unwrap();
-            let away = faults.lock().unwrap().away.take().unwrap();
-            drop(relay);
-            thread::sleep(away);
-            relay = TcpListener::bind(address).unwrap();
+fn relay_all(relay: &TcpListener, server: SocketAddr, faults: &Arc<Mutex<Faults>>) {
+    for client in relay.incoming() {
+        let client = client.unwrap();
+        let (cut, is_away) = {
+            let mut faults = faults.lock().unwrap();
+            (faults.cuts.pop(), faults.is_away())
+        };
+        if !is_away {
+            let faults = Arc::clone(faults);
+            thread::spawn(move || pass(&client, server, cut, &faults));
         }
     }
 }
@@ -228,8 +232,16 @@ fn pass(client: &TcpStream, server: SocketAddr, cut: Option<usize>, faults: &Mut
             break;
         }
         sent += read;
-        let due = |event: &mut Event| event.0 <= sent;
-        let event = faults.lock().unwrap().event.take_if(due);
+        let event = {
+            let mut faults = faults.lock().unwrap();
+            if let Some((_, time)) = faults.away.take_if(|(bytes, _)| *bytes <= sent) {
+                faults.back = Some(Instant::now() + time);
+            }
+            if faults.is_away() {
+                break;
+            }
+            faults.event.take_if(|(bytes, _)| *bytes <= sent)
+        };
         if let Some((_, event)) = event {
             event();
             // What was read before it is sent; what comes is asked for again.

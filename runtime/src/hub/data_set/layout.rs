@@ -127,9 +127,8 @@ pub(super) fn of_config(listed: &BTreeSet<String>, config: &Config) -> Result<Fo
             let before = files.len();
             files.extend(matched.cloned());
             if files.len() == before && !text.contains(['*', '?', '[']) {
-                return Err(format!(
-                    "it names `{text}`, which the repository does not have"
-                ));
+                // Only who wants it misses it.
+                files.push(whole(folder, text));
             }
         }
         splits.push((split.clone(), files));
@@ -256,11 +255,9 @@ fn resolve<'l>(
     folder: &str,
     text: &str,
 ) -> Result<Vec<&'l String>, String> {
-    let whole = match folder {
-        "" => text.trim_start_matches("./").to_owned(),
-        folder => format!("{folder}/{}", text.trim_start_matches("./")),
-    };
-    if text.contains("://") || text.starts_with('/') {
+    let whole = whole(folder, text);
+    let leaves = text.starts_with('/') || whole.split('/').any(|part| part == "..");
+    if text.contains("://") || leaves {
         return Err(format!(
             "it names `{text}`, which is not a file of the repository: name its files with --input"
         ));
@@ -276,6 +273,15 @@ fn resolve<'l>(
         .filter(|file| pattern.matches(file))
         .filter(is_data)
         .collect())
+}
+
+/// A pattern seen from the root of the repository.
+fn whole(folder: &str, text: &str) -> String {
+    let text = text.trim_start_matches("./");
+    match folder {
+        "" => text.to_owned(),
+        folder => format!("{folder}/{text}"),
+    }
 }
 
 fn base_name(path: &str) -> &str {
@@ -472,11 +478,11 @@ mod tests {
             files(&["b/*", "a/y.csv", "none/*"]).unwrap(),
             "train: b/test.csv b/train.csv a/y.csv"
         );
+        assert_eq!(files(&["no.csv"]).unwrap(), "train: no.csv");
         for (pattern, part) in [
-            ("no.csv", "does not have"),
             ("**x", "whole folders"),
             ("https://elsewhere/x.csv", "not a file of the repository"),
-            ("../x.csv", "does not have"),
+            ("../x.csv", "not a file of the repository"),
         ] {
             let error = files(&[pattern]).unwrap_err();
             assert!(error.contains(part), "{error}");

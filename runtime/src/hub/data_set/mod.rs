@@ -5,7 +5,7 @@ mod layout;
 mod pattern;
 mod source;
 
-use std::{fmt, path::PathBuf, str::FromStr};
+use std::{collections::BTreeSet, fmt, path::PathBuf, str::FromStr};
 
 use super::{DownloadProgress, HubError, HubOptions, Repository};
 use card::Config;
@@ -132,7 +132,7 @@ pub fn download_data_set(
                      JSON, CSV"
                 ))
             };
-            let source = match Source::open(&converted, options) {
+            let converted = match Source::open(&converted, options) {
                 Err(HubError::NotFound { .. }) => {
                     return Err(no_conversion(
                         "the hub has not converted it to Parquet".into(),
@@ -143,16 +143,17 @@ pub fn download_data_set(
                         "the cache has no conversion to Parquet".into(),
                     ));
                 }
-                source => source?,
+                converted => converted?,
             };
             let (config, splits, partial) =
-                choose_conversion(name, &source).map_err(no_conversion)?;
-            notes.extend(source.warning.iter().cloned());
+                choose_conversion(name, &converted).map_err(no_conversion)?;
+            source.keep()?;
+            notes.extend(converted.warning.iter().cloned());
             notes.push(format!(
                 "note: {} has no files in a format that is read here ({what}): the hub's conversion to Parquet is read",
                 name.repository.id()
             ));
-            (source, config, splits, partial)
+            (converted, config, splits, partial)
         }
     };
     let (splits, files) = choose_splits(split, found).map_err(fail)?;
@@ -167,6 +168,11 @@ pub fn download_data_set(
         wanted.dedup();
         wanted
     };
+    if let Some(lost) = source.lost(&wanted) {
+        return Err(fail(format!(
+            "the card names `{lost}`, which the repository does not have"
+        )));
+    }
     source.bring(&wanted, progress)?;
     source.keep()?;
     let folder = source.folder();
@@ -252,10 +258,20 @@ fn choose_config(
             folder: Some(wanted.clone()),
             ..Config::default()
         }),
+        // The hub's conversion may have it.
+        false if is_unreadable(&source.listed) => Ok(Config {
+            name: wanted.clone(),
+            ..Config::default()
+        }),
         false => Err(format!(
             "it has no config `{wanted}`: its card names none, and there is no folder of that name; leave it out"
         )),
     }
+}
+
+fn is_unreadable(listed: &BTreeSet<String>) -> bool {
+    let found = layout::of_config(listed, &Config::default());
+    matches!(found, Ok(Found::Unreadable(_)))
 }
 
 /// Of the hub's conversion: the config, its splits, and which of these are not whole.

@@ -50,10 +50,13 @@ fn matches_parts(pattern: &[&str], path: &[&str]) -> bool {
     // Whether the pattern up to here matches the first parts of the path, by how many these are.
     let mut reached = vec![false; path.len() + 1];
     reached[0] = true;
-    for part in pattern {
+    for (number, part) in pattern.iter().enumerate() {
+        let is_last = number + 1 == pattern.len();
         let mut next = vec![false; path.len() + 1];
         for at in 0..=path.len() {
             next[at] = match *part {
+                // At the end it stands for what is in a folder, and not for the folder.
+                "**" if is_last => at > 0 && (reached[at - 1] || next[at - 1]),
                 "**" => reached[at] || at > 0 && next[at - 1],
                 part => at > 0 && reached[at - 1] && matches_part(part, path[at - 1]),
             };

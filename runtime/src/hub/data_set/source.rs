@@ -74,10 +74,13 @@ impl<'a> Source<'a> {
     fn cached(repository: &'a Repository, options: &'a HubOptions) -> Result<Self, HubError> {
         let cache = Cache::new(&options.cache, repository);
         let commit = cache.commit_of(repository.revision())?;
-        let commit = commit.filter(|commit| cache.snapshot(commit).is_dir());
         let commit = commit.ok_or_else(|| offline(repository, options, "it is not"))?;
         let (listed, warning) = match cache.listing(&commit)? {
             Some(listed) => (listed, None),
+            None if !cache.snapshot(&commit).is_dir() => {
+                let problem = format!("commit {commit} is not");
+                return Err(offline(repository, options, &problem));
+            }
             None => {
                 let mut files = BTreeSet::new();
                 let folder = cache.snapshot(&commit);
@@ -125,6 +128,12 @@ impl<'a> Source<'a> {
         };
         let (cache, tree) = (&self.cache, &self.tree);
         bring(client, cache, tree, &self.commit, files, progress).map(drop)
+    }
+
+    /// The first of some files that the hub does not have. Of the cache this is not known.
+    pub(super) fn lost<'f>(&self, files: &'f [String]) -> Option<&'f String> {
+        let mut files = files.iter().filter(|_| self.client.is_some());
+        files.find(|file| !self.listed.contains(*file))
     }
 
     /// A small file of text.
