@@ -19,7 +19,7 @@ from pathlib import Path
 SHAPE = "--hidden-size 64 --intermediate-size 96 --num-attention-heads 2 --num-key-value-heads 1 --head-dim 32"
 RANDOM = 60
 PARTS = ["train", "test", "dev", "valid", "eval", "training", "data", "en", "a", "b-train", "test_x", "train-00000-of-00002",
-         "train-00001-of-00002", "test-00000-of-00001", "x1train", "my train", ".hidden", "__x__"]
+         "train-00001-of-00002", "test-00000-of-00001", "x1train", "my-train", ".hidden", "__x__"]
 ENDS = [".jsonl"] * 6 + [".csv", ".txt", ".json"]
 CARDS = {
     "explicit": ("""
