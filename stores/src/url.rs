@@ -138,10 +138,14 @@ impl Url {
 
     /// The key of a folder, without the `/` at its end.
     pub(crate) fn path_of(&self, key: &str) -> Result<object_store::path::Path, StoreError> {
-        object_store::path::Path::parse(key.strip_suffix('/').unwrap_or(key)).map_err(|_| {
-            let problem = "its key has an empty part, or one that is `.` or `..`, or a character that no key may have";
-            StoreError::new(&self.to_string(), StoreErrorKind::Url, problem)
-        })
+        let problem = "its key has an empty part, or one that is `.` or `..`, or a character that no key may have";
+        let wrong = || StoreError::new(&self.to_string(), StoreErrorKind::Url, problem);
+        // The client would leave the `/` out, and ask for another object.
+        if key.starts_with('/') {
+            return Err(wrong());
+        }
+        let path = object_store::path::Path::parse(key.strip_suffix('/').unwrap_or(key));
+        path.map_err(|_| wrong())
     }
 }
 
