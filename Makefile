@@ -10,7 +10,7 @@ export PYTHON ?= python3
 PROFILE ?= release
 
 .PHONY: help demo test test-gpu check ep-check plugin-check bench bench-pipeline compare measure measure-precision measure-pipeline \
-	measure-streamed measure-trained soak fuzz job-kills endpoint-kill bulk-rate onnx-check hub-check clients-check data-check page-check trainers-check goldens library
+	measure-streamed measure-trained soak fuzz job-kills endpoint-kill bulk-rate onnx-check hub-check clients-check data-check stores-check page-check trainers-check goldens library
 
 help:
 	@sed -n 's/^## //p' Makefile
@@ -64,11 +64,19 @@ clients-check: library
 	cargo build --locked --bin worldpm-ort --example token_ids
 	.venv-clients/bin/python tests/clients_check.py --binary target/debug/worldpm-ort --token-ids target/debug/examples/token_ids
 
-## make data-check  data sets to and from datasets, pandas, pyarrow, polars and DuckDB: the same rows and types
+## make data-check  data sets to and from datasets, pandas, pyarrow, polars and DuckDB, and by name: the same rows and types
 data-check: library
 	@scripts/make-venv.sh .venv-data scripts/requirements-data.txt
-	cargo build --locked --bin worldpm-ort
+	cargo build --locked --bin worldpm-ort --example hub_server
 	.venv-data/bin/python tests/data_check.py --binary target/debug/worldpm-ort
+	.venv-data/bin/python tests/hub_data_check.py --binary target/debug/worldpm-ort --server target/debug/examples/hub_server
+
+## make stores-check   objects of Azure and Google Cloud Storage, over Azurite (which needs Node.js) and fake-gcs-server
+stores-check: library
+	@scripts/make-venv.sh .venv-stores scripts/requirements-stores.txt
+	@test -d .venv-stores/node_modules/azurite || npm install --silent --no-audit --no-fund --prefix .venv-stores azurite@3.37.0
+	cargo build --locked --bin worldpm-ort
+	.venv-stores/bin/python tests/stores_check.py --binary target/debug/worldpm-ort --azurite .venv-stores/node_modules
 
 ## make page-check  the page of `serve` in Chromium without a display, which has to be installed (BROWSER=/path/to/it)
 page-check: export BROWSER ?= $(firstword $(shell command -v chromium chromium-browser google-chrome))

@@ -45,6 +45,10 @@ pub enum DataError {
         /// Their names.
         splits: Vec<String>,
     },
+    /// An object store gives no object.
+    #[cfg(feature = "object-store")]
+    #[error(transparent)]
+    Store(#[from] worldpm_ort_stores::StoreError),
     /// Files that are read as one data set have different formats.
     #[error(
         "{first} is {first_format}, and {second} is {second_format}: one data set has one format; \

@@ -3,11 +3,15 @@
 use std::{
     fs, io,
     path::{Path, PathBuf},
+    time::UNIX_EPOCH,
 };
+
+#[cfg(feature = "object-store")]
+use worldpm_ort_stores::{Found, Object};
 
 use serde_json::Value;
 
-use crate::{error::DataError, format::Format};
+use crate::{error::DataError, format::Format, place::Place};
 
 /// What `datasets.save_to_disk` leaves beside its files.
 const STATE: &str = "state.json";
@@ -19,20 +23,44 @@ const MOST_STATE_BYTES: u64 = 64 << 20;
 /// The files that some inputs stand for, in order. None of them is open yet.
 #[derive(Clone, Debug)]
 pub struct Files {
-    pub(crate) paths: Vec<PathBuf>,
+    pub(crate) places: Vec<Place>,
+    paths: Vec<PathBuf>,
     left_out: Vec<PathBuf>,
+}
+
+/// What tells a file from what it was, as far as that shows without reading it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fingerprint {
+    /// Its path or URL.
+    pub name: String,
+    /// Its size; `None` where it is no regular file.
+    pub bytes: Option<u64>,
+    /// When it was last written, in nanoseconds since 1970; of an object its ETag. `None` where neither is known.
+    pub version: Option<String>,
 }
 
 impl Files {
     /// Finds them. An input is a file, `-` for standard input, a pattern such as `data/*.parquet`, a folder of files, or one
-    /// that `datasets.save_to_disk` has made.
+    /// that `datasets.save_to_disk` has made; with the feature `object-store` also the URL of an object, of a pattern of them, or
+    /// of a folder, which ends with `/`.
     ///
     /// # Errors
     ///
     /// An input that stands for no file, or for several data sets.
     pub fn find(inputs: &[PathBuf]) -> Result<Self, DataError> {
-        let (paths, left_out) = find(inputs)?;
-        Ok(Self { paths, left_out })
+        let (places, left_out) = find(inputs)?;
+        Ok(Self {
+            paths: places.iter().map(|place| place.path().to_owned()).collect(),
+            places,
+            left_out,
+        })
+    }
+
+    /// What they are now, in order. Of objects it is what they were when they were found, and they are not read once they are
+    /// something else.
+    #[must_use]
+    pub fn fingerprints(&self) -> Vec<Fingerprint> {
+        self.places.iter().map(fingerprint).collect()
     }
 
     /// Their paths; `-` for standard input.
@@ -50,42 +78,133 @@ impl Files {
     /// Bytes of all files; `None` where they are not known.
     #[must_use]
     pub fn bytes(&self) -> Option<u64> {
-        let bytes = |path: &PathBuf| match is_regular(path) {
-            true => fs::metadata(path).ok().map(|found| found.len()),
-            false => None,
-        };
-        self.paths.iter().map(bytes).sum()
+        self.places.iter().map(Place::bytes).sum()
     }
 
     /// Whether all are regular files, so that reading them never waits for someone to write.
     #[must_use]
     pub fn are_complete(&self) -> bool {
-        self.paths.iter().all(|path| is_regular(path))
+        self.places.iter().all(Place::is_regular)
     }
 }
 
-pub(crate) fn is_regular(path: &Path) -> bool {
-    path != Path::new("-") && fs::metadata(path).is_ok_and(|found| found.is_file())
+fn fingerprint(place: &Place) -> Fingerprint {
+    let written = |path: &Path| {
+        let written = fs::metadata(path).ok()?.modified().ok()?;
+        let since = written.duration_since(UNIX_EPOCH).ok()?;
+        Some(since.as_nanos().to_string())
+    };
+    let bytes = place.bytes();
+    Fingerprint {
+        name: place.path().display().to_string(),
+        bytes,
+        version: match place {
+            Place::Path(path) => bytes.and_then(|_| written(path)),
+            #[cfg(feature = "object-store")]
+            Place::Object(object) => object.tag().map(str::to_owned),
+        },
+    }
 }
 
-fn find(inputs: &[PathBuf]) -> Result<(Vec<PathBuf>, Vec<PathBuf>), DataError> {
+fn find(inputs: &[PathBuf]) -> Result<(Vec<Place>, Vec<PathBuf>), DataError> {
     let (mut files, mut left_out) = (Vec::new(), Vec::new());
+    let mut remote = of_urls(inputs, &mut left_out)?.into_iter();
     for input in inputs {
-        if input.is_dir() {
-            files.extend(of_folder(input, &mut left_out)?);
+        if is_url(input) {
+            files.extend(remote.next().into_iter().flatten());
+        } else if input.is_dir() {
+            let found = of_folder(input, &mut left_out)?;
+            files.extend(found.into_iter().map(Place::Path));
         } else if input == Path::new("-") || fs::symlink_metadata(input).is_ok() {
-            files.push(input.clone());
+            files.push(Place::Path(input.clone()));
         } else {
-            files.extend(of_pattern(input)?);
+            files.extend(of_pattern(input)?.into_iter().map(Place::Path));
         }
     }
-    if files.iter().filter(|file| *file == Path::new("-")).count() > 1 {
+    let is_stdin = |file: &&Place| file.path() == Path::new("-");
+    if files.iter().filter(is_stdin).count() > 1 {
         return Err(DataError::NoFiles {
             input: "-".into(),
             why: "standard input can be read once".into(),
         });
     }
     Ok((files, left_out))
+}
+
+/// Whether an input is the URL of an object, or of something else that is not here.
+fn is_url(input: &Path) -> bool {
+    let text = input.to_str().unwrap_or_default();
+    let scheme = text.split_once("://").map_or("", |(scheme, _)| scheme);
+    let is_scheme = scheme.len() > 1
+        && scheme
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b == b'+');
+    is_scheme && fs::symlink_metadata(input).is_err()
+}
+
+/// For each URL among the inputs, the objects that it stands for.
+#[cfg(feature = "object-store")]
+fn of_urls(inputs: &[PathBuf], left_out: &mut Vec<PathBuf>) -> Result<Vec<Vec<Place>>, DataError> {
+    let urls: Vec<&str> = inputs
+        .iter()
+        .filter(|input| is_url(input))
+        .filter_map(|input| input.to_str())
+        .collect();
+    let unknown = |url: &&&str| !worldpm_ort_stores::is_url(Path::new(url));
+    if let Some(url) = urls.iter().find(unknown) {
+        return Err(unreadable_url(url));
+    }
+    let found = worldpm_ort_stores::find(urls.iter().copied())?;
+    let places = |(url, found): (&str, Found)| match found {
+        Found::Object(object) => Ok(vec![object]),
+        Found::Matches(objects) => Ok(objects),
+        Found::Folder(objects, folders) => {
+            let (files, others): (Vec<Object>, Vec<Object>) = objects
+                .into_iter()
+                .filter(|object| !object.name().starts_with(['.', '_']))
+                .partition(|object| Format::of_name(Path::new(object.name())).0.is_some());
+            if files.is_empty() {
+                let why = nothing_in_folder(folders, others.len(), "URL");
+                let input = url.to_owned();
+                return Err(DataError::NoFiles { input, why });
+            }
+            left_out.extend(others.iter().map(|object| PathBuf::from(object.url())));
+            Ok(files)
+        }
+        _ => Ok(Vec::new()),
+    };
+    let mut found: Vec<_> = urls
+        .into_iter()
+        .zip(found)
+        .map(places)
+        .collect::<Result<_, _>>()?;
+    let place = |objects: &mut Vec<Object>| objects.drain(..).map(Place::Object).collect();
+    Ok(found.iter_mut().map(place).collect())
+}
+
+#[cfg(not(feature = "object-store"))]
+fn of_urls(inputs: &[PathBuf], _: &mut Vec<PathBuf>) -> Result<Vec<Vec<Place>>, DataError> {
+    match inputs.iter().find(|input| is_url(input)) {
+        Some(url) => Err(unreadable_url(&url.display().to_string())),
+        None => Ok(Vec::new()),
+    }
+}
+
+fn unreadable_url(url: &str) -> DataError {
+    let scheme = url.split_once("://").map_or(url, |(scheme, _)| scheme);
+    let why = match cfg!(feature = "object-store") {
+        true => {
+            "objects are read of s3://, gs://, az:// and abfss://; download it, or give it as standard input, as in \
+             curl ... | worldpm-ort score"
+        }
+        false => {
+            "objects of stores are not read by this build, which is without the feature `object-store`"
+        }
+    };
+    DataError::NoFiles {
+        input: format!("{scheme}://..."),
+        why: why.to_owned(),
+    }
 }
 
 fn of_pattern(input: &Path) -> Result<Vec<PathBuf>, DataError> {
@@ -135,10 +254,6 @@ fn of_folder(folder: &Path, left_out: &mut Vec<PathBuf>) -> Result<Vec<PathBuf>,
             return Ok(files);
         }
     }
-    let none = |why: &str| DataError::NoFiles {
-        input: folder.display().to_string(),
-        why: why.to_owned(),
-    };
     let unreadable = |error| DataError::io("list", folder.display(), error);
     let (mut files, mut folders, mut others) = (Vec::new(), 0, 0);
     for entry in fs::read_dir(folder).map_err(unreadable)? {
@@ -157,22 +272,25 @@ fn of_folder(folder: &Path, left_out: &mut Vec<PathBuf>) -> Result<Vec<PathBuf>,
         }
     }
     if files.is_empty() {
-        return Err(none(match (folders, others) {
-            (0, _) => {
-                "no file in it has a name that ends as those of data sets do, such as .jsonl or .parquet.gz"
-            }
-            (_, 0) => {
-                "there are only folders in it: name one, or give a pattern, as in 'DIR/**/*.parquet'"
-            }
-            _ => {
-                "no file in it has a name that ends as those of data sets do, such as .jsonl or .parquet.gz, and its folders \
-                 are not looked into: name one, or give a pattern, as in 'DIR/**/*.parquet'"
-            }
-        }));
+        return Err(DataError::NoFiles {
+            input: folder.display().to_string(),
+            why: nothing_in_folder(folders, others, "DIR"),
+        });
     }
     files.sort();
     left_out.sort();
     Ok(files)
+}
+
+/// Why a folder stands for no files, with so many folders and other files in it.
+fn nothing_in_folder(folders: usize, others: usize, folder: &str) -> String {
+    let names = "no file in it has a name that ends as those of data sets do, such as .jsonl or .parquet.gz";
+    let pattern = format!("name one, or give a pattern, as in '{folder}/**/*.parquet'");
+    match (folders, others) {
+        (0, _) => names.to_owned(),
+        (_, 0) => format!("there are only folders in it: {pattern}"),
+        _ => format!("{names}, and its folders are not looked into: {pattern}"),
+    }
 }
 
 /// The files of a data set that was saved with `save_to_disk`, in its order.
@@ -224,7 +342,10 @@ mod tests {
     fn names(folder: &Path, inputs: &[&str]) -> Result<Vec<String>, String> {
         let inputs: Vec<_> = inputs.iter().map(|input| folder.join(input)).collect();
         let (files, _) = find(&inputs).map_err(|error| error.to_string())?;
-        let relative = |file: &PathBuf| file.strip_prefix(folder).unwrap().display().to_string();
+        let relative = |file: &Place| {
+            let file = file.path().strip_prefix(folder).unwrap();
+            file.display().to_string()
+        };
         Ok(files.iter().map(relative).collect())
     }
 

@@ -11,6 +11,7 @@ use std::{
 use crate::{
     error::DataError,
     format::{Compression, Format, MAGIC_BYTES, is_binary, may_be_magic},
+    place::Place,
 };
 
 /// Bytes that are read at a time.
@@ -64,36 +65,45 @@ pub(crate) enum Body {
         expect(dead_code, reason = "what is in such files is refused then")
     )]
     File(File),
-}
-
-/// The name of an input, for messages.
-pub(crate) fn name(path: &Path) -> Arc<str> {
-    match path == Path::new("-") {
-        true => "standard input".into(),
-        false => path.display().to_string().into(),
-    }
+    /// The same, of an object.
+    #[cfg(feature = "object-store")]
+    #[cfg_attr(
+        not(feature = "parquet"),
+        expect(dead_code, reason = "what is in such files is refused then")
+    )]
+    Object(worldpm_ort_stores::Ranges),
 }
 
 /// Opens an input, `-` for standard input, and finds out its format, unless that is given.
 pub(crate) fn open(
-    path: &Path,
+    place: &Place,
     given: Option<Format>,
     on_read: &OnRead,
 ) -> Result<Opened, DataError> {
-    let name = name(path);
+    let (name, path) = (place.name(), place.path());
     let cannot = |action| {
         let name = Arc::clone(&name);
         move |error| DataError::io(action, &name, error)
     };
-    let (raw, file): (Box<dyn Read + Send>, _) = if path == Path::new("-") {
-        (Box::new(Counted::new(io::stdin(), None, on_read)), None)
-    } else {
-        let file = File::open(path).map_err(cannot("open"))?;
-        let found = file.metadata().map_err(cannot("open"))?;
-        let bytes = found.is_file().then_some(found.len());
-        let again = file.try_clone().map_err(cannot("open"))?;
-        let counted = Counted::new(file, bytes, on_read);
-        (Box::new(counted), found.is_file().then_some(again))
+    let (raw, again): (Box<dyn Read + Send>, _) = match place {
+        #[cfg(feature = "object-store")]
+        Place::Object(object) => {
+            let counted = Counted::new(object.reader(), Some(object.bytes()), on_read);
+            let ranges = worldpm_ort_stores::Ranges::new(object.clone());
+            (Box::new(counted), Some(Body::Object(ranges)))
+        }
+        Place::Path(path) if path == Path::new("-") => {
+            (Box::new(Counted::new(io::stdin(), None, on_read)), None)
+        }
+        Place::Path(path) => {
+            let file = File::open(path).map_err(cannot("open"))?;
+            let found = file.metadata().map_err(cannot("open"))?;
+            let bytes = found.is_file().then_some(found.len());
+            let again = file.try_clone().map_err(cannot("open"))?;
+            let counted = Counted::new(file, bytes, on_read);
+            let again = found.is_file().then_some(Body::File(again));
+            (Box::new(counted), again)
+        }
     };
     let (named, _) = Format::of_name(path);
     let raw = Looked::at(raw, false);
@@ -126,8 +136,8 @@ pub(crate) fn open(
     };
     let body = if format != Format::Parquet {
         Body::Stream(BufReader::with_capacity(CHUNK, Box::new(bytes)))
-    } else if let (Some(file), Compression::None) = (file, compression) {
-        Body::File(file)
+    } else if let (Some(again), Compression::None) = (again, compression) {
+        again
     } else {
         Body::File(spooled(bytes).map_err(cannot("read"))?)
     };

@@ -19,6 +19,9 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
+//! With the feature `object-store`, which is off by default, an input may also be the URL of an object, such as
+//! `s3://BUCKET/data/*.parquet`.
+//!
 //! Without the feature `parquet`, which is on by default, Parquet and Arrow files are refused, and nothing is compiled for
 //! them.
 
@@ -29,6 +32,7 @@ mod format;
 mod input;
 mod numeric;
 mod options;
+mod place;
 mod row;
 mod rows;
 mod sets;

@@ -6,7 +6,7 @@ use worldpm_ort_runtime::records::RowReader;
 
 use crate::{
     error::DataError,
-    files::{Files, is_regular},
+    files::Files,
     format::Format,
     input::{self, OnRead},
     options::ReadOptions,
@@ -36,9 +36,9 @@ impl DataSet {
         let records = RowReader::new(&options.columns)?;
         let on_read = OnRead::default();
         let mut first: Option<(Arc<str>, Format, Shape)> = None;
-        let mut inputs = Vec::with_capacity(files.paths.len());
-        for path in files.paths {
-            let opened = input::open(&path, options.format, &on_read)?;
+        let mut inputs = Vec::with_capacity(files.places.len());
+        for place in files.places {
+            let opened = input::open(&place, options.format, &on_read)?;
             let (name, format) = (Arc::clone(&opened.name), opened.format);
             if let Some((first, first_format, _)) = &first
                 && !are_alike(*first_format, format)
@@ -63,8 +63,8 @@ impl DataSet {
                     }
                 }
             }
-            let reader = (!is_regular(&path)).then_some(reader);
-            inputs.push(Input { path, reader });
+            let reader = (!place.is_regular()).then_some(reader);
+            inputs.push(Input { place, reader });
         }
         let (_, format, shape) = first.unwrap_or(("".into(), Format::JsonLines, Shape::Open));
         Ok(Self {

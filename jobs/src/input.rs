@@ -26,7 +26,8 @@ pub struct InputFile {
     pub bytes: u64,
     /// When it was written, in nanoseconds since 1970.
     pub modified: i64,
-    /// SHA-256 of 64 blocks of 64 KiB, evenly from its first byte to its last; of all of it, when it has no more.
+    /// SHA-256 of 64 blocks of 64 KiB, evenly from its first byte to its last; of all of it, when it has no more. Of an object
+    /// of a store, the tag by which that knows it.
     pub sampled_sha256: String,
 }
 

@@ -1,5 +1,5 @@
-//! A server on loopback that speaks the Hugging Face hub's protocol, as far as downloads of models need it, and that
-//! can be told to fail.
+//! A server on loopback that speaks the Hugging Face hub's protocol, as far as downloads of models and data sets need it,
+//! and that can be told to fail.
 //!
 //! As the real hub does, it redirects small files to another path of its own, and large files to another server (here
 //! another port) that takes no token.
@@ -7,9 +7,9 @@
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used)]
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs,
-    io::{BufRead, BufReader, Write},
+    io::{BufRead, BufReader, Read, Write},
     net::{Shutdown, SocketAddr, TcpListener, TcpStream},
     path::{Path, PathBuf},
     sync::{Arc, Mutex},
@@ -77,6 +77,7 @@ pub struct Request {
     pub authorization: Option<String>,
     /// Whether it came to the server of large files.
     pub large: bool,
+    pub body: Vec<u8>,
 }
 
 struct Stored {
@@ -89,6 +90,9 @@ struct Stored {
 /// A repository, made from a folder.
 pub struct Repository {
     id: String,
+    /// What stands in its addresses: `models` or `datasets`.
+    kind: &'static str,
+    revision: &'static str,
     pub commit: String,
     files: BTreeMap<String, Stored>,
     /// A token that its files need, and whether it is gated rather than private.
@@ -100,14 +104,8 @@ impl Repository {
     pub fn of(id: &str, folder: &Path) -> Self {
         let mut files = BTreeMap::new();
         let mut all = Sha1::new();
-        let inside = |folder: &Path| {
-            fs::read_dir(folder)
-                .unwrap()
-                .map(|entry| entry.unwrap().path())
-        };
-        let mut entries: Vec<_> = inside(folder).collect();
-        let folders: Vec<_> = entries.extract_if(.., |path| path.is_dir()).collect();
-        entries.extend(folders.iter().flat_map(|folder| inside(folder)));
+        let mut entries = Vec::new();
+        list(folder, &mut entries);
         entries.sort();
         for path in entries {
             let name = path
@@ -136,10 +134,26 @@ impl Repository {
         }
         Self {
             id: id.to_owned(),
+            kind: "models",
+            revision: "main",
             commit: hex(&all.finalize()),
             files,
             access: None,
         }
+    }
+
+    /// A data set with the files of `folder`.
+    pub fn data_set(id: &str, folder: &Path) -> Self {
+        let kind = "datasets";
+        Self {
+            kind,
+            ..Self::of(id, folder)
+        }
+    }
+
+    /// The same, at another revision than `main`.
+    pub fn at(self, revision: &'static str) -> Self {
+        Self { revision, ..self }
     }
 
     /// The same, for those who have the token only.
@@ -152,6 +166,16 @@ impl Repository {
     pub fn gated(self, token: &str) -> Self {
         let access = Some((token.to_owned(), true));
         Self { access, ..self }
+    }
+}
+
+fn list(folder: &Path, files: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        match path.is_dir() {
+            true => list(&path, files),
+            false => files.push(path),
+        }
     }
 }
 
@@ -404,18 +428,32 @@ impl State {
         let path = request.path.split('?').next().unwrap();
         let parts: Vec<&str> = path.trim_start_matches('/').split('/').collect();
         let no_repository = || Answer::error(404, "RepoNotFound", "Repository not found");
-        let (id, rest) = match parts.as_slice() {
-            ["api", "models", owner, name, rest @ ..] => ((owner, name), [&["api"], rest].concat()),
-            ["api", "resolve-cache", "models", owner, name, rest @ ..] => {
-                ((owner, name), [&["cached"], rest].concat())
+        let (kind, id, rest) = match parts.as_slice() {
+            ["api", "resolve-cache", kind, owner, name, rest @ ..] => {
+                (*kind, (owner, name), [&["cached"], rest].concat())
             }
-            [owner, name, rest @ ..] => ((owner, name), rest.to_vec()),
+            [
+                "api",
+                kind @ ("models" | "datasets"),
+                owner,
+                name,
+                rest @ ..,
+            ] => (*kind, (owner, name), [&["api"], rest].concat()),
+            ["datasets", owner, name, rest @ ..] => ("datasets", (owner, name), rest.to_vec()),
+            [owner, name, rest @ ..] => ("models", (owner, name), rest.to_vec()),
             _ => return no_repository(),
         };
         let id = format!("{}/{}", id.0, id.1);
-        let Some(repository) = self.repositories.iter().find(|r| r.id == id) else {
+        let is_meant = |r: &&Repository| r.kind == kind && r.id == id;
+        let mut revisions = self.repositories.iter().filter(is_meant);
+        let Some(first) = revisions.clone().next() else {
             return no_repository();
         };
+        let revision = match rest.as_slice() {
+            ["api", _, revision, ..] | ["resolve" | "cached", revision, ..] => *revision,
+            _ => "main",
+        };
+        let repository = revisions.find(|r| r.knows(revision)).unwrap_or(first);
         if let Some((token, gated)) = &repository.access
             && request.authorization != Some(format!("Bearer {token}"))
         {
@@ -438,12 +476,16 @@ impl Repository {
         fault: &Option<Fault>,
         large: SocketAddr,
     ) -> Answer {
-        let known = |revision: &str| revision == "main" || revision == self.commit;
+        let known = |revision: &str| self.knows(revision);
         let no_revision = || Answer::error(404, "RevisionNotFound", "Invalid rev id");
         match parts {
             ["api"] => Answer::json(&self.description()),
             ["api", "revision", revision] if known(revision) => Answer::json(&self.description()),
-            ["api", "tree", revision] if known(revision) => Answer::json(&self.tree()),
+            ["api", "tree", revision, folder @ ..] if known(revision) => {
+                let is_deep = !request.path.contains("recursive=false");
+                self.tree(&folder.join("/"), is_deep)
+            }
+            ["api", "paths-info", revision] if known(revision) => self.paths(&request.body),
             ["api", ..] => no_revision(),
             ["resolve", revision, ..] if !known(revision) => no_revision(),
             ["resolve" | "cached", _, file @ ..] => match self.files.get(&file.join("/")) {
@@ -465,17 +507,52 @@ impl Repository {
             "disabled": false, "downloads": 0, "likes": 0, "tags": [], "siblings": siblings})
     }
 
-    fn tree(&self) -> serde_json::Value {
-        let entry = |(name, stored): (&String, &Stored)| {
-            let mut entry =
-                json!({"type": "file", "path": name, "size": stored.size, "oid": stored.etag});
-            if stored.large {
-                entry["oid"] = json!("0".repeat(40));
-                entry["lfs"] = json!({"oid": stored.etag, "size": stored.size, "pointerSize": 135});
-            }
-            entry
+    fn knows(&self, revision: &str) -> bool {
+        let revision = revision.replace("%2F", "/");
+        revision == self.revision || revision == self.commit
+    }
+
+    /// What is below a folder, at any depth or directly.
+    fn tree(&self, folder: &str, is_deep: bool) -> Answer {
+        let inside = match folder {
+            "" => String::new(),
+            folder => format!("{folder}/"),
         };
-        self.files.iter().map(entry).collect()
+        let mut folders = BTreeSet::new();
+        let mut entries = Vec::new();
+        for (name, stored) in &self.files {
+            let Some(rest) = name.strip_prefix(&inside) else {
+                continue;
+            };
+            let deeper = rest.match_indices('/').map(|(at, _)| &rest[..at]);
+            folders.extend(deeper.take(if is_deep { usize::MAX } else { 1 }));
+            if is_deep || !rest.contains('/') {
+                entries.push(file_entry(name, stored));
+            }
+        }
+        if entries.is_empty() && folders.is_empty() && !folder.is_empty() {
+            return Answer::error(404, "EntryNotFound", "Entry not found");
+        }
+        let folder_entry = |folder: &str| folder_entry(&format!("{inside}{folder}"));
+        entries.extend(folders.into_iter().map(folder_entry));
+        Answer::json(&entries.into())
+    }
+
+    /// Those of the paths in a form that are there.
+    fn paths(&self, form: &[u8]) -> Answer {
+        let form = String::from_utf8_lossy(form).replace("%2F", "/");
+        let paths = form
+            .split('&')
+            .filter_map(|field| field.strip_prefix("paths="));
+        let entry = |path: &str| match self.files.get(path) {
+            Some(stored) => Some(file_entry(path, stored)),
+            None => {
+                let inside = format!("{path}/");
+                let is_folder = self.files.keys().any(|name| name.starts_with(&inside));
+                is_folder.then(|| folder_entry(path))
+            }
+        };
+        Answer::json(&paths.filter_map(entry).collect())
     }
 
     fn redirect(&self, file: &str, stored: &Stored, large: SocketAddr) -> Answer {
@@ -490,10 +567,23 @@ impl Repository {
             ];
             return Answer::new(302, headers);
         }
-        let id = &self.id;
-        let location = format!("/api/resolve-cache/models/{id}/{}/{file}", self.commit);
+        let (kind, id) = (self.kind, &self.id);
+        let location = format!("/api/resolve-cache/{kind}/{id}/{}/{file}", self.commit);
         Answer::new(307, vec![("Location", location), commit])
     }
+}
+
+fn file_entry(name: &str, stored: &Stored) -> serde_json::Value {
+    let mut entry = json!({"type": "file", "path": name, "size": stored.size, "oid": stored.etag});
+    if stored.large {
+        entry["oid"] = json!("0".repeat(40));
+        entry["lfs"] = json!({"oid": stored.etag, "size": stored.size, "pointerSize": 135});
+    }
+    entry
+}
+
+fn folder_entry(name: &str) -> serde_json::Value {
+    json!({"type": "directory", "path": name, "size": 0, "oid": "0".repeat(40)})
 }
 
 /// The bytes of a file, or the range of them that was asked for.
@@ -556,16 +646,21 @@ fn read_request(
         range: None,
         authorization: None,
         large,
+        body: Vec::new(),
     };
+    let mut length = 0;
     loop {
         let mut line = String::new();
         reader.read_line(&mut line)?;
         let Some((name, value)) = line.trim_end().split_once(':') else {
+            request.body = vec![0; length];
+            reader.read_exact(&mut request.body)?;
             return Ok(Some(request));
         };
         let value = value.trim().to_owned();
         match name.to_ascii_lowercase().as_str() {
             "range" => request.range = Some(value),
+            "content-length" => length = value.parse().unwrap_or(0),
             "authorization" => request.authorization = Some(value),
             _ => {}
         }

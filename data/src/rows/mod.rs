@@ -4,7 +4,7 @@ mod cells;
 mod lines;
 pub(crate) mod step;
 
-use std::{collections::VecDeque, fmt, path::PathBuf, sync::Arc};
+use std::{collections::VecDeque, fmt, sync::Arc};
 
 use worldpm_ort_runtime::records::{Layout, RecordError, RecordErrorKind, RowReader};
 
@@ -12,6 +12,7 @@ use crate::{
     error::DataError,
     input::{self, Body, OnRead, Opened},
     options::ReadOptions,
+    place::Place,
     row::{Columns, Kept, PlainRow, Row},
     shape::Shape,
 };
@@ -36,7 +37,7 @@ pub struct Rows {
 /// An input, and its reader where it can be opened once only.
 #[derive(Debug)]
 pub(crate) struct Input {
-    pub(crate) path: PathBuf,
+    pub(crate) place: Place,
     pub(crate) reader: Option<Reader>,
 }
 
@@ -80,14 +81,14 @@ impl Rows {
         let input = self.inputs.pop_front()?;
         let opened = match input.reader {
             Some(reader) => return Some(Ok(reader)),
-            None => input::open(&input.path, self.options.format, &self.on_read),
+            None => input::open(&input.place, self.options.format, &self.on_read),
         };
         let reader = opened.and_then(|opened| Reader::new(opened, &self.options, &self.on_read));
         // It could be opened before.
         Some(reader.map_err(|error| {
             let error = RecordErrorKind::Source(Box::new(error));
             let error = RecordError::in_line(1, None, error).fatal();
-            (input::name(&input.path), error)
+            (input.place.name(), error)
         }))
     }
 }
@@ -177,7 +178,7 @@ impl Reader {
     ) -> Result<Kind, DataError> {
         let batches = match body {
             Body::Stream(stream) => table::arrow::open(stream, name)?,
-            Body::File(file) => table::parquet::open(file, name, on_read)?,
+            body => table::parquet::open(body, name, on_read)?,
         };
         Ok(Kind::Table(TableRows::new(batches, options)))
     }

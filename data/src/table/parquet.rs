@@ -4,7 +4,10 @@ use std::{
     fs::File,
     io::{self, BufReader, Read},
     os::unix::fs::FileExt,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use arrow_array::RecordBatch;
@@ -28,7 +31,7 @@ use parquet::{
 use super::{BATCH_ROWS, Batches, check, guard::guarded};
 use crate::{
     error::DataError,
-    input::{OnRead, became_shorter},
+    input::{Body, OnRead, became_shorter},
 };
 
 /// Bytes that a part of a table should have at most, where its rows are all of a size.
@@ -46,19 +49,29 @@ struct RowGroups {
 
 /// Opens a file that is read here and there.
 pub(crate) fn open(
-    file: File,
+    body: Body,
     name: &str,
     on_read: &OnRead,
 ) -> std::result::Result<Box<dyn Batches>, DataError> {
     let wrong = |problem| DataError::file(name, format!("it cannot be read as Parquet: {problem}"));
-    let length = file
-        .metadata()
-        .map_err(|error| DataError::io("read", name, error))?
-        .len();
+    let (file, length) = match body {
+        Body::File(file) => {
+            let found = file.metadata();
+            let found = found.map_err(|error| DataError::io("read", name, error))?;
+            (Source::File(Arc::new(file)), found.len())
+        }
+        #[cfg(feature = "object-store")]
+        Body::Object(ranges) => {
+            let length = ranges.len();
+            (Source::Object(ranges), length)
+        }
+        Body::Stream(_) => return Err(wrong("it is read from its start only".to_owned())),
+    };
     let file = Pages {
-        file: Arc::new(file),
+        file,
         length,
         on_read: on_read.clone(),
+        is_lost: Arc::default(),
     };
     let metadata = guarded(|| {
         let options = ArrowReaderOptions::new();
@@ -121,7 +134,8 @@ impl RowGroups {
                 }
             }
         };
-        let column = (0..columns.len()).find(is_wrong);
+        let is_lost = self.file.is_lost.load(Ordering::Relaxed);
+        let column = (0..columns.len()).find(|column| !is_lost && is_wrong(column));
         let column = column.map(|column| format!(", column `{}`", columns[column].path().string()));
         format!(
             "row group {number} of {groups}{} cannot be read: {problem}",
@@ -173,18 +187,37 @@ fn said(error: &ParquetError) -> String {
     bare.map_or(text.clone(), str::to_owned)
 }
 
+/// What is read here and there.
+#[derive(Clone)]
+enum Source {
+    File(Arc<File>),
+    #[cfg(feature = "object-store")]
+    Object(worldpm_ort_stores::Ranges),
+}
+
 /// A file that is read here and there, and counted.
 #[derive(Clone)]
 struct Pages {
-    file: Arc<File>,
+    file: Source,
     length: u64,
     on_read: OnRead,
+    /// Whether bytes could not be had, so that it is no use to look for the column that is damaged.
+    is_lost: Arc<AtomicBool>,
 }
 
 impl Pages {
     fn read_at(&self, buffer: &mut [u8], at: u64) -> io::Result<usize> {
-        let read = self.file.read_at(buffer, at)?;
-        self.on_read.count(read);
+        let (read, counted) = match &self.file {
+            Source::File(file) => {
+                let read = file.read_at(buffer, at)?;
+                (read, read)
+            }
+            #[cfg(feature = "object-store")]
+            Source::Object(ranges) => ranges
+                .read_at(buffer, at)
+                .inspect_err(|_| self.is_lost.store(true, Ordering::Relaxed))?,
+        };
+        self.on_read.count(counted);
         if read == 0 && !buffer.is_empty() && at < self.length {
             return Err(became_shorter(self.length, at));
         }

@@ -1,16 +1,18 @@
 //! The cache that tools share, in the layout of `huggingface_hub`:
 //!
 //! ```text
-//! models--OWNER--NAME/
+//! models--OWNER--NAME/             or datasets--OWNER--NAME
 //!   refs/REVISION                  the commit that a branch or tag meant
 //!   blobs/ETAG                     the bytes: SHA-256 of large files, Git's hash of small ones
 //!   blobs/ETAG.incomplete          what has arrived so far
 //!   blobs/ETAG.aside.incomplete    what arrived before and may be wrong, until the file is whole
 //!   snapshots/COMMIT/FILE          a link to ../../blobs/ETAG
+//!   listings/COMMIT.json           the names of all files of a data set's commit; ours alone
 //! .locks/models--OWNER--NAME/ETAG.lock
 //! ```
 
 use std::{
+    collections::BTreeSet,
     fs::{self, File, TryLockError},
     io::{self, ErrorKind},
     os::unix::fs::symlink,
@@ -31,7 +33,8 @@ pub(super) struct Cache {
 
 impl Cache {
     pub(super) fn new(root: &Path, repository: &Repository) -> Self {
-        let name = format!("models--{}", repository.id().replace('/', "--"));
+        let kind = repository.kind().plural();
+        let name = format!("{kind}--{}", repository.id().replace('/', "--"));
         Self {
             folder: root.join(&name),
             locks: root.join(".locks").join(name),
@@ -76,6 +79,36 @@ impl Cache {
         }
         make_parent(&path)?;
         replace(&path, |path| fs::write(path, commit)).map_err(|e| fault(&path, "write it", e))
+    }
+
+    /// The names of all files of a commit, where they were noted.
+    pub(super) fn listing(&self, commit: &str) -> Result<Option<BTreeSet<String>>, HubError> {
+        let path = self.listing_path(commit);
+        match fs::read(&path) {
+            // What makes no sense is as good as nothing.
+            Ok(text) => Ok(serde_json::from_slice(&text).ok()),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(source) => Err(fault(&path, "read it", source)),
+        }
+    }
+
+    /// Notes the names of all files of a commit, unless they are.
+    pub(super) fn set_listing(
+        &self,
+        commit: &str,
+        files: &BTreeSet<String>,
+    ) -> Result<(), HubError> {
+        let path = self.listing_path(commit);
+        if path.exists() {
+            return Ok(());
+        }
+        make_parent(&path)?;
+        let text = serde_json::to_vec(files).unwrap_or_default();
+        replace(&path, |path| fs::write(path, text)).map_err(|e| fault(&path, "write it", e))
+    }
+
+    fn listing_path(&self, commit: &str) -> PathBuf {
+        self.folder.join("listings").join(format!("{commit}.json"))
     }
 
     /// Puts a downloaded file into a snapshot, as a link that stays right when the cache moves.

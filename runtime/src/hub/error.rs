@@ -100,6 +100,14 @@ pub enum HubError {
         /// What it lacks.
         problem: String,
     },
+    /// A data set has not what is asked for.
+    #[error("{data_set}: {problem}")]
+    DataSet {
+        /// Its name.
+        data_set: String,
+        /// What it lacks, or what is to be named.
+        problem: String,
+    },
     /// The disk is too small.
     #[error(
         "{}: {needed} bytes are needed for the download, and {free} are free; free some space, or choose a directory on another disk with \
@@ -154,7 +162,8 @@ impl HubError {
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
         match self {
-            Self::Name { .. }
+            Self::DataSet { .. }
+            | Self::Name { .. }
             | Self::Setting { .. }
             | Self::NotFound { .. }
             | Self::Access { .. } => ErrorKind::BadOptions,

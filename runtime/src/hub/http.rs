@@ -101,8 +101,9 @@ impl<'a> Client<'a> {
     /// Address of the repository's description at its revision.
     pub(super) fn description_url(&self) -> String {
         format!(
-            "{}/api/models/{}/revision/{}",
+            "{}/api/{}/{}/revision/{}",
             self.endpoint,
+            self.repository.kind().plural(),
             self.repository.id(),
             encode(self.repository.revision())
         )
@@ -111,8 +112,9 @@ impl<'a> Client<'a> {
     /// Address of the list of a commit's files.
     pub(super) fn tree_url(&self, commit: &str) -> String {
         format!(
-            "{}/api/models/{}/tree/{commit}?recursive=true",
+            "{}/api/{}/{}/tree/{commit}?recursive=true",
             self.endpoint,
+            self.repository.kind().plural(),
             self.repository.id()
         )
     }
@@ -120,8 +122,9 @@ impl<'a> Client<'a> {
     /// Address of a file at a commit.
     pub(super) fn file_url(&self, commit: &str, file: &str) -> String {
         format!(
-            "{}/{}/resolve/{commit}/{}",
+            "{}/{}{}/resolve/{commit}/{}",
             self.endpoint,
+            self.repository.kind().prefix(),
             self.repository.id(),
             // Folders stay folders, as in `huggingface_hub`.
             file.split('/').map(encode).collect::<Vec<_>>().join("/")
@@ -418,7 +421,8 @@ impl<'a> Client<'a> {
     }
 
     fn advice(&self, gated: bool) -> String {
-        let page = format!("{}/{}", self.endpoint, self.repository.id());
+        let kind = self.repository.kind().prefix();
+        let page = format!("{}/{kind}{}", self.endpoint, self.repository.id());
         let terms = match gated {
             true => format!("It is gated: accept its terms at {page}, then"),
             false => "It is private or gated, or there is no such repository:".to_owned(),

@@ -1,4 +1,4 @@
-//! The name of a model on a hub.
+//! The name of a model or a data set on a hub.
 
 use std::{fmt, str::FromStr};
 
@@ -9,7 +9,34 @@ const DEFAULT_REVISION: &str = "main";
 /// The hub's own limit for an owner and for a name.
 const MAX_PART: usize = 96;
 
-/// A model repository on a hub, at a revision: `OWNER/NAME` or `OWNER/NAME@REVISION`.
+/// What a repository holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Kind {
+    #[default]
+    Model,
+    DataSet,
+}
+
+impl Kind {
+    /// What its addresses and its folders in the cache are named after.
+    pub(super) fn plural(self) -> &'static str {
+        match self {
+            Self::Model => "models",
+            Self::DataSet => "datasets",
+        }
+    }
+
+    /// What stands before its name in the addresses of its pages and files.
+    pub(super) fn prefix(self) -> &'static str {
+        match self {
+            Self::Model => "",
+            Self::DataSet => "datasets/",
+        }
+    }
+}
+
+/// A repository on a hub, at a revision: `OWNER/NAME` or `OWNER/NAME@REVISION`. It is a model's, unless [`Repository::data_set`]
+/// says otherwise.
 ///
 /// ```
 /// # use worldpm_ort_runtime as worldpm_ort;
@@ -21,6 +48,7 @@ const MAX_PART: usize = 96;
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Repository {
+    kind: Kind,
     id: String,
     revision: String,
 }
@@ -36,6 +64,19 @@ impl Repository {
     #[must_use]
     pub fn revision(&self) -> &str {
         &self.revision
+    }
+
+    /// The repository of a data set that has this name.
+    #[must_use]
+    pub fn data_set(self) -> Self {
+        Self {
+            kind: Kind::DataSet,
+            ..self
+        }
+    }
+
+    pub(super) fn kind(&self) -> Kind {
+        self.kind
     }
 
     /// The same repository at another revision.
@@ -88,6 +129,7 @@ impl FromStr for Repository {
             ));
         }
         Ok(Self {
+            kind: Kind::Model,
             id: id.to_owned(),
             revision: revision.to_owned(),
         })

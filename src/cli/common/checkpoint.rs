@@ -67,7 +67,7 @@ mod hub {
 }
 
 #[cfg(feature = "hub")]
-mod bar {
+pub(crate) mod bar {
     use std::sync::OnceLock;
 
     use indicatif::{DecimalBytes, ProgressBar};

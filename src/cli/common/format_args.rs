@@ -11,7 +11,7 @@ use worldpm_ort_data::{Compression, Format};
 use super::heading;
 
 /// Formats, where names and contents do not show the right ones.
-#[derive(Debug, clap::Args)]
+#[derive(Clone, Debug, clap::Args)]
 #[command(next_help_heading = heading::INPUT_OUTPUT)]
 pub(crate) struct FormatArgs {
     /// Format of the input: jsonl, json, csv, tsv, parquet, arrow or arrow-stream [default: as the file begins, and its name]

@@ -10,9 +10,14 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 
+use super::objects;
+
 /// Finds out before the model is loaded whether the output can be written. What the file holds stays until
 /// there is something to put in its place.
 pub(crate) fn check_output(path: &Path) -> Result<()> {
+    if let Some(url) = objects::url(path) {
+        return objects::check_upload(url);
+    }
     let parent = path
         .parent()
         .filter(|parent| !parent.as_os_str().is_empty());
@@ -40,7 +45,8 @@ const MOST_LEFT: usize = 1000;
 /// Results, and where they go. Of lines only whole ones are written.
 ///
 /// A regular file is written beside its place, as `NAME.partial`, and put there when it is complete, so that what was there
-/// stays until then. What a run has written that did not end is in the partial file.
+/// stays until then. What a run has written that did not end is in the partial file. That of an object is in the working
+/// directory, and is uploaded when it is complete.
 pub(crate) struct Results {
     to: To,
     /// What is written, for errors.
@@ -64,7 +70,14 @@ enum To {
 struct Replacement {
     file: File,
     partial: PathBuf,
-    target: PathBuf,
+    target: Target,
+}
+
+/// Where results go when they are complete.
+enum Target {
+    Path(PathBuf),
+    /// An object, by its URL.
+    Object(String),
 }
 
 impl Results {
@@ -77,6 +90,12 @@ impl Results {
                 bail!("--append adds to a file: name it with --output");
             }
             To::Stdout
+        } else if let Some(url) = objects::url(path) {
+            if append {
+                bail!("--append adds to a file, and an object is written as a whole: name a file");
+            }
+            check_output(path)?;
+            To::Replacement(Replacement::of_object(url)?)
         } else {
             check_output(path)?;
             match fs::metadata(path) {
@@ -199,7 +218,17 @@ impl Replacement {
     /// Makes the partial file of an output. One that an earlier run has left gets another name.
     fn beside(path: &Path) -> Result<Self> {
         let target = resolved(path);
-        let partial = with_suffix(&target, ".partial");
+        Self::at(with_suffix(&target, ".partial"), Target::Path(target))
+    }
+
+    /// Makes that of an object.
+    fn of_object(url: &str) -> Result<Self> {
+        let name = url.rsplit('/').next().unwrap_or(url);
+        let partial = PathBuf::from(format!("{name}.partial"));
+        Self::at(partial, Target::Object(url.to_owned()))
+    }
+
+    fn at(partial: PathBuf, target: Target) -> Result<Self> {
         let cannot = || format!("cannot write {}", partial.display());
         loop {
             let made = OpenOptions::new()
@@ -254,21 +283,37 @@ impl Replacement {
     }
 
     fn put_in_place(&self) -> Result<()> {
+        let partial = self.partial.display();
+        let target = match &self.target {
+            Target::Path(target) => target,
+            Target::Object(url) => {
+                self.file
+                    .sync_all()
+                    .with_context(|| format!("cannot write {partial}"))?;
+                let uploaded = objects::upload(&self.partial, url);
+                uploaded.with_context(|| {
+                    format!(
+                        "cannot write {url}, which is as it was; the results are complete in {partial}, for any tool to upload"
+                    )
+                })?;
+                let removed = fs::remove_file(&self.partial);
+                return removed.with_context(|| format!("cannot remove {partial}"));
+            }
+        };
         let failed = || {
             format!(
-                "cannot write {}; the results are complete in {}",
-                self.target.display(),
-                self.partial.display()
+                "cannot write {}; the results are complete in {partial}",
+                target.display(),
             )
         };
-        if let Ok(old) = fs::metadata(&self.target) {
+        if let Ok(old) = fs::metadata(target) {
             // Who may read it stays as it was. Some file systems have no such thing.
             let _ = self.file.set_permissions(old.permissions());
         }
         self.file.sync_all().with_context(failed)?;
-        if fs::rename(&self.partial, &self.target).is_err() {
+        if fs::rename(&self.partial, target).is_err() {
             // A file that is a mount of its own, as containers have them, can be written but not replaced.
-            fs::copy(&self.partial, &self.target).with_context(failed)?;
+            fs::copy(&self.partial, target).with_context(failed)?;
             fs::remove_file(&self.partial).with_context(failed)?;
         }
         Ok(())

@@ -6,7 +6,7 @@ use super::{choices::seconds, heading};
 use crate::remote::RemoteOptions;
 
 /// Servers that score in place of a model in this process.
-#[derive(Debug, clap::Args)]
+#[derive(Clone, Debug, clap::Args)]
 #[command(next_help_heading = heading::SERVER)]
 pub(crate) struct RemoteArgs {
     /// Servers (`worldpm-ort serve`) to send the records to, in place of a model in this process, as in http://HOST:8000;

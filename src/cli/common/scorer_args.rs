@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// How a model is loaded and run.
-#[derive(Debug, clap::Args)]
+#[derive(Clone, Debug, clap::Args)]
 #[command(next_help_heading = heading::DEVICES)]
 pub(crate) struct ScorerArgs {
     /// cpu, cuda:N, tensorrt:N or plugin:PROVIDER:N (with commas for several), or auto (what the bundle was exported for).

@@ -9,7 +9,7 @@ use super::{
 use crate::ScorerOptions;
 
 /// How conversations are made ready for a model, and what is made of what it says.
-#[derive(Debug, clap::Args)]
+#[derive(Clone, Debug, clap::Args)]
 #[command(next_help_heading = heading::SCORING)]
 pub(crate) struct ScoringArgs {
     /// Most tokens of a conversation [default and upper bound: the bundle's limit]

@@ -3,7 +3,7 @@
 use crate::cli::common::{format_args::FormatArgs, heading};
 
 /// How data sets are read and written.
-#[derive(Debug, clap::Args)]
+#[derive(Clone, Debug, clap::Args)]
 #[command(next_help_heading = heading::INPUT_OUTPUT)]
 pub(crate) struct DataArgs {
     #[command(flatten)]

@@ -16,6 +16,7 @@ use crate::{
     Conversation,
     cli::common::{
         format_args::FormatArgs,
+        objects,
         progress::InputProgress,
         records::{RecordArgs, input_metadata},
     },
@@ -34,12 +35,13 @@ pub(crate) fn check_apart(inputs: &[PathBuf], output: &Path) -> Result<()> {
     if output == Path::new("-") {
         return Ok(());
     }
-    let Ok(to) = fs::metadata(output) else {
-        return Ok(());
-    };
-    let is_same = |input: &PathBuf| {
-        input_metadata(input)
-            .is_ok_and(|from| from.is_file() && (from.dev(), from.ino()) == (to.dev(), to.ino()))
+    let is_object = objects::url(output).is_some();
+    let to = fs::metadata(output).ok();
+    let is_same = |input: &PathBuf| match &to {
+        _ if is_object => input == output,
+        None => false,
+        Some(to) => input_metadata(input)
+            .is_ok_and(|from| from.is_file() && (from.dev(), from.ino()) == (to.dev(), to.ino())),
     };
     if inputs.iter().any(is_same) {
         bail!(

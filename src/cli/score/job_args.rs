@@ -7,7 +7,7 @@ use clap::ValueEnum;
 use crate::cli::common::{choices::seconds, heading};
 
 /// A directory that keeps what is done.
-#[derive(Debug, clap::Args)]
+#[derive(Clone, Debug, clap::Args)]
 #[command(next_help_heading = heading::JOB)]
 pub(crate) struct JobArgs {
     /// Keep what is scored in this directory, so that the same command goes on after whatever ended it. Several processes,

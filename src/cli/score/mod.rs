@@ -25,6 +25,13 @@ pub(crate) fn run(args: &ScoreArgs) -> Result<Status> {
     if let Some(model) = &args.model {
         super::common::model::check(model)?;
     }
+    let args = &match args.hub.files()? {
+        Some(input) => ScoreArgs {
+            input,
+            ..args.clone()
+        },
+        None => args.clone(),
+    };
     if let Some(dir) = &args.job.job {
         return job::run(args, dir);
     }

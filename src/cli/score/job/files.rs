@@ -6,11 +6,17 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
+use worldpm_ort_data::Files;
 use worldpm_ort_jobs::{InputFile, JobError};
+
+use crate::cli::common::objects;
 
 /// How the files are now, each of which must be one that is read again.
 pub(super) fn fingerprints(paths: &[PathBuf]) -> Result<Vec<InputFile>> {
     let one = |path: &PathBuf| {
+        if objects::url(path).is_some() {
+            return of_object(path);
+        }
         let name = path.display().to_string();
         let found = fs::metadata(path).with_context(|| format!("cannot open {name}"))?;
         if !found.is_file() {
@@ -22,6 +28,25 @@ pub(super) fn fingerprints(paths: &[PathBuf]) -> Result<Vec<InputFile>> {
         InputFile::of(&name, &file).with_context(|| format!("cannot read {name}"))
     };
     paths.iter().map(one).collect()
+}
+
+/// How an object is now: its store says by a tag whether it is another one.
+fn of_object(path: &PathBuf) -> Result<InputFile> {
+    let files = Files::find(std::slice::from_ref(path))?;
+    let found = files.fingerprints().into_iter().next();
+    let known = found.and_then(|one| Some((one.name, one.bytes?, one.version?)));
+    let Some((name, bytes, tag)) = known else {
+        bail!(
+            "{} has no tag (ETag) by which it could be known again, and a job reads it more than once: save it to a file",
+            path.display()
+        );
+    };
+    Ok(InputFile {
+        name,
+        bytes,
+        modified: 0,
+        sampled_sha256: tag,
+    })
 }
 
 /// Refuses files that are not what they were when they were `begun` to be read.

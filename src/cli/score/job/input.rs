@@ -17,7 +17,10 @@ use super::{
     found::Found,
     plain::{PlainInput, PlainRecords},
 };
-use crate::cli::score::{args::ScoreArgs, input::options, job_args::Grouping};
+use crate::cli::{
+    common::objects,
+    score::{args::ScoreArgs, input::options, job_args::Grouping},
+};
 
 /// What a job reads.
 pub(super) struct JobInput {
@@ -169,6 +172,9 @@ fn is_plain(args: &ScoreArgs, files: &Files) -> Result<bool> {
     let [path] = files.paths() else {
         return Ok(false);
     };
+    if objects::url(path).is_some() {
+        return Ok(false);
+    }
     let mut first = Vec::new();
     let read = File::open(path).and_then(|file| file.take(4).read_to_end(&mut first));
     read.with_context(|| format!("cannot read {}", path.display()))?;
