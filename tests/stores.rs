@@ -96,6 +96,36 @@ fn same(one: &Path, other: &Path) {
     assert!(!one.is_empty() && one == other);
 }
 
+/// A job knows an object by its tag.
+#[test]
+fn a_job_reads_objects() {
+    let place = Place::new();
+    let records = lines(0, 40, 0);
+    fs::write(place.at("in.jsonl"), &records).unwrap();
+    place.server.put("in.jsonl", &records);
+    place.score_well(&["in.jsonl"], "local.jsonl", &[]);
+    let (input, job) = (
+        &["s3://bucket/in.jsonl"],
+        ["--job", "job", "--shard-records", "8"],
+    );
+    place.score_well(input, "job.jsonl", &job);
+    same(&place.at("local.jsonl"), &place.at("job.jsonl"));
+    place.score_well(input, "s3://bucket/scored.jsonl", &job);
+    place.score_well(
+        &["s3://bucket/scored.jsonl"],
+        "again.jsonl",
+        &["--overwrite-columns"],
+    );
+    same(&place.at("local.jsonl"), &place.at("again.jsonl"));
+    place.server.put("in.jsonl", lines(1, 40, 0));
+    let other = place.score(input, "other.jsonl", &job);
+    expect_failure(
+        "another object",
+        &other,
+        &["the input s3://bucket/in.jsonl"],
+    );
+}
+
 #[test]
 fn objects_are_read_as_files_are() {
     let place = Place::new();
@@ -120,7 +150,7 @@ fn objects_are_read_as_files_are() {
 
     // Files of several row groups' bytes, packed, and read here and there.
     for name in ["t.parquet", "t.parquet.gz", "t.csv.zst", "t.arrow"] {
-        place.score_well(&["all.jsonl"], name, &["--keep-columns"]);
+        place.score_well(&["all.jsonl"], name, &[]);
         place.server.put(name, fs::read(place.at(name)).unwrap());
         let flags = ["--overwrite-columns"];
         place.score_well(&[name], &format!("local.{name}"), &flags);
@@ -144,14 +174,14 @@ fn objects_are_read_as_files_are() {
 fn objects_are_written_whole() {
     let place = Place::new();
     fs::write(place.at("in.jsonl"), lines(0, 6, 2_000_000)).unwrap();
-    place.score_well(&["in.jsonl"], "local.jsonl", &["--keep-columns"]);
+    place.score_well(&["in.jsonl"], "local.jsonl", &[]);
     place
         .server
         .put("out/scores.jsonl", "what was there before");
     let before = place.files();
     // Of several parts, and of one.
     let output = "s3://bucket/out/scores.jsonl";
-    place.score_well(&["in.jsonl"], output, &["--keep-columns"]);
+    place.score_well(&["in.jsonl"], output, &[]);
     assert!(place.server.take_log().contains(&"UploadPart".to_owned()));
     same(
         &place.at("local.jsonl"),
@@ -172,14 +202,10 @@ fn objects_are_written_whole() {
 fn a_failed_upload_is_not_to_be_seen() {
     let place = Place::new();
     fs::write(place.at("in.jsonl"), lines(0, 6, 2_000_000)).unwrap();
-    place.score_well(&["in.jsonl"], "local.jsonl", &["--keep-columns"]);
+    place.score_well(&["in.jsonl"], "local.jsonl", &[]);
     for operation in ["UploadPart", "CompleteMultipartUpload"] {
         place.server.deny(operation);
-        let result = place.score(
-            &["in.jsonl"],
-            "s3://bucket/scores.jsonl",
-            &["--keep-columns"],
-        );
+        let result = place.score(&["in.jsonl"], "s3://bucket/scores.jsonl", &[]);
         let parts = [
             "s3://bucket/scores.jsonl",
             "AccessDenied",
@@ -227,7 +253,7 @@ fn what_was_scored_before_a_failure_is_kept() {
 /// The bytes of a file of some megabytes in a store, also as Parquet, and its scores.
 fn large(place: &Place) {
     fs::write(place.at("in.jsonl"), lines(0, 40, 100_000)).unwrap();
-    place.score_well(&["in.jsonl"], "in.parquet", &["--keep-columns"]);
+    place.score_well(&["in.jsonl"], "in.parquet", &[]);
     place.score_well(&["in.jsonl"], "local.jsonl", &[]);
     for name in ["in.jsonl", "in.parquet"] {
         place.server.put(name, fs::read(place.at(name)).unwrap());

@@ -150,7 +150,7 @@ def try_store(binary, model, store, work):
         well(inputs, "remote.jsonl")
         check(f"{inputs}: the scores are those of files", (work / "remote.jsonl").read_bytes() == local)
 
-    well(["all.jsonl"], "in.parquet", "--keep-columns")
+    well(["all.jsonl"], "in.parquet")
     store.put("in.parquet", (work / "in.parquet").read_bytes())
     well([f"{url}/in.parquet"], "remote.jsonl", "--only-scores", "--overwrite-columns")
     check("Parquet is read here and there", (work / "remote.jsonl").read_bytes() == local)
@@ -159,8 +159,8 @@ def try_store(binary, model, store, work):
         well(["all.jsonl"], f"{url}/out/small.jsonl")
         check("an object of one part", store.get("out/small.jsonl") == local)
         (work / "long.jsonl").write_bytes(lines(0, 5, 4_000_000))
-        well(["long.jsonl"], "long-local.jsonl", "--keep-columns")
-        well(["long.jsonl"], f"{url}/out/long.jsonl", "--keep-columns")
+        well(["long.jsonl"], "long-local.jsonl")
+        well(["long.jsonl"], f"{url}/out/long.jsonl")
         check("an object of several parts", store.get("out/long.jsonl") == (work / "long-local.jsonl").read_bytes())
         keys = ["data/a.jsonl", "data/b c.jsonl", "in.parquet", "out/long.jsonl", "out/small.jsonl"]
         check(f"nothing else is left: {store.keys()}", store.keys() == keys)

@@ -77,10 +77,8 @@ impl InputFile {
     }
 
     pub(crate) fn shown_hash(&self) -> String {
-        format!(
-            "{}…",
-            &self.sampled_sha256[..self.sampled_sha256.len().min(12)]
-        )
+        let first: String = self.sampled_sha256.chars().take(12).collect();
+        format!("{first}…")
     }
 }
 

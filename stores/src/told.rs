@@ -54,12 +54,10 @@ fn classify(url: &Url, error: &object_store::Error) -> (StoreErrorKind, String) 
             StoreErrorKind::Access,
             format!("the credentials are not accepted (status 401{says}): check {credentials}"),
         ),
-        E::Precondition { .. } => {
-            return (
-                StoreErrorKind::Changed,
-                "the object was replaced".to_owned(),
-            );
-        }
+        E::Precondition { .. } => (
+            StoreErrorKind::Changed,
+            "the object was replaced".to_owned(),
+        ),
         _ if text.contains("URL scheme is not allowed") => (
             StoreErrorKind::Setting,
             format!(

@@ -143,11 +143,13 @@ pub(super) fn is_split(name: &str) -> bool {
     name.split('.').all(is_word)
 }
 
+/// The files of each split of a config, and which of the splits have their first rows only.
+type Converted<'f> = (BTreeMap<&'f str, Vec<String>>, BTreeSet<&'f str>);
+
 /// The splits of the hub's conversion to Parquet, by config: `CONFIG/SPLIT/0000.parquet`, where `SPLIT` may begin with
 /// `partial-`. With each config, which of its splits have their first rows only.
 pub(super) fn of_conversion(listed: &BTreeSet<String>) -> Vec<(String, Vec<Split>, Vec<String>)> {
-    let mut configs: BTreeMap<&str, (BTreeMap<&str, Vec<String>>, BTreeSet<&str>)> =
-        BTreeMap::new();
+    let mut configs: BTreeMap<&str, Converted<'_>> = BTreeMap::new();
     for file in listed.iter().filter(|file| file.ends_with(".parquet")) {
         let mut parts = file.split('/');
         let (Some(config), Some(folder), Some(_), None) =
@@ -162,16 +164,15 @@ pub(super) fn of_conversion(listed: &BTreeSet<String>) -> Vec<(String, Vec<Split
         }
         splits.entry(split).or_default().push(file.clone());
     }
-    let owned =
-        |(config, (splits, partial)): (&str, (BTreeMap<&str, Vec<String>>, BTreeSet<&str>))| {
-            let mut splits: Vec<_> = splits
-                .into_iter()
-                .map(|(split, files)| (split.to_owned(), files))
-                .collect();
-            splits.sort_by_key(|(split, _)| order(split));
-            let partial = partial.into_iter().map(str::to_owned).collect();
-            (config.to_owned(), splits, partial)
-        };
+    let owned = |(config, (splits, partial)): (&str, Converted<'_>)| {
+        let mut splits: Vec<_> = splits
+            .into_iter()
+            .map(|(split, files)| (split.to_owned(), files))
+            .collect();
+        splits.sort_by_key(|(split, _)| order(split));
+        let partial = partial.into_iter().map(str::to_owned).collect();
+        (config.to_owned(), splits, partial)
+    };
     configs.into_iter().map(owned).collect()
 }
 
@@ -182,10 +183,7 @@ fn order(split: &str) -> usize {
 }
 
 /// The patterns of the files below a folder whose names say which split they are; `None` where there are no files.
-fn conventional(
-    listed: &BTreeSet<String>,
-    folder: &str,
-) -> Result<Option<Vec<(String, Vec<String>)>>, String> {
+fn conventional(listed: &BTreeSet<String>, folder: &str) -> Result<Option<Vec<Split>>, String> {
     let mut names = BTreeSet::new();
     for file in resolve(listed, folder, &format!("data/*-{SHARDS}"))? {
         let split = shard_of(base_name(file)).unwrap_or_default();

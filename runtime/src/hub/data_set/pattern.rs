@@ -12,7 +12,7 @@ impl<'a> Pattern<'a> {
     pub(super) fn new(text: &'a str) -> Option<Self> {
         let parts: Vec<_> = text.split('/').collect();
         let is_odd = |part: &&str| part.contains("**") && *part != "**";
-        (!parts.iter().any(|part| is_odd(part))).then_some(Self { text, parts })
+        (!parts.iter().any(is_odd)).then_some(Self { text, parts })
     }
 
     /// Whether it can match another path than its own text.
