@@ -233,9 +233,12 @@ fn sigterm_does_not_wait_for_a_reload() {
     ];
     let model = support::bundle(&wide, &["--end-token", ""]);
     let mut process = Process::of(&model, support::command(), &["--reload", "swap"]);
+    let until = Instant::now() + Duration::from_secs(60);
     process.signal("-HUP");
     // Until the one before is let go, and the new one is not there.
-    while raw::status(&process.ask(&question())) != Some(503) {}
+    while raw::status(&process.ask(&question())) != Some(503) {
+        assert!(Instant::now() < until, "no reload was seen");
+    }
     let begun = Instant::now();
     process.signal("-TERM");
     let status = process.child.wait().unwrap();
