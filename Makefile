@@ -8,6 +8,9 @@ MAKEFLAGS += --no-print-directory
 export PYTHON ?= python3
 # How `make demo` builds: release as users do, or dev to share the build with `make test`.
 PROFILE ?= release
+# How the command is built for a check or a demo. `make test` says `:`, since `cargo test` has built it already, with the
+# features that tests add to its dependencies: without them some hundred crates would be compiled once more.
+export CARGO_BUILD ?= cargo build --locked
 
 .PHONY: help demo test test-gpu check ep-check plugin-check bench bench-pipeline compare measure measure-precision measure-pipeline \
 	measure-streamed measure-trained soak fuzz job-kills endpoint-kill bulk-rate onnx-check hub-check clients-check data-check stores-check page-check trainers-check goldens library
@@ -22,14 +25,14 @@ demo:
 ## make test        every test: Rust, documentation examples, exported graphs in plain Python onnxruntime, and clients of the server
 test: library
 	cargo test --workspace --locked --no-fail-fast
-	@$(MAKE) onnx-check
-	@$(MAKE) hub-check
-	@$(MAKE) clients-check
+	@$(MAKE) CARGO_BUILD=: onnx-check
+	@$(MAKE) CARGO_BUILD=: hub-check
+	@$(MAKE) CARGO_BUILD=: clients-check
 
 ## make test-gpu    every check that needs a GPU; without one it is skipped, with exit status 77, and is no success
 test-gpu: library
 	@$(PYTHON) scripts/fetch-onnxruntime.py --gpu
-	cargo build --locked
+	$(CARGO_BUILD)
 	@$(PYTHON) tests/gpu_check.py
 
 ## make check       format, clippy, docs, layering rules, dependency policy
@@ -45,7 +48,7 @@ check:
 onnx-check: library
 	@scripts/make-venv.sh .venv-check scripts/requirements-check.txt
 	@scripts/make-venv.sh .venv-schemas scripts/requirements-schemas.txt --no-deps
-	cargo build --locked
+	$(CARGO_BUILD)
 	.venv-check/bin/python tests/onnx_check.py --binary target/debug/worldpm-ort
 	.venv-check/bin/python tests/padded_check.py --binary target/debug/worldpm-ort
 	.venv-check/bin/python tests/heads_check.py --binary target/debug/worldpm-ort
@@ -55,19 +58,19 @@ onnx-check: library
 ## make hub-check   share a cache with Python's huggingface_hub, over a hub on loopback
 hub-check:
 	@scripts/make-venv.sh .venv-check scripts/requirements-check.txt
-	cargo build --locked --bin worldpm-ort --example hub_server
+	$(CARGO_BUILD) --bin worldpm-ort --example hub_server
 	.venv-check/bin/python tests/hub_check.py --binary target/debug/worldpm-ort --server target/debug/examples/hub_server
 
 ## make clients-check   ask a server with tritonclient, openai, and what verl, OpenRLHF and slime send
 clients-check: library
 	@scripts/make-venv.sh .venv-clients scripts/requirements-clients.txt
-	cargo build --locked --bin worldpm-ort --example token_ids
+	$(CARGO_BUILD) --bin worldpm-ort --example token_ids
 	.venv-clients/bin/python tests/clients_check.py --binary target/debug/worldpm-ort --token-ids target/debug/examples/token_ids
 
 ## make data-check  data sets to and from datasets, pandas, pyarrow, polars and DuckDB, and by name: the same rows and types
 data-check: library
 	@scripts/make-venv.sh .venv-data scripts/requirements-data.txt
-	cargo build --locked --bin worldpm-ort --example hub_server
+	$(CARGO_BUILD) --bin worldpm-ort --example hub_server
 	.venv-data/bin/python tests/data_check.py --binary target/debug/worldpm-ort
 	.venv-data/bin/python tests/hub_data_check.py --binary target/debug/worldpm-ort --server target/debug/examples/hub_server
 
@@ -75,7 +78,7 @@ data-check: library
 stores-check: library
 	@scripts/make-venv.sh .venv-stores scripts/requirements-stores.txt
 	@test -d .venv-stores/node_modules/azurite || npm install --silent --no-audit --no-fund --prefix .venv-stores azurite@3.37.0
-	cargo build --locked --bin worldpm-ort
+	$(CARGO_BUILD) --bin worldpm-ort
 	.venv-stores/bin/python tests/stores_check.py --binary target/debug/worldpm-ort --azurite .venv-stores/node_modules
 
 ## make page-check  the page of `serve` in Chromium without a display, which has to be installed (BROWSER=/path/to/it)
@@ -83,7 +86,7 @@ page-check: export BROWSER ?= $(firstword $(shell command -v chromium chromium-b
 page-check: library
 	@test -n "$(BROWSER)" || { echo "page-check: no Chromium; install one, or name it with BROWSER=" >&2; exit 1; }
 	@scripts/make-venv.sh .venv-page scripts/requirements-page.txt
-	cargo build --locked --bin worldpm-ort
+	$(CARGO_BUILD) --bin worldpm-ort
 	.venv-page/bin/python tests/page_check.py --binary target/debug/worldpm-ort --browser "$(BROWSER)"
 
 ## make trainers-check   ask a server with the reward clients of verl and OpenRLHF (installs torch, as goldens does)
@@ -93,13 +96,13 @@ trainers-check: library
 ## make ep-check    ask NVIDIA's providers of the real GPU build for devices that are not there (fetches 250 MB once)
 ep-check:
 	@$(PYTHON) scripts/fetch-onnxruntime.py --gpu
-	cargo build --locked
+	$(CARGO_BUILD)
 	@$(PYTHON) tests/ep_check.py
 
 ## make plugin-check   score with a provider in a library of its own, WebGPU, on a Vulkan device (one in software will do)
 plugin-check: library
 	@scripts/make-venv.sh .venv-plugin scripts/requirements-plugin.txt
-	cargo build --locked
+	$(CARGO_BUILD)
 	.venv-plugin/bin/python tests/plugin_check.py --binary target/debug/worldpm-ort
 
 ## make bench       compare with transformers side by side (installs torch unless BENCH_PYTHON names a Python that has it)

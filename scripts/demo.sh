@@ -17,7 +17,7 @@ step "1. The ONNX Runtime library, from its pinned Python wheel"
 run "${PYTHON:-python3}" scripts/fetch-onnxruntime.py
 
 step "2. Build"
-run cargo build --locked --profile "$profile"
+run ${CARGO_BUILD:-cargo build --locked} --profile "$profile"
 worldpm_ort=target/$folder/worldpm-ort
 
 step "3. A tiny checkpoint in the layout of WorldPM-72B, with random weights"
