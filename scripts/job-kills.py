@@ -32,10 +32,10 @@ def record(rng, number):
 WORDS = "so it is as far as anyone knows and no further than that which was said before of the one that came after".split()
 
 
-# Small, so that it is the job that takes the time.
+# Small, and yet slow enough that the job does not end before the last kill.
 SHAPE = (
-    "--shape tiny --hidden-size 64 --intermediate-size 96 --num-attention-heads 2 --num-key-value-heads 1 --head-dim 32 "
-    "--num-hidden-layers 2"
+    "--shape tiny --hidden-size 256 --intermediate-size 512 --num-attention-heads 2 --num-key-value-heads 1 --head-dim 32 "
+    "--num-hidden-layers 16"
 ).split()
 
 
