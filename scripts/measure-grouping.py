@@ -1,9 +1,11 @@
 #!/usr/bin/env python3
 """What bringing records together by their prompts saves: tokens computed of tokens submitted, which depend on no machine, for
 answers to long prompts that are scattered through a file. By `score` with its window, by a job that leaves the records where they
-are, and by one that groups them. Then what copying and sorting records cost.
+are, and by one that groups them; the same texts with a number of its own before each prompt, so that nothing is shared, for the
+time that sharing saves. Then what copying and sorting records cost.
 
     scripts/measure-grouping.py --binary target/release/worldpm-ort [--prompts 300] [--prompt-words 300] [--copied 1000000]
+        [--model BUNDLE]
 """
 
 import argparse
@@ -59,15 +61,18 @@ def main():
     parser.add_argument("--binary", required=True)
     parser.add_argument("--prompts", type=int, default=300)
     parser.add_argument("--prompt-words", type=int, default=300)
+    parser.add_argument("--model", help="a bundle for which the seconds are of interest; a tiny one is made without")
     parser.add_argument("--copied", type=int, default=1_000_000, help="short records to copy and sort; 0 for none")
     args = parser.parse_args()
     binary = str(Path(args.binary).resolve())
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         quiet = {"check": True, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "cwd": folder}
-        subprocess.run([binary, "synth", "--out", "checkpoint", *SHAPE], **quiet)
-        subprocess.run([binary, "export", "--checkpoint", "checkpoint", "--out", "bundle", "--probes", "off"], **quiet)
-        score = [binary, "score", "--only-scores", "--model", str(folder / "bundle")]
+        bundle = args.model or str(folder / "bundle")
+        if not args.model:
+            subprocess.run([binary, "synth", "--out", "checkpoint", *SHAPE], **quiet)
+            subprocess.run([binary, "export", "--checkpoint", "checkpoint", "--out", "bundle", "--probes", "off"], **quiet)
+        score = [binary, "score", "--only-scores", "--model", bundle]
         print("| answers | | tokens | computed | share | seconds |\n|---|---|---|---|---|---|")
         for scattered in (False, True):
             rows = answers(random.Random(5), args, scattered)
@@ -85,6 +90,12 @@ def main():
                 where = "scattered" if scattered else "together"
                 share = 100 * computed / tokens
                 print(f"| {len(rows)}, {where} | {way} | {tokens} | {computed} | {share:.1f}% | {seconds:.1f} |", flush=True)
+        for number, row in enumerate(rows):
+            row["prompt"] = f"{number} {row['prompt']}"
+        write(source, rows)
+        tokens, computed, seconds = measure([*score, "--input", str(source), "--output", str(folder / "out.jsonl")])
+        share = 100 * computed / tokens
+        print(f"| {len(rows)}, nothing shared | `score` | {tokens} | {computed} | {share:.1f}% | {seconds:.1f} |", flush=True)
         if args.copied:
             rng = random.Random(6)
             rows = ({"id": n, "prompt": f"Why {rng.randrange(10**6)}?", "response": words(rng, 3, 12)} for n in range(args.copied))

@@ -309,7 +309,7 @@ impl Shared {
                     });
                 }
                 Reply::Later { problem, .. } => {
-                    tracing::warn!(endpoint = endpoint(), problem, "a request is sent again");
+                    tracing::warn!("{}: {problem}; the request is sent again", endpoint());
                 }
             }
         }
