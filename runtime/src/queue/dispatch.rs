@@ -317,7 +317,7 @@ fn dispatch(shared: &Arc<Shared>, engine: &dyn Engine) {
         match state.line.next(engine.capacity(), now, closed) {
             Next::Plan(window) => {
                 drop(state);
-                state = plan_window(shared, window, now);
+                state = plan_window(shared, engine, window, now);
             }
             Next::Send(departures) => {
                 drop(state);
@@ -344,14 +344,19 @@ fn dispatch(shared: &Arc<Shared>, engine: &dyn Engine) {
     }
 }
 
-fn plan_window(shared: &Shared, window: Window, begun: Instant) -> MutexGuard<'_, State> {
+fn plan_window<'s>(
+    shared: &'s Shared,
+    engine: &dyn Engine,
+    window: Window,
+    begun: Instant,
+) -> MutexGuard<'s, State> {
     let span = tracing::debug_span!("plan", conversations = window.sequences.len());
     let planned = span.in_scope(|| plan(&window.sequences, &shared.budget));
     let mut state = shared.lock();
     match planned {
         Ok(plan) => {
-            state.planned += plan.stats;
-            state.line.planned(window, plan);
+            let planned = state.line.planned(window, plan, engine.capacity());
+            state.planned += planned;
         }
         Err(error) => {
             for slot in state.line.refuse(&window) {

@@ -5,6 +5,9 @@
 //! has the time at which the flow of one of its members stood before it, and the pack of the earliest time is next. A flow
 //! that comes anew begins at the time of the pack that went last, so that it waits for nobody's backlog.
 
+#[path = "line/planned.rs"] // for the model check, which has this file elsewhere
+mod planned;
+
 use std::{
     cmp::Reverse,
     collections::{BTreeMap, BinaryHeap, HashMap, VecDeque},
@@ -17,7 +20,7 @@ use super::{
     sync::Arc,
 };
 use crate::{
-    batch::{BatchError, Pack, Plan, PlanStats},
+    batch::{BatchError, Pack, PlanStats},
     engine::{Cancellation, Capacity},
 };
 
@@ -101,9 +104,13 @@ enum At {
         sequence: Sequence,
         since: Instant,
         flow: FlowKey,
+        put_back: u8,
     },
     /// Taken out to be planned.
-    Window,
+    Window {
+        since: Instant,
+        put_back: u8,
+    },
     Planned(Turn),
     Running(u64),
 }
@@ -270,6 +277,7 @@ impl<T> Line<T> {
             sequence,
             since: now,
             flow: key,
+            put_back: 0,
         };
         self.entries.insert(id, Entry { kept, tokens, at });
         if self.arrivals.len() > 2 * self.entries.len() + 64 {
@@ -303,7 +311,7 @@ impl<T> Line<T> {
                     drop_gone(&mut flow.waiting, &self.entries);
                 }
             }
-            At::Window => {}
+            At::Window { .. } => {}
             At::Planned(turn) => {
                 if let Some(pack) = self.planned.get_mut(&turn) {
                     pack.wanted -= 1;
@@ -429,7 +437,12 @@ impl<T> Line<T> {
                 }
                 continue;
             };
-            if let At::Waiting { sequence, .. } = std::mem::replace(&mut entry.at, At::Window) {
+            if let At::Waiting {
+                since, put_back, ..
+            } = entry.at
+                && let At::Waiting { sequence, .. } =
+                    std::mem::replace(&mut entry.at, At::Window { since, put_back })
+            {
                 let cost = entry.tokens as u64 * key.0.cost();
                 window.times.entry(key).or_insert(flow.time);
                 flow.time += cost;
@@ -448,39 +461,6 @@ impl<T> Line<T> {
             }
         }
         window
-    }
-
-    /// Notes how a window was planned.
-    pub(super) fn planned(&mut self, window: Window, plan: Plan) {
-        let mut times = window.times.clone();
-        let window = Arc::new(window);
-        for pack in plan.packs {
-            let mut turn = u64::MAX;
-            for &member in &pack.members {
-                if let Some(time) = times.get_mut(&window.flows[member]) {
-                    turn = turn.min(*time);
-                    *time += window.costs[member];
-                }
-            }
-            let turn = (turn, self.next_pack);
-            self.next_pack += 1;
-            let mut wanted = 0;
-            for &member in &pack.members {
-                if let Some(entry) = self.entries.get_mut(&window.ids[member]) {
-                    entry.at = At::Planned(turn);
-                    wanted += 1;
-                }
-            }
-            if wanted > 0 {
-                let pack = PlannedPack {
-                    work: pack.stats(&window.sequences),
-                    pack,
-                    window: Arc::clone(&window),
-                    wanted,
-                };
-                self.planned.insert(turn, pack);
-            }
-        }
     }
 
     /// Takes out the entries of a window that could not be planned.

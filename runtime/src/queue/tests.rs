@@ -1,3 +1,5 @@
+mod sharing;
+
 use std::{
     collections::{HashMap, HashSet},
     pin::pin,
@@ -452,7 +454,7 @@ impl Bench {
             match self.line.next(self.capacity, now, false) {
                 Next::Plan(window) => {
                     let planned = plan(&window.sequences, &self.budget).unwrap();
-                    self.line.planned(window, planned);
+                    self.line.planned(window, planned, self.capacity);
                 }
                 Next::Send(departures) => {
                     assert!(!departures.is_empty());
