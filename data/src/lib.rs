@@ -41,7 +41,7 @@ mod shape;
 mod table;
 mod write;
 
-pub use added::RowForm;
+pub use added::{AddedColumns, RowForm};
 pub use error::DataError;
 pub use files::Files;
 pub use format::{Compression, Format};

@@ -16,7 +16,7 @@ use crate::{
 
 pub(super) struct CellRows {
     encoder: Encoder,
-    naming: Naming,
+    pub(super) naming: Naming,
     format: Format,
     separator: u8,
     with_errors: bool,

@@ -48,7 +48,7 @@ const PAGE_LEVEL: i32 = 1;
 
 pub(super) struct TableRows {
     format: Format,
-    naming: Naming,
+    pub(super) naming: Naming,
     with_errors: bool,
     /// Whether rows may be few of the tables that they are parts of.
     is_sparse: bool,
@@ -116,7 +116,7 @@ impl TableRows {
             format: options.format,
             naming: Naming::of(options),
             with_errors: options.with_errors,
-            is_sparse: options.plain,
+            is_sparse: options.plain || options.sparse,
             known,
             like: shape.like(),
             preview: Vec::new(),

@@ -3,6 +3,7 @@
 #[macro_use]
 pub(crate) mod notices;
 
+pub(crate) mod added_args;
 pub(crate) mod checkpoint;
 pub(crate) mod choices;
 pub(crate) mod closed;
