@@ -138,12 +138,12 @@ impl Writer {
         Ok(true)
     }
 
-    /// Whatever the first rows have, a table has the columns of this row too, which may not be written.
-    pub fn expect(&mut self, came: &AddedColumns) {
+    /// A row that may not be written: a table has its columns as if it were one of the first rows, and those of what came of it.
+    pub fn expect(&mut self, columns: &Columns, came: &AddedColumns) {
         match &mut self.rows {
-            Rows::Cells(rows) => rows.naming.expect(&came.values),
+            Rows::Cells(rows) => rows.expect(&columns.0, &came.values),
             #[cfg(feature = "parquet")]
-            Rows::Table(rows) => rows.naming.expect(&came.values),
+            Rows::Table(rows) => rows.expect(&columns.0, &came.values),
             Rows::Json(_) | Rows::Closed => {}
         }
     }

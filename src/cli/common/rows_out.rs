@@ -64,10 +64,10 @@ impl RowsOut {
         self.put(place, |writer| writer.write(row, id, came))
     }
 
-    /// A table has the columns of this row too, which may not be written.
-    pub(crate) fn expect(&mut self, came: &AddedColumns) {
+    /// Says of a row that may not be written, as [`Writer::expect`] does.
+    pub(crate) fn expect(&mut self, row: &Columns, came: &AddedColumns) {
         if let Some(writer) = &mut self.writer {
-            writer.expect(came);
+            writer.expect(row, came);
         }
     }
 

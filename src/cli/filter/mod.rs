@@ -161,7 +161,7 @@ impl Keeping<'_> {
 
     fn take(&mut self, row: Scored) -> Result<()> {
         if let (Some(out), Some(added)) = (&mut self.out, &row.added) {
-            out.expect(&added.came);
+            out.expect(&row.columns, &added.came);
         }
         let score = match row.score {
             Score::Is(score) => Some(score),
