@@ -7,7 +7,7 @@ use worldpm_ort_bundle::Bytes;
 use crate::{
     cli::common::{
         added_args::AddedArgs, choices::number, format_args::FormatArgs, heading,
-        scorer_args::at_least_one,
+        hub_data::HubDataArgs, scorer_args::at_least_one,
     },
     records::DEFAULT_MAX_RECORD_BYTES,
 };
@@ -19,9 +19,11 @@ pub(crate) struct FilterArgs {
     /// several times, and is read in order
     #[arg(long, value_name = "FILE", default_value = "-")]
     pub(crate) input: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(crate) hub: HubDataArgs,
     /// The directory of a job that `score --job` has finished, in place of --input: its rows with their scores, as it writes
     /// them, without scoring. Its input is read again, by the names that it was begun with, in the same working directory
-    #[arg(long, value_name = "DIR", conflicts_with_all = ["input", "input_format", "max_record_bytes"])]
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["input", "dataset", "input_format", "max_record_bytes"])]
     pub(crate) job: Option<PathBuf>,
     /// Where the rows that are kept go, with all their columns; - for standard output. A file is written as FILE.partial,
     /// which takes the place of what is there when all is done

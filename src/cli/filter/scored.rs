@@ -98,7 +98,7 @@ impl Source {
             None if args.added != AddedArgs::default() => bail!(
                 "--added-prefix and --overwrite-columns say how scores of a job are added to its rows: give --job, or leave them out"
             ),
-            None => Ok(Self::Files(Files::find(&args.input)?)),
+            None => Ok(Self::Files(args.hub.find(&args.input)?)),
         }
     }
 

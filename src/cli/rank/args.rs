@@ -8,6 +8,7 @@ use crate::cli::common::{
     choices::number,
     format_args::FormatArgs,
     heading,
+    hub_data::HubDataArgs,
     records::RecordArgs,
     scorer_args::{ScorerArgs, at_least_one},
     scoring_args::ScoringArgs,
@@ -24,9 +25,11 @@ pub(crate) struct RankArgs {
     /// given several times, and is read in order
     #[arg(long, value_name = "FILE", default_value = "-")]
     pub(crate) input: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(crate) hub: HubDataArgs,
     /// Where the results go, in any format that is read; - for standard output. A file is written as FILE.partial, which
     /// takes the place of what is there when all is ranked
-    #[arg(long, value_name = "FILE", default_value = "-")]
+    #[arg(long, help_heading = heading::INPUT_OUTPUT, value_name = "FILE", default_value = "-")]
     pub(crate) output: PathBuf,
     #[command(flatten)]
     pub(crate) formats: FormatArgs,

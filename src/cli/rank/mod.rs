@@ -31,7 +31,7 @@ pub(crate) fn run(args: &RankArgs) -> Result<Status> {
     if let Some(model) = &args.model {
         model::check(model)?;
     }
-    let files = Files::find(&args.input)?;
+    let files = args.hub.find(&args.input)?;
     check_apart(files.paths(), &args.output)?;
     let output = Results::prepare(&args.output, false)?;
     let progress = InputProgress::new(files.bytes());

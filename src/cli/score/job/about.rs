@@ -14,7 +14,10 @@ use anyhow::{Context, Result, anyhow};
 use clap::ValueEnum;
 use serde_json::Value;
 use worldpm_ort_bundle::{Bytes, Manifest, hash::sha256_hex};
+use worldpm_ort_data::Part;
 use worldpm_ort_jobs::{Identity, InputFile};
+
+use super::input::JobInput;
 
 use crate::cli::{
     common::{column_args::ColumnArgs, format_args::FormatArgs, records::RecordArgs},
@@ -33,21 +36,32 @@ const GROUPED: &str = "grouping by prompts (--group-prompts)";
 /// Left out where it is not given.
 const INPUT_FORMAT: &str = "--input-format";
 
+/// Which rows of the files are read, where not all are.
+const PARTS: &str = "the rows of the split (--split)";
+
+/// What stands between parts.
+const PART_END: &str = " + ";
+
 /// The value of an option that is not given.
 const NOT_GIVEN: &str = "not given";
 
 /// What the arguments ask for. What they leave open is as the job was begun.
 pub(super) fn identity(
     args: &ScoreArgs,
+    input: &JobInput,
     inputs: Vec<InputFile>,
-    is_grouped: bool,
     begun: Option<&Identity>,
 ) -> Result<Identity> {
     let shard_records = args.job.shard_records.map(u64::from);
     let mut options = options(args);
     // Left out where they are as they always were, so that older jobs are gone on with.
-    if is_grouped {
+    if input.is_grouped {
         options.insert(GROUPED.to_owned(), "yes".to_owned());
+    }
+    let parts = input.files().parts();
+    if !parts.is_empty() {
+        let parts: Vec<_> = parts.iter().map(Part::to_string).collect();
+        options.insert(PARTS.to_owned(), parts.join(PART_END));
     }
     if let Some(format) = args.data.formats.input_format {
         options.insert(INPUT_FORMAT.to_owned(), format.to_string());
@@ -170,6 +184,17 @@ pub(super) fn reading(identity: &Identity) -> Result<(FormatArgs, RecordArgs)> {
         columns,
     };
     Ok((formats, records))
+}
+
+/// Which rows of its files a job is of; of none given, all.
+pub(super) fn parts(identity: &Identity) -> Result<Vec<Part>> {
+    let shown = identity.options.get(PARTS);
+    let parts = shown.iter().flat_map(|shown| shown.split(PART_END));
+    let read = |part: &str| part.parse().map_err(|problem: String| anyhow!(problem));
+    parts
+        .map(read)
+        .collect::<Result<_>>()
+        .with_context(|| format!("job.json has another {PARTS} than is known here"))
 }
 
 /// A name of a column, as JSON where it could be taken for something else.

@@ -71,7 +71,7 @@ impl FinishedJob {
         let mut options = read_options(&formats, &records);
         options.keep_fields = true;
         Ok(Self {
-            files: Files::find(&paths)?,
+            files: Files::find(&paths)?.with_parts(about::parts(identity)?),
             found,
             options,
             allow_no_answer: records.allow_no_answer,
