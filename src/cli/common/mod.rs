@@ -8,6 +8,7 @@ pub(crate) mod checkpoint;
 pub(crate) mod choices;
 pub(crate) mod closed;
 pub(crate) mod column_args;
+pub(crate) mod files_args;
 pub(crate) mod format_args;
 pub(crate) mod heading;
 pub(crate) mod hub_data;

@@ -6,8 +6,8 @@ use worldpm_ort_bundle::Bytes;
 
 use crate::{
     cli::common::{
-        added_args::AddedArgs, choices::number, format_args::FormatArgs, heading,
-        hub_data::HubDataArgs, scorer_args::at_least_one,
+        added_args::AddedArgs, choices::number, files_args::FilesArgs, heading,
+        scorer_args::at_least_one,
     },
     records::DEFAULT_MAX_RECORD_BYTES,
 };
@@ -15,22 +15,13 @@ use crate::{
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = heading::INPUT_OUTPUT)]
 pub(crate) struct FilterArgs {
-    /// Rows with scores, as `score` writes them: files, patterns or folders of any format; - for standard input. May be given
-    /// several times, and is read in order
-    #[arg(long, value_name = "FILE", default_value = "-")]
-    pub(crate) input: Vec<PathBuf>,
     #[command(flatten)]
-    pub(crate) hub: HubDataArgs,
+    pub(crate) files: FilesArgs,
     /// The directory of a job that `score --job` has finished, in place of --input: its rows with their scores, as it writes
     /// them, without scoring. Its input is read again, by the names that it was begun with, in the same working directory
-    #[arg(long, value_name = "DIR", conflicts_with_all = ["input", "dataset", "input_format", "max_record_bytes"])]
+    #[arg(long, help_heading = heading::INPUT_OUTPUT, value_name = "DIR",
+          conflicts_with_all = ["input", "dataset", "input_format", "max_record_bytes"])]
     pub(crate) job: Option<PathBuf>,
-    /// Where the rows that are kept go, with all their columns; - for standard output. A file is written as FILE.partial,
-    /// which takes the place of what is there when all is done
-    #[arg(long, value_name = "FILE", default_value = "-")]
-    pub(crate) output: PathBuf,
-    #[command(flatten)]
-    pub(crate) formats: FormatArgs,
     /// The longest row of text that is read, as in 64MiB
     #[arg(long, help_heading = heading::INPUT_OUTPUT, value_name = "SIZE",
           default_value_t = Bytes(DEFAULT_MAX_RECORD_BYTES as u64))]

@@ -39,8 +39,8 @@ pub(crate) fn run(args: &FilterArgs) -> Result<Status> {
     let output = match args.dry_run {
         true => None,
         false => {
-            check_apart(files.paths(), &args.output)?;
-            Some(Results::prepare(&args.output, false)?)
+            check_apart(files.paths(), &args.files.output)?;
+            Some(Results::prepare(&args.files.output, false)?)
         }
     };
     report_left_out(files);

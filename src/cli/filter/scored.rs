@@ -98,7 +98,7 @@ impl Source {
             None if args.added != AddedArgs::default() => bail!(
                 "--added-prefix and --overwrite-columns say how scores of a job are added to its rows: give --job, or leave them out"
             ),
-            None => Ok(Self::Files(args.hub.find(&args.input)?)),
+            None => Ok(Self::Files(args.files.find()?)),
         }
     }
 
@@ -116,7 +116,7 @@ impl Source {
             Self::Job(job) => return job.data_set(),
         };
         let mut options = ReadOptions::default();
-        options.format = args.formats.input_format;
+        options.format = args.files.formats.input_format;
         options.max_record_bytes = usize::try_from(args.max_record_bytes.0).unwrap_or(usize::MAX);
         options.keep_fields = true;
         Ok(DataSet::open(files.clone(), &options)?)
@@ -124,7 +124,10 @@ impl Source {
 
     /// How its rows are written.
     pub(super) fn write_options(&self, args: &FilterArgs, set: &DataSet) -> Result<WriteOptions> {
-        let (format, compression) = args.formats.output(&args.output, set.format())?;
+        let (format, compression) = args
+            .files
+            .formats
+            .output(&args.files.output, set.format())?;
         let mut options = WriteOptions::new(format);
         options.compression = compression;
         match self {
