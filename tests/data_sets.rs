@@ -8,14 +8,14 @@ mod support;
 use std::{
     fs,
     io::{BufRead, BufReader},
-    path::{Path, PathBuf},
     process::{Output, Stdio},
 };
 
 use serde_json::{Value, json};
-use support::{run_with_input, stderr};
-use tempfile::TempDir;
-use worldpm_ort_data::{DataSet, Files, ReadOptions};
+use support::{
+    place::{Place, rows, text},
+    run_with_input, stderr,
+};
 
 const ROWS: usize = 30;
 
@@ -24,22 +24,7 @@ fn model() -> String {
     bundle.to_str().unwrap().to_owned()
 }
 
-struct Place(TempDir);
-
 impl Place {
-    fn new() -> Self {
-        Self(tempfile::tempdir().unwrap())
-    }
-
-    fn at(&self, name: &str) -> PathBuf {
-        self.0.path().join(name)
-    }
-
-    fn write(&self, name: &str, bytes: impl AsRef<[u8]>) -> PathBuf {
-        fs::write(self.at(name), bytes).unwrap();
-        self.at(name)
-    }
-
     /// Scores from one name to another.
     fn score(&self, input: &str, output: &str, flags: &[&str]) -> Output {
         let mut command = support::command();
@@ -90,19 +75,6 @@ fn conversations() -> Vec<Value> {
         })
     };
     (0..ROWS).map(row).collect()
-}
-
-fn text(rows: &[Value]) -> String {
-    rows.iter().map(|row| format!("{row}\n")).collect()
-}
-
-/// The rows of a file of any format, with all their columns.
-fn rows(path: &Path) -> Vec<Value> {
-    let mut options = ReadOptions::default();
-    options.keep_fields = true;
-    let set = DataSet::open(Files::find(&[path.to_owned()]).unwrap(), &options).unwrap();
-    let row = |row: worldpm_ort_data::Row| serde_json::to_value(row.columns.to_object()).unwrap();
-    set.rows(|_| ()).map(row).collect()
 }
 
 fn column<'a>(rows: &'a [Value], name: &str) -> Vec<&'a Value> {
@@ -354,7 +326,7 @@ fn what_cannot_be_scored_is_a_row_with_an_error() {
     for output in ["out.parquet", "out.csv", "out.json"] {
         let result = place.score("in.jsonl", output, &["--keep-going"]);
         assert_eq!(result.status.code(), Some(1), "{}", stderr(&result));
-        let scored = self::rows(&place.at(output));
+        let scored = support::place::rows(&place.at(output));
         assert_eq!(scored.len(), ROWS + 1, "{output}");
         for (at, row) in scored.iter().enumerate() {
             let is_wrong = at == 4 || at == ROWS;
@@ -384,7 +356,7 @@ fn what_cannot_be_scored_is_a_row_with_an_error() {
         &["--keep-going", "--overwrite-columns"],
     );
     assert_eq!(result.status.code(), Some(1));
-    let again = self::rows(&place.at("again.parquet"));
+    let again = support::place::rows(&place.at("again.parquet"));
     assert_eq!(again.len(), ROWS + 1);
     assert!(
         again[4]["error"]
@@ -414,7 +386,7 @@ fn a_row_that_does_not_fit_is_told_and_those_before_it_are_kept() {
     );
     assert!(!place.at("out.parquet").exists());
     fs::rename(place.at("out.parquet.partial"), place.at("kept.parquet")).unwrap();
-    assert_eq!(self::rows(&place.at("kept.parquet")).len(), 2500);
+    assert_eq!(support::place::rows(&place.at("kept.parquet")).len(), 2500);
 
     // Among the first rows it is found before anything is scored.
     place.write("in.jsonl", text(&rows[2400..]));
@@ -489,7 +461,7 @@ fn an_interrupted_run_leaves_a_table_that_can_be_read() {
     let said: Vec<String> = told.map(Result::unwrap).collect();
     assert_eq!(child.wait().unwrap().code(), Some(130), "{said:?}");
     fs::rename(place.at("out.parquet.partial"), place.at("left.parquet")).unwrap();
-    let left = self::rows(&place.at("left.parquet"));
+    let left = support::place::rows(&place.at("left.parquet"));
     assert!((1..rows.len()).contains(&left.len()));
     for (at, row) in left.iter().enumerate() {
         assert_eq!(row["id"], at);

@@ -4,16 +4,14 @@
 
 mod support;
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-    process::Output,
-};
+use std::{fs, process::Output};
 
 use serde_json::{Value, json};
-use support::{lines, run_with_input, stderr};
-use tempfile::TempDir;
-use worldpm_ort_data::{DataSet, Files, ReadOptions};
+use support::{
+    lines,
+    place::{Place, rows, text},
+    run_with_input, stderr,
+};
 
 const FORMATS: [&str; 9] = [
     "jsonl",
@@ -32,23 +30,7 @@ const SCORES: [f64; 12] = [
     0.5, -1.25, 3.0, 3.0, 0.5, 7.75, -4.0, 3.0, 2.5, 0.0, 7.5, 2.5,
 ];
 
-struct Place(TempDir);
-
 impl Place {
-    fn new() -> Self {
-        Self(tempfile::tempdir().unwrap())
-    }
-
-    fn at(&self, name: &str) -> PathBuf {
-        self.0.path().join(name)
-    }
-
-    fn write(&self, name: &str, rows: &[Value]) -> PathBuf {
-        let text: String = rows.iter().map(|row| format!("{row}\n")).collect();
-        fs::write(self.at(name), text).unwrap();
-        self.at(name)
-    }
-
     fn filter(&self, input: &str, output: &str, flags: &[&str]) -> Output {
         let mut command = support::command();
         // Nothing is loaded, so it matters not that there is nothing to load.
@@ -75,17 +57,6 @@ impl Place {
     }
 }
 
-fn rows(path: &Path) -> Vec<Value> {
-    let mut options = ReadOptions::default();
-    options.keep_fields = true;
-    let set = DataSet::open(Files::find(&[path.to_owned()]).unwrap(), &options).unwrap();
-    let row = |row: worldpm_ort_data::PlainRow| {
-        row.read.unwrap();
-        serde_json::to_value(row.columns.to_object()).unwrap()
-    };
-    set.plain_rows(|_| ()).map(row).collect()
-}
-
 fn scored() -> Vec<Value> {
     let row = |(id, score): (usize, &f64)| json!({"id": id, "prompt": format!("q{}", id / 4), "text": "a, \"b\"\né", "score": score, "tokens": 3});
     SCORES.iter().enumerate().map(row).collect()
@@ -102,7 +73,7 @@ fn ids(rows: &[Value]) -> Vec<usize> {
 #[test]
 fn rows_are_kept_by_their_scores() {
     let place = Place::new();
-    place.write("in.jsonl", &scored());
+    place.write("in.jsonl", text(&scored()));
     for (flags, expected) in [
         (&[][..], &[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11][..]),
         (&["--min", "3"], &[2, 3, 5, 7, 10]),
@@ -174,7 +145,7 @@ fn rows_are_kept_by_their_scores() {
 #[test]
 fn every_format_to_every_other() {
     let place = Place::new();
-    place.write("source.jsonl", &scored());
+    place.write("source.jsonl", text(&scored()));
     for from in FORMATS {
         let given = format!("in.{from}");
         assert_eq!(place.filter_well("source.jsonl", &given, &[]).len(), 12);
@@ -212,7 +183,7 @@ fn every_format_to_every_other() {
 fn columns_that_are_within_others() {
     let place = Place::new();
     let row = |id: usize| json!({"id": id, "chosen": {"score": id, "tokens": 1}, "scores": {"help": -(id as f64)}, "m.x": id, "margin": 1});
-    place.write("in.jsonl", &(0..4).map(row).collect::<Vec<_>>());
+    place.write("in.jsonl", text(&(0..4).map(row).collect::<Vec<_>>()));
     place.filter_well("in.jsonl", "in.parquet", &["--column", "margin"]);
     for input in ["in.jsonl", "in.parquet"] {
         for (column, expected) in [
@@ -238,7 +209,7 @@ fn rows_without_a_score_are_left_out() {
     // An answer from before stays beside a new error.
     given[2]["error"] = json!("no");
     given[3]["error"] = Value::Null;
-    place.write("in.jsonl", &given);
+    place.write("in.jsonl", text(&given));
     for input in ["in.jsonl", "in.parquet", "in.csv"] {
         if input != "in.jsonl" {
             let all = place.filter_well("in.jsonl", input, &["--keep-errors"]);
@@ -267,7 +238,7 @@ fn rows_without_a_score_are_left_out() {
     }
     // Of nothing but errors nothing is kept.
     let error = json!({"id": 1, "line": 1, "error": "no"});
-    place.write("errors.jsonl", &[error.clone(), error]);
+    place.write("errors.jsonl", text(&[error.clone(), error]));
     assert!(
         place
             .filter_well("errors.jsonl", "out.jsonl", &["--top", "1"])
@@ -306,7 +277,7 @@ fn standard_input_is_looked_at_once() {
 #[test]
 fn what_cannot_be_filtered_says_where() {
     let place = Place::new();
-    place.write("in.jsonl", &scored());
+    place.write("in.jsonl", text(&scored()));
     place.filter_well("in.jsonl", "in.parquet", &[]);
     place.filter_well("in.jsonl", "in.csv", &[]);
     for (input, unit) in [
@@ -343,7 +314,7 @@ fn what_cannot_be_filtered_says_where() {
     // The rows before it are kept beside the output.
     let mut given = scored();
     given[8]["score"] = json!([1.0]);
-    place.write("list.jsonl", &given);
+    place.write("list.jsonl", text(&given));
     let parts = [
         "list.jsonl, line 9: `score` is a list",
         "the results before it are in",
@@ -393,7 +364,7 @@ fn the_best_of_many() {
         json!({"id": id, "key": id / 10_000, "score": score})
     };
     let all: Vec<Value> = (0..50_000).map(row).collect();
-    place.write("in.jsonl", &all);
+    place.write("in.jsonl", text(&all));
     let mut sorted: Vec<f64> = all
         .iter()
         .map(|row| row["score"].as_f64().unwrap())

@@ -112,7 +112,11 @@ fn unused_columns_are_named_once() {
     let record = json!({"prompt": "Q", "response": "A", "history": [], "source": "x"});
     let output = score(&model(), &[], &format!("{record}\n{record}\n"));
     let said = stderr(&output);
-    let told = "these fields of records are not used: history, source";
+    let told = "these columns do not enter the score: history, source";
+    assert_eq!(said.matches(told).count(), 1, "{said}");
+    let args = ["score", "--model", &model()];
+    let said = stderr(&run_with_input(&args, record.to_string().as_bytes()));
+    let told = "these columns do not enter the score, and are kept in the output: history, source";
     assert_eq!(said.matches(told).count(), 1, "{said}");
 }
 

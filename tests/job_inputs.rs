@@ -448,3 +448,72 @@ fn an_input_that_changes_is_told() {
         &["in.jsonl is not what it was", "its record ", " is another"],
     );
 }
+
+/// A job that is not divided takes another input; one that is does not.
+#[test]
+fn a_corrected_input_is_taken_where_nothing_is_scored() {
+    let place = Place::new();
+    let (bad, good) = (lines(900, 7), lines(900, 7).replace("null", "\"Why?\""));
+    // The first records are looked at before a job is begun.
+    let first_bad = |text: &str, good: &str| {
+        let lines = text.lines().zip(good.lines()).enumerate();
+        lines
+            .map(|(at, (bad, good))| format!("{}\n", if at < 600 { good } else { bad }))
+            .collect::<String>()
+    };
+    let input = place.write("in.jsonl", first_bad(&bad, &good));
+    let expected = place.write("good.jsonl", &good);
+    let output = place.at("out.jsonl");
+    let flags = [
+        "--input",
+        &input,
+        "--output",
+        &output,
+        "--group-prompts",
+        "always",
+    ];
+    let failed = place.job(&flags);
+    expect_failure(
+        "bad",
+        &failed,
+        &[
+            "in.jsonl: line 623",
+            "nothing is scored yet",
+            "the same command takes a corrected input",
+        ],
+    );
+    let job = PathBuf::from(place.at("job"));
+    assert!(job.join("job.json").exists() && !job.join("index.jsonl").exists());
+    // What a process that was killed has left of the one before is no matter.
+    for left in ["records.dead.zst", "index.dead.tmp"] {
+        fs::write(job.join(left), "x").unwrap();
+    }
+    fs::write(&input, &good).unwrap();
+    let done = place.job(&flags);
+    assert!(done.status.success(), "{}", stderr(&done));
+    let whole = fs::read(&output).unwrap();
+    let plain = place.score(&["--input", &expected, "--output", &output]);
+    assert!(plain.status.success() && fs::read(&output).unwrap() == whole);
+    let left = fs::read_dir(&job)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name());
+    assert!(
+        !left
+            .into_iter()
+            .any(|name| name.to_string_lossy().contains("dead"))
+    );
+
+    // From here on there is something to lose.
+    fs::write(&input, good.replace("Since 5.", "Since 6.")).unwrap();
+    expect_failure(
+        "divided",
+        &place.job(&flags),
+        &["a job with other settings", "the content of the input"],
+    );
+    fs::remove_file(job.join("index.jsonl")).unwrap();
+    expect_failure(
+        "results",
+        &place.job(&flags),
+        &["a job with other settings"],
+    );
+}

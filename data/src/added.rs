@@ -17,11 +17,71 @@ use worldpm_ort_runtime::{
     records::{Body, Group},
 };
 
+use crate::numeric::{self, Numeric};
+
 /// The name of a column, without what the writer's options put before it.
 pub(crate) type Name = Cow<'static, str>;
 
 /// The name of the column that says why there is no answer.
 pub(crate) const ERROR: &str = "error";
+
+/// What came of a row that was scored, as the columns that it becomes.
+#[derive(Debug)]
+pub struct AddedColumns {
+    pub(crate) values: Vec<(Name, Value)>,
+    /// The line of a row without an answer.
+    pub(crate) line: Option<usize>,
+}
+
+impl From<Outcome> for AddedColumns {
+    fn from(outcome: Outcome) -> Self {
+        let line = match &outcome {
+            Outcome::Failure { line, .. } => Some(*line),
+            Outcome::Answer(_) => None,
+        };
+        Self {
+            values: values(outcome),
+            line,
+        }
+    }
+}
+
+impl AddedColumns {
+    /// Their names, without what [`WriteOptions`](crate::WriteOptions) puts before them.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.values.iter().map(|(name, _)| name.as_ref())
+    }
+
+    /// Whether the row has no answer, and the one column says why.
+    #[must_use]
+    pub fn is_error(&self) -> bool {
+        self.line.is_some()
+    }
+
+    /// The number in the column of this name, as [`Columns::number`](crate::Columns::number) has it.
+    #[must_use]
+    pub fn number(&self, name: &str) -> Numeric {
+        match self.get(name) {
+            None => Numeric::Missing,
+            Some(Value::Float(value)) => numeric::finite(*value),
+            Some(Value::Bool(value)) => numeric::of_value(&(*value).into()),
+            Some(value) => numeric::of_value(&value.to_json().unwrap_or_default()),
+        }
+    }
+
+    /// The column of this name as JSON; `None` where there is none, or what JSON leaves out.
+    #[must_use]
+    pub fn value(&self, name: &str) -> Option<Json> {
+        self.get(name)?.to_json()
+    }
+
+    fn get(&self, name: &str) -> Option<&Value> {
+        let mut values = self.values.iter();
+        values
+            .find(|(known, _)| known == name)
+            .map(|(_, value)| value)
+    }
+}
 
 /// What an added column says of a row.
 #[derive(Clone, Debug, PartialEq)]

@@ -11,7 +11,7 @@ use worldpm_ort_stores::{Found, Object};
 
 use serde_json::Value;
 
-use crate::{error::DataError, format::Format, place::Place};
+use crate::{error::DataError, format::Format, part::Part, place::Place};
 
 /// What `datasets.save_to_disk` leaves beside its files.
 const STATE: &str = "state.json";
@@ -26,6 +26,7 @@ pub struct Files {
     pub(crate) places: Vec<Place>,
     paths: Vec<PathBuf>,
     left_out: Vec<PathBuf>,
+    parts: Vec<Part>,
 }
 
 /// What tells a file from what it was, as far as that shows without reading it.
@@ -53,7 +54,21 @@ impl Files {
             paths: places.iter().map(|place| place.path().to_owned()).collect(),
             places,
             left_out,
+            parts: Vec::new(),
         })
+    }
+
+    /// The same files, of which these rows are read: the parts are of all files, in their order.
+    #[must_use]
+    pub fn with_parts(mut self, parts: Vec<Part>) -> Self {
+        self.parts = parts;
+        self
+    }
+
+    /// Which rows are read; none where all are.
+    #[must_use]
+    pub fn parts(&self) -> &[Part] {
+        &self.parts
     }
 
     /// What they are now, in order. Of objects it is what they were when they were found, and they are not read once they are
@@ -75,10 +90,13 @@ impl Files {
         &self.left_out
     }
 
-    /// Bytes of all files; `None` where they are not known.
+    /// Bytes of all files; `None` where they are not known, or parts of files are read.
     #[must_use]
     pub fn bytes(&self) -> Option<u64> {
-        self.places.iter().map(Place::bytes).sum()
+        match self.parts.is_empty() {
+            true => self.places.iter().map(Place::bytes).sum(),
+            false => None,
+        }
     }
 
     /// Whether all are regular files, so that reading them never waits for someone to write.

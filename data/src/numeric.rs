@@ -54,7 +54,7 @@ pub(crate) fn of_cell(cell: &str) -> Numeric {
     }
 }
 
-fn finite(number: f64) -> Numeric {
+pub(crate) fn finite(number: f64) -> Numeric {
     match number.is_finite() {
         true => Numeric::Number(number),
         false => Numeric::Other(NOT_FINITE.to_owned()),

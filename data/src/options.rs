@@ -47,6 +47,8 @@ pub struct WriteOptions {
     pub with_errors: bool,
     /// Whether rows are written as they are ([`Writer::copy`](crate::Writer::copy)), and no columns added. Default: no.
     pub plain: bool,
+    /// Whether rows may be few of the tables that they are parts of, as those that were chosen are. Default: no.
+    pub sparse: bool,
 }
 
 impl WriteOptions {
@@ -61,6 +63,7 @@ impl WriteOptions {
             only_scores: false,
             with_errors: false,
             plain: false,
+            sparse: false,
         }
     }
 }

@@ -10,6 +10,7 @@ use crate::{
     format::Format,
     input::{self, OnRead},
     options::ReadOptions,
+    part,
     rows::{Input, PlainRows, Reader, Rows},
     shape::Shape,
 };
@@ -37,7 +38,8 @@ impl DataSet {
         let on_read = OnRead::default();
         let mut first: Option<(Arc<str>, Format, Shape)> = None;
         let mut inputs = Vec::with_capacity(files.places.len());
-        for place in files.places {
+        let parts = part::of_files(files.parts(), files.places.len());
+        for (place, part) in files.places.into_iter().zip(parts) {
             let opened = input::open(&place, options.format, &on_read)?;
             let (name, format) = (Arc::clone(&opened.name), opened.format);
             if let Some((first, first_format, _)) = &first
@@ -63,8 +65,14 @@ impl DataSet {
                     }
                 }
             }
+            let rows = reader.known_rows();
             let reader = (!place.is_regular()).then_some(reader);
-            inputs.push(Input { place, reader });
+            inputs.push(Input {
+                place,
+                reader,
+                rows,
+                part,
+            });
         }
         let (_, format, shape) = first.unwrap_or(("".into(), Format::JsonLines, Shape::Open));
         Ok(Self {
@@ -75,6 +83,29 @@ impl DataSet {
             shape,
             records,
         })
+    }
+
+    /// How many rows files have: of Parquet as they say themselves, of others by reading them.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Self::open), and a file that cannot be read to its end.
+    pub fn count_rows(files: Files, options: &ReadOptions) -> Result<u64, DataError> {
+        let mut options = options.clone();
+        options.keep_fields = true;
+        let set = Self::open(files, &options)?;
+        let known: Option<u64> = set.inputs.iter().map(|input| input.rows).sum();
+        if let Some(known) = known {
+            return Ok(known);
+        }
+        let mut count = 0;
+        for row in set.plain_rows(|_| ()) {
+            match row.read {
+                Err(error) if error.is_fatal => return Err(DataError::file(row.file, error)),
+                _ => count += 1,
+            }
+        }
+        Ok(count)
     }
 
     /// The format of the files.

@@ -1,6 +1,6 @@
 //! A job that is complete, for whoever has nothing but its directory.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use crate::{
     error::{JobError, Result},
@@ -64,6 +64,21 @@ impl Finished {
     #[must_use]
     pub fn index(&self) -> &Index {
         &self.index
+    }
+
+    /// How many results are errors, by kind. Reads all of them.
+    ///
+    /// # Errors
+    /// [`JobError::Damaged`] and [`JobError::Io`]
+    pub fn failures(&self) -> Result<BTreeMap<String, u64>> {
+        let mut all = BTreeMap::new();
+        for shard in 0..self.index.shards() {
+            let results = results::read(&*self.fs, shard, self.index.records_of(shard))?;
+            for (kind, count) in results.failures {
+                *all.entry(kind).or_default() += count;
+            }
+        }
+        Ok(all)
     }
 
     /// The results in the order of the input, in bounded memory; `None` when `is_wanted` says so while they are sorted.

@@ -176,6 +176,10 @@ pub(crate) fn temporary(token: &str) -> String {
     format!("index.{token}.tmp")
 }
 
+pub(crate) fn is_temporary(name: &str) -> bool {
+    name.starts_with("index.") && name.ends_with(".tmp")
+}
+
 /// Writes an index, a shard at a time.
 pub struct IndexWriter<'a> {
     file: BufWriter<Box<dyn NewFile>>,

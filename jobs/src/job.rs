@@ -110,7 +110,8 @@ pub enum Committed {
 }
 
 impl Job {
-    /// Opens the job in a directory, or begins it where there is none.
+    /// Opens the job in a directory, or begins it where there is none. One of another identity that is not divided yet, which
+    /// nobody who lives is about to do, has nothing to lose: it is begun anew as this one.
     ///
     /// # Errors
     /// [`JobError::NotAJob`], [`JobError::Version`] and [`JobError::Different`] for a directory of something else, and
@@ -121,30 +122,40 @@ impl Job {
         identity: Identity,
         options: JobOptions,
     ) -> Result<Self> {
-        let found = match Identity::read(&*fs)? {
+        let leases = Leases::new(Arc::clone(&fs), owner, options.expiry);
+        let begin = || {
+            identity.write(&*fs, leases.token())?;
+            // Another process may have been faster.
+            Ok(Identity::read(&*fs)?.unwrap_or(identity.clone()))
+        };
+        let mut found = match Identity::read(&*fs)? {
             Some(found) => found,
             None => {
                 check_empty(&*fs)?;
-                identity.write(&*fs, &owner.token)?;
-                // Another process may have been faster.
-                Identity::read(&*fs)?.unwrap_or(identity.clone())
+                begin()?
             }
         };
-        let differences = found.differences(&identity);
-        if !differences.is_empty() {
-            return Err(JobError::Different {
-                path: fs.locate(""),
-                differences,
-            });
-        }
         for dir in [SHARDS, lease::DIR] {
             fs.make_dir(dir)
                 .map_err(JobError::io("make the directory", fs.locate(dir)))?;
         }
+        let is_other = !found.differences(&identity).is_empty();
+        if is_other && leases.take_latest(INDEX_LEASE)? {
+            let begun_anew = match clear(&*fs) {
+                Ok(true) => begin().map(Some),
+                Ok(false) => Ok(None),
+                Err(error) => Err(error),
+            };
+            leases.give_back(INDEX_LEASE);
+            if let Some(anew) = begun_anew? {
+                found = anew;
+            }
+        }
+        check_same(&*fs, &found, &identity)?;
         fs.sync_dir("")
             .map_err(JobError::io("write", fs.locate("")))?;
         Ok(Self {
-            leases: Leases::new(Arc::clone(&fs), owner, options.expiry),
+            leases,
             fs,
             identity: found,
             options,
@@ -165,6 +176,15 @@ impl Job {
     #[must_use]
     pub fn identity(&self) -> &Identity {
         &self.identity
+    }
+
+    /// Whether the input of the job in a directory is divided.
+    ///
+    /// # Errors
+    /// [`JobError::Io`]
+    pub fn is_divided(fs: &dyn FileSystem) -> Result<bool> {
+        fs.exists(index::FILE)
+            .map_err(JobError::io("read", fs.locate(index::FILE)))
     }
 
     /// How long an owner may be silent.
@@ -189,12 +209,17 @@ impl Job {
             }
             if let Some(index) = Index::read(&*self.fs)? {
                 self.leases.give_back(INDEX_LEASE);
+                self.check_identity()?;
                 self.state().done = vec![false; index.shards()];
                 return Ok(self.index.get_or_init(|| index));
             }
             if self.take(INDEX_LEASE)? {
                 if self.exists(index::FILE)? {
                     continue;
+                }
+                if let Err(error) = self.check_identity() {
+                    self.leases.give_back(INDEX_LEASE);
+                    return Err(error.into());
                 }
                 let mut writer = IndexWriter::new(&*self.fs, self.leases.token())?;
                 let made = make(&mut writer).and_then(|()| Ok(writer.finish()?));
@@ -551,8 +576,16 @@ impl Job {
     }
 
     fn take(&self, key: &str) -> Result<bool> {
-        let latest = self.leases.list()?.get(key).copied();
-        Ok(self.leases.take(key, latest)?.is_some())
+        self.leases.take_latest(key)
+    }
+
+    /// Refuses a job that was begun anew as another one since it was opened. With the lease of the index, or once there is an
+    /// index, none is.
+    fn check_identity(&self) -> Result<()> {
+        match Identity::read(&*self.fs)? {
+            Some(now) => check_same(&*self.fs, &now, &self.identity),
+            None => Ok(()),
+        }
     }
 
     fn exists(&self, path: &str) -> Result<bool> {
@@ -575,6 +608,36 @@ impl Job {
 impl Drop for Job {
     fn drop(&mut self) {
         self.leases.leave();
+    }
+}
+
+/// Refuses a job that was begun with other settings.
+fn check_same(fs: &dyn FileSystem, begun: &Identity, now: &Identity) -> Result<()> {
+    let differences = begun.differences(now);
+    match differences.is_empty() {
+        true => Ok(()),
+        false => Err(JobError::Different {
+            path: fs.locate(""),
+            differences,
+        }),
+    }
+}
+
+/// Removes what there is of a job that has neither an index nor results. Says whether it has not.
+fn clear(fs: &dyn FileSystem) -> Result<bool> {
+    let names = |dir: &str| fs.list(dir).map_err(JobError::io("read", fs.locate(dir)));
+    if Job::is_divided(fs)? || !names(SHARDS)?.is_empty() {
+        return Ok(false);
+    }
+    let is_left = |name: &String| spool::is_file(name) || index::is_temporary(name);
+    for left in names("")?.iter().filter(|name| is_left(name)) {
+        let _ = fs.remove(left);
+    }
+    match fs.remove(identity::FILE) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(JobError::io("remove", fs.locate(identity::FILE))(error))
+        }
+        _ => Ok(true),
     }
 }
 

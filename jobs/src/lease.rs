@@ -158,6 +158,12 @@ impl Leases {
         Ok(Some(generation))
     }
 
+    /// Takes a lease that nobody who lives has.
+    pub(crate) fn take_latest(&self, key: &str) -> Result<bool> {
+        let latest = self.list()?.get(key).copied();
+        Ok(self.take(key, latest)?.is_some())
+    }
+
     /// Whether the owner of a lease is dead.
     fn is_dead(&self, key: &str, generation: u32) -> Result<bool> {
         if self.held().get(key) == Some(&generation) {

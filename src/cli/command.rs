@@ -104,8 +104,8 @@ fn prints(command: &Command) -> bool {
         #[cfg(feature = "serve")]
         Command::Serve(_) => false,
         Command::Score(args) => args.output == Path::new("-"),
-        Command::Rank(args) => args.output == Path::new("-"),
-        Command::Filter(args) => args.output == Path::new("-") && !args.dry_run,
+        Command::Rank(args) => args.files.output == Path::new("-"),
+        Command::Filter(args) => args.files.output == Path::new("-") && !args.dry_run,
         _ => true,
     }
 }

@@ -12,6 +12,7 @@ use crate::{
     error::DataError,
     input::{self, Body, OnRead, Opened},
     options::ReadOptions,
+    part::{InPart, Passed, Row as NextRow},
     place::Place,
     row::{Columns, Kept, PlainRow, Row},
     shape::Shape,
@@ -31,6 +32,7 @@ pub struct Rows {
     options: ReadOptions,
     on_read: OnRead,
     current: Option<Reader>,
+    passed: Passed,
     records: RowReader,
 }
 
@@ -39,6 +41,10 @@ pub struct Rows {
 pub(crate) struct Input {
     pub(crate) place: Place,
     pub(crate) reader: Option<Reader>,
+    /// How many rows it has, where that is known.
+    pub(crate) rows: Option<u64>,
+    /// Which of its rows are read; `None` for all.
+    pub(crate) part: Option<InPart>,
 }
 
 /// What reads a file.
@@ -68,6 +74,7 @@ impl Rows {
             options,
             on_read,
             current: None,
+            passed: Passed::default(),
         }
     }
 
@@ -78,7 +85,12 @@ impl Rows {
     }
 
     fn open_next(&mut self) -> Option<Result<Reader, (Arc<str>, RecordError)>> {
-        let input = self.inputs.pop_front()?;
+        let input = loop {
+            let input = self.inputs.pop_front()?;
+            if self.passed.enter(input.part.as_ref(), input.rows) {
+                break input;
+            }
+        };
         let opened = match input.reader {
             Some(reader) => return Some(Ok(reader)),
             None => input::open(&input.place, self.options.format, &self.on_read),
@@ -101,7 +113,30 @@ impl Rows {
     ) -> Option<(Arc<str>, Result<T, RecordError>, Columns)> {
         loop {
             if let Some(reader) = &mut self.current {
+                match self.passed.next() {
+                    NextRow::Taken => {}
+                    NextRow::Late => {
+                        self.current = None;
+                        continue;
+                    }
+                    NextRow::PassedOver => {
+                        match reader.next_plain() {
+                            None => self.current = None,
+                            Some((Err(error), _)) if error.is_fatal => {
+                                reader.rows = Kind::Done;
+                                return Some((
+                                    Arc::clone(&reader.name),
+                                    Err(error),
+                                    Columns::default(),
+                                ));
+                            }
+                            Some(_) => self.passed.pass(),
+                        }
+                        continue;
+                    }
+                }
                 if let Some((read, kept)) = next(reader, &mut self.records) {
+                    self.passed.pass();
                     if read.as_ref().is_err_and(|error| error.is_fatal) {
                         reader.rows = Kind::Done;
                     }
@@ -187,6 +222,15 @@ impl Reader {
     fn table(name: &str, _: Body, _: &ReadOptions, _: &OnRead) -> Result<Kind, DataError> {
         let problem = "Parquet and Arrow files are not read by this build, which is without the feature `parquet`";
         Err(DataError::file(name, problem))
+    }
+
+    /// How many rows the file says that it has.
+    pub(crate) fn known_rows(&self) -> Option<u64> {
+        match &self.rows {
+            #[cfg(feature = "parquet")]
+            Kind::Table(rows) => rows.known(),
+            _ => None,
+        }
     }
 
     pub(crate) fn shape(&self) -> Shape {

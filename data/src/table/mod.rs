@@ -20,6 +20,11 @@ pub(crate) const BATCH_ROWS: usize = 1024;
 pub(crate) trait Batches: Send {
     fn schema(&self) -> SchemaRef;
 
+    /// How many rows there are, where that is known before they are read.
+    fn rows(&self) -> Option<u64> {
+        None
+    }
+
     /// The next part, or why there is none and no more will come.
     fn next(&mut self) -> Option<Result<RecordBatch, String>>;
 }

@@ -149,6 +149,10 @@ impl Batches for RowGroups {
         Arc::clone(self.metadata.schema())
     }
 
+    fn rows(&self) -> Option<u64> {
+        u64::try_from(self.groups().file_metadata().num_rows()).ok()
+    }
+
     fn next(&mut self) -> Option<std::result::Result<RecordBatch, String>> {
         loop {
             if let Some(reader) = &mut self.current {

@@ -35,6 +35,10 @@ impl TableRows {
         }
     }
 
+    pub(crate) fn known(&self) -> Option<u64> {
+        self.batches.rows()
+    }
+
     pub(crate) fn schema(&self) -> SchemaRef {
         self.batches.schema()
     }

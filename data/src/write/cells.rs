@@ -10,8 +10,13 @@ use super::{
     layout::{Layout, Naming},
 };
 use crate::{
-    added::RowForm, error::DataError, format::Format, options::WriteOptions, row::Kept,
-    rows::step::text_bytes, shape::Shape,
+    added::{Name, RowForm, Value},
+    error::DataError,
+    format::Format,
+    options::WriteOptions,
+    row::Kept,
+    rows::step::text_bytes,
+    shape::Shape,
 };
 
 pub(super) struct CellRows {
@@ -23,6 +28,9 @@ pub(super) struct CellRows {
     /// The columns of the input, where they are known beforehand.
     names: Option<Vec<String>>,
     like: Option<Arc<Object>>,
+    /// Columns of rows that may not be written, and of how many.
+    expected: Object,
+    expected_rows: usize,
     held: Vec<Held>,
     held_bytes: usize,
     open: Option<Open>,
@@ -57,11 +65,29 @@ impl CellRows {
                 .names()
                 .map(|names| names.into_iter().map(str::to_owned).collect()),
             like: shape.like(),
+            expected: Object::new(),
+            expected_rows: 0,
             held: Vec::new(),
             held_bytes: 0,
             open: None,
             written: 0,
         })
+    }
+
+    /// There are the columns of a row that may not be written, if it is one of the first.
+    pub(super) fn expect(&mut self, kept: &Kept, values: &[(Name, Value)]) {
+        if self.open.is_some() {
+            return;
+        }
+        self.naming.expect(values);
+        self.expected_rows += 1;
+        if let (Kept::Fields(fields), true) = (kept, self.expected_rows <= HELD_ROWS) {
+            for name in fields.keys() {
+                if self.expected.get(name).is_none() {
+                    self.expected.insert(name, Json::Null);
+                }
+            }
+        }
     }
 
     pub(super) fn write(&mut self, held: Held) -> Result<(), DataError> {
@@ -83,7 +109,7 @@ impl CellRows {
     fn open(&mut self) -> Result<(), DataError> {
         let held = std::mem::take(&mut self.held);
         let names = self.names.take().unwrap_or_else(|| {
-            let mut all = Object::new();
+            let mut all = std::mem::take(&mut self.expected);
             let of_rows = held.iter().filter_map(|row| match &row.columns.0 {
                 Kept::Fields(fields) => Some(fields),
                 _ => None,
@@ -164,7 +190,7 @@ impl CellRows {
         for (name, _) in &open.layout.0 {
             let value = held.values.iter().find(|(added, _)| added == name);
             match value.map(|(_, value)| value) {
-                Some(crate::added::Value::Bool(value)) => line.json(&(*value).into()),
+                Some(Value::Bool(value)) => line.json(&(*value).into()),
                 Some(value) => line.json(&value.to_json().unwrap_or_default()),
                 None => line.cell(""),
             }

@@ -2,7 +2,7 @@
 
 use super::held::Held;
 use crate::{
-    added::{self, ERROR, Kind, Name, RowForm},
+    added::{self, ERROR, Kind, Name, RowForm, Value},
     error::DataError,
     options::WriteOptions,
     row::Columns,
@@ -15,6 +15,8 @@ pub(super) struct Naming {
     overwrite: bool,
     pub(super) only_id: bool,
     is_plain: bool,
+    /// Added columns that there are whatever the first rows have.
+    expected: Layout,
 }
 
 impl Naming {
@@ -24,6 +26,7 @@ impl Naming {
             overwrite: options.overwrite,
             only_id: options.only_scores,
             is_plain: options.plain,
+            expected: Layout::default(),
         }
     }
 
@@ -31,8 +34,13 @@ impl Naming {
     pub(super) fn layout(&self, rows: &[Held], with_errors: bool, form: RowForm) -> Layout {
         match self.is_plain {
             true => Layout(Vec::new()),
-            false => Layout::of(rows, with_errors, form),
+            false => self.expected.with(rows, with_errors, form),
         }
+    }
+
+    /// There are the columns of a row that may not be written.
+    pub(super) fn expect(&mut self, values: &[(Name, Value)]) {
+        self.expected.add(values);
     }
 
     /// The name that an added column has in the output.
@@ -59,25 +67,29 @@ impl Naming {
 }
 
 /// The added columns of a table, which each of its rows has.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Layout(pub(super) Vec<(Name, Kind)>);
 
 impl Layout {
-    /// Those of the first rows. Of no row with an answer: the usual ones of rows of this form.
-    fn of(rows: &[Held], with_errors: bool, form: RowForm) -> Self {
-        let mut columns: Vec<(Name, Kind)> = Vec::new();
-        for (name, value) in rows.iter().flat_map(|row| &row.values) {
-            if name != ERROR && !columns.iter().any(|(known, _)| known == name) {
-                columns.push((name.clone(), value.kind()));
-            }
-        }
-        if columns.is_empty() {
-            columns = added::usual(form);
+    /// With those of the first rows. Of no row with an answer: the usual ones of rows of this form.
+    fn with(&self, rows: &[Held], with_errors: bool, form: RowForm) -> Self {
+        let mut all = self.clone();
+        rows.iter().for_each(|row| all.add(&row.values));
+        if all.0.is_empty() {
+            all.0 = added::usual(form);
         }
         if with_errors {
-            columns.push((ERROR.into(), Kind::Text));
+            all.0.push((ERROR.into(), Kind::Text));
         }
-        Self(columns)
+        all
+    }
+
+    fn add(&mut self, values: &[(Name, Value)]) {
+        for (name, value) in values {
+            if name != ERROR && !self.0.iter().any(|(known, _)| known == name) {
+                self.0.push((name.clone(), value.kind()));
+            }
+        }
     }
 
     /// An added value of a row for which there is no column.

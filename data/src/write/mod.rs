@@ -8,13 +8,10 @@ mod layout;
 #[cfg(feature = "parquet")]
 mod table;
 
-use worldpm_ort_runtime::{
-    answers::Outcome,
-    json::{Json, Object},
-};
+use worldpm_ort_runtime::json::{Json, Object};
 
 use crate::{
-    added::{self, ERROR, Name, RowForm, Value},
+    added::{self, AddedColumns, ERROR, Name, RowForm, Value},
     error::DataError,
     format::Format,
     options::WriteOptions,
@@ -130,17 +127,25 @@ impl Writer {
         &mut self,
         columns: Columns,
         id: Option<&Json>,
-        outcome: Outcome,
+        came: impl Into<AddedColumns>,
     ) -> Result<bool, DataError> {
         if columns.is_empty() && self.drops_unread {
             return Ok(false);
         }
-        let line = match &outcome {
-            Outcome::Failure { line, .. } if columns.is_empty() => Some(*line),
-            _ => None,
-        };
-        self.put(columns, id, line, added::values(outcome))?;
+        let AddedColumns { values, line } = came.into();
+        let line = line.filter(|_| columns.is_empty());
+        self.put(columns, id, line, values)?;
         Ok(true)
+    }
+
+    /// A row that may not be written: a table has its columns as if it were one of the first rows, and those of what came of it.
+    pub fn expect(&mut self, columns: &Columns, came: &AddedColumns) {
+        match &mut self.rows {
+            Rows::Cells(rows) => rows.expect(&columns.0, &came.values),
+            #[cfg(feature = "parquet")]
+            Rows::Table(rows) => rows.expect(&columns.0, &came.values),
+            Rows::Json(_) | Rows::Closed => {}
+        }
     }
 
     /// Adds a row as it is.

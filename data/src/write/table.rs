@@ -32,7 +32,7 @@ use crate::{
     shape::Shape,
     table::{
         build::{self, Misfit},
-        infer::Type,
+        infer::{Clash, Type},
         pick::pick,
     },
 };
@@ -55,6 +55,9 @@ pub(super) struct TableRows {
     /// The columns of the input, where they are known beforehand.
     known: Option<Known>,
     like: Option<Arc<Object>>,
+    /// Columns of rows that may not be written, and of how many.
+    expected: Vec<(String, Type)>,
+    expected_rows: usize,
     /// What the first rows show of the columns, before they are scored.
     preview: Vec<(String, Type)>,
     previewed: usize,
@@ -116,9 +119,11 @@ impl TableRows {
             format: options.format,
             naming: Naming::of(options),
             with_errors: options.with_errors,
-            is_sparse: options.plain,
+            is_sparse: options.plain || options.sparse,
             known,
             like: shape.like(),
+            expected: Vec::new(),
+            expected_rows: 0,
             preview: Vec::new(),
             previewed: 0,
             encoder: Some(encoder),
@@ -184,6 +189,19 @@ impl TableRows {
         Ok(())
     }
 
+    /// There are the columns of a row that may not be written, if it is one of the first. One that does not go together with
+    /// those before it is no matter unless it is written.
+    pub(super) fn expect(&mut self, kept: &Kept, values: &[(Name, Value)]) {
+        if self.open.is_some() {
+            return;
+        }
+        self.naming.expect(values);
+        self.expected_rows += 1;
+        if let (Kept::Fields(fields), true) = (kept, self.expected_rows <= HELD_ROWS) {
+            let _ = add_columns(&mut self.expected, fields);
+        }
+    }
+
     pub(super) fn write(&mut self, held: Held) -> Result<(), DataError> {
         let lacking = self.open.as_ref().and_then(|open| open.layout.lacks(&held));
         if let Some(name) = lacking {
@@ -247,7 +265,10 @@ impl TableRows {
             let known = self.known.clone();
             let (schema, found) = match known {
                 Some(known) => (known.schema, None),
-                None => inferred(&held, self.like.as_deref(), self.format),
+                None => {
+                    let expected = std::mem::take(&mut self.expected);
+                    inferred(expected, &held, self.like.as_deref(), self.format)
+                }
             };
             if let Some((row, clash)) = found {
                 count = row;
@@ -480,8 +501,12 @@ fn follows(one: &Held, other: &Held, next: bool) -> bool {
 
 /// The columns of these rows, up to the first that has no type in common with those before it, and those that there are
 /// beside them.
-fn inferred(rows: &[Held], like: Option<&Object>, format: Format) -> (SchemaRef, Option<Misfit>) {
-    let mut columns: Vec<(String, Type)> = Vec::new();
+fn inferred(
+    mut columns: Vec<(String, Type)>,
+    rows: &[Held],
+    like: Option<&Object>,
+    format: Format,
+) -> (SchemaRef, Option<Misfit>) {
     let mut wrong = None;
     let objects = rows
         .iter()
@@ -491,13 +516,7 @@ fn inferred(rows: &[Held], like: Option<&Object>, format: Format) -> (SchemaRef,
             _ => None,
         });
     for (row, object) in objects {
-        let before = columns.clone();
-        let added = object.iter().try_for_each(|(name, value)| {
-            let known = place_of(&mut columns, name);
-            known.add(value).map_err(|clash| clash.within(name))
-        });
-        if let Err(clash) = added {
-            columns = before;
+        if let Err(clash) = add_columns(&mut columns, object) {
             wrong = Some((row, clash));
             break;
         }
@@ -517,6 +536,19 @@ fn inferred(rows: &[Held], like: Option<&Object>, format: Format) -> (SchemaRef,
     (Arc::new(Schema::new(fields)), wrong)
 }
 
+/// Adds what a row shows of the columns, or nothing where it does not go together with what they are.
+fn add_columns(columns: &mut Vec<(String, Type)>, row: &Object) -> Result<(), Clash> {
+    let before = columns.clone();
+    let added = row.iter().try_for_each(|(name, value)| {
+        let known = place_of(columns, name);
+        known.add(value).map_err(|clash| clash.within(name))
+    });
+    if added.is_err() {
+        *columns = before;
+    }
+    added
+}
+
 /// The type of a column, which is a new one where it is not there.
 fn place_of<'a>(columns: &'a mut Vec<(String, Type)>, name: &str) -> &'a mut Type {
     let at = columns.iter().position(|(known, _)| known == name);
@@ -527,8 +559,8 @@ fn place_of<'a>(columns: &'a mut Vec<(String, Type)>, name: &str) -> &'a mut Typ
     &mut columns[at].1
 }
 
-fn clash(path: &str, problem: String) -> crate::table::infer::Clash {
-    crate::table::infer::Clash {
+fn clash(path: &str, problem: String) -> Clash {
+    Clash {
         path: path.to_owned(),
         problem,
     }

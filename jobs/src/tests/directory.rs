@@ -82,7 +82,10 @@ fn what_differs_is_named() {
     };
     let mut begun = identity();
     begun.inputs = vec![input(5, "ab")];
-    drop(open_as(dir.path(), begun.clone(), Duration::ZERO).unwrap());
+    let job = open_as(dir.path(), begun.clone(), Duration::ZERO).unwrap();
+    job.index::<JobError>(make_index, || panic!("nobody else makes it"))
+        .unwrap();
+    drop(job);
     let refused = |change: &dyn Fn(&mut Identity)| {
         let mut other = begun.clone();
         change(&mut other);
@@ -116,6 +119,49 @@ fn what_differs_is_named() {
     copied.inputs[0].modified = 7;
     let job = open_as(dir.path(), copied.clone(), Duration::ZERO).unwrap();
     assert!(!copied.inputs[0].is_untouched(&job.identity().inputs[0]));
+}
+
+/// A job of other settings that is not divided is begun anew, unless someone is about to divide it; whoever has opened it
+/// before does not divide it then.
+#[test]
+fn what_is_not_divided_is_begun_anew() {
+    let dir = tempfile::tempdir().unwrap();
+    let open = |name: &str| {
+        let mut wanted = identity();
+        wanted.options.insert("a".into(), name.into());
+        open_as(dir.path(), wanted, Duration::from_secs(60))
+    };
+    let is_other = |found: Result<()>| matches!(found, Err(JobError::Different { .. }));
+    let first = open("one").unwrap();
+    for left in ["records.dead.zst", "index.dead.tmp"] {
+        fs::write(dir.path().join(left), "x").unwrap();
+    }
+    let second = open("two").unwrap();
+    assert_eq!(second.identity().options["a"], "two");
+    let wait = || panic!("nobody else makes it");
+    let divided = first.index::<JobError>(make_index, wait).map(drop);
+    assert!(is_other(divided));
+    assert!(!dir.path().join("records.dead.zst").exists());
+    assert!(!dir.path().join("index.dead.tmp").exists());
+
+    let divided = second.index::<JobError>(
+        |writer| {
+            // Whoever divides it has something to lose.
+            assert!(is_other(open("three").map(drop)));
+            make_index(writer)
+        },
+        wait,
+    );
+    divided.unwrap();
+    assert!(is_other(open("three").map(drop)));
+    let divided = first.index::<JobError>(make_index, wait).map(drop);
+    assert!(is_other(divided));
+    // Results without an index are of this job too.
+    let shard = claim(&second);
+    second.commit(&shard, &lines(&shard)).unwrap();
+    fs::remove_file(dir.path().join("index.jsonl")).unwrap();
+    assert!(is_other(open("three").map(drop)));
+    assert!(open("two").is_ok());
 }
 
 #[test]

@@ -108,6 +108,14 @@ pub enum HubError {
         /// What it lacks, or what is to be named.
         problem: String,
     },
+    /// Rows of a split are not named as `datasets` names them.
+    #[error("{text}: {problem}")]
+    Slice {
+        /// What was given.
+        text: String,
+        /// What is wrong with it.
+        problem: &'static str,
+    },
     /// The disk is too small.
     #[error(
         "{}: {needed} bytes are needed for the download, and {free} are free; free some space, or choose a directory on another disk with \
@@ -163,6 +171,7 @@ impl HubError {
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::DataSet { .. }
+            | Self::Slice { .. }
             | Self::Name { .. }
             | Self::Setting { .. }
             | Self::NotFound { .. }

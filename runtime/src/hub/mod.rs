@@ -55,7 +55,7 @@ use error::is_unwritable;
 use http::Client;
 use tree::Tree;
 
-pub use data_set::{DataSetFiles, DataSetName, download_data_set};
+pub use data_set::{DataSetFiles, DataSetName, SplitPart, SplitSlice, download_data_set};
 pub use error::HubError;
 pub use meter::DownloadProgress;
 pub use options::{HubOptions, Token};

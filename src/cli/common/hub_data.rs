@@ -3,6 +3,9 @@
 use std::path::PathBuf;
 
 use anyhow::Result;
+use worldpm_ort_data::Files;
+#[cfg(feature = "hub")]
+use worldpm_ort_data::{DataSet, Part, ReadOptions};
 
 use super::heading;
 
@@ -14,7 +17,8 @@ pub(crate) struct HubDataArgs {
     /// cache that Python's tools use, unless that has it
     #[arg(long, value_name = "NAME", conflicts_with = "input")]
     pub(crate) dataset: Option<String>,
-    /// Its split, as in train; with + for several, as in train+test [default: the only one]
+    /// Its split, as in train, or rows of it as `datasets` has them, as in train[:1000], train[-100:] or train[10%:20%]; with +
+    /// for several, as in train+test [default: the only one]
     #[arg(long, value_name = "NAME", requires = "dataset")]
     pub(crate) split: Option<String>,
     /// Its branch, tag or commit [default: main]
@@ -23,23 +27,21 @@ pub(crate) struct HubDataArgs {
 }
 
 impl HubDataArgs {
-    /// The files that the data set stands for, where one is named.
+    /// The files that are read: those of the data set where one is named, else the `input`.
+    pub(crate) fn find(&self, input: &[PathBuf]) -> Result<Files> {
+        match &self.dataset {
+            Some(name) => self.download(name),
+            None => Ok(Files::find(input)?),
+        }
+    }
+
     #[cfg(feature = "hub")]
-    pub(crate) fn files(&self) -> Result<Option<Vec<PathBuf>>> {
+    fn download(&self, name: &str) -> Result<Files> {
         use anyhow::bail;
 
         use super::checkpoint::bar::Bar;
         use crate::hub::{DataSetName, HubOptions, download_data_set};
 
-        let Some(name) = &self.dataset else {
-            return Ok(None);
-        };
-        if let Some(split) = self.split.as_deref().filter(|split| split.contains('[')) {
-            bail!(
-                "--split {split}: a split is read whole; name it without the part in brackets, and take rows of it with \
-                 `datasets`"
-            );
-        }
         let mut named: DataSetName = name.parse()?;
         if let Some(revision) = &self.revision {
             if name.split(':').next().is_some_and(|id| id.contains('@')) {
@@ -65,16 +67,51 @@ impl HubDataArgs {
             found.commit,
             found.files.len()
         );
-        Ok(Some(found.files))
+        let files = Files::find(&found.files)?;
+        if found.parts.iter().all(|part| part.slice.is_none()) {
+            return Ok(files);
+        }
+        let mut at = 0;
+        let mut parts = Vec::with_capacity(found.parts.len());
+        for part in found.parts {
+            let of_split = &found.files[at..at + part.files];
+            at += part.files;
+            let rows = match &part.slice {
+                None => None,
+                Some(slice) => Some(rows_of(&part.split, slice, of_split)?),
+            };
+            let files = part.files;
+            parts.push(Part { files, rows });
+        }
+        Ok(files.with_parts(parts))
     }
 
     #[cfg(not(feature = "hub"))]
-    pub(crate) fn files(&self) -> Result<Option<Vec<PathBuf>>> {
-        match &self.dataset {
-            None => Ok(None),
-            Some(_) => anyhow::bail!(
-                "this program was built without the feature `hub`, and downloads nothing"
-            ),
-        }
+    fn download(&self, _: &str) -> Result<Files> {
+        anyhow::bail!("this program was built without the feature `hub`, and downloads nothing")
     }
+}
+
+/// The rows of a split that a part of it is. All are counted where that depends on it.
+#[cfg(feature = "hub")]
+fn rows_of(
+    split: &str,
+    slice: &crate::hub::SplitSlice,
+    files: &[PathBuf],
+) -> Result<std::ops::Range<u64>> {
+    let count = match slice.needs_count() {
+        true => Some(DataSet::count_rows(
+            Files::find(files)?,
+            &ReadOptions::default(),
+        )?),
+        false => None,
+    };
+    let rows = slice.rows(count.unwrap_or(u64::MAX))?;
+    let of = count.map_or_else(String::new, |count| format!(" of its {count}"));
+    report!(
+        "{split}: the rows from {} up to {}{of}",
+        rows.start,
+        rows.end
+    );
+    Ok(rows)
 }

@@ -3,10 +3,12 @@
 #[macro_use]
 pub(crate) mod notices;
 
+pub(crate) mod added_args;
 pub(crate) mod checkpoint;
 pub(crate) mod choices;
 pub(crate) mod closed;
 pub(crate) mod column_args;
+pub(crate) mod files_args;
 pub(crate) mod format_args;
 pub(crate) mod heading;
 pub(crate) mod hub_data;

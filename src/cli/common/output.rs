@@ -31,6 +31,24 @@ pub(crate) fn check_output(path: &Path) -> Result<()> {
     opened.with_context(|| format!("cannot write {}", path.display()))
 }
 
+/// Finds out whether an output can be written, of which nothing is made until all is scored: a file is written beside its
+/// place, so its folder must be one that can be written too.
+pub(crate) fn check_replaceable(path: &Path) -> Result<()> {
+    check_output(path)?;
+    let is_in_place = match fs::metadata(path) {
+        Ok(found) => !found.is_file() || is_stdout(&found),
+        Err(_) => path == Path::new("-"),
+    };
+    if is_in_place || objects::url(path).is_some() {
+        return Ok(());
+    }
+    let target = resolved(path);
+    let folder = target.parent();
+    let folder = folder.filter(|folder| !folder.as_os_str().is_empty());
+    let tried = tempfile::tempfile_in(folder.unwrap_or(Path::new("."))).map(drop);
+    tried.with_context(|| format!("cannot write {}", path.display()))
+}
+
 /// What is said of an error in writing to standard output.
 pub(crate) fn to_stdout(error: io::Error) -> anyhow::Error {
     anyhow::Error::new(error).context("cannot write standard output")

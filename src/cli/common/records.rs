@@ -105,10 +105,7 @@ impl<R: BufRead> Entries<R> {
             && !record.unused.is_empty()
         {
             self.unused_reported = true;
-            let names = record.unused.join(", ");
-            self.progress.report(&format!(
-                "note: these fields of records are not used: {names}"
-            ));
+            self.progress.report(&unused(&record.unused, false));
         }
         Some(Entry::prepare(read, self.options.allow_no_answer))
     }
@@ -121,6 +118,18 @@ impl<R: BufRead> Iterator for Entries<R> {
         let ahead = self.ahead.pop_front();
         ahead.or_else(|| self.read())
     }
+}
+
+/// Says which columns a score is not of.
+pub(crate) fn unused(columns: &[String], are_kept: bool) -> String {
+    let kept = match are_kept {
+        true => ", and are kept in the output",
+        false => "",
+    };
+    format!(
+        "note: these columns do not enter the score{kept}: {}",
+        columns.join(", ")
+    )
 }
 
 /// Where a record stands, for errors.

@@ -3,9 +3,10 @@
 use std::fmt::Display;
 
 use anyhow::{Result, bail};
-use worldpm_ort_data::{Columns, Writer};
+use worldpm_ort_data::{AddedColumns, Columns, DataError, Writer};
 
 use super::{interrupt::Interrupt, outcome::Status, output::Results, progress::InputProgress};
+use crate::json::Json;
 
 /// Said when the first signal comes.
 const FINISHING: &str =
@@ -48,15 +49,45 @@ impl RowsOut {
 
     /// Adds a row, which comes from `place`.
     pub(crate) fn write(&mut self, row: Columns, place: &dyn Display) -> Result<()> {
-        let Some(writer) = &mut self.writer else {
-            return Ok(());
-        };
-        if let Err(problem) = writer.copy(row) {
-            return self.fail(&format!("{place}: {problem}"));
+        self.put(place, |writer| writer.copy(row).map(|()| true))
+            .map(drop)
+    }
+
+    /// Adds a row with what came of it, as [`Writer::write`] does.
+    pub(crate) fn write_scored(
+        &mut self,
+        row: Columns,
+        id: Option<&Json>,
+        came: AddedColumns,
+        place: &dyn Display,
+    ) -> Result<bool> {
+        self.put(place, |writer| writer.write(row, id, came))
+    }
+
+    /// Says of a row that may not be written, as [`Writer::expect`] does.
+    pub(crate) fn expect(&mut self, row: &Columns, came: &AddedColumns) {
+        if let Some(writer) = &mut self.writer {
+            writer.expect(row, came);
         }
+    }
+
+    /// Says whether the row was written.
+    fn put(
+        &mut self,
+        place: &dyn Display,
+        write: impl FnOnce(&mut Writer) -> Result<bool, DataError>,
+    ) -> Result<bool> {
+        let Some(writer) = &mut self.writer else {
+            return Ok(false);
+        };
+        let is_written = match write(writer) {
+            Ok(is_written) => is_written,
+            Err(problem) => return self.fail(&format!("{place}: {problem}")).map(|()| false),
+        };
         let bytes = writer.take();
-        self.rows += 1;
-        self.output.write(&bytes)
+        self.rows += usize::from(is_written);
+        self.output.write(&bytes)?;
+        Ok(is_written)
     }
 
     /// Hands over what there is.

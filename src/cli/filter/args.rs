@@ -5,27 +5,29 @@ use std::{num::NonZeroUsize, path::PathBuf, str::FromStr};
 use worldpm_ort_bundle::Bytes;
 
 use crate::{
-    cli::common::{choices::number, format_args::FormatArgs, heading, scorer_args::at_least_one},
+    cli::common::{
+        added_args::AddedArgs, choices::number, files_args::FilesArgs, heading,
+        scorer_args::at_least_one,
+    },
     records::DEFAULT_MAX_RECORD_BYTES,
 };
 
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = heading::INPUT_OUTPUT)]
 pub(crate) struct FilterArgs {
-    /// Rows with scores, as `score` writes them: files, patterns or folders of any format; - for standard input. May be given
-    /// several times, and is read in order
-    #[arg(long, value_name = "FILE", default_value = "-")]
-    pub(crate) input: Vec<PathBuf>,
-    /// Where the rows that are kept go, with all their columns; - for standard output. A file is written as FILE.partial,
-    /// which takes the place of what is there when all is done
-    #[arg(long, value_name = "FILE", default_value = "-")]
-    pub(crate) output: PathBuf,
     #[command(flatten)]
-    pub(crate) formats: FormatArgs,
+    pub(crate) files: FilesArgs,
+    /// The directory of a job that `score --job` has finished, in place of --input: its rows with their scores, as it writes
+    /// them, without scoring. Its input is read again, by the names that it was begun with, in the same working directory
+    #[arg(long, help_heading = heading::INPUT_OUTPUT, value_name = "DIR",
+          conflicts_with_all = ["input", "dataset", "input_format", "max_record_bytes"])]
+    pub(crate) job: Option<PathBuf>,
     /// The longest row of text that is read, as in 64MiB
     #[arg(long, help_heading = heading::INPUT_OUTPUT, value_name = "SIZE",
           default_value_t = Bytes(DEFAULT_MAX_RECORD_BYTES as u64))]
     pub(crate) max_record_bytes: Bytes,
+    #[command(flatten)]
+    pub(crate) added: AddedArgs,
     /// The column that rows are kept by, a number: also margin, model_score, or one within another, such as chosen.score or
     /// scores.helpfulness
     #[arg(long, help_heading = heading::FILTERING, value_name = "NAME", default_value = "score")]

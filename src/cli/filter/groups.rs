@@ -4,7 +4,7 @@ use std::{cmp::Reverse, collections::BTreeMap};
 
 use anyhow::{Result, bail};
 
-use super::{numbers::key, scored::Scored};
+use super::{FilterArgs, numbers::key, scored::Scored};
 use crate::json::Json;
 
 /// Most rows of a group that are held until its last row is seen.
@@ -12,6 +12,7 @@ const MOST_HELD: usize = 4096;
 
 /// The group at hand, and its best rows.
 pub(super) struct Groups<'a> {
+    args: &'a FilterArgs,
     column: &'a str,
     top: usize,
     key: Option<Json>,
@@ -23,8 +24,9 @@ pub(super) struct Groups<'a> {
 }
 
 impl<'a> Groups<'a> {
-    pub(super) fn new(column: &'a str, top: usize) -> Self {
+    pub(super) fn new(args: &'a FilterArgs, column: &'a str, top: usize) -> Self {
         Self {
+            args,
             column,
             top,
             key: None,
@@ -36,7 +38,7 @@ impl<'a> Groups<'a> {
 
     /// The rows of the group before, where this row begins another.
     pub(super) fn enter(&mut self, row: &Scored) -> Result<Vec<Scored>> {
-        let Some(key) = row.columns.value(self.column) else {
+        let Some(key) = row.value(self.args, self.column) else {
             bail!(
                 "{}: it has no `{}`, the column of --group-by",
                 row.place,

@@ -10,7 +10,7 @@ mod seen;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
-use worldpm_ort_data::{DataSet, Files, WriteOptions, Writer};
+use worldpm_ort_data::{DataSet, Writer};
 
 use super::{
     common::{
@@ -21,13 +21,14 @@ use super::{
 };
 use choice::Choice;
 use groups::Groups;
-use scored::{Score, Scored};
+use scored::{Added, Score, Scored, Source};
 use seen::{Again, NO_FILE, Seen};
 
 pub(crate) use args::FilterArgs;
 
 pub(crate) fn run(args: &FilterArgs) -> Result<Status> {
-    let files = Files::find(&args.input)?;
+    let source = Source::of(args)?;
+    let files = source.files();
     if let Some(option) = args.needs_all().filter(|_| !files.are_complete()) {
         let stdin = files.paths().iter().any(|path| path == Path::new("-"));
         bail!(
@@ -38,11 +39,11 @@ pub(crate) fn run(args: &FilterArgs) -> Result<Status> {
     let output = match args.dry_run {
         true => None,
         false => {
-            check_apart(files.paths(), &args.output)?;
-            Some(Results::prepare(&args.output, false)?)
+            check_apart(files.paths(), &args.files.output)?;
+            Some(Results::prepare(&args.files.output, false)?)
         }
     };
-    report_left_out(&files);
+    report_left_out(files);
     let progress = InputProgress::new(files.bytes());
     let out = output.map(|output| RowsOut::new(output, &progress));
     let mut keeping = Keeping {
@@ -50,7 +51,7 @@ pub(crate) fn run(args: &FilterArgs) -> Result<Status> {
         choice: Choice::of(args),
         groups: args.group_by.as_deref().map(|column| {
             let top = args.top.map_or(usize::MAX, usize::from);
-            Groups::new(column, top)
+            Groups::new(args, column, top)
         }),
         out,
         progress,
@@ -63,12 +64,16 @@ pub(crate) fn run(args: &FilterArgs) -> Result<Status> {
     };
     let mut seen = Seen::new()?;
     if args.needs_all().is_some() {
-        let set = scored::open(args, files.clone())?;
+        let set = source.open(args)?;
         let looking = InputProgress::new(files.bytes());
         looking.begin();
-        for row in scored::by_column(args, set, &looking) {
+        let wanted = || !is_asked(interrupt.as_ref());
+        let Some(rows) = source.rows(args, set, &looking, wanted)? else {
+            return keeping.leave();
+        };
+        for row in rows {
             looking.add_record();
-            seen.add(&row?, &args.column)?;
+            seen.add(args, &row?)?;
             if is_asked(interrupt.as_ref()) {
                 return keeping.leave();
             }
@@ -78,15 +83,14 @@ pub(crate) fn run(args: &FilterArgs) -> Result<Status> {
         keeping.choice = Choice::among(args, &mut seen.scores).context(NO_FILE)?;
         let rows = seen.rows();
         let mut again = Again::new(seen.scores.iter().context(NO_FILE)?, rows);
-        if !keeping.all(files, interrupt.as_ref(), |row| again.check(row))? {
+        if !keeping.all(&source, interrupt.as_ref(), |row| again.check(row))? {
             return keeping.leave();
         }
         if let Err(problem) = again.end() {
             keeping.fail(&problem)?;
         }
     } else {
-        let column = &args.column;
-        if !keeping.all(files, interrupt.as_ref(), |row| seen.add(row, column))? {
+        if !keeping.all(&source, interrupt.as_ref(), |row| seen.add(args, row))? {
             return keeping.leave();
         }
         if let Err(problem) = seen.check() {
@@ -115,17 +119,21 @@ struct Keeping<'a> {
 }
 
 impl Keeping<'_> {
-    /// Keeps the rows of files that are to be kept; `look` sees all of them. False when a signal came first.
+    /// Keeps the rows that are to be kept; `look` sees all of them. False when a signal came first.
     fn all(
         &mut self,
-        files: Files,
+        source: &Source,
         interrupt: Option<&Interrupt>,
         mut look: impl FnMut(&Scored) -> Result<()>,
     ) -> Result<bool> {
-        let set = scored::open(self.args, files)?;
-        self.open(&set)?;
+        let set = source.open(self.args)?;
+        self.open(source, &set)?;
         self.progress.begin();
-        for row in scored::by_column(self.args, set, &self.progress.clone()) {
+        let (args, progress) = (self.args, self.progress.clone());
+        let Some(rows) = source.rows(args, set, &progress, || !is_asked(interrupt))? else {
+            return Ok(false);
+        };
+        for row in rows {
             self.progress.add_record();
             if is_asked(interrupt) {
                 return Ok(false);
@@ -143,20 +151,18 @@ impl Keeping<'_> {
         Ok(true)
     }
 
-    fn open(&mut self, set: &DataSet) -> Result<()> {
-        let Some(out) = &mut self.out else {
-            return Ok(());
-        };
-        let formats = &self.args.formats;
-        let (format, compression) = formats.output(&self.args.output, set.format())?;
-        let mut options = WriteOptions::new(format);
-        options.compression = compression;
-        options.plain = true;
-        out.open(Writer::new(&options, set)?);
+    fn open(&mut self, source: &Source, set: &DataSet) -> Result<()> {
+        if let Some(out) = &mut self.out {
+            let options = source.write_options(self.args, set)?;
+            out.open(Writer::new(&options, set)?);
+        }
         Ok(())
     }
 
     fn take(&mut self, row: Scored) -> Result<()> {
+        if let (Some(out), Some(added)) = (&mut self.out, &row.added) {
+            out.expect(&row.columns, &added.came);
+        }
         let score = match row.score {
             Score::Is(score) => Some(score),
             _ if self.args.keep_errors => None,
@@ -177,14 +183,22 @@ impl Keeping<'_> {
     }
 
     fn write(&mut self, row: Scored) -> Result<()> {
+        let is_written = match (&mut self.out, row.added) {
+            (None, _) => true,
+            (Some(out), None) => {
+                out.write(row.columns, &row.place)?;
+                true
+            }
+            (Some(out), Some(Added { came, id })) => {
+                out.write_scored(row.columns, id.as_ref(), came, &row.place)?
+            }
+        };
         match row.score {
             Score::Is(_) => self.kept += 1,
-            _ => self.kept_errors += 1,
+            // What could not be read of a table is no row of one.
+            _ => self.kept_errors += u64::from(is_written),
         }
-        match &mut self.out {
-            Some(out) => out.write(row.columns, &row.place),
-            None => Ok(()),
-        }
+        Ok(())
     }
 
     /// Ends with an error, and says where the rows are that there are.

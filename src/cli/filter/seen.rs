@@ -3,8 +3,9 @@
 use anyhow::{Context, Result, bail};
 
 use super::{
+    FilterArgs,
     numbers::Numbers,
-    scored::{Score, Scored, missing},
+    scored::{Score, Scored},
 };
 
 /// Percentiles that are told of.
@@ -41,8 +42,8 @@ impl Seen {
         })
     }
 
-    /// Takes a row into account, whose score is in this column.
-    pub(super) fn add(&mut self, row: &Scored, column: &str) -> Result<()> {
+    /// Takes a row into account.
+    pub(super) fn add(&mut self, args: &FilterArgs, row: &Scored) -> Result<()> {
         self.rows += 1;
         match row.score {
             Score::Is(score) => self.scores.add(score).context(NO_FILE)?,
@@ -50,7 +51,7 @@ impl Seen {
             Score::Null => self.without += 1,
             Score::Missing => {
                 if self.without == 0 && self.scores.count() == 0 {
-                    self.lacking = Some(missing(column, &row.place, &row.columns));
+                    self.lacking = Some(row.lacks(args, &args.column));
                 }
                 self.without += 1;
                 return Ok(());

@@ -6,7 +6,7 @@ use std::{num::NonZeroUsize, path::PathBuf};
 use crate::cli::common::remote_args::RemoteArgs;
 use crate::cli::common::{
     choices::number,
-    format_args::FormatArgs,
+    files_args::FilesArgs,
     heading,
     records::RecordArgs,
     scorer_args::{ScorerArgs, at_least_one},
@@ -20,16 +20,8 @@ pub(crate) struct RankArgs {
     #[arg(long, value_name = "DIR")]
     #[cfg_attr(not(feature = "remote"), arg(required = true))]
     pub(crate) model: Option<PathBuf>,
-    /// Candidates of prompts, or pairs: records in files, patterns or folders as for `score`; - for standard input. May be
-    /// given several times, and is read in order
-    #[arg(long, value_name = "FILE", default_value = "-")]
-    pub(crate) input: Vec<PathBuf>,
-    /// Where the results go, in any format that is read; - for standard output. A file is written as FILE.partial, which
-    /// takes the place of what is there when all is ranked
-    #[arg(long, value_name = "FILE", default_value = "-")]
-    pub(crate) output: PathBuf,
     #[command(flatten)]
-    pub(crate) formats: FormatArgs,
+    pub(crate) files: FilesArgs,
     /// Go on after a record that cannot be scored: it becomes an {"id","line","error"} line, and the exit status is 1
     #[arg(long, help_heading = heading::INPUT_OUTPUT)]
     pub(crate) keep_going: bool,

@@ -31,9 +31,9 @@ pub(crate) fn run(args: &RankArgs) -> Result<Status> {
     if let Some(model) = &args.model {
         model::check(model)?;
     }
-    let files = Files::find(&args.input)?;
-    check_apart(files.paths(), &args.output)?;
-    let output = Results::prepare(&args.output, false)?;
+    let files = args.files.find()?;
+    check_apart(files.paths(), &args.files.output)?;
+    let output = Results::prepare(&args.files.output, false)?;
     let progress = InputProgress::new(files.bytes());
     report_left_out(&files);
     // Whatever waits for someone to write it is not opened before the model is loaded.
@@ -42,7 +42,7 @@ pub(crate) fn run(args: &RankArgs) -> Result<Status> {
             let (mut entries, format) = open(args, files.clone(), &progress)?;
             entries.look_at_first(args.keep_going, |_, _| Ok(()))?;
             // What the output is, is found out before the model is loaded too.
-            args.formats.output(&args.output, format)?;
+            args.files.formats.output(&args.files.output, format)?;
             Some((entries, format))
         }
         false => None,
@@ -81,7 +81,7 @@ pub(crate) fn run(args: &RankArgs) -> Result<Status> {
 }
 
 fn open(args: &RankArgs, files: Files, progress: &InputProgress) -> Result<(Entries, Format)> {
-    let mut options = read_options(&args.formats, &args.records);
+    let mut options = read_options(&args.files.formats, &args.records);
     options.keep_fields = args.group_by.is_some();
     let set = DataSet::open(files, &options)?;
     let format = set.format();

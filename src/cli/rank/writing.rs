@@ -26,7 +26,7 @@ pub(super) struct Writing<'a> {
 impl<'a> Writing<'a> {
     /// For the candidates of an input of this format.
     pub(super) fn new(args: &'a RankArgs, mut out: RowsOut, input: Format) -> Result<Self> {
-        let (format, compression) = args.formats.output(&args.output, input)?;
+        let (format, compression) = args.files.formats.output(&args.files.output, input)?;
         let mut options = WriteOptions::new(format);
         options.compression = compression;
         out.open(Writer::of_objects(&options, rows::columns(args))?);

@@ -1,6 +1,6 @@
 //! What `worldpm-ort score` accepts of data sets.
 
-use crate::cli::common::{format_args::FormatArgs, heading};
+use crate::cli::common::{added_args::AddedArgs, format_args::FormatArgs, heading};
 
 /// How data sets are read and written.
 #[derive(Clone, Debug, clap::Args)]
@@ -12,15 +12,6 @@ pub(crate) struct DataArgs {
     /// is {"id","chosen":{"score","tokens"},"rejected":{…},"margin","probability"}
     #[arg(long)]
     pub(crate) only_scores: bool,
-    /// What the names of added columns begin with, as in model_ for model_score
-    #[arg(
-        long,
-        value_name = "TEXT",
-        default_value = "",
-        hide_default_value = true
-    )]
-    pub(crate) added_prefix: String,
-    /// Let an added column take the place of one of the input that has its name
-    #[arg(long)]
-    pub(crate) overwrite_columns: bool,
+    #[command(flatten)]
+    pub(crate) added: AddedArgs,
 }

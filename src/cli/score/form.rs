@@ -53,8 +53,10 @@ impl Form {
         }
         let mut options = WriteOptions::new(format);
         options.compression = compression;
-        options.added_prefix.clone_from(&args.data.added_prefix);
-        options.overwrite = args.data.overwrite_columns;
+        options
+            .added_prefix
+            .clone_from(&args.data.added.added_prefix);
+        options.overwrite = args.data.added.overwrite_columns;
         options.only_scores = args.data.only_scores;
         options.with_errors = args.keep_going;
         Ok(Self::Rows(Box::new(Writer::new(&options, set)?)))

@@ -18,7 +18,7 @@ use crate::{
         format_args::FormatArgs,
         objects,
         progress::InputProgress,
-        records::{RecordArgs, input_metadata},
+        records::{RecordArgs, input_metadata, unused},
     },
     json::Json,
     records::{Entry, EntryError},
@@ -102,7 +102,8 @@ fn open(args: &ScoreArgs, files: Files, progress: &InputProgress) -> Result<(Ent
     options.keep_fields = Form::may_keep(args);
     let set = DataSet::open(files, &options)?;
     let form = Form::new(args, &set)?;
-    Ok((Entries::of(set, &args.records, progress), form))
+    let entries = Entries::of(set, &args.records, progress).keeping(!args.data.only_scores);
+    Ok((entries, form))
 }
 
 /// Says which files of folders are passed over.
@@ -186,6 +187,7 @@ pub(crate) struct Entries {
     /// Those that have been looked at already.
     ahead: VecDeque<(Taken, Vec<Conversation>)>,
     progress: InputProgress,
+    keeps_columns: bool,
     unused_reported: bool,
     layout_reported: bool,
 }
@@ -204,9 +206,16 @@ impl Entries {
             allow_no_answer: records.allow_no_answer,
             ahead: VecDeque::new(),
             progress: progress.clone(),
+            keeps_columns: false,
             unused_reported: false,
             layout_reported: false,
         }
+    }
+
+    /// Says of columns that are not scored whether the output has them.
+    fn keeping(mut self, keeps_columns: bool) -> Self {
+        self.keeps_columns = keeps_columns;
+        self
     }
 
     /// Reads the first records, to find out what is wrong with them before a model is loaded. `check` says whether a row,
@@ -249,10 +258,8 @@ impl Entries {
             && !record.unused.is_empty()
         {
             self.unused_reported = true;
-            let names = record.unused.join(", ");
-            self.progress.report(&format!(
-                "note: these fields of records are not used: {names}"
-            ));
+            self.progress
+                .report(&unused(&record.unused, self.keeps_columns));
         }
         if !self.layout_reported
             && let Some(layout) = self.rows.layout()

@@ -13,8 +13,6 @@ mod writing;
 
 use anyhow::Result;
 
-use worldpm_ort_data::Files;
-
 use super::common::{outcome::Status, output::Results, progress::InputProgress};
 use input::{Source, check_apart};
 use writing::Writing;
@@ -25,17 +23,10 @@ pub(crate) fn run(args: &ScoreArgs) -> Result<Status> {
     if let Some(model) = &args.model {
         super::common::model::check(model)?;
     }
-    let args = &match args.hub.files()? {
-        Some(input) => ScoreArgs {
-            input,
-            ..args.clone()
-        },
-        None => args.clone(),
-    };
+    let files = args.hub.find(&args.input)?;
     if let Some(dir) = &args.job.job {
-        return job::run(args, dir);
+        return job::run(args, files, dir);
     }
-    let files = Files::find(&args.input)?;
     check_apart(files.paths(), &args.output)?;
     let output = Results::prepare(&args.output, args.append)?;
     let progress = InputProgress::new(files.bytes());

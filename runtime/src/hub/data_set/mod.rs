@@ -3,6 +3,7 @@
 mod card;
 mod layout;
 mod pattern;
+mod slice;
 mod source;
 
 use std::{collections::BTreeSet, fmt, path::PathBuf, str::FromStr};
@@ -10,6 +11,7 @@ use std::{collections::BTreeSet, fmt, path::PathBuf, str::FromStr};
 use super::{DownloadProgress, HubError, HubOptions, Repository};
 use card::Config;
 use layout::{Found, Split};
+pub use slice::SplitSlice;
 use source::Source;
 
 /// Where the hub keeps what it has converted to Parquet.
@@ -83,14 +85,29 @@ pub struct DataSetFiles {
     pub commit: String,
     /// Its config.
     pub config: String,
-    /// The splits whose files these are.
+    /// The splits whose files these are, with the rows of them that are wanted, where not all are.
     pub splits: Vec<String>,
+    /// The same for whoever reads the files.
+    pub parts: Vec<SplitPart>,
     /// What is to be said of them, each in a sentence.
     pub notes: Vec<String>,
 }
 
+/// Files of a split, and which of its rows are wanted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SplitPart {
+    /// The name of the split.
+    pub split: String,
+    /// How many of the [files](DataSetFiles::files) are its: those that follow on the ones of the parts before.
+    pub files: usize,
+    /// Which of their rows; `None` for all.
+    pub slice: Option<SplitSlice>,
+}
+
 /// Downloads the files of a split of a data set, unless the cache has them; of no split, the only one; of several with `+`
-/// between them, one after another.
+/// between them, one after another. A split may be a part of one, as `datasets` has them (`train[:10%]`): its files are
+/// downloaded whole, and the [slice](SplitSlice) says which rows of them are wanted.
 ///
 /// Its card (`README.md`) says which files these are, or their names do, as with `datasets`. Where none has a format that is
 /// read here, Parquet files come from the hub's own conversion. Without a hub, the cache stands in as in
@@ -156,8 +173,9 @@ pub fn download_data_set(
             (converted, config, splits, partial)
         }
     };
-    let (splits, files) = choose_splits(split, found).map_err(fail)?;
-    if let Some(split) = splits.iter().find(|split| partial.contains(*split)) {
+    let (parts, files) = choose_splits(&wanted_splits(split)?, found).map_err(fail)?;
+    let mut splits = parts.iter().map(|part| &part.split);
+    if let Some(split) = splits.find(|split| partial.contains(*split)) {
         notes.push(format!(
             "warning: the hub has converted the first rows of `{split}` only, since it is large: the others are not read"
         ));
@@ -180,7 +198,11 @@ pub fn download_data_set(
         files: files.iter().map(|file| folder.join(file)).collect(),
         commit: source.commit,
         config,
-        splits,
+        splits: match split {
+            Some(split) => split.split('+').map(|one| one.trim().to_owned()).collect(),
+            None => parts.iter().map(|part| part.split.clone()).collect(),
+        },
+        parts,
         notes,
     })
 }
@@ -304,35 +326,46 @@ fn choose_conversion(
 
 /// The splits that are wanted, and their files.
 fn choose_splits(
-    wanted: Option<&str>,
+    wanted: &[(&str, Option<SplitSlice>)],
     splits: Vec<Split>,
-) -> Result<(Vec<String>, Vec<String>), String> {
+) -> Result<(Vec<SplitPart>, Vec<String>), String> {
     let names = || listed(splits.iter().map(|(split, _)| split.as_str()));
-    let chosen: Vec<&Split> = match (wanted, splits.as_slice()) {
-        (None, [one]) => vec![one],
-        (None, []) => return Err("it has no splits".to_owned()),
-        (None, [first, ..]) => {
+    let chosen: Vec<(&Split, Option<SplitSlice>)> = match (wanted, splits.as_slice()) {
+        ([], [one]) => vec![(one, None)],
+        ([], []) => return Err("it has no splits".to_owned()),
+        ([], [first, ..]) => {
             return Err(format!(
                 "it has several splits: name one, as in --split {}. They are {}",
                 first.0,
                 names()
             ));
         }
-        (Some(wanted), _) => {
-            let find = |name: &str| {
-                let name = name.trim();
+        (wanted, _) => {
+            let find = |(name, slice): &(&str, Option<SplitSlice>)| {
                 let found = splits.iter().find(|(split, _)| split == name);
+                let found = found.map(|found| (found, slice.clone()));
                 found.ok_or_else(|| format!("it has no split `{name}`; it has {}", names()))
             };
-            wanted.split('+').map(find).collect::<Result<_, _>>()?
+            wanted.iter().map(find).collect::<Result<_, _>>()?
         }
     };
-    if let Some((empty, _)) = chosen.iter().find(|(_, files)| files.is_empty()) {
+    if let Some(((empty, _), _)) = chosen.iter().find(|((_, files), _)| files.is_empty()) {
         return Err(format!("its split `{empty}` has no files"));
     }
-    let names = chosen.iter().map(|(split, _)| split.clone()).collect();
-    let files = chosen.into_iter().flat_map(|(_, files)| files.clone());
-    Ok((names, files.collect()))
+    let part = |((split, files), slice): &(&Split, Option<SplitSlice>)| SplitPart {
+        split: split.clone(),
+        files: files.len(),
+        slice: slice.clone(),
+    };
+    let parts = chosen.iter().map(part).collect();
+    let files = chosen.iter().flat_map(|((_, files), _)| files.clone());
+    Ok((parts, files.collect()))
+}
+
+/// The splits that are asked for by name.
+fn wanted_splits(text: Option<&str>) -> Result<Vec<(&str, Option<SplitSlice>)>, HubError> {
+    let names = text.into_iter().flat_map(|text| text.split('+'));
+    names.map(slice::parse).collect()
 }
 
 fn listed<'a>(names: impl ExactSizeIterator<Item = &'a str>) -> String {
@@ -374,7 +407,8 @@ mod tests {
             let split = |name: &str| (name.to_owned(), vec![format!("{name}.csv")]);
             vec![split("train"), split("test"), ("none".to_owned(), vec![])]
         };
-        let files = |wanted| choose_splits(wanted, splits()).map(|(_, files)| files);
+        let choose = |wanted, splits| choose_splits(&wanted_splits(wanted).unwrap(), splits);
+        let files = |wanted| choose(wanted, splits()).map(|(_, files)| files);
         assert_eq!(files(Some("test")).unwrap(), ["test.csv"]);
         assert_eq!(
             files(Some("test+train")).unwrap(),
@@ -388,9 +422,14 @@ mod tests {
             let error = files(wanted).unwrap_err();
             assert!(error.contains(part), "{error}");
         }
-        assert_eq!(
-            choose_splits(None, splits()[..1].to_vec()).unwrap().0,
-            ["train"]
+        let (only, _) = choose(None, splits()[..1].to_vec()).unwrap();
+        assert_eq!((only.len(), only[0].split.as_str()), (1, "train"));
+        let (parts, files) = choose(Some("test[:5] + train[-1:]"), splits()).unwrap();
+        assert_eq!(files, ["test.csv", "train.csv"]);
+        assert!(
+            parts
+                .iter()
+                .all(|part| part.files == 1 && part.slice.is_some())
         );
     }
 }

@@ -123,8 +123,8 @@ pub(super) fn write(
             if let Err(problem) = place.entry.check() {
                 progress.abandon();
                 bail!(
-                    "{place}: {problem}; nothing is scored yet: --keep-going sets such records aside, and a job of a corrected \
-                     input is begun in another directory"
+                    "{place}: {problem}; nothing is scored yet: --keep-going sets such records aside, and the same command takes \
+                     a corrected input"
                 );
             }
         }

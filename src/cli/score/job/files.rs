@@ -49,6 +49,18 @@ fn of_object(path: &PathBuf) -> Result<InputFile> {
     })
 }
 
+/// What shows that a file is another than it was.
+pub(super) fn difference(begun: &InputFile, now: &InputFile) -> Option<String> {
+    if begun.bytes != now.bytes {
+        return Some(format!(
+            "it had {} bytes, and has {}",
+            begun.bytes, now.bytes
+        ));
+    }
+    let is_other = begun.sampled_sha256 != now.sampled_sha256;
+    is_other.then(|| "its content is another".to_owned())
+}
+
 /// Refuses files that are not what they were when they were `begun` to be read.
 pub(super) fn check_unchanged(paths: &[PathBuf], begun: &[InputFile]) -> Result<()> {
     for (begun, now) in begun.iter().zip(fingerprints(paths)?) {

@@ -34,13 +34,12 @@ pub(super) struct JobInput {
 
 impl JobInput {
     /// Opens an input, which must be files: they are read more than once.
-    pub(super) fn open(args: &ScoreArgs) -> Result<(Self, Vec<InputFile>)> {
-        if args.input.iter().any(|path| path == Path::new("-")) {
+    pub(super) fn open(args: &ScoreArgs, files: Files) -> Result<(Self, Vec<InputFile>)> {
+        if files.paths().iter().any(|path| path == Path::new("-")) {
             bail!(
                 "a job reads parts of its input again, which standard input does not permit: name a file with --input"
             );
         }
-        let files = Files::find(&args.input)?;
         let fingerprints = fingerprints(files.paths())?;
         let plain = match (
             args.job.group_prompts,
@@ -172,7 +171,7 @@ fn is_plain(args: &ScoreArgs, files: &Files) -> Result<bool> {
     let [path] = files.paths() else {
         return Ok(false);
     };
-    if objects::url(path).is_some() {
+    if objects::url(path).is_some() || !files.parts().is_empty() {
         return Ok(false);
     }
     let mut first = Vec::new();

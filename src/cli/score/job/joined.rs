@@ -1,60 +1,71 @@
 //! The rows of the input, read again, with the results of their records.
 
-use anyhow::{Result, bail};
+use std::path::PathBuf;
+
+use anyhow::Result;
 use worldpm_ort_data::{Columns, DataSet, Row, Rows};
-use worldpm_ort_jobs::{Index, InputFile, JobError, Numbered, record_hash};
+use worldpm_ort_jobs::{InputFile, JobError, Numbered, record_hash};
 
 use super::{
     copy::{Texts, unit},
     files::check_unchanged,
     found::Found,
-    input::JobInput,
     plain::Read,
-    summary::Summary,
 };
 use crate::{
     answers::Outcome,
-    cli::score::{args::ScoreArgs, input::Place},
+    cli::score::input::Place,
     records::{EntryError, RecordErrorKind},
 };
 
+/// What the rows of a job are read of.
+#[derive(Clone, Copy)]
+pub(super) struct JoinedInput<'a> {
+    pub(super) paths: &'a [PathBuf],
+    /// The files as they were when this process began.
+    pub(super) files: &'a [InputFile],
+    pub(super) allow_no_answer: bool,
+}
+
 /// The rows of the input, each of which must be the one that was scored.
 pub(super) struct Joined<'a> {
-    args: &'a ScoreArgs,
-    input: &'a JobInput,
-    /// The input as it was when this process began.
-    files: &'a [InputFile],
+    input: JoinedInput<'a>,
     rows: Rows,
     unit: &'static str,
     texts: Texts,
 }
 
+/// A row of the input, where it stands, and what came of it.
+pub(super) struct JoinedRow {
+    pub(super) columns: Columns,
+    pub(super) place: Place,
+    pub(super) outcome: Outcome,
+    /// That it was scored, and its columns cannot be kept: the kind of error that this is.
+    pub(super) unkept: Option<&'static str>,
+}
+
 impl<'a> Joined<'a> {
-    /// Compares the input with the index first, where that is made of the input itself.
+    /// Of an input that was compared with the index, where that is made of the input itself. `on_read` as in
+    /// [`DataSet::rows`].
     pub(super) fn new(
-        args: &'a ScoreArgs,
-        input: &'a JobInput,
-        files: &'a [InputFile],
-        index: &Index,
+        input: JoinedInput<'a>,
         set: DataSet,
-    ) -> Result<Self> {
-        input.verify(index)?;
-        Ok(Self {
+        on_read: impl Fn(u64) + Send + Sync + 'static,
+    ) -> Self {
+        let names = input
+            .paths
+            .iter()
+            .map(|path| path.display().to_string().into());
+        Self {
             unit: unit(&set),
-            rows: set.rows(|_| ()),
-            texts: input.texts(),
-            args,
+            rows: set.rows(on_read),
+            texts: Texts::new(names.collect()),
             input,
-            files,
-        })
+        }
     }
 
-    /// The next row, where it stands, and what came of it.
-    pub(super) fn next(
-        &mut self,
-        result: &Numbered,
-        summary: &mut Summary,
-    ) -> Result<(Columns, Place, Outcome)> {
+    /// The next row with its result.
+    pub(super) fn next(&mut self, result: &Numbered) -> Result<JoinedRow> {
         let number = result.number + 1;
         let Some(Row {
             file,
@@ -80,21 +91,22 @@ impl<'a> Joined<'a> {
         let is_of_columns = is_of_columns(&read);
         let unit = self.unit;
         let found = Found { read, file, unit };
-        let (place, _) = found.prepare(self.args.records.allow_no_answer);
+        let (place, _) = found.prepare(self.input.allow_no_answer);
         let mut outcome: Outcome = serde_json::from_slice(&result.line)?;
+        let mut unkept = None;
         if let (Outcome::Answer(_), Err(EntryError::Record(error)), true) =
             (&outcome, place.entry.check(), is_of_columns)
         {
-            let kind = error.kind.kind().as_str().to_owned();
-            *summary.failures.entry(kind).or_default() += 1;
+            unkept = Some(error.kind.kind().as_str());
             let (line, error) = (place.entry.line, error.to_string());
             outcome = Outcome::Failure { line, error };
         }
-        if let (Outcome::Failure { error, .. }, false) = (&outcome, self.args.keep_going) {
-            bail!("{place}: {error}; --keep-going writes it as a row of the output");
-        }
-        summary.outcome(Some(&outcome));
-        Ok((columns, place, outcome))
+        Ok(JoinedRow {
+            columns,
+            place,
+            outcome,
+            unkept,
+        })
     }
 
     /// After the last result.
@@ -102,11 +114,16 @@ impl<'a> Joined<'a> {
         if self.rows.next().is_some() {
             return Err(self.changed("it has more records"));
         }
-        check_unchanged(self.input.files().paths(), self.files)
+        check_unchanged(self.input.paths, self.input.files)
     }
 
     fn changed(&self, problem: &str) -> anyhow::Error {
-        let names: Vec<_> = self.files.iter().map(|file| file.name.as_str()).collect();
+        let names: Vec<_> = self
+            .input
+            .files
+            .iter()
+            .map(|file| file.name.as_str())
+            .collect();
         let changed = JobError::InputChanged {
             input: match names.as_slice() {
                 [one] => (*one).to_owned(),

@@ -27,6 +27,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
+use worldpm_ort_data::Files;
 use worldpm_ort_jobs::{Directory, Heartbeat, Index, InputFile, Job, JobOptions, Owner};
 
 use super::{
@@ -40,7 +41,7 @@ use crate::{
     cli::common::{
         interrupt::Interrupt,
         outcome::{Status, describe},
-        output::check_output,
+        output::check_replaceable,
         placement::loaded,
         progress::InputProgress,
     },
@@ -58,11 +59,11 @@ const WAIT: Duration = Duration::from_millis(200);
 const FINISHING: &str =
     "interrupted: what is under way is finished and kept; a second signal stops at once";
 
-pub(super) fn run(args: &ScoreArgs, dir: &Path) -> Result<Status> {
-    let (input, files) = JobInput::open(args)?;
+pub(super) fn run(args: &ScoreArgs, files: Files, dir: &Path) -> Result<Status> {
+    let (input, files) = JobInput::open(args, files)?;
     report_left_out(input.files());
     check_apart(input.files().paths(), &args.output)?;
-    check_output(&args.output)?;
+    check_replaceable(&args.output)?;
     let job = begin(args, dir, &input, &files)?;
     let job = Arc::new(job);
     let _heartbeat = Heartbeat::start(Arc::clone(&job)).context("cannot start a thread")?;
@@ -98,9 +99,9 @@ fn begin(args: &ScoreArgs, dir: &Path, input: &JobInput, found: &[InputFile]) ->
     let files = Directory::open(dir).with_context(|| format!("cannot make {}", dir.display()))?;
     let files = Arc::new(files);
     let begun = Job::identity_of(&*files)?;
-    let wanted = about::identity(args, found.to_vec(), input.is_grouped, begun.as_ref())?;
+    let wanted = about::identity(args, input, found.to_vec(), begun.as_ref())?;
     // Records that cannot be scored are told of before a job is begun, or where they are met.
-    let keep_going = args.keep_going || begun.is_some();
+    let keep_going = args.keep_going || begun.is_some() && Job::is_divided(&*files)?;
     let progress = InputProgress::new(None);
     let looked = look(args, input.files().clone(), &progress, keep_going);
     progress.finish_and_clear();

@@ -8,12 +8,17 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, bail};
 use serde::{Deserialize, Serialize};
 use worldpm_ort_data::DataSet;
 use worldpm_ort_jobs::{InputFile, Job, OrderOptions};
 
-use super::{finished, input::JobInput, joined::Joined, summary::Summary};
+use super::{
+    finished,
+    input::JobInput,
+    joined::{Joined, JoinedInput, JoinedRow},
+    summary::Summary,
+};
 use crate::{
     answers::Outcome,
     cli::{
@@ -111,10 +116,17 @@ impl Output<'_> {
         let set = DataSet::open(self.input.files().clone(), &options)?;
         let mut form = Form::new(self.args, &set)?;
         let finished = finished::open(self.dir)?;
-        let (args, input, index) = (self.args, self.input, finished.index());
         let mut rows = match form {
             Form::Lines(_) => None,
-            Form::Rows(_) => Some(Joined::new(args, input, self.files, index, set)?),
+            Form::Rows(_) => {
+                self.input.verify(finished.index())?;
+                let input = JoinedInput {
+                    paths: self.input.files().paths(),
+                    files: self.files,
+                    allow_no_answer: self.args.records.allow_no_answer,
+                };
+                Some(Joined::new(input, set, |_| ()))
+            }
         };
         let order = OrderOptions {
             with_hashes: rows.is_some(),
@@ -135,7 +147,21 @@ impl Output<'_> {
                     form.add_line(result.line)?
                 }
                 Some(rows) => {
-                    let (columns, place, outcome) = rows.next(&result, &mut summary)?;
+                    let JoinedRow {
+                        columns,
+                        place,
+                        outcome,
+                        unkept,
+                    } = rows.next(&result)?;
+                    if let Some(kind) = unkept {
+                        *summary.failures.entry(kind.to_owned()).or_default() += 1;
+                    }
+                    if let (Outcome::Failure { error, .. }, false) =
+                        (&outcome, self.args.keep_going)
+                    {
+                        bail!("{place}: {error}; --keep-going writes it as a row of the output");
+                    }
+                    summary.outcome(Some(&outcome));
                     let unread = match &outcome {
                         Outcome::Failure { error, .. } if columns.is_empty() => Some(error.clone()),
                         _ => None,
