@@ -18,7 +18,7 @@ use crate::{
         format_args::FormatArgs,
         objects,
         progress::InputProgress,
-        records::{RecordArgs, input_metadata},
+        records::{RecordArgs, Remarks, input_metadata},
     },
     json::Json,
     records::{Entry, EntryError},
@@ -186,8 +186,7 @@ pub(crate) struct Entries {
     /// Those that have been looked at already.
     ahead: VecDeque<(Taken, Vec<Conversation>)>,
     progress: InputProgress,
-    unused_reported: bool,
-    layout_reported: bool,
+    remarks: Remarks,
 }
 
 impl Entries {
@@ -204,8 +203,7 @@ impl Entries {
             allow_no_answer: records.allow_no_answer,
             ahead: VecDeque::new(),
             progress: progress.clone(),
-            unused_reported: false,
-            layout_reported: false,
+            remarks: Remarks::new(progress),
         }
     }
 
@@ -244,22 +242,7 @@ impl Entries {
             columns,
             ..
         } = self.rows.next()?;
-        if !self.unused_reported
-            && let Ok((_, record)) = &read
-            && !record.unused.is_empty()
-        {
-            self.unused_reported = true;
-            let names = record.unused.join(", ");
-            self.progress.report(&format!(
-                "note: these fields of records are not used: {names}"
-            ));
-        }
-        if !self.layout_reported
-            && let Some(layout) = self.rows.layout()
-        {
-            self.layout_reported = true;
-            self.progress.report(&format!("read as {layout}"));
-        }
+        self.remarks.report(&read, self.rows.layout());
         let form = read
             .as_ref()
             .ok()
