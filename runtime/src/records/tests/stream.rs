@@ -173,7 +173,7 @@ fn a_failing_input_is_an_error_and_the_end() {
 }
 
 /// Pieces of JSON in any order, and bytes that are none.
-fn fragments() -> impl Strategy<Value = Vec<u8>> {
+pub(super) fn fragments() -> impl Strategy<Value = Vec<u8>> {
     let pieces: Vec<&[u8]> = vec![
         b"[",
         b"]",
