@@ -7,7 +7,7 @@
 
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
 
-#[path = "../tests/support/hub_server.rs"]
+#[path = "../tests/support/hub_server/mod.rs"]
 mod hub_server;
 
 use std::{env, fs, path::Path};

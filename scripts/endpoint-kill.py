@@ -7,28 +7,19 @@ byte for byte, that of a model in the process. Prints what happened; exits with 
 
 import argparse
 import json
-import random
-import shutil
 import subprocess
 import sys
 import time
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
-
-# Small, so that it is the requests that take the time.
-SHAPE = (
-    "--shape tiny --hidden-size 64 --intermediate-size 96 --num-attention-heads 2 --num-key-value-heads 1 --head-dim 32 "
-    "--num-hidden-layers 2"
-).split()
-WORDS = "so it is as far as anyone knows and no further than that which was said before of the one that came after".split()
+from kills import prepare, words
 
 
 def record(rng, number):
-    words = " ".join(rng.choice(WORDS) for _ in range(rng.randint(1, 40)))
+    answer = words(rng, 40)
     if number % 5 == 0:
-        return json.dumps({"id": number, "prompt": "Why is it so?", "chosen": words, "rejected": "No.", "source": "made up"})
-    return json.dumps({"id": number, "prompt": f"Why {number % 5000}?", "response": words, "source": "made up"})
+        return json.dumps({"id": number, "prompt": "Why is it so?", "chosen": answer, "rejected": "No.", "source": "made up"})
+    return json.dumps({"id": number, "prompt": f"Why {number % 5000}?", "response": answer, "source": "made up"})
 
 
 class Server:
@@ -62,16 +53,7 @@ def main():
     parser.add_argument("--again", action="store_true", help="the server that was killed comes back")
     args = parser.parse_args()
     binary = str(Path(args.binary).resolve())
-    rng = random.Random(1)
-    folder = ROOT / "demo" / "endpoint-kill"
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    quiet = {"check": True, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "cwd": folder}
-    subprocess.run([binary, "synth", "--out", "checkpoint", *SHAPE], **quiet)
-    subprocess.run([binary, "export", "--checkpoint", "checkpoint", "--out", "bundle", "--probes", "off"], **quiet)
-    with open(folder / "in.jsonl", "w") as file:
-        for number in range(args.records):
-            file.write(record(rng, number) + "\n")
+    folder, _ = prepare("endpoint-kill", binary, 1, args.records, record)
     score = [binary, "score", "--quiet", "--input", "in.jsonl"]
     begun = time.monotonic()
     subprocess.run([*score, "--model", "bundle", "--output", "expected.jsonl"], cwd=folder, check=True)

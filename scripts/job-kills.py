@@ -10,33 +10,27 @@ Parquet too.
 
 import argparse
 import json
-import random
-import shutil
 import subprocess
 import sys
 import time
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
-
-
-def record(rng, number):
-    if number % 97 == 13:
-        return '{"prompt": "a line that is cut'
-    words = " ".join(rng.choice(WORDS) for _ in range(rng.randint(1, 60)))
-    if number % 5 == 0:
-        return json.dumps({"id": number, "prompt": "Why is it so?", "chosen": words, "rejected": "No."})
-    return json.dumps({"id": number, "prompt": f"Why {number % 5000}?", "response": words})
-
-
-WORDS = "so it is as far as anyone knows and no further than that which was said before of the one that came after".split()
-
+from kills import prepare, words
 
 # Small, and yet slow enough that the job does not end before the last kill.
 SHAPE = (
     "--shape tiny --hidden-size 256 --intermediate-size 512 --num-attention-heads 2 --num-key-value-heads 1 --head-dim 32 "
     "--num-hidden-layers 16"
 ).split()
+
+
+def record(rng, number):
+    if number % 97 == 13:
+        return '{"prompt": "a line that is cut'
+    answer = words(rng, 60)
+    if number % 5 == 0:
+        return json.dumps({"id": number, "prompt": "Why is it so?", "chosen": answer, "rejected": "No."})
+    return json.dumps({"id": number, "prompt": f"Why {number % 5000}?", "response": answer})
 
 
 def main():
@@ -50,16 +44,7 @@ def main():
     parser.add_argument("--parquet", action="store_true")
     args = parser.parse_args()
     binary = str(Path(args.binary).resolve())
-    rng = random.Random(args.seed)
-    folder = ROOT / "demo" / "job-kills"
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    quiet = {"check": True, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "cwd": folder}
-    subprocess.run([binary, "synth", "--out", "checkpoint", *SHAPE], **quiet)
-    subprocess.run([binary, "export", "--checkpoint", "checkpoint", "--out", "bundle", "--probes", "off"], **quiet)
-    with open(folder / "in.jsonl", "w") as file:
-        for number in range(args.records):
-            file.write(record(rng, number) + "\n")
+    folder, rng = prepare("job-kills", binary, args.seed, args.records, record, SHAPE)
 
     score = [binary, "score", "--keep-going", "--threads", "1", "--model", "bundle"]
     columns = ["--only-scores"]

@@ -13,7 +13,6 @@ import decimal
 import json
 import os
 import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
@@ -32,17 +31,11 @@ import pyarrow.csv  # noqa: E402
 import pyarrow.feather  # noqa: E402
 import pyarrow.ipc  # noqa: E402
 import pyarrow.parquet as pq  # noqa: E402
+from check_support import Checks, make_model  # noqa: E402
 
 ROWS = 50
 ADDED = ["score", "tokens", "truncated"]
-checks = 0
-
-
-def check(what, holds):
-    global checks
-    if not holds:
-        sys.exit(f"data_check: error: {what}")
-    checks += 1
+check = Checks("data_check")
 
 
 def attempt(binary, model, inputs, output, *flags):
@@ -494,18 +487,11 @@ def main():
     datasets.disable_progress_bars()
     with tempfile.TemporaryDirectory(dir=WORK) as work:
         work = Path(work)
-        shape = "--hidden-size 64 --intermediate-size 96 --num-attention-heads 2 --num-key-value-heads 1 --head-dim 32"
-        checkpoint, model = work / "checkpoint", work / "model"
-        for command in [
-            [binary, "synth", "--shape", "tiny", *shape.split(), "--out", checkpoint],
-            [binary, "export", "--checkpoint", checkpoint, "--out", model, "--probes", "off"],
-        ]:
-            made = subprocess.run([str(part) for part in command], capture_output=True, text=True)
-            check(f"{command[1]} succeeds: {made.stderr}", made.returncode == 0)
+        model = make_model(binary, work)
         for part in [what_they_write, types_stay, what_is_written, splits, pairs, filtered, polars_files, damage]:
-            before = checks
+            before = check.passed
             part(binary, model, work)
-            print(f"data_check: {part.__name__}: {checks - before} checks")
+            print(f"data_check: {part.__name__}: {check.passed - before} checks")
 
 
 if __name__ == "__main__":

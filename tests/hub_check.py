@@ -13,23 +13,17 @@ import os
 import socket
 import ssl
 import subprocess
-import sys
 import tempfile
 import threading
 from pathlib import Path
 
 import trustme
+from check_support import SHAPE, Checks, forget_variables, hub
 
 ID = "Owner/Tiny-RM"
-SHAPE = "--hidden-size 64 --intermediate-size 96 --num-attention-heads 2 --num-key-value-heads 1 --head-dim 32"
 # What a repository has besides and an export does not need.
 OTHERS = ["README.md", "pytorch_model.bin", "model.gguf"]
-
-
-def check(what, holds):
-    if not holds:
-        sys.exit(f"hub_check: error: {what}")
-    print(f"hub_check: {what}")
+check = Checks("hub_check", verbose=True)
 
 
 def run(*command, **env):
@@ -60,32 +54,32 @@ def compare(binary, endpoint, work, repository):
         "HF_HUB_DISABLE_PROGRESS_BARS": "1",
     }
     # It reads these variables when it is imported.
-    import huggingface_hub as hub
+    import huggingface_hub
 
     ours, theirs = work / "ours", work / "theirs"
     export = [binary, "export", "--checkpoint", ID, "--out"]
     run(*export, work / "bundle-ours", HF_HUB_CACHE=str(ours))
     needed = sorted(path.name for path in repository.iterdir() if path.name not in OTHERS)
 
-    snapshot = Path(hub.snapshot_download(ID, cache_dir=ours, local_files_only=True))
+    snapshot = Path(huggingface_hub.snapshot_download(ID, cache_dir=ours, local_files_only=True))
     check("snapshot_download(local_files_only=True) finds our files", sorted(os.listdir(snapshot)) == needed)
     for name in needed:
-        path = hub.hf_hub_download(ID, name, cache_dir=ours, local_files_only=True)
+        path = huggingface_hub.hf_hub_download(ID, name, cache_dir=ours, local_files_only=True)
         same = Path(path).read_bytes() == (repository / name).read_bytes()
         check(f"hf_hub_download(local_files_only=True) reads {name}", same)
-        found = hub.try_to_load_from_cache(ID, name, cache_dir=ours)
+        found = huggingface_hub.try_to_load_from_cache(ID, name, cache_dir=ours)
         check(f"try_to_load_from_cache finds {name}", found == path)
-    scan = hub.scan_cache_dir(ours)
+    scan = huggingface_hub.scan_cache_dir(ours)
     repo = next(iter(scan.repos))
     check("scan_cache_dir finds one repository, one revision and no fault",
           len(scan.repos) == len(repo.revisions) == 1 and repo.repo_id == ID and not scan.warnings)
 
     before = tree(ours / "models--Owner--Tiny-RM" / "blobs")
-    hub.snapshot_download(ID, cache_dir=ours, allow_patterns=needed)
+    huggingface_hub.snapshot_download(ID, cache_dir=ours, allow_patterns=needed)
     after = tree(ours / "models--Owner--Tiny-RM" / "blobs")
     check("snapshot_download downloads nothing that we have", before == after)
 
-    path = Path(hub.snapshot_download(ID, cache_dir=theirs, allow_patterns=needed))
+    path = Path(huggingface_hub.snapshot_download(ID, cache_dir=theirs, allow_patterns=needed))
     check("huggingface_hub and we take the same commit", path.name == snapshot.name)
     folders = [cache / "models--Owner--Tiny-RM" for cache in (ours, theirs)]
     for part in ["blobs", "refs", "snapshots"]:
@@ -151,24 +145,18 @@ def main():
     parser.add_argument("--server", type=Path, required=True)
     args = parser.parse_args()
     binary, server = args.binary.resolve(), args.server.resolve()
-    for name in [name for name in os.environ if name.startswith("HF_")]:
-        del os.environ[name]
+    forget_variables("HF_")
     os.environ["NO_PROXY"] = os.environ["no_proxy"] = "127.0.0.1"
 
     with tempfile.TemporaryDirectory() as work:
         work = Path(work)
         repository = work / "served" / ID
-        run(binary, "synth", "--out", repository, *SHAPE.split())
+        run(binary, "synth", "--out", repository, *SHAPE)
         for name in OTHERS:
             (repository / name).write_text("not needed")
-        process = subprocess.Popen([server, work / "served"], stdout=subprocess.PIPE, text=True)
-        try:
-            endpoint = process.stdout.readline().strip()
+        with hub(server, work / "served") as endpoint:
             compare(binary, endpoint, work, repository)
             over_tls(binary, endpoint, work)
-        finally:
-            process.terminate()
-            process.wait()
 
 
 if __name__ == "__main__":

@@ -12,11 +12,11 @@ import json
 import os
 import random
 import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
-SHAPE = "--hidden-size 64 --intermediate-size 96 --num-attention-heads 2 --num-key-value-heads 1 --head-dim 32"
+from check_support import Checks, forget_variables, hub, make_model
+
 RANDOM = 60
 PARTS = ["train", "test", "dev", "valid", "eval", "training", "data", "en", "a", "b-train", "test_x", "train-00000-of-00002",
          "train-00001-of-00002", "test-00000-of-00001", "x1train", "my-train", ".hidden", "__x__"]
@@ -38,14 +38,7 @@ CARDS = {
     "anchors": ("\n- {config_name: only, data_files: [{split: train, path: 'x-*'}, {split: half.one, path: y.jsonl}]}\n",
                 ["x-2.jsonl", "x-10.jsonl", "x-1.jsonl", "y.jsonl"]),
 }
-checks = 0
-
-
-def check(what, holds):
-    global checks
-    if not holds:
-        sys.exit(f"hub_data_check: error: {what}")
-    checks += 1
+check = Checks("hub_data_check")
 
 
 def write(folder, files, card=None):
@@ -118,18 +111,18 @@ def compare(binary, model, name, config):
 
 def shared(binary, model, work):
     """Each finds in the cache what the other has downloaded."""
-    import huggingface_hub as hub
+    import huggingface_hub
 
     cache = Path(os.environ["HF_HUB_CACHE"])
     name = "o/sharded"
-    path = hub.hf_hub_download(name, "data/train-00000-of-00002.jsonl", repo_type="dataset", local_files_only=True)
+    path = huggingface_hub.hf_hub_download(name, "data/train-00000-of-00002.jsonl", repo_type="dataset", local_files_only=True)
     served = work / "served/datasets" / name / "data/train-00000-of-00002.jsonl"
     check("hf_hub_download(local_files_only=True) finds our file", Path(path).read_bytes() == served.read_bytes())
-    scan = hub.scan_cache_dir(cache)
+    scan = huggingface_hub.scan_cache_dir(cache)
     check("scan_cache_dir finds no fault", not scan.warnings and all(repo.repo_type == "dataset" for repo in scan.repos))
 
     other = work / "theirs"
-    hub.snapshot_download(name, repo_type="dataset", cache_dir=other)
+    huggingface_hub.snapshot_download(name, repo_type="dataset", cache_dir=other)
     os.environ |= {"HF_HUB_CACHE": str(other), "HF_HUB_OFFLINE": "1"}
     found, said = ours(binary, model, name, "train")
     check(f"what snapshot_download left is read offline: {said}", found == [10, 11, 0, 1] or found == [0, 1, 10, 11])
@@ -142,17 +135,11 @@ def main():
     parser.add_argument("--server", type=Path, required=True)
     args = parser.parse_args()
     binary, server = args.binary.resolve(), args.server.resolve()
-    for name in [name for name in os.environ if name.startswith("HF_")]:
-        del os.environ[name]
+    forget_variables("HF_")
 
     with tempfile.TemporaryDirectory(prefix="hub_data_check.") as work:
         work = Path(work)
-        model = work / "model"
-        for command in [
-            [binary, "synth", "--shape", "tiny", *SHAPE.split(), "--out", work / "checkpoint"],
-            [binary, "export", "--checkpoint", work / "checkpoint", "--out", model, "--probes", "off"],
-        ]:
-            subprocess.run([str(part) for part in command], check=True, capture_output=True)
+        model = make_model(binary, work)
         sets = {}
         for name, files in layouts():
             write(work / "served/datasets/o" / name, files)
@@ -160,10 +147,9 @@ def main():
         for name, (card, files) in CARDS.items():
             write(work / "served/datasets/o" / name, files, card)
             sets[name] = [None, *[line.split("config_name: ")[1].split(",")[0] for line in card.splitlines() if "config_name" in line]]
-        process = subprocess.Popen([server, work / "served"], stdout=subprocess.PIPE, text=True)
-        try:
+        with hub(server, work / "served") as endpoint:
             os.environ |= {
-                "HF_ENDPOINT": process.stdout.readline().strip(),
+                "HF_ENDPOINT": endpoint,
                 "HF_HOME": str(work / "home"),
                 "HF_HUB_CACHE": str(work / "cache"),
                 "HF_HUB_DISABLE_XET": "1",
@@ -179,10 +165,7 @@ def main():
             read = sum(compare(binary, model, f"o/{name}", config) for name, configs in sets.items() for config in configs)
             check(f"most layouts are read: {read} of {len(sets)}", read > len(sets) / 2)
             shared(binary, model, work)
-        finally:
-            process.terminate()
-            process.wait()
-    print(f"hub_data_check: {checks} checks, {read} configs read by both")
+    print(f"hub_data_check: {check.passed} checks, {read} configs read by both")
 
 
 if __name__ == "__main__":

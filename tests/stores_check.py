@@ -18,19 +18,13 @@ import time
 import urllib.request
 from pathlib import Path
 
-SHAPE = "--hidden-size 64 --intermediate-size 96 --num-attention-heads 2 --num-key-value-heads 1 --head-dim 32"
+from check_support import Checks, forget_variables, make_model
+
 # The account that every Azurite has, and its well-known key.
 ACCOUNT = "devstoreaccount1"
 KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
 NAME = "conversations"
-checks = 0
-
-
-def check(what, holds):
-    global checks
-    if not holds:
-        sys.exit(f"stores_check: error: {what}")
-    checks += 1
+check = Checks("stores_check")
 
 
 def free_port():
@@ -171,7 +165,7 @@ def try_store(binary, model, store, work):
     refusals += [(f"{url}/data/a.jsonl", env, part) for env, part in store.refusals]
     for given, env, part in refusals:
         result = score([given], "out.jsonl", **env)
-        check(f"{given} {env}: {part!r} is told: {result.stderr}", result.returncode == 1 and part in result.stderr)
+        check(f"{given} {env}: {part!r} is said: {result.stderr}", result.returncode == 1 and part in result.stderr)
         check(f"{given}: no key is shown", KEY not in result.stderr and "sig=" not in result.stderr)
 
 
@@ -181,23 +175,17 @@ def main():
     parser.add_argument("--azurite", type=Path, required=True, help="the folder node_modules that has azurite")
     args = parser.parse_args()
     binary = args.binary.resolve()
-    for name in [name for name in os.environ if name.startswith(("AZURE_", "GOOGLE_"))]:
-        del os.environ[name]
+    forget_variables("AZURE_", "GOOGLE_")
     os.environ["NO_PROXY"] = os.environ["no_proxy"] = "127.0.0.1"
     with tempfile.TemporaryDirectory(prefix="stores_check.") as work:
         work = Path(work)
-        model = work / "model"
-        for command in [
-            [binary, "synth", "--shape", "tiny", *SHAPE.split(), "--out", work / "checkpoint"],
-            [binary, "export", "--checkpoint", work / "checkpoint", "--out", model, "--probes", "off"],
-        ]:
-            subprocess.run([str(part) for part in command], check=True, capture_output=True)
+        model = make_model(binary, work)
         for start in [lambda: Azure(args.azurite.resolve(), work), lambda: Google(work)]:
             store = start()
             try:
-                before = checks
+                before = check.passed
                 try_store(binary, model, store, work)
-                print(f"stores_check: {type(store).__name__}: {checks - before} checks")
+                print(f"stores_check: {type(store).__name__}: {check.passed - before} checks")
             finally:
                 store.process.terminate()
                 store.process.wait()

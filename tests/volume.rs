@@ -2,7 +2,7 @@
 //!
 //! Mounting one needs a namespace of its own, which not every system permits. A test of the usual harness would count as
 //! passed there, so this has none: it says what it did. That such a directory is filled is tested without a mount, too, in
-//! `tests/replace.rs`.
+//! `tests/export/replace.rs`.
 
 #![allow(clippy::unwrap_used)]
 

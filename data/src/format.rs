@@ -2,6 +2,8 @@
 
 use std::{fmt, path::Path, str::FromStr};
 
+use worldpm_ort_runtime::records::is_header;
+
 /// How the rows of a file are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -127,7 +129,7 @@ impl Format {
             (_, Some(b'{' | b'[')) => Self::JsonLines,
             (_, Some(b'<')) => Self::JsonLines,
             (Some(named @ (Self::JsonLines | Self::Json)), _) => named,
-            _ if is_header(text) => match separator(text) {
+            _ if has_header(text) => match separator(text) {
                 b'\t' => Self::Tsv,
                 _ => Self::Csv,
             },
@@ -162,29 +164,8 @@ pub(crate) fn is_binary(beginning: &[u8]) -> bool {
 }
 
 /// Whether a text begins with names of columns, some of which records have.
-fn is_header(text: &[u8]) -> bool {
-    const COLUMNS: [&str; 11] = [
-        "id",
-        "messages",
-        "prompt",
-        "response",
-        "chosen",
-        "rejected",
-        "system",
-        "question",
-        "answer",
-        "instruction",
-        "text",
-    ];
-    let Some(line) = first_line(text) else {
-        return false;
-    };
-    let separator = char::from(separator(text));
-    let mut cells = line
-        .split(separator)
-        .map(|cell| cell.trim().trim_matches('"'));
-    line.contains(separator)
-        && cells.any(|cell| COLUMNS.iter().any(|name| cell.eq_ignore_ascii_case(name)))
+fn has_header(text: &[u8]) -> bool {
+    first_line(text).is_some_and(|line| is_header(line, separator(text).into()))
 }
 
 /// What stands between the cells of a table whose first line is this: a comma where there is one.

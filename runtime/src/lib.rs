@@ -39,6 +39,8 @@ pub mod engine;
 pub mod ep;
 mod error;
 mod host;
+#[cfg(any(feature = "hub", feature = "remote"))]
+mod http_agent;
 #[cfg(feature = "hub")]
 pub mod hub;
 pub mod json;

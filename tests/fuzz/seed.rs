@@ -1,15 +1,14 @@
 //! What is spoiled: a checkpoint, an adapter and a bundle that are small enough to be read in milliseconds.
 
-use std::{
-    collections::BTreeMap,
-    fs,
-    path::{Path, PathBuf},
-};
+use std::{fs, path::PathBuf};
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::support;
+use crate::support::{
+    self,
+    tensors::{self, Tensor, Tensors},
+};
 
 /// Tokens of `synth`'s vocabulary that are single bytes, and where its special tokens begin.
 const BYTES: u64 = 256;
@@ -78,13 +77,13 @@ impl Seed {
         }
         fs::write(checkpoint.join("tokenizer.json"), tokenizer.to_string()).unwrap();
 
-        let mut tensors = read_tensors(&made.join(WEIGHTS));
-        let embedding = tensors.get_mut("model.embed_tokens.weight").unwrap();
+        let mut weights = tensors::read(&made.join(WEIGHTS));
+        let embedding = weights.get_mut("model.embed_tokens.weight").unwrap();
         embedding.shape[0] = VOCABULARY;
         embedding
             .data
             .truncate((VOCABULARY * embedding.shape[1] * 2) as usize);
-        fs::write(checkpoint.join(WEIGHTS), file(&tensors)).unwrap();
+        tensors::write(&checkpoint.join(WEIGHTS), &weights);
 
         let adapter = seed.adapter();
         fs::create_dir(&adapter).unwrap();
@@ -93,7 +92,7 @@ impl Seed {
             "bias": "none", "fan_in_fan_out": false,
         });
         fs::write(adapter.join("adapter_config.json"), config.to_string()).unwrap();
-        let mut update = BTreeMap::new();
+        let mut update = Tensors::new();
         for layer in 0..2 {
             let name = format!("base_model.model.model.layers.{layer}.self_attn.q_proj.lora");
             for (half, shape) in [("A", [2, 64]), ("B", [64, 2])] {
@@ -108,7 +107,7 @@ impl Seed {
                 update.insert(format!("{name}_{half}.weight"), tensor);
             }
         }
-        fs::write(adapter.join("adapter_model.safetensors"), file(&update)).unwrap();
+        tensors::write(&adapter.join("adapter_model.safetensors"), &update);
 
         let (from, to) = (checkpoint.to_str().unwrap(), seed.bundle());
         let export = [
@@ -141,51 +140,9 @@ impl Seed {
     }
 }
 
-struct Tensor {
-    dtype: String,
-    shape: Vec<u64>,
-    data: Vec<u8>,
-}
-
 /// The header of a safetensors file, and what follows it.
 pub(crate) fn split(bytes: &[u8]) -> (Value, &[u8]) {
     let length = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
     let header = serde_json::from_slice(&bytes[8..8 + length]).unwrap();
     (header, &bytes[8 + length..])
-}
-
-fn read_tensors(path: &Path) -> BTreeMap<String, Tensor> {
-    let bytes = fs::read(path).unwrap();
-    let (header, data) = split(&bytes);
-    let entries = header.as_object().unwrap().iter();
-    entries
-        .filter(|(name, _)| *name != "__metadata__")
-        .map(|(name, entry)| {
-            let at = |end: usize| entry["data_offsets"][end].as_u64().unwrap() as usize;
-            let tensor = Tensor {
-                dtype: entry["dtype"].as_str().unwrap().into(),
-                shape: serde_json::from_value(entry["shape"].clone()).unwrap(),
-                data: data[at(0)..at(1)].to_vec(),
-            };
-            (name.clone(), tensor)
-        })
-        .collect()
-}
-
-fn file(tensors: &BTreeMap<String, Tensor>) -> Vec<u8> {
-    let mut header = serde_json::Map::new();
-    let mut data = Vec::new();
-    for (name, tensor) in tensors {
-        let offsets = [data.len(), data.len() + tensor.data.len()];
-        let entry = json!({"dtype": tensor.dtype, "shape": tensor.shape, "data_offsets": offsets});
-        header.insert(name.clone(), entry);
-        data.extend(&tensor.data);
-    }
-    let header = Value::Object(header).to_string();
-    [
-        &(header.len() as u64).to_le_bytes(),
-        header.as_bytes(),
-        &data,
-    ]
-    .concat()
 }

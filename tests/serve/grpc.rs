@@ -6,29 +6,19 @@ use std::{
 };
 
 use bytes::Bytes;
-use http_body_util::{BodyExt, Full};
-use hyper::{
-    Request,
-    client::conn::http2::{self, SendRequest},
-};
-use hyper_util::rt::{TokioExecutor, TokioIo};
+use http_body_util::Full;
+use hyper::Request;
 use proptest::prelude::*;
 use prost::Message;
-use tokio::{net::TcpStream, runtime::Runtime};
 use worldpm_ort::{ScorerOptions, queue::QueueOptions};
 use worldpm_ort_runtime::testing::FakeOptions;
 
 use crate::{
+    grpc_client::{Client, framed},
+    grpc_messages::*,
     oip::{bits, expected, raw_texts},
     served::{Served, fake, local, real},
 };
-
-// The server's own; tests/clients_check.py asks with the published ones.
-#[path = "../../serve/src/dialects/oip/grpc/messages.rs"]
-#[allow(dead_code)]
-mod messages;
-
-use messages::*;
 
 const INVALID_ARGUMENT: u32 = 3;
 const DEADLINE_EXCEEDED: u32 = 4;
@@ -36,97 +26,6 @@ const NOT_FOUND: u32 = 5;
 const RESOURCE_EXHAUSTED: u32 = 8;
 const UNIMPLEMENTED: u32 = 12;
 const UNAVAILABLE: u32 = 14;
-
-struct Client {
-    runtime: Runtime,
-    connection: SendRequest<Full<Bytes>>,
-    address: String,
-}
-
-/// How a call ended: its status and message, and the frame of its reply.
-#[derive(Debug)]
-struct Ended {
-    status: u32,
-    message: String,
-    frame: Bytes,
-}
-
-impl Client {
-    fn of(served: &Served) -> Self {
-        let runtime = Runtime::new().unwrap();
-        let address = served.address.clone();
-        let host = address.strip_prefix("http://").unwrap().to_owned();
-        let connection = runtime.block_on(async {
-            let stream = TcpStream::connect(host).await.unwrap();
-            stream.set_nodelay(true).unwrap();
-            let (sender, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
-                .await
-                .unwrap();
-            tokio::spawn(connection);
-            sender
-        });
-        Self {
-            runtime,
-            connection,
-            address,
-        }
-    }
-
-    fn send(&self, path: &str, timeout: Option<&str>, body: Vec<u8>) -> Ended {
-        let mut request = Request::post(format!("{}{path}", self.address))
-            .header("content-type", "application/grpc")
-            .header("te", "trailers");
-        if let Some(timeout) = timeout {
-            request = request.header("grpc-timeout", timeout);
-        }
-        let request = request.body(Full::new(body.into())).unwrap();
-        let mut connection = self.connection.clone();
-        let (head, body) = self.runtime.block_on(async {
-            let reply = connection.send_request(request).await.unwrap();
-            let (head, body) = reply.into_parts();
-            (head, body.collect().await.unwrap())
-        });
-        assert_eq!(head.status, 200, "{head:?}");
-        assert_eq!(head.headers["content-type"], "application/grpc");
-        let trailers = body.trailers().cloned().unwrap_or(head.headers);
-        let text = |name| trailers.get(name).map(|value| value.to_str().unwrap());
-        Ended {
-            status: text("grpc-status").unwrap().parse().unwrap(),
-            message: text("grpc-message").unwrap_or_default().to_owned(),
-            frame: body.to_bytes(),
-        }
-    }
-
-    fn call<M: Message, R: Message + Default>(
-        &self,
-        method: &str,
-        message: &M,
-    ) -> Result<R, Ended> {
-        let path = format!("/inference.GRPCInferenceService/{method}");
-        read(self.send(&path, None, framed(&message.encode_to_vec())))
-    }
-
-    fn infer(&self, request: &ModelInferRequest) -> Result<ModelInferResponse, Ended> {
-        self.call("ModelInfer", request)
-    }
-}
-
-fn read<R: Message + Default>(ended: Ended) -> Result<R, Ended> {
-    if ended.status != 0 {
-        assert!(ended.frame.is_empty(), "{ended:?}");
-        assert!(!ended.message.is_empty(), "{ended:?}");
-        return Err(ended);
-    }
-    let (prefix, message) = ended.frame.split_at(5);
-    let length = u32::try_from(message.len()).unwrap().to_be_bytes();
-    assert_eq!((prefix[0], &prefix[1..]), (0, &length[..]));
-    Ok(R::decode(message).unwrap())
-}
-
-fn framed(message: &[u8]) -> Vec<u8> {
-    let length = u32::try_from(message.len()).unwrap().to_be_bytes();
-    [&[0], &length[..], message].concat()
-}
 
 fn input(
     name: &str,
@@ -151,7 +50,7 @@ fn texts(texts: &[String]) -> Option<InferTensorContents> {
     })
 }
 
-fn request(inputs: Vec<Bytes>, raw: Vec<Vec<u8>>) -> ModelInferRequest {
+pub(crate) fn request(inputs: Vec<Bytes>, raw: Vec<Vec<u8>>) -> ModelInferRequest {
     ModelInferRequest {
         model_name: "pm".into(),
         inputs,

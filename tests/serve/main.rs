@@ -5,15 +5,23 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+// The server's own; tests/clients_check.py asks with the published ones.
+#[path = "../../serve/src/dialects/oip/grpc/messages.rs"]
+#[allow(dead_code)]
+mod grpc_messages;
+
 mod dialects;
 mod ending;
 mod exposition;
 mod grpc;
+mod grpc_client;
 mod leaving;
 mod logs;
 mod malformed;
 mod metrics;
 mod oip;
+mod oip_binary;
+mod oip_tensors;
 mod openapi;
 mod process;
 mod raw;

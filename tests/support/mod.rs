@@ -6,9 +6,10 @@ pub mod place;
 pub mod tensors;
 
 use std::{
+    collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
-    process::{Command, Output, Stdio},
+    process::{Child, Command, Output, Stdio},
 };
 
 macro_rules! small {
@@ -44,16 +45,21 @@ pub fn run(args: &[&str]) -> Output {
     command().args(args).output().unwrap()
 }
 
-/// Runs the command with `input` on standard input.
-pub fn run_with_input(args: &[&str], input: &[u8]) -> Output {
-    use std::io::Write;
-    let mut child = command()
+/// Starts the command, with a pipe to each of its standard streams.
+pub fn spawn(args: &[&str]) -> Child {
+    command()
         .args(args)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
-        .unwrap();
+        .unwrap()
+}
+
+/// Runs the command with `input` on standard input.
+pub fn run_with_input(args: &[&str], input: &[u8]) -> Output {
+    use std::io::Write;
+    let mut child = spawn(args);
     let mut stdin = child.stdin.take().unwrap();
     let input = input.to_vec();
     let writer = std::thread::spawn(move || {
@@ -117,6 +123,17 @@ pub fn copy_files(from: &Path, to: &Path) {
     }
 }
 
+/// The files of a directory.
+pub fn contents(dir: &Path) -> BTreeMap<String, Vec<u8>> {
+    let entries = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap());
+    entries
+        .map(|entry| {
+            let name = entry.file_name().into_string().unwrap();
+            (name, fs::read(entry.path()).unwrap())
+        })
+        .collect()
+}
+
 /// Exit status 1 or 2, and these words in the error.
 pub fn expect_failure(name: &str, output: &Output, parts: &[&str]) {
     let message = stderr(output);
@@ -149,6 +166,11 @@ pub const SECOND_SHARD: &str = "model-00002-of-";
 
 pub fn read_json(path: &Path) -> serde_json::Value {
     serde_json::from_slice(&fs::read(path).unwrap()).unwrap()
+}
+
+/// The manifest of a bundle.
+pub fn manifest(bundle: &Path) -> serde_json::Value {
+    read_json(&bundle.join("manifest.json"))
 }
 
 /// Changes a JSON file.
@@ -193,6 +215,16 @@ pub fn lines(output: &Output) -> Vec<serde_json::Value> {
         .lines()
         .map(|line| serde_json::from_str(line).unwrap())
         .collect()
+}
+
+/// The most memory that a process has had in use, in kilobytes; `None` once it has ended.
+#[cfg(target_os = "linux")]
+pub fn peak_kilobytes(process: u32) -> Option<u64> {
+    let status = fs::read_to_string(format!("/proc/{process}/status")).ok()?;
+    let peak = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:"))?;
+    peak.trim().strip_suffix(" kB")?.parse().ok()
 }
 
 /// Standard error as text.

@@ -1,6 +1,8 @@
 //! A data set of the rows that were scored, with what was said of them.
 
 mod cells;
+#[cfg(feature = "parquet")]
+mod columns;
 mod encoder;
 mod held;
 mod json;

@@ -2,10 +2,7 @@
 
 use std::{
     io::Read,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::atomic::{AtomicBool, Ordering},
     time::{Duration, Instant},
 };
 
@@ -13,7 +10,6 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use ureq::{
     Agent, Body, Timeout,
     http::{HeaderMap, HeaderValue, Method, Request, Uri},
-    tls::{RootCerts, TlsConfig},
 };
 
 use super::{
@@ -24,6 +20,7 @@ use super::{
     pace::Pace,
     response::{Response, asked_wait, header, next_link},
 };
+use crate::http_agent;
 
 /// A hub redirects to the new name of a repository, and from there to where the bytes are.
 const MAX_REDIRECTS: usize = 10;
@@ -56,18 +53,9 @@ impl<'a> Client<'a> {
         options: &'a HubOptions,
         repository: &'a Repository,
     ) -> Result<Self, HubError> {
-        let tls = TlsConfig::builder()
-            // The system's certificates: a company's proxy puts its own there.
-            .root_certs(RootCerts::PlatformVerifier)
-            .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::ring::default_provider()))
-            .build();
-        let agent = Agent::config_builder()
-            .http_status_as_error(false)
-            .max_redirects(0)
-            .user_agent(concat!("worldpm-ort/", env!("CARGO_PKG_VERSION")))
+        let agent = http_agent::builder()
             .accept_encoding("identity")
             .max_idle_connections_per_host(options.workers)
-            .tls_config(tls)
             .build()
             .new_agent();
         let setting = |problem| HubError::Setting {

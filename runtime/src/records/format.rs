@@ -51,6 +51,17 @@ const COLUMNS: [&str; 11] = [
     "text",
 ];
 
+/// Whether the first line of a text has a cell that names a column of records, which shows that it is the header of a table:
+/// `prompt`, `"Text"`, `id`. A line of one cell is none.
+#[must_use]
+pub fn is_header(line: &str, separator: char) -> bool {
+    let mut cells = line
+        .split(separator)
+        .map(|cell| cell.trim().trim_matches('"'));
+    line.contains(separator)
+        && cells.any(|cell| COLUMNS.iter().any(|name| cell.eq_ignore_ascii_case(name)))
+}
+
 impl Format {
     /// The format of an input that begins with a record that cannot be read; `None` where nothing speaks for one.
     pub(super) fn of(beginning: &[u8]) -> Option<Self> {
@@ -68,17 +79,9 @@ impl Format {
         }
         let line = beginning.split(|&byte| byte == b'\n').next()?;
         let line = std::str::from_utf8(line).ok()?;
-        let cells = |separator| {
-            line.split(separator)
-                .map(|cell| cell.trim().trim_matches('"'))
-        };
-        let is_header = |separator| {
-            let is_column = |cell: &str| COLUMNS.iter().any(|name| cell.eq_ignore_ascii_case(name));
-            cells(separator).count() > 1 && cells(separator).any(is_column)
-        };
         [',', '\t', ';']
             .into_iter()
-            .any(is_header)
+            .any(|separator| is_header(line, separator))
             .then_some(Self::Csv)
     }
 

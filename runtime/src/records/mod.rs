@@ -54,6 +54,7 @@ mod stored;
 pub use body::{Body, Candidate, Group, RawConversation, Split};
 pub use entry::{CandidateReward, Entry, EntryError, RecordReward};
 pub use error::{NearLayout, RecordError, RecordErrorKind};
+pub use format::is_header;
 pub use layout::{ColumnNames, ColumnNamesError, Layout, RowError, RowReader};
 pub use place::{NoPlace, Place};
 pub use reader::{DEFAULT_MAX_RECORD_BYTES, RecordReader};

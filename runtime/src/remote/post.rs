@@ -1,15 +1,15 @@
 //! One request to one server.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use serde_json::Value;
 use ureq::{
     Agent,
     http::{Uri, header::AUTHORIZATION},
-    tls::{RootCerts, TlsConfig},
 };
 
 use super::{error::RemoteError, options::RemoteOptions};
+use crate::http_agent;
 
 /// The largest reply that is read, for each record of a request: a score for each of many steps.
 const REPLY_BYTES: u64 = 1 << 20;
@@ -44,18 +44,10 @@ impl Servers {
     /// # Errors
     /// [`RemoteError::Address`]
     pub(super) fn new(options: &RemoteOptions) -> Result<Self, RemoteError> {
-        let tls = TlsConfig::builder()
-            .root_certs(RootCerts::PlatformVerifier)
-            .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::ring::default_provider()))
-            .build();
-        let agent = Agent::config_builder()
-            .http_status_as_error(false)
-            .max_redirects(0)
-            .user_agent(concat!("worldpm-ort/", env!("CARGO_PKG_VERSION")))
+        let agent = http_agent::builder()
             .max_idle_connections_per_host(options.requests.get())
             .timeout_connect(Some(CONNECT_TIMEOUT))
             .timeout_global(options.timeout)
-            .tls_config(tls)
             .build()
             .new_agent();
         let bad = |endpoint: &str, problem| RemoteError::Address {

@@ -129,8 +129,7 @@ async fn classify(
         let scored = asked.all(items).await?;
         return Ok(Json(Reply::Sglang(scored.iter().map(sglang).collect())));
     }
-    let scored = asked.all(request.take_items()?).await?;
-    request.check_lengths(&scored)?;
+    let scored = request.scored(&asked).await?;
     let classified = vllm(&asked, &scored, request.activates());
     Ok(Json(Reply::Vllm(classified)))
 }

@@ -66,8 +66,7 @@ async fn embeddings(
 ) -> Result<Json<Reply>, Failure<OpenAi>> {
     let mut request = request.value;
     let asked = Asked::new(&app, client, request.model.as_deref())?;
-    let scored = asked.all(request.take_items()?).await?;
-    request.check_lengths(&scored)?;
+    let scored = request.scored(&asked).await?;
     let data = scored.iter().enumerate().map(|(index, scored)| Embedding {
         index,
         object: "embedding",

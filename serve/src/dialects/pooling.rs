@@ -102,8 +102,7 @@ async fn pooling(
 ) -> Result<Json<Reply>, Failure<OpenAi>> {
     let mut request = request.value;
     let asked = Asked::new(&app, client, request.model.as_deref())?;
-    let scored = asked.all(request.take_items()?).await?;
-    request.check_lengths(&scored)?;
+    let scored = request.scored(&asked).await?;
     let activate = request.activates();
     let scalar = app.options().pooling_scalar;
     let pooled = scored.iter().enumerate().map(|(index, scored)| {

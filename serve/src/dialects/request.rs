@@ -9,7 +9,7 @@ use worldpm_ort_runtime::json::Json;
 use super::items::{Message, Texts, conversation};
 use crate::{
     http::Problem,
-    scoring::{Item, Scored},
+    scoring::{Asked, Item, Scored},
 };
 
 #[derive(Deserialize, ToSchema)]
@@ -84,6 +84,16 @@ impl Request {
         }
     }
 
+    /// The scores of these, none of which has more tokens than the client would have it cut to.
+    ///
+    /// # Errors
+    /// As of [`take_items`](Self::take_items), and when one cannot be scored or has more.
+    pub(super) async fn scored(&mut self, asked: &Asked) -> Result<Vec<Scored>, Problem> {
+        let scored = asked.all(self.take_items()?).await?;
+        self.check_lengths(&scored)?;
+        Ok(scored)
+    }
+
     /// Whether scores go through an activation: only where that is asked for.
     pub(super) fn activates(&self) -> bool {
         self.use_activation.or(self.activation) == Some(true)
@@ -140,7 +150,7 @@ impl Request {
 
     /// Refuses a text that is longer than the client wants it cut to: cut, it would lose the end at which it is scored, or
     /// its beginning.
-    pub(super) fn check_lengths(&self, scored: &[Scored]) -> Result<(), Problem> {
+    fn check_lengths(&self, scored: &[Scored]) -> Result<(), Problem> {
         let limit = self.truncate_prompt_tokens;
         let Some(limit) = limit.and_then(|limit| usize::try_from(limit).ok()) else {
             return Ok(());

@@ -1,7 +1,6 @@
 //! Records that are scored: from a file to conversations, and back to the records with what came of them.
 
 use std::{
-    collections::VecDeque,
     fs::{self, File, Metadata},
     io::{self, BufRead, Read},
     os::fd::AsFd,
@@ -14,11 +13,10 @@ use worldpm_ort_bundle::Bytes;
 use super::{column_args::ColumnArgs, heading, progress::InputProgress};
 use crate::{
     Conversation,
-    records::{DEFAULT_MAX_RECORD_BYTES, Entry, EntryError, RecordReader},
+    records::{
+        DEFAULT_MAX_RECORD_BYTES, Entry, EntryError, Layout, Record, RecordError, RecordReader,
+    },
 };
-
-/// Bytes of text after which no more records are looked at before the model is loaded.
-const LOOKED_AT_BYTES: usize = 4 << 20;
 
 /// How records are read, by every command that reads them.
 #[derive(Clone, Debug, clap::Args)]
@@ -34,15 +32,61 @@ pub(crate) struct RecordArgs {
     pub(crate) columns: ColumnArgs,
 }
 
+/// What is reported once of an input: which fields of its records are not used, and what they are read as.
+pub(crate) struct Remarks {
+    progress: InputProgress,
+    keeps_columns: bool,
+    unused_reported: bool,
+    layout_reported: bool,
+}
+
+impl Remarks {
+    pub(crate) fn new(progress: &InputProgress) -> Self {
+        Self {
+            progress: progress.clone(),
+            keeps_columns: false,
+            unused_reported: false,
+            layout_reported: false,
+        }
+    }
+
+    /// Says whether the columns are in the output.
+    pub(crate) fn keeping(mut self, keeps_columns: bool) -> Self {
+        self.keeps_columns = keeps_columns;
+        self
+    }
+
+    /// Reports what the record that was read last shows. `layout` is what all are read as, once that is known.
+    pub(crate) fn report(
+        &mut self,
+        read: &Result<(usize, Record), RecordError>,
+        layout: Option<&Layout>,
+    ) {
+        if !self.unused_reported
+            && let Ok((_, record)) = read
+            && !record.unused.is_empty()
+        {
+            self.unused_reported = true;
+            self.progress
+                .report(&unused(&record.unused, self.keeps_columns));
+        }
+        if !self.layout_reported
+            && let Some(layout) = layout
+        {
+            self.layout_reported = true;
+            self.progress.report(&format!("read as {layout}"));
+        }
+    }
+}
+
 /// The records of an input, one after another.
 pub(crate) struct Entries<R> {
     records: RecordReader<R>,
     options: RecordArgs,
-    /// Those that have been looked at already.
-    ahead: VecDeque<(Entry, Vec<Conversation>)>,
+    /// The first, where it has been looked at already.
+    ahead: Option<(Entry, Vec<Conversation>)>,
     progress: InputProgress,
-    unused_reported: bool,
-    layout_reported: bool,
+    remarks: Option<Remarks>,
 }
 
 impl<R: BufRead> Entries<R> {
@@ -53,59 +97,35 @@ impl<R: BufRead> Entries<R> {
                 .with_max_record_bytes(limit)
                 .with_columns(&options.columns.names())?,
             options: options.clone(),
-            ahead: VecDeque::new(),
+            ahead: None,
             progress: progress.clone(),
-            unused_reported: false,
-            layout_reported: false,
+            remarks: Some(Remarks::new(progress)),
         })
     }
 
     /// Leaves it to others to say what the columns are, and which of them are not used.
     pub(crate) fn quiet(mut self) -> Self {
-        self.unused_reported = true;
-        self.layout_reported = true;
+        self.remarks = None;
         self
     }
 
-    /// Reads the first records, `most` of them, to find out what is wrong with them before a model is loaded.
-    pub(crate) fn look_at_first(
-        &mut self,
-        most: usize,
-        input: &Path,
-        keep_going: bool,
-    ) -> Result<()> {
-        let mut bytes = 0;
-        while self.ahead.len() < most && bytes < LOOKED_AT_BYTES {
-            let Some((entry, conversations)) = self.read() else {
-                break;
-            };
-            if !keep_going && let Err(problem) = entry.check() {
-                self.progress.abandon();
-                bail!("{}: {problem}", place(&entry, input));
-            }
-            let messages = conversations.iter().flat_map(|one| &one.messages);
-            bytes += messages
-                .map(|message| message.content().map_or(0, str::len))
-                .sum::<usize>();
-            self.ahead.push_back((entry, conversations));
+    /// Reads the first record, to find out whether it can be scored before a model is loaded.
+    pub(crate) fn look_at_first(&mut self, input: &Path, keep_going: bool) -> Result<()> {
+        self.ahead = self.read();
+        if let Some((entry, _)) = &self.ahead
+            && !keep_going
+            && let Err(problem) = entry.check()
+        {
+            self.progress.abandon();
+            bail!("{}: {problem}", place(entry, input));
         }
         Ok(())
     }
 
     fn read(&mut self) -> Option<(Entry, Vec<Conversation>)> {
         let read = self.records.next()?;
-        if !self.layout_reported
-            && let Some(layout) = self.records.layout()
-        {
-            self.layout_reported = true;
-            self.progress.report(&format!("read as {layout}"));
-        }
-        if !self.unused_reported
-            && let Ok((_, record)) = &read
-            && !record.unused.is_empty()
-        {
-            self.unused_reported = true;
-            self.progress.report(&unused(&record.unused, false));
+        if let Some(remarks) = &mut self.remarks {
+            remarks.report(&read, self.records.layout());
         }
         Some(Entry::prepare(read, self.options.allow_no_answer))
     }
@@ -115,13 +135,13 @@ impl<R: BufRead> Iterator for Entries<R> {
     type Item = (Entry, Vec<Conversation>);
 
     fn next(&mut self) -> Option<Self::Item> {
-        let ahead = self.ahead.pop_front();
+        let ahead = self.ahead.take();
         ahead.or_else(|| self.read())
     }
 }
 
 /// Says which columns a score is not of.
-pub(crate) fn unused(columns: &[String], are_kept: bool) -> String {
+fn unused(columns: &[String], are_kept: bool) -> String {
     let kept = match are_kept {
         true => ", and are kept in the output",
         false => "",

@@ -18,7 +18,7 @@ use crate::{
         format_args::FormatArgs,
         objects,
         progress::InputProgress,
-        records::{RecordArgs, input_metadata, unused},
+        records::{RecordArgs, Remarks, input_metadata},
     },
     json::Json,
     records::{Entry, EntryError},
@@ -187,9 +187,7 @@ pub(crate) struct Entries {
     /// Those that have been looked at already.
     ahead: VecDeque<(Taken, Vec<Conversation>)>,
     progress: InputProgress,
-    keeps_columns: bool,
-    unused_reported: bool,
-    layout_reported: bool,
+    remarks: Remarks,
 }
 
 impl Entries {
@@ -206,15 +204,13 @@ impl Entries {
             allow_no_answer: records.allow_no_answer,
             ahead: VecDeque::new(),
             progress: progress.clone(),
-            keeps_columns: false,
-            unused_reported: false,
-            layout_reported: false,
+            remarks: Remarks::new(progress),
         }
     }
 
     /// Says of columns that are not scored whether the output has them.
     fn keeping(mut self, keeps_columns: bool) -> Self {
-        self.keeps_columns = keeps_columns;
+        self.remarks = self.remarks.keeping(keeps_columns);
         self
     }
 
@@ -253,20 +249,7 @@ impl Entries {
             columns,
             ..
         } = self.rows.next()?;
-        if !self.unused_reported
-            && let Ok((_, record)) = &read
-            && !record.unused.is_empty()
-        {
-            self.unused_reported = true;
-            self.progress
-                .report(&unused(&record.unused, self.keeps_columns));
-        }
-        if !self.layout_reported
-            && let Some(layout) = self.rows.layout()
-        {
-            self.layout_reported = true;
-            self.progress.report(&format!("read as {layout}"));
-        }
+        self.remarks.report(&read, self.rows.layout());
         let form = read
             .as_ref()
             .ok()

@@ -193,7 +193,7 @@ fn score(
         entries = entries.quiet();
     } else {
         // Whether there are records in it at all; the others have their turn.
-        entries.look_at_first(1, data, keep_going)?;
+        entries.look_at_first(data, keep_going)?;
     }
     let scorer = Scorer::open(&party.directory, &party.options)?;
     report!(

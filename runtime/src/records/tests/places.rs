@@ -1,6 +1,8 @@
 //! Readers that go on where others stood.
 
-use super::*;
+use std::io::Cursor;
+
+use super::{stream::fragments, *};
 
 /// All that a reader gives, with the words of errors.
 fn items<R: io::BufRead>(reader: RecordReader<R>) -> Vec<String> {

@@ -1,0 +1,15 @@
+//! The `export` command: what it writes, and what it refuses to.
+
+#![allow(clippy::unwrap_used)]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod adapter;
+mod conversion;
+mod forms;
+mod full_size;
+mod precision;
+mod recipes;
+mod replace;
+mod spoiled_adapters;
