@@ -20,7 +20,7 @@ use super::{
     layout::{Layout, Naming},
 };
 use crate::{
-    added::RowForm,
+    added::{Name, RowForm, Value},
     error::DataError,
     format::Format,
     options::WriteOptions,
