@@ -13,7 +13,7 @@ PROFILE ?= release
 export CARGO_BUILD ?= cargo build --locked
 
 .PHONY: help demo test test-gpu check ep-check plugin-check bench bench-pipeline compare measure measure-precision measure-pipeline \
-	measure-streamed measure-trained soak fuzz job-kills endpoint-kill bulk-rate onnx-check hub-check clients-check data-check stores-check page-check trainers-check goldens library
+	measure-serving measure-streamed measure-trained soak fuzz job-kills endpoint-kill bulk-rate onnx-check hub-check clients-check data-check stores-check page-check trainers-check goldens library
 
 help:
 	@sed -n 's/^## //p' Makefile
@@ -158,6 +158,11 @@ bulk-rate: RECORDS ?= 1000000
 bulk-rate: library
 	cargo build --locked --release --bin worldpm-ort --example bulk_rate
 	@scripts/bulk-rate.sh $(RECORDS)
+
+## make measure-serving   64 clients with one conversation each against score, in turns; MEASURE="--model BUNDLE"
+measure-serving: library
+	cargo build --locked --release --bin worldpm-ort --example serve_load
+	@$(PYTHON) scripts/measure-serving.py --binary target/release/worldpm-ort --load target/release/examples/serve_load $(MEASURE)
 
 ## make measure-streamed  all layers of the 72B shape, one in memory at a time
 measure-streamed: library

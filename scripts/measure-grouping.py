@@ -2,7 +2,7 @@
 """What bringing records together by their prompts saves: tokens computed of tokens submitted, which depend on no machine, for
 answers to long prompts that are scattered through a file. By `score` with its window, by a job that leaves the records where they
 are, and by one that groups them; the same texts with a number of its own before each prompt, so that nothing is shared, for the
-time that sharing saves. Then what copying and sorting records cost.
+time that sharing saves. Then what copying and sorting records cost, and a job in all: processor time, with one thread.
 
     scripts/measure-grouping.py --binary target/release/worldpm-ort [--prompts 300] [--prompt-words 300] [--copied 1000000]
         [--model BUNDLE]
@@ -13,6 +13,7 @@ import gzip
 import json
 import random
 import re
+import resource
 import shutil
 import subprocess
 import tempfile
@@ -54,6 +55,13 @@ def measure(command):
     told = subprocess.run(command, check=True, capture_output=True, text=True).stderr
     tokens, computed = map(int, re.search(r"(\d+) tokens, (\d+) of them computed", told).groups())
     return tokens, computed, time.monotonic() - begun
+
+
+def processor_time(command):
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
 def main():
@@ -115,6 +123,14 @@ def main():
                 process.wait()
                 rate = args.copied / seconds
                 print(f"{args.copied} short records of {name} divided, --group-prompts {way}: {rate:.0f} a second", flush=True)
+            for turn in range(3):
+                for way in (None, "never", "always"):
+                    command = [*score, "--quiet", "--threads", "1", "--input", str(folder / "short.jsonl")]
+                    if way:
+                        command += ["--job", str(folder / f"cost-{turn}-{way}"), "--group-prompts", way]
+                    used = processor_time(command)
+                    name = f"a job, --group-prompts {way}" if way else "`score`"
+                    print(f"{name}: {1e6 * used / args.copied:.1f} µs of processor time a record", flush=True)
 
 
 if __name__ == "__main__":

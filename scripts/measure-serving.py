@@ -1,0 +1,78 @@
+#!/usr/bin/env python3
+"""make measure-serving: 64 clients with one conversation a request against `score` on the same records, in turns; with eight
+answers to a prompt, and with another prompt in each record, so that nothing is shared.
+
+    scripts/measure-serving.py --binary target/release/worldpm-ort --load target/release/examples/serve_load --model BUNDLE
+        [--prompts 100] [--seconds 30] [--turns 3]
+"""
+
+import argparse
+import json
+import random
+import re
+import subprocess
+import tempfile
+import urllib.request
+from pathlib import Path
+
+from kills import WORDS
+
+
+def records(prompts, is_shared):
+    rng = random.Random(3)
+    text = lambda count: " ".join(rng.choice(WORDS) for _ in range(count))
+    for prompt in range(prompts):
+        question = text(rng.randint(90, 130))
+        for answer in range(8):
+            before = f"{prompt}: " if is_shared else f"{8 * prompt + answer}: "
+            yield {"prompt": before + question, "response": text(rng.randint(30, 80))}
+
+
+def computed(url):
+    metrics = urllib.request.urlopen(f"{url}/metrics").read().decode()
+    return int(re.search(r"^worldpm_unique_tokens_total\S* (\d+)", metrics, re.MULTILINE)[1])
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--binary", required=True)
+    parser.add_argument("--load", required=True)
+    parser.add_argument("--model", required=True)
+    parser.add_argument("--prompts", type=int, default=100)
+    parser.add_argument("--seconds", type=int, default=30)
+    parser.add_argument("--turns", type=int, default=3)
+    args = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name:
+        log = open(Path(name) / "log.txt", "w+")
+        command = [args.binary, "serve", "--model", args.model, "--port", "0"]
+        server = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+        url = next((line.split()[-1] for line in server.stderr if line.startswith("listening on ")), None)
+        assert url, "the server did not start"
+        # So that it never waits for a reader of its log.
+        rest = subprocess.Popen(["cat"], stdin=server.stderr, stdout=log)
+        print("| | offline, a second | 64 clients, a second | tokens computed of each, offline | 64 clients |\n|---|---|---|---|---|")
+        try:
+            for is_shared in (True, False):
+                data = Path(name) / "records.jsonl"
+                data.write_text("".join(json.dumps(row) + "\n" for row in records(args.prompts, is_shared)))
+                score = [args.binary, "score", "--model", args.model, "--only-scores", "--input", data]
+                load = [args.load, "--address", url.split("//")[1], "--data", data, "--clients", "64"]
+                for _ in range(args.turns):
+                    offline = subprocess.run([*score, "--output", Path(name) / "out.jsonl"], check=True, capture_output=True, text=True)
+                    found = re.search(r"(\d+) conversations in ([\d.]+) s: \d+ tokens, (\d+) of them", offline.stderr)
+                    count, seconds, tokens = int(found[1]), float(found[2]), int(found[3])
+                    before = computed(url)
+                    served = subprocess.run([*load, "--seconds", str(args.seconds)], check=True, capture_output=True, text=True)
+                    report = json.loads(served.stdout)
+                    each = (computed(url) - before) / report["answered"]
+                    what = "8 answers to a prompt" if is_shared else "nothing shared"
+                    rate = report["answered_per_second"]
+                    print(f"| {what} | {count / seconds:.1f} | {rate:.1f} | {tokens / count:.1f} | {each:.1f} |", flush=True)
+        finally:
+            server.terminate()
+            server.wait()
+            rest.wait()
+
+
+if __name__ == "__main__":
+    main()
