@@ -12,6 +12,7 @@ import random
 import re
 import subprocess
 import tempfile
+import time
 import urllib.request
 from pathlib import Path
 
@@ -28,9 +29,28 @@ def records(prompts, is_shared):
             yield {"prompt": before + question, "response": text(rng.randint(30, 80))}
 
 
-def computed(url):
+# Before and after the time that is measured: clients come one after another, and at the end packs are not full.
+WARM_UP, DRAIN = 5, 2
+
+
+def counters(url):
+    """The time, conversations that were scored, and tokens that were computed."""
     metrics = urllib.request.urlopen(f"{url}/metrics").read().decode()
-    return int(re.search(r"^worldpm_unique_tokens_total\S* (\d+)", metrics, re.MULTILINE)[1])
+    total = lambda name: int(re.search(rf"^worldpm_{name}_total\S* (\d+)", metrics, re.MULTILINE)[1])
+    return time.monotonic(), total("conversations_scored"), total("unique_tokens")
+
+
+def served(load, url, seconds):
+    """Conversations a second and tokens computed of each, by clients that never pause."""
+    clients = subprocess.Popen([*load, "--seconds", str(WARM_UP + seconds + DRAIN)], stdout=subprocess.PIPE, text=True)
+    time.sleep(WARM_UP)
+    before = counters(url)
+    time.sleep(seconds)
+    after = counters(url)
+    report = json.loads(clients.communicate()[0])
+    assert set(report["milliseconds"]) == {"200"} and report["broken"] == 0, report
+    passed, scored, tokens = (late - early for early, late in zip(before, after))
+    return scored / passed, tokens / scored
 
 
 def main():
@@ -50,7 +70,7 @@ def main():
         assert url, "the server did not start"
         # So that it never waits for a reader of its log.
         rest = subprocess.Popen(["cat"], stdin=server.stderr, stdout=log)
-        print("| | offline, a second | 64 clients, a second | tokens computed of each, offline | 64 clients |\n|---|---|---|---|---|")
+        print("| | offline, a second | 64 clients, a second | share | tokens computed of each, offline | 64 clients |\n|---|---|---|---|---|---|")
         try:
             for is_shared in (True, False):
                 data = Path(name) / "records.jsonl"
@@ -61,13 +81,10 @@ def main():
                     offline = subprocess.run([*score, "--output", Path(name) / "out.jsonl"], check=True, capture_output=True, text=True)
                     found = re.search(r"(\d+) conversations in ([\d.]+) s: \d+ tokens, (\d+) of them", offline.stderr)
                     count, seconds, tokens = int(found[1]), float(found[2]), int(found[3])
-                    before = computed(url)
-                    served = subprocess.run([*load, "--seconds", str(args.seconds)], check=True, capture_output=True, text=True)
-                    report = json.loads(served.stdout)
-                    each = (computed(url) - before) / report["answered"]
+                    rate, each = served(load, url, args.seconds)
                     what = "8 answers to a prompt" if is_shared else "nothing shared"
-                    rate = report["answered_per_second"]
-                    print(f"| {what} | {count / seconds:.1f} | {rate:.1f} | {tokens / count:.1f} | {each:.1f} |", flush=True)
+                    share = rate * seconds / count
+                    print(f"| {what} | {count / seconds:.1f} | {rate:.1f} | {share:.3f} | {tokens / count:.1f} | {each:.1f} |", flush=True)
         finally:
             server.terminate()
             server.wait()

@@ -12,6 +12,7 @@ use crate::{
     error::{JobError, Result},
     fs::{FileSystem, NewFile},
     input::{Digested, hex},
+    repeats::{First, RepeatsFile, RepeatsWriter},
 };
 
 pub(crate) const FILE: &str = "index.jsonl";
@@ -38,6 +39,8 @@ struct End {
     sha256: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     copy: Option<Copied>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    repeats: Option<RepeatsFile>,
 }
 
 /// That the shards are of a copy of the records.
@@ -55,6 +58,7 @@ pub struct Index {
     records: u64,
     bytes: u64,
     copy: Option<Copied>,
+    repeats: Option<RepeatsFile>,
 }
 
 impl Index {
@@ -98,6 +102,11 @@ impl Index {
     /// The file of the copy.
     pub(crate) fn copy(&self) -> Option<&str> {
         self.copy.as_ref().map(|copy| copy.file.as_str())
+    }
+
+    /// What is in more than one shard; `None` where nothing is, or nobody looked.
+    pub(crate) fn repeats(&self) -> Option<&RepeatsFile> {
+        self.repeats.as_ref()
     }
 
     /// Whether all bytes of an input are those that the index was made of.
@@ -144,6 +153,7 @@ impl Index {
             records: 0,
             bytes: 0,
             copy: None,
+            repeats: None,
         };
         let mut hasher = Sha256::new();
         for line in BufReader::new(file).lines() {
@@ -162,6 +172,7 @@ impl Index {
                 && end.records == index.records
                 && end.sha256 == hex(&hasher.finalize());
             index.copy = end.copy;
+            index.repeats = end.repeats;
             return match is_whole {
                 true => Ok(Some(index)),
                 false => Err(damaged("its end does not fit its shards")),
@@ -191,6 +202,7 @@ pub struct IndexWriter<'a> {
     token: String,
     temporary: String,
     copy: Option<Copied>,
+    contents: RepeatsWriter<'a>,
 }
 
 impl<'a> IndexWriter<'a> {
@@ -212,6 +224,7 @@ impl<'a> IndexWriter<'a> {
             token: token.to_owned(),
             temporary,
             copy: None,
+            contents: RepeatsWriter::new(fs),
         })
     }
 
@@ -240,16 +253,33 @@ impl<'a> IndexWriter<'a> {
         self.line(&text)
     }
 
+    /// How many shards were added.
+    #[must_use]
+    pub fn shards(&self) -> usize {
+        self.shards as usize
+    }
+
+    /// Says what a part of a record holds, by a hash of all that its result depends on: what is in more than one shard is
+    /// noted ([`Job::repeats`](crate::Job::repeats)). The contents come in the order of the shards and their records.
+    ///
+    /// # Errors
+    /// [`JobError::Io`]
+    pub fn add_content(&mut self, content: [u8; 16], at: First) -> Result<()> {
+        self.contents.add(content, at)
+    }
+
     fn line(&mut self, text: &str) -> Result<()> {
         writeln!(self.file, "{text}").map_err(JobError::io("write", self.path.clone()))
     }
 
     pub(crate) fn finish(mut self) -> Result<()> {
+        let contents = std::mem::replace(&mut self.contents, RepeatsWriter::new(self.fs));
         let end = End {
             shards: self.shards,
             records: self.records,
             sha256: hex(&self.hasher.finalize_reset()),
             copy: self.copy.take(),
+            repeats: contents.finish(self.shards, &self.token)?,
         };
         self.line(&serde_json::to_string(&end).unwrap_or_default())?;
         let mut put = || {

@@ -9,6 +9,7 @@
 //! | `job.json` | what is done to which input: it must be the same whenever the job is gone on with ([`Identity`]) |
 //! | `index.jsonl` | where in the input each shard begins, with a hash of its bytes |
 //! | `records.T.zst` | a copy of what is scored of the records, where the input cannot be read from any place on, or they are brought together by their prompts |
+//! | `repeats.T.bin` | which contents of a shard were in an earlier one, and where, so that they are computed once |
 //! | `shards/NNNNNN.jsonl` | the results of a shard, complete |
 //! | `shards/NNNNNN.*.part` | results of a shard that was given back, or whose records are tried one by one |
 //! | `leases/NNNNNN.G` | who works on a shard; those before it (lower `G`) died |
@@ -28,6 +29,7 @@ mod job;
 mod journal;
 mod lease;
 mod ordered;
+mod repeats;
 mod results;
 mod seen;
 mod sort;
@@ -46,6 +48,7 @@ pub use job::{Claim, Committed, Job, JobOptions, Shard};
 pub use journal::Journal;
 pub use lease::Owner;
 pub use ordered::{InOrder, Numbered, OrderOptions, SORT_BYTES};
+pub use repeats::{First, Repeats};
 pub use results::{Line, ShardResults};
 pub use seen::Seen;
 pub use spool::{SpoolOptions, SpoolWriter, Spooled, prompt_key, record_hash};

@@ -48,6 +48,18 @@ impl ShardResults {
         let lines = text.map(|text| text.split(|&byte| byte == b'\n'));
         lines.into_iter().flatten()
     }
+
+    /// The result of a record, by its number in the shard, from 0.
+    #[must_use]
+    pub fn line(&self, record: u64) -> Option<&[u8]> {
+        self.lines().nth(usize::try_from(record).ok()?)
+    }
+
+    /// How many bytes they take.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.text.len()
+    }
 }
 
 pub(crate) const DIR: &str = "shards";

@@ -24,6 +24,12 @@ impl<T> Seen<T> {
         }
     }
 
+    /// Whether an outcome has a place.
+    #[must_use]
+    pub fn contains(&self, key: &[u8; 16]) -> bool {
+        self.outcomes.contains_key(key)
+    }
+
     /// The place of an outcome, and whether it is new: then it is for the caller to fill it. One that is not may be filled
     /// later, by whoever it was new to.
     pub fn place(&mut self, key: [u8; 16]) -> (Arc<OnceLock<T>>, bool) {
@@ -59,6 +65,7 @@ mod tests {
         assert!(seen.place(key(2)).1);
         let (again, is_new) = seen.place(key(1));
         assert_eq!((again.get(), is_new), (Some(&"one"), false));
+        assert!(seen.contains(&key(1)) && !seen.contains(&key(3)));
         assert!(seen.place(key(3)).1);
         assert!(seen.place(key(1)).1);
         assert!(!seen.place(key(3)).1);

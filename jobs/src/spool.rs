@@ -3,7 +3,7 @@
 //! Zstandard.
 
 use std::{
-    io::{BufWriter, Read, Write},
+    io::{self, BufWriter, Read, Write},
     path::PathBuf,
 };
 
@@ -15,6 +15,7 @@ use crate::{
     fs::{FileSystem, NewFile},
     index::{Index, IndexWriter, Stretch},
     input::hex,
+    repeats::First,
     sort::{Key, Sort},
 };
 
@@ -38,6 +39,8 @@ pub struct SpoolOptions {
 pub struct SpoolWriter<'w, 'a> {
     shards: Shards<'w, 'a>,
     sort: Option<Sort<'a>>,
+    /// What is sorted of the last record.
+    packed: Vec<u8>,
     records: u64,
 }
 
@@ -87,21 +90,26 @@ impl<'w, 'a> SpoolWriter<'w, 'a> {
                 frame: Vec::new(),
                 records: 0,
             },
+            packed: Vec::new(),
             records: 0,
         })
     }
 
-    /// Adds the next record of the input, a text without line breaks. Those of one `key` come together, where that is
-    /// asked for.
+    /// Adds the next record of the input, a text without line breaks, and the `contents` of its parts
+    /// ([`IndexWriter::add_content`]). Those of one `key` come together, where that is asked for.
     ///
     /// # Errors
     /// [`JobError::Io`]
-    pub fn add(&mut self, key: [u8; 16], text: &[u8]) -> Result<()> {
+    pub fn add(&mut self, key: [u8; 16], text: &[u8], contents: &[[u8; 16]]) -> Result<()> {
         let number = self.records;
         self.records += 1;
         match &mut self.sort {
-            Some(sort) => sort.add(key, number, text),
-            None => self.shards.add(number, text),
+            Some(sort) => {
+                self.packed.clear();
+                pack(&mut self.packed, contents, text);
+                sort.add(key, number, &self.packed)
+            }
+            None => self.shards.add(number, text, contents),
         }
     }
 
@@ -116,16 +124,47 @@ impl<'w, 'a> SpoolWriter<'w, 'a> {
         let is_grouped = sort.is_some();
         if let Some(sort) = sort {
             let mut sorted = sort.finish()?;
-            while let Some((_, number, text)) = sorted.next()? {
-                shards.add(number, &text)?;
+            while let Some((_, number, packed)) = sorted.next()? {
+                let (contents, text) = unpack(&packed).ok_or_else(|| shards.not_as_written())?;
+                shards.add(number, text, contents)?;
             }
         }
         shards.finish(is_grouped)
     }
 }
 
+/// How many contents there are, these, and the text.
+fn pack(packed: &mut Vec<u8>, contents: &[Key], text: &[u8]) {
+    packed.extend((contents.len() as u64).to_le_bytes());
+    packed.extend(contents.as_flattened());
+    packed.extend(text);
+}
+
+fn unpack(packed: &[u8]) -> Option<(&[Key], &[u8])> {
+    let (count, rest) = packed.split_first_chunk()?;
+    let count = usize::try_from(u64::from_le_bytes(*count)).ok()?;
+    let (contents, text) = rest.split_at_checked(count.checked_mul(size_of::<Key>())?)?;
+    Some((contents.as_chunks().0, text))
+}
+
 impl Shards<'_, '_> {
-    fn add(&mut self, number: u64, text: &[u8]) -> Result<()> {
+    fn not_as_written(&self) -> JobError {
+        let problem = io::Error::new(io::ErrorKind::InvalidData, "it is not what was written");
+        JobError::io(
+            "read a file to sort with in",
+            self.index.file_system().locate(""),
+        )(problem)
+    }
+
+    fn add(&mut self, number: u64, text: &[u8], contents: &[Key]) -> Result<()> {
+        for (part, content) in contents.iter().enumerate() {
+            let at = First {
+                shard: self.index.shards(),
+                record: self.records,
+                part,
+            };
+            self.index.add_content(*content, at)?;
+        }
         self.frame.extend_from_slice(number.to_string().as_bytes());
         self.frame.push(b' ');
         self.frame.extend_from_slice(text);

@@ -14,7 +14,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use crate::{
     json::Json,
     records::{CandidateReward, Entry, EntryError, Group, RecordReward},
-    reward::{LabelScores, Output, Reward},
+    reward::{LabelScores, Output, Reward, StepRewards},
 };
 
 /// A line that answers a record: its `id` as it was given, then what came of it.
@@ -151,6 +151,46 @@ impl From<&RecordReward> for Answer {
             }
             RecordReward::Candidates(all) => Self::Candidates(ScoredCandidates::new(all)),
         }
+    }
+}
+
+impl Answer {
+    /// What the model says of one of the record's conversations, by its place in the record, from 0.
+    #[must_use]
+    pub fn conversation(&self, place: usize) -> Option<&ScoredConversation> {
+        match (self, place) {
+            (Self::Single(one), 0) | (Self::Pair(ScoredPair { chosen: one, .. }), 0) => Some(one),
+            (Self::Pair(pair), 1) => Some(&pair.rejected),
+            (Self::Candidates(all), place) => all.candidates.get(place).map(|one| &one.scored),
+            _ => None,
+        }
+    }
+}
+
+impl ScoredConversation {
+    /// The reward that this was written of, with the same bits. The raw outputs of steps are not written, and are missing.
+    /// `None` where nothing says what the model gave.
+    #[must_use]
+    pub fn reward(&self) -> Option<Reward> {
+        // They were `f32` when they were written.
+        #[allow(clippy::cast_possible_truncation)]
+        let number = |&value: &f64| value as f32;
+        let score = self.score.as_ref().map(number);
+        let output = match (&self.steps, &self.scores, score) {
+            (Some(steps), ..) => {
+                Output::Steps(StepRewards::of_written(steps.iter().map(number), score))
+            }
+            (None, Some(ByLabel(labels)), _) => Output::Labels(LabelScores::of_written(
+                labels.iter().map(|(label, value)| (label, number(value))),
+            )),
+            (None, None, Some(score)) => Output::Score(score),
+            (None, None, None) => return None,
+        };
+        Some(Reward {
+            output,
+            tokens: self.tokens,
+            truncated: self.truncated,
+        })
     }
 }
 
@@ -307,6 +347,43 @@ mod tests {
         }
         assert!(serde_json::from_str::<Outcome>(r#"{"score":1.0}"#).is_err());
         assert!(serde_json::from_str::<Outcome>(r#"{"scores":[1.0],"tokens":1}"#).is_err());
+    }
+
+    #[test]
+    fn a_reward_has_the_bits_that_were_written() {
+        for text in [
+            r#"{"score":-1.6425328254699707,"tokens":19}"#,
+            r#"{"score":-0.0,"tokens":1,"truncated":true}"#,
+            r#"{"scores":{"b":0.10000000149011612,"a":1.0},"tokens":3}"#,
+            r#"{"score":0.25,"steps":[0.5,0.25],"tokens":3}"#,
+            r#"{"steps":[0.5],"tokens":3}"#,
+        ] {
+            let Outcome::Answer(answer) = read(text) else {
+                panic!("{text}");
+            };
+            let reward = answer.conversation(0).unwrap().reward().unwrap();
+            let again = serde_json::to_string(&ScoredConversation::from(&reward)).unwrap();
+            assert_eq!(again, text);
+            assert!(answer.conversation(1).is_none());
+        }
+        let Outcome::Answer(pair) = read(
+            r#"{"chosen":{"score":1.0,"tokens":3},"rejected":{"score":0.0,"tokens":4},"margin":1.0}"#,
+        ) else {
+            panic!("no pair");
+        };
+        let tokens = |place| pair.conversation(place).map(|one| one.tokens);
+        assert_eq!(
+            (0..3).map(tokens).collect::<Vec<_>>(),
+            [Some(3), Some(4), None]
+        );
+        assert_eq!(
+            ScoredConversation {
+                score: None,
+                ..pair.conversation(0).unwrap().clone()
+            }
+            .reward(),
+            None
+        );
     }
 
     #[test]

@@ -104,6 +104,14 @@ impl Reward {
 }
 
 impl LabelScores {
+    pub(crate) fn of_written<'a>(all: impl Iterator<Item = (&'a String, f32)>) -> Self {
+        let (names, values): (Vec<_>, _) = all.map(|(name, value)| (name.clone(), value)).unzip();
+        Self {
+            names: names.into(),
+            values,
+        }
+    }
+
     /// The score of a label; `None` when the model has no label of that name.
     #[must_use]
     pub fn get(&self, label: &str) -> Option<f32> {
@@ -128,6 +136,15 @@ impl LabelScores {
 }
 
 impl StepRewards {
+    /// Without raw outputs.
+    pub(crate) fn of_written(rewards: impl Iterator<Item = f32>, score: Option<f32>) -> Self {
+        Self {
+            rewards: rewards.collect(),
+            logits: Vec::new(),
+            score,
+        }
+    }
+
     /// The reward of each step, from 0 to 1; there is at least one.
     #[must_use]
     pub fn rewards(&self) -> &[f32] {
@@ -135,7 +152,7 @@ impl StepRewards {
     }
 
     /// The raw outputs of the reward head that the rewards were made of: those of the first step, one for
-    /// each label of the model, then those of the next.
+    /// each label of the model, then those of the next. None of a reward that was read from what was written of it.
     #[must_use]
     pub fn logits(&self) -> &[f32] {
         &self.logits

@@ -85,6 +85,10 @@ impl Scorer {
     /// # Errors
     /// Whatever is wrong with the bundle, the library or the devices.
     pub fn open(directory: &Path, options: &ScorerOptions) -> Result<Self> {
+        #[cfg(feature = "testing")]
+        if let Some(engine) = crate::testing::standing_in() {
+            return Self::open_with_engine(directory, options, engine);
+        }
         Self::open_with(directory, options, |bundle, max_tokens| {
             let loaded = load(bundle, options, max_tokens)?;
             bundle.weight_files().require_unchanged()?;

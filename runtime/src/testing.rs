@@ -20,7 +20,7 @@
 
 use std::{
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicBool, Ordering},
     },
     thread,
@@ -34,6 +34,18 @@ use crate::{
         Submission, Watch,
     },
 };
+
+static STAND_IN: OnceLock<Arc<dyn Engine>> = OnceLock::new();
+
+/// From now on [`Scorer::open`](crate::Scorer::open) computes with `engine`, and loads no model: for measuring what opens its
+/// scorers itself, such as the command. Says whether there was none before; otherwise that one stays.
+pub fn stand_in(engine: Arc<dyn Engine>) -> bool {
+    STAND_IN.set(engine).is_ok()
+}
+
+pub(crate) fn standing_in() -> Option<Arc<dyn Engine>> {
+    STAND_IN.get().cloned()
+}
 
 /// How a [`FakeEngine`] behaves.
 #[derive(Clone, Debug)]

@@ -85,8 +85,8 @@ fn results_come_back_in_the_order_of_the_input() {
     // Nothing is left of sorting.
     let mut names = fs::read_dir(dir.path()).unwrap().count();
     assert_eq!(
-        names, 5,
-        "job.json, index.jsonl, the copy, shards and leases"
+        names, 6,
+        "job.json, index.jsonl, the copy, what is repeated, shards and leases"
     );
 
     // A copy that is damaged is named, and made again with the index.
@@ -133,7 +133,7 @@ fn shards_are_cut_by_bytes_too() {
         };
         let mut copy = SpoolWriter::new(writer, options)?;
         for _ in 0..10 {
-            copy.add([0; 16], b"twenty bytes of text")?;
+            copy.add([0; 16], b"twenty bytes of text", &[])?;
         }
         copy.finish()
     };

@@ -5,6 +5,7 @@
 
 mod copies;
 mod directory;
+mod repeats;
 mod sim;
 
 use std::{collections::BTreeMap, sync::Arc, thread, time::Duration};
@@ -12,8 +13,8 @@ use std::{collections::BTreeMap, sync::Arc, thread, time::Duration};
 use fastrand::Rng;
 
 use crate::{
-    Claim, Finished, Identity, IndexWriter, Job, JobError, JobOptions, Line, OrderOptions, Owner,
-    Shard, SpoolOptions, SpoolWriter, Stretch, error::Result, prompt_key, results,
+    Claim, Finished, First, Identity, IndexWriter, Job, JobError, JobOptions, Line, OrderOptions,
+    Owner, Shard, SpoolOptions, SpoolWriter, Stretch, error::Result, prompt_key, results,
 };
 use sim::{Sim, SimFs};
 
@@ -49,6 +50,16 @@ fn identity() -> Identity {
 
 fn make_index(writer: &mut IndexWriter<'_>) -> Result<()> {
     for shard in 0..SHARDS {
+        for (record, number) in numbers(shard, false).into_iter().enumerate() {
+            for (part, content) in contents(number).into_iter().enumerate() {
+                let at = First {
+                    shard: shard as usize,
+                    record: record as u64,
+                    part,
+                };
+                writer.add_content(content, at)?;
+            }
+        }
         writer.push(&Stretch {
             records: if shard + 1 == SHARDS { REST } else { RECORDS },
             bytes: 10,
@@ -68,7 +79,7 @@ fn make_copy(writer: &mut IndexWriter<'_>) -> Result<()> {
     };
     let mut copy = SpoolWriter::new(writer, options)?;
     for record in 0..ALL {
-        copy.add(group(record), text(record).as_bytes())?;
+        copy.add(group(record), text(record).as_bytes(), &contents(record))?;
     }
     copy.finish()
 }
@@ -79,6 +90,48 @@ fn text(record: u64) -> String {
 
 fn group(record: u64) -> [u8; 16] {
     prompt_key(b"all", &[record as u8 % 3])
+}
+
+/// Some records have no part, some two, and many parts are the same.
+fn contents(record: u64) -> Vec<[u8; 16]> {
+    (0..record % 3)
+        .map(|part| [(record * 7 + part * 5) as u8 % 11; 16])
+        .collect()
+}
+
+/// Where each content of a shard was first, when that is an earlier shard.
+fn first_places(shard: u64, is_copied: bool) -> BTreeMap<[u8; 16], First> {
+    let mut all = BTreeMap::new();
+    for earlier in 0..=shard {
+        for (record, number) in numbers(earlier, is_copied).into_iter().enumerate() {
+            for (part, content) in contents(number).into_iter().enumerate() {
+                all.entry(content).or_insert(First {
+                    shard: earlier as usize,
+                    record: record as u64,
+                    part,
+                });
+            }
+        }
+    }
+    let of_shard: Vec<_> = numbers(shard, is_copied)
+        .into_iter()
+        .flat_map(contents)
+        .collect();
+    all.retain(|content, first| first.shard < shard as usize && of_shard.contains(content));
+    all
+}
+
+/// Compares what a job says of a shard.
+fn check_repeats(job: &Job, shard: usize, is_copied: bool) -> Result<()> {
+    let repeats = job.repeats(shard)?;
+    let expected = first_places(shard as u64, is_copied);
+    assert_eq!(repeats.len(), expected.len());
+    for record in 0..ALL {
+        for content in contents(record) {
+            assert_eq!(repeats.first(&content), expected.get(&content).copied());
+        }
+    }
+    Ok(())
 }
 
 /// The numbers of the records of a shard.
@@ -187,6 +240,7 @@ impl Program {
             false => None,
         };
         let mut lines = BTreeMap::new();
+        check_repeats(job, shard.number, self.is_copied)?;
         let mut copied = job.records(shard.number)?;
         assert_eq!(copied.is_some(), self.is_copied);
         for number in 0..shard.stretch.records {
@@ -311,7 +365,7 @@ fn ordeal(seed: u64, is_lazy: bool) -> std::result::Result<u64, String> {
     let names = sim.names("shards");
     let leases = sim.names("leases");
     let rest = sim.names("");
-    let rest_expected = 2 + usize::from(program.is_copied);
+    let rest_expected = 3 + usize::from(program.is_copied);
     if names.len() as u64 != SHARDS || !leases.is_empty() || rest.len() != rest_expected {
         return Err(format!("left over: {names:?}, {leases:?}, {rest:?}"));
     }

@@ -27,9 +27,28 @@ pub(crate) struct JobArgs {
         requires = "job"
     )]
     pub(crate) group_prompts: Grouping,
+    /// Whether conversations with the same content are scored once in all of the job, whichever process comes to them
+    #[arg(
+        long,
+        value_name = "WHEN",
+        value_enum,
+        default_value_t,
+        requires = "job"
+    )]
+    pub(crate) deduplicate: Deduplication,
     /// How long a process of another machine may give no sign until its records are taken over, in seconds
     #[arg(long, value_name = "SECONDS", value_parser = seconds, default_value = "60", requires = "job")]
     pub(crate) lease_seconds: Duration,
+}
+
+/// Whether what is the same is scored once.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Deduplication {
+    /// Once
+    #[default]
+    Always,
+    /// As often as it is there
+    Never,
 }
 
 /// When records are brought together by their prompts.

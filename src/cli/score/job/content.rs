@@ -2,11 +2,27 @@
 
 use sha2::{Digest, Sha256};
 
-use crate::{Conversation, json::Json, records::Group};
+use crate::{
+    Conversation,
+    json::Json,
+    records::{Entry, Group},
+};
 
-/// A hash of all that is scored of conversations: equal ones have equal scores. It is of their content, not of its tokens,
-/// which are made later and elsewhere. `groups` are those of the candidates that they are, where they are scored as one.
-pub(super) fn key(groups: Option<&[Option<Group>]>, conversations: &[Conversation]) -> [u8; 16] {
+/// The hashes of what is scored of a record: of each of its conversations, or of all where they are scored as one. Equal ones
+/// have equal scores. They are of the content, not of its tokens, which are made later and elsewhere.
+pub(super) fn keys(entry: &Entry, conversations: &[Conversation], is_whole: bool) -> Vec<[u8; 16]> {
+    match (is_whole, conversations) {
+        (_, []) => Vec::new(),
+        (true, all) => vec![key(entry.groups(), all)],
+        (false, all) => all
+            .iter()
+            .map(|one| key(None, std::slice::from_ref(one)))
+            .collect(),
+    }
+}
+
+/// `groups` are those of the candidates that the conversations are, where they are scored as one.
+fn key(groups: Option<&[Option<Group>]>, conversations: &[Conversation]) -> [u8; 16] {
     let mut hasher = Sha256::new();
     if let Some(groups) = groups {
         begin(&mut hasher, b'g', groups.len());

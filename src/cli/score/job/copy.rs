@@ -8,6 +8,7 @@ use worldpm_ort_data::{DataSet, Files, Row};
 use worldpm_ort_jobs::{IndexWriter, InputFile, SORT_BYTES, SpoolOptions, SpoolWriter, prompt_key};
 
 use super::{
+    dividing::Look,
     files::check_unchanged,
     found::Found,
     plain::{Read, SHARD_BYTES, is_of_system},
@@ -99,6 +100,7 @@ pub(super) fn write(
         sort_bytes: way.is_grouped.then_some(SORT_BYTES),
     };
     let mut writer = SpoolWriter::new(index, spool)?;
+    let look = Look::new(args);
     let progress = InputProgress::new(files.bytes());
     let bar = progress.clone();
     for row in set.rows(move |bytes| bar.advance(bytes)) {
@@ -117,18 +119,9 @@ pub(super) fn write(
             Ok((_, record)) => key(&record.body),
             Err(_) => [0; 16],
         };
-        if !args.keep_going {
-            let found = Found { read, file, unit };
-            let (place, _) = found.prepare(args.records.allow_no_answer);
-            if let Err(problem) = place.entry.check() {
-                progress.abandon();
-                bail!(
-                    "{place}: {problem}; nothing is scored yet: --keep-going sets such records aside, and the same command takes \
-                     a corrected input"
-                );
-            }
-        }
-        writer.add(key, &text)?;
+        let looked = look.at(Found { read, file, unit });
+        let contents = looked.inspect_err(|_| progress.abandon())?;
+        writer.add(key, &text, &contents)?;
     }
     progress.finish_and_clear();
     check_unchanged(files.paths(), begun)?;

@@ -13,9 +13,10 @@ use worldpm_ort_jobs::{Index, IndexWriter, InputFile, Job, Shard, Spooled};
 
 use super::{
     copy::{self, Texts, Way},
+    dividing::Look,
     files::fingerprints,
     found::Found,
-    plain::{PlainInput, PlainRecords},
+    plain::{self, Dividing, Part, PlainInput, PlainRecords},
 };
 use crate::cli::{
     common::objects,
@@ -84,7 +85,15 @@ impl JobInput {
         index: &mut IndexWriter<'_>,
     ) -> Result<()> {
         match (&self.plain, begun) {
-            (Some(plain), [begun]) => plain.divide(begun, shard_records, args.keep_going, index),
+            (Some(plain), [begun]) => {
+                let dividing = Dividing {
+                    shard_records,
+                    keep_going: args.keep_going,
+                    look: Look::new(args),
+                    name: &self.names[0],
+                };
+                plain.divide(begun, &dividing, index)
+            }
             _ => copy::write(
                 args,
                 &self.files,
@@ -111,7 +120,7 @@ impl JobInput {
     pub(super) fn records(&self, job: &Job, shard: &Shard) -> Result<ShardRecords> {
         let source = match (&self.plain, job.records(shard.number)?) {
             (_, Some(copied)) => Source::Copied(copied),
-            (Some(plain), None) => Source::Plain(Box::new(plain.records(shard)?)),
+            (Some(plain), None) => Source::Plain(Box::new(plain.records(&part_of(shard))?)),
             (None, None) => {
                 bail!("the index is of another input: begin a new job in another directory")
             }
@@ -122,9 +131,17 @@ impl JobInput {
     /// Whether the bytes of a shard are those that they were. Those of a copy are looked at when they are read.
     pub(super) fn check(&self, shard: &Shard) -> Result<()> {
         match &self.plain {
-            Some(plain) => plain.check(shard),
+            Some(plain) => plain.check(&part_of(shard)),
             None => Ok(()),
         }
+    }
+}
+
+fn part_of(shard: &Shard) -> Part<'_> {
+    Part {
+        offset: shard.offset,
+        first: shard.first,
+        stretch: &shard.stretch,
     }
 }
 
@@ -149,11 +166,9 @@ impl ShardRecords {
     pub(super) fn next(&mut self, input: &JobInput, shard: &Shard) -> Result<Option<Found>> {
         let found = match &mut self.source {
             Source::Plain(records) => match &input.plain {
-                Some(plain) => records.next(plain, shard)?.map(|read| Found {
-                    read,
-                    file: Arc::clone(&input.names[0]),
-                    unit: "line",
-                }),
+                Some(plain) => records
+                    .next(plain, &part_of(shard))?
+                    .map(|read| plain::found(read, &input.names[0])),
                 None => None,
             },
             Source::Copied(records) => match records.next_record() {

@@ -2,7 +2,45 @@
 
 use std::sync::{Arc, OnceLock};
 
-use crate::{cli::score::input::Place, records::Entry};
+use super::{content, found::Found};
+use crate::{Conversation, cli::score::input::Place, records::Entry};
+
+/// A record that was read.
+pub(super) struct Prepared {
+    /// The number of its shard.
+    pub(super) shard: usize,
+    /// Its number in the shard, from 0.
+    pub(super) record: u64,
+    pub(super) place: Place,
+    /// What is scored as one, with a hash of its content.
+    pub(super) parts: Vec<Vec<Conversation>>,
+    pub(super) contents: Vec<[u8; 16]>,
+}
+
+impl Prepared {
+    /// `is_whole`: all conversations of the record are scored as one.
+    pub(super) fn new(
+        (shard, record): (usize, u64),
+        found: Found,
+        allow_no_answer: bool,
+        is_whole: bool,
+    ) -> Self {
+        let (place, conversations) = found.prepare(allow_no_answer);
+        let contents = content::keys(&place.entry, &conversations, is_whole);
+        let parts = match (is_whole, conversations.len()) {
+            (_, 0) => Vec::new(),
+            (true, _) => vec![conversations],
+            (false, _) => conversations.into_iter().map(|one| vec![one]).collect(),
+        };
+        Self {
+            shard,
+            record,
+            place,
+            parts,
+            contents,
+        }
+    }
+}
 
 /// A record on its way.
 pub(super) struct Item<O> {

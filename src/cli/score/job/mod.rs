@@ -3,12 +3,14 @@
 mod about;
 mod content;
 mod copy;
+mod dividing;
 mod files;
 pub(crate) mod finished;
 mod found;
 mod input;
 mod item;
 mod joined;
+mod known;
 mod model;
 mod output;
 mod plain;

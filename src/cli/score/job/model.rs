@@ -36,6 +36,9 @@ pub(super) trait Model {
 
     /// The answer to a record.
     fn answer(&self, entry: &Entry, outcomes: Vec<Self::Outcome>) -> Result<Answer, Unanswered>;
+
+    /// What came of a part of a record, from the answer to it. `None` where the answer does not have that.
+    fn outcome(answer: &Answer, part: usize) -> Option<Self::Outcome>;
 }
 
 /// A model in this process, and how much was scored with it.
@@ -77,6 +80,10 @@ impl Model for Local {
                 ends_all: local::ends_all(problem, self.scorer.health()) || !is_of_record(problem),
             }),
         }
+    }
+
+    fn outcome(answer: &Answer, part: usize) -> Option<Self::Outcome> {
+        answer.conversation(part)?.reward().map(Ok)
     }
 }
 

@@ -4,13 +4,15 @@ use std::{
     fs::File,
     io::{self, BufReader, Read as _, Seek, SeekFrom, Take},
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use anyhow::{Context, Result};
-use worldpm_ort_jobs::{Digested, Index, IndexWriter, InputFile, JobError, Shard, Stretch};
+use worldpm_ort_jobs::{Digested, First, Index, IndexWriter, InputFile, JobError, Stretch};
 
+use super::{dividing::Look, found::Found};
 use crate::{
-    cli::common::records::RecordArgs,
+    cli::common::{progress::InputProgress, records::RecordArgs},
     records::{ColumnNames, Layout, Record, RecordError, RecordErrorKind, RecordReader},
 };
 
@@ -24,7 +26,7 @@ const LAYOUT_RECORDS: usize = 256;
 /// What was read as one record.
 pub(super) type Read = std::result::Result<(usize, Record), RecordError>;
 
-type Part = Digested<BufReader<Take<File>>>;
+type Bytes = Digested<BufReader<Take<File>>>;
 
 /// A file of JSON Lines or a JSON list, which is read from any place on.
 pub(super) struct PlainInput {
@@ -35,9 +37,34 @@ pub(super) struct PlainInput {
     layout: Option<Layout>,
 }
 
+/// How the input is divided.
+pub(super) struct Dividing<'a> {
+    pub(super) shard_records: u64,
+    pub(super) keep_going: bool,
+    pub(super) look: Look,
+    /// The file, as records name it.
+    pub(super) name: &'a Arc<str>,
+}
+
+/// A part of the input: where it begins, the number of its first record, from 0, and what the index says of it.
+pub(super) struct Part<'a> {
+    pub(super) offset: u64,
+    pub(super) first: u64,
+    pub(super) stretch: &'a Stretch,
+}
+
+/// A record that was read of a file.
+pub(super) fn found(read: Read, file: &Arc<str>) -> Found {
+    Found {
+        read,
+        file: Arc::clone(file),
+        unit: "line",
+    }
+}
+
 /// The records of a shard, one after another.
 pub(super) struct PlainRecords {
-    reader: RecordReader<Part>,
+    reader: RecordReader<Bytes>,
     left: u64,
     is_checked: bool,
 }
@@ -74,14 +101,14 @@ impl PlainInput {
     }
 
     /// The bytes from `offset` on, as many as there should be.
-    fn part(&self, offset: u64, bytes: u64) -> io::Result<Part> {
+    fn part(&self, offset: u64, bytes: u64) -> io::Result<Bytes> {
         let mut file = File::open(&self.path)?;
         file.seek(SeekFrom::Start(offset))?;
         let part = BufReader::with_capacity(BUFFER, file.take(bytes));
         Ok(Digested::new(part))
     }
 
-    fn reader(&self, part: Part) -> Result<RecordReader<Part>> {
+    fn reader(&self, part: Bytes) -> Result<RecordReader<Bytes>> {
         let reader = RecordReader::new(part)
             .with_max_record_bytes(self.max_record_bytes)
             .with_columns(&self.columns)?;
@@ -91,22 +118,37 @@ impl PlainInput {
         })
     }
 
-    /// Divides the input, which is still `begun`. Lines are not parsed, so what is wrong with one is found when it is scored.
-    /// With `keep_going`, what ends reading is the last record.
+    /// Divides the input, which is still `begun`. With `keep_going`, what ends reading is the last record.
     pub(super) fn divide(
         &self,
         begun: &InputFile,
-        shard_records: u64,
-        keep_going: bool,
+        dividing: &Dividing<'_>,
         index: &mut IndexWriter<'_>,
+    ) -> Result<()> {
+        let progress = InputProgress::new(Some(begun.bytes));
+        let divided = self.divide_all(begun, dividing, index, &progress);
+        match divided {
+            Ok(()) => progress.finish_and_clear(),
+            Err(_) => progress.abandon(),
+        }
+        divided
+    }
+
+    fn divide_all(
+        &self,
+        begun: &InputFile,
+        dividing: &Dividing<'_>,
+        index: &mut IndexWriter<'_>,
+        progress: &InputProgress,
     ) -> Result<()> {
         let part = self.part(0, begun.bytes).with_context(self.cannot_read())?;
         let mut reader = self.reader(part)?;
         let mut place = reader.place();
-        let mut records = 0;
+        let (mut offset, mut first, mut records) = (0, 0, 0);
         loop {
             let skipped = reader.pass_over();
-            let is_broken = keep_going && skipped.as_ref().is_err_and(|error| !is_of_system(error));
+            let is_broken =
+                dividing.keep_going && skipped.as_ref().is_err_and(|error| !is_of_system(error));
             let more = match is_broken {
                 true => false,
                 false => {
@@ -118,17 +160,25 @@ impl PlainInput {
             if !more {
                 input.drain().with_context(self.cannot_read())?;
             }
-            let is_full = records >= shard_records || input.taken() >= SHARD_BYTES;
+            let is_full = records >= dividing.shard_records || input.taken() >= SHARD_BYTES;
             if is_full || !more && input.taken() > 0 {
                 let (bytes, sha256) = input.cut();
-                index.push(&Stretch {
+                let stretch = Stretch {
                     records,
                     bytes,
                     sha256,
                     place: place.to_string(),
-                })?;
+                };
+                let part = Part {
+                    offset,
+                    first,
+                    stretch: &stretch,
+                };
+                self.look_at(&part, dividing, index)?;
+                index.push(&stretch)?;
+                progress.advance(bytes);
                 place = reader.place();
-                records = 0;
+                (offset, first, records) = (offset + bytes, first + records, 0);
             }
             if !more {
                 break;
@@ -142,6 +192,34 @@ impl PlainInput {
         Ok(())
     }
 
+    /// Looks at the records of the shard that is next in the index.
+    fn look_at(
+        &self,
+        part: &Part<'_>,
+        dividing: &Dividing<'_>,
+        index: &mut IndexWriter<'_>,
+    ) -> Result<()> {
+        if !dividing.look.is_wanted() {
+            return Ok(());
+        }
+        let mut records = self.records(part)?;
+        for record in 0.. {
+            let Some(read) = records.next(self, part)? else {
+                break;
+            };
+            let contents = dividing.look.at(found(read, dividing.name))?;
+            for (number, content) in contents.into_iter().enumerate() {
+                let at = First {
+                    shard: index.shards(),
+                    record,
+                    part: number,
+                };
+                index.add_content(content, at)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Compares all of the input with the index that was made of it.
     pub(super) fn verify(&self, index: &Index) -> Result<()> {
         let file = File::open(&self.path).with_context(self.cannot_read())?;
@@ -150,33 +228,33 @@ impl PlainInput {
     }
 
     /// The records of a shard.
-    pub(super) fn records(&self, shard: &Shard) -> Result<PlainRecords> {
-        let stretch = &shard.stretch;
+    pub(super) fn records(&self, part: &Part<'_>) -> Result<PlainRecords> {
+        let stretch = part.stretch;
         let place = stretch.place.parse().map_err(|error| JobError::Damaged {
             path: PathBuf::from("index.jsonl"),
             problem: format!("{:?}: {error}", stretch.place),
         })?;
-        let part = self.part(shard.offset, stretch.bytes);
-        let part = part.with_context(self.cannot_read())?;
+        let bytes = self.part(part.offset, stretch.bytes);
+        let bytes = bytes.with_context(self.cannot_read())?;
         Ok(PlainRecords {
-            reader: self.reader(part)?.at_place(place),
+            reader: self.reader(bytes)?.at_place(place),
             left: stretch.records,
             is_checked: false,
         })
     }
 
     /// Whether the bytes of a shard are those that they were.
-    pub(super) fn check(&self, shard: &Shard) -> Result<()> {
-        let part = self.part(shard.offset, shard.stretch.bytes);
-        let mut part = part.with_context(self.cannot_read())?;
-        self.check_rest(&mut part, shard)
+    pub(super) fn check(&self, part: &Part<'_>) -> Result<()> {
+        let bytes = self.part(part.offset, part.stretch.bytes);
+        let mut bytes = bytes.with_context(self.cannot_read())?;
+        self.check_rest(&mut bytes, part)
     }
 
-    fn check_rest(&self, part: &mut Part, shard: &Shard) -> Result<()> {
-        let stretch = &shard.stretch;
-        part.drain().with_context(self.cannot_read())?;
-        if part.cut() != (stretch.bytes, stretch.sha256.clone()) {
-            let (first, last) = (shard.first + 1, shard.first + stretch.records);
+    fn check_rest(&self, bytes: &mut Bytes, part: &Part<'_>) -> Result<()> {
+        let stretch = part.stretch;
+        bytes.drain().with_context(self.cannot_read())?;
+        if bytes.cut() != (stretch.bytes, stretch.sha256.clone()) {
+            let (first, last) = (part.first + 1, part.first + stretch.records);
             return Err(self
                 .changed(&format!("its records {first} to {last} are others"))
                 .into());
@@ -187,7 +265,7 @@ impl PlainInput {
 
 impl PlainRecords {
     /// The next record; `None` after the last, when all bytes of the shard were found to be those that they were.
-    pub(super) fn next(&mut self, input: &PlainInput, shard: &Shard) -> Result<Option<Read>> {
+    pub(super) fn next(&mut self, input: &PlainInput, part: &Part<'_>) -> Result<Option<Read>> {
         let read = match self.left {
             0 => None,
             _ => self.reader.next(),
@@ -198,9 +276,9 @@ impl PlainRecords {
         match &read {
             Some(Ok(_)) => {}
             // It may be for what has become of the input.
-            Some(Err(_)) => input.check(shard)?,
+            Some(Err(_)) => input.check(part)?,
             None if self.left > 0 => {
-                input.check(shard)?;
+                input.check(part)?;
                 return Err(input.changed("it has fewer records").into());
             }
             None => {}
@@ -208,7 +286,7 @@ impl PlainRecords {
         // Before the last record is given out, so that no shard is complete without it.
         if self.left == 0 && !self.is_checked {
             self.is_checked = true;
-            input.check_rest(self.reader.input_mut(), shard)?;
+            input.check_rest(self.reader.input_mut(), part)?;
         }
         Ok(read)
     }

@@ -2,7 +2,7 @@
 
 use std::{
     cell::{Cell, RefCell},
-    collections::BTreeMap,
+    collections::{BTreeMap, VecDeque},
     sync::{
         Arc, Mutex, PoisonError,
         mpsc::{Receiver, SyncSender, sync_channel},
@@ -12,13 +12,13 @@ use std::{
 };
 
 use anyhow::{Result, anyhow, bail};
-use worldpm_ort_jobs::{Claim, Committed, Job, JobError, Line, Seen, Shard};
+use worldpm_ort_jobs::{Claim, Committed, Job, JobError, Line, Repeats, Shard};
 
 use super::{
-    content,
     found::Found,
     input::{JobInput, ShardRecords},
-    item::Item,
+    item::{Item, Prepared},
+    known::KnownOutcomes,
     model::{Model, Unanswered},
     progress::Progress,
 };
@@ -27,14 +27,14 @@ use crate::{
     answers::{AnswerLine, Outcome},
     cli::{
         common::{interrupt::Interrupt, progress::InputProgress},
-        score::{args::ScoreArgs, input::Place},
+        score::{args::ScoreArgs, input::Place, job_args::Deduplication},
     },
 };
 
-/// Outcomes that are remembered, so that what is the same is computed once: about 30 MB.
-const REMEMBERED: usize = 1 << 17;
 /// Complete shards that may wait for the disk.
 const COMPLETE: usize = 4;
+/// Shards that are begun while a record waits for what another process computes. Then it is computed here as well.
+const PATIENCE: u64 = 4;
 /// How long it is waited before another look at what others do; the longest after many in vain.
 const WAITS: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
 
@@ -65,8 +65,13 @@ pub(super) struct Work<'a, M: Model> {
 
 /// What is under way.
 struct State<O> {
-    seen: Seen<O>,
+    known: KnownOutcomes<O>,
     shards: BTreeMap<usize, UnderWay>,
+    /// Records whose contents another process has under way, and how many shards were begun before.
+    waiting: VecDeque<(u64, Prepared)>,
+    /// Those that wait no more.
+    ready: VecDeque<Prepared>,
+    begun: u64,
     /// The shard that is read at the moment.
     reading: Option<(Shard, ShardRecords)>,
     /// A shard whose owners have died, for when nothing else is under way.
@@ -80,6 +85,8 @@ struct State<O> {
 struct UnderWay {
     shard: Shard,
     lines: BTreeMap<u64, Line>,
+    /// What of it was in an earlier one.
+    repeats: Arc<Repeats>,
 }
 
 /// The thread that commits, and what has become of it.
@@ -113,8 +120,11 @@ impl<M: Model> Work<'_, M> {
             let run = Run {
                 work: self,
                 state: RefCell::new(State {
-                    seen: Seen::new(REMEMBERED),
+                    known: KnownOutcomes::new(self.is_deduplicated()),
                     shards: BTreeMap::new(),
+                    waiting: VecDeque::new(),
+                    ready: VecDeque::new(),
+                    begun: 0,
                     reading: None,
                     suspect: None,
                     is_done: false,
@@ -143,13 +153,35 @@ impl<M: Model> Work<'_, M> {
     }
 }
 
+impl<M: Model> Work<'_, M> {
+    fn is_deduplicated(&self) -> bool {
+        self.args.job.deduplicate == Deduplication::Always
+    }
+
+    fn repeats(&self, shard: usize) -> Result<Repeats> {
+        Ok(match self.is_deduplicated() {
+            true => self.job.repeats(shard)?,
+            false => Repeats::default(),
+        })
+    }
+
+    fn prepare(&self, place: (usize, u64), found: Found) -> Prepared {
+        Prepared::new(
+            place,
+            found,
+            self.args.records.allow_no_answer,
+            M::WHOLE_RECORDS,
+        )
+    }
+}
+
 fn commit_all(
     job: &Job,
     progress: &InputProgress,
     completed: &Receiver<UnderWay>,
     problem: &Mutex<Option<anyhow::Error>>,
 ) {
-    for UnderWay { shard, lines } in completed {
+    for UnderWay { shard, lines, .. } in completed {
         let in_order: Vec<Line> = lines.values().cloned().collect();
         match job.commit(&shard, &in_order) {
             Ok(Committed::First | Committed::Same) => {}
@@ -241,29 +273,56 @@ impl<M: Model> Run<'_, '_, M> {
     }
 
     fn try_next(&self) -> Result<Next<M::Outcome>> {
-        let mut state = self.state.borrow_mut();
+        let state = &mut *self.state.borrow_mut();
+        if let Some(prepared) = state.ready.pop_front() {
+            return self.next_of(state, prepared);
+        }
         let Some((shard, mut records)) = state.reading.take() else {
-            return self.begin(&mut state);
+            return self.begin(state);
         };
         let Some(found) = records.next(self.work.input, &shard)? else {
             // One without records is complete as it is.
-            self.complete(&mut state, shard.number);
+            self.complete(state, shard.number);
             return Ok(Next::Again);
         };
         let record = records.number() - 1;
         let (number, is_known) = (shard.number, shard.known.contains_key(&record));
-        let item = match is_known {
-            true => None,
-            false => Some(self.item(&mut state, &shard, record, found)),
-        };
         state.reading = Some((shard, records));
-        match item {
-            Some(item) => Ok(Next::Item(Box::new(item))),
-            None => {
-                self.complete(&mut state, number);
-                Ok(Next::Again)
-            }
+        if is_known {
+            self.complete(state, number);
+            return Ok(Next::Again);
         }
+        let prepared = self.work.prepare((number, record), found);
+        if self.awaits(state, &prepared)? {
+            state.waiting.push_back((state.begun, prepared));
+            return Ok(Next::Again);
+        }
+        self.next_of(state, prepared)
+    }
+
+    fn next_of(
+        &self,
+        state: &mut State<M::Outcome>,
+        prepared: Prepared,
+    ) -> Result<Next<M::Outcome>> {
+        let repeats = state.shards.get(&prepared.shard);
+        let repeats = repeats.map_or_else(Arc::default, |shard| Arc::clone(&shard.repeats));
+        Ok(Next::Item(Box::new(self.item(state, &repeats, prepared)?)))
+    }
+
+    /// Whether another process has a part of a record under way.
+    fn awaits(&self, state: &mut State<M::Outcome>, prepared: &Prepared) -> Result<bool> {
+        let State { shards, known, .. } = state;
+        let Some(under_way) = shards.get(&prepared.shard) else {
+            return Ok(false);
+        };
+        let is_ours = |shard| shards.contains_key(&shard);
+        known.awaits(
+            self.work.job,
+            &under_way.repeats,
+            &prepared.contents,
+            is_ours,
+        )
     }
 
     /// Takes another shard.
@@ -275,9 +334,26 @@ impl<M: Model> Run<'_, '_, M> {
                 let under_way = UnderWay {
                     shard: shard.clone(),
                     lines: shard.known.clone(),
+                    repeats: Arc::new(self.work.repeats(shard.number)?),
                 };
                 state.shards.insert(shard.number, under_way);
                 state.reading = Some((shard, records));
+                state.begun += 1;
+                state.known.look_again();
+                for (since, prepared) in std::mem::take(&mut state.waiting) {
+                    let has_waited = state.begun - since >= PATIENCE;
+                    match has_waited || !self.awaits(state, &prepared)? {
+                        true => state.ready.push_back(prepared),
+                        false => state.waiting.push_back((since, prepared)),
+                    }
+                }
+                return Ok(Next::Again);
+            }
+            // What is waited for may be with a process that waits itself.
+            Claim::Wait | Claim::Done if !state.waiting.is_empty() => {
+                state.known.look_again();
+                let waiting = state.waiting.drain(..).map(|(_, prepared)| prepared);
+                state.ready.extend(waiting);
                 return Ok(Next::Again);
             }
             Claim::Wait => {}
@@ -289,21 +365,14 @@ impl<M: Model> Run<'_, '_, M> {
     fn item(
         &self,
         state: &mut State<M::Outcome>,
-        shard: &Shard,
-        record: u64,
-        found: Found,
-    ) -> (Item<M::Outcome>, Vec<Conversation>) {
-        let (place, conversations) = found.prepare(self.work.args.records.allow_no_answer);
-        let parts = match (M::WHOLE_RECORDS, conversations.len()) {
-            (_, 0) => Vec::new(),
-            (true, _) => vec![conversations],
-            (false, _) => conversations.into_iter().map(|one| vec![one]).collect(),
-        };
-        let mut outcomes = Vec::with_capacity(parts.len());
+        repeats: &Repeats,
+        prepared: Prepared,
+    ) -> Result<(Item<M::Outcome>, Vec<Conversation>)> {
+        let mut outcomes = Vec::with_capacity(prepared.parts.len());
         let mut wanted = Vec::new();
-        let groups = place.entry.groups().filter(|_| M::WHOLE_RECORDS);
-        for part in parts {
-            let (place, is_new) = state.seen.place(content::key(groups, &part));
+        for (part, content) in prepared.parts.into_iter().zip(prepared.contents) {
+            let known = state.known.place::<M>(self.work.job, repeats, content);
+            let (place, is_new) = known?;
             match is_new {
                 true => wanted.extend(part),
                 false => state.tally.same += 1,
@@ -311,12 +380,12 @@ impl<M: Model> Run<'_, '_, M> {
             outcomes.push((place, is_new));
         }
         let item = Item {
-            shard: shard.number,
-            record,
-            place,
+            shard: prepared.shard,
+            record: prepared.record,
+            place: prepared.place,
             outcomes,
         };
-        (item, wanted)
+        Ok((item, wanted))
     }
 
     /// Takes a record with what came of those of its conversations that were scored for it.
@@ -389,7 +458,11 @@ impl<M: Model> Run<'_, '_, M> {
         let tried = self.try_each(&shard);
         match tried {
             Ok(Some(lines)) => {
-                let complete = UnderWay { shard, lines };
+                let complete = UnderWay {
+                    shard,
+                    lines,
+                    repeats: Arc::default(),
+                };
                 let _ = self.committing.complete.send(complete);
                 Ok(())
             }
@@ -406,6 +479,7 @@ impl<M: Model> Run<'_, '_, M> {
     fn try_each(&self, shard: &Shard) -> Result<Option<BTreeMap<u64, Line>>> {
         let mut lines = shard.known.clone();
         let mut journal = self.work.job.journal(shard)?;
+        let repeats = self.work.repeats(shard.number)?;
         let mut records = self.work.input.records(self.work.job, shard)?;
         let mut all = Vec::new();
         // All of it, so that nothing is noted of an input that has changed.
@@ -422,11 +496,12 @@ impl<M: Model> Run<'_, '_, M> {
             let line = match shard.poison.get(&record) {
                 Some(deaths) => self.poison(read, *deaths)?,
                 None => {
-                    let prepared = self.item(&mut self.state.borrow_mut(), shard, record, read);
-                    if !prepared.1.is_empty() {
+                    let prepared = self.work.prepare((shard.number, record), read);
+                    let item = self.item(&mut self.state.borrow_mut(), &repeats, prepared)?;
+                    if !item.1.is_empty() {
                         journal.begin(record)?;
                     }
-                    self.score_one(prepared)?
+                    self.score_one(item)?
                 }
             };
             journal.done(record, &line)?;
@@ -437,9 +512,9 @@ impl<M: Model> Run<'_, '_, M> {
         Ok(Some(lines))
     }
 
-    fn score_one(&self, prepared: (Item<M::Outcome>, Vec<Conversation>)) -> Result<Line> {
+    fn score_one(&self, item: (Item<M::Outcome>, Vec<Conversation>)) -> Result<Line> {
         let mut line = None;
-        let mut one = std::iter::once(prepared);
+        let mut one = std::iter::once(item);
         self.work.model.score(&mut one, &mut |item, came| {
             line = Some(self.line(item, came)?);
             Ok(())
@@ -465,10 +540,18 @@ impl<M: Model> Run<'_, '_, M> {
     fn give_back(&self) {
         let mut state = self.state.borrow_mut();
         state.reading = None;
+        state.waiting.clear();
+        state.ready.clear();
         if let Some(shard) = state.suspect.take() {
             let _ = self.work.job.give_back(&shard, &BTreeMap::new());
         }
-        for (_, UnderWay { shard, mut lines }) in std::mem::take(&mut state.shards) {
+        for (
+            _,
+            UnderWay {
+                shard, mut lines, ..
+            },
+        ) in std::mem::take(&mut state.shards)
+        {
             // Those of an input that has changed are of no use.
             if self.work.input.check(&shard).is_err() {
                 lines.clear();
