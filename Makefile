@@ -153,10 +153,10 @@ endpoint-kill: library
 	cargo build --locked --release --bin worldpm-ort
 	@$(PYTHON) scripts/endpoint-kill.py --binary target/release/worldpm-ort $(ENDPOINT_KILL)
 
-## make bulk-rate   records through all but the model, from and to JSON Lines and Parquet; RECORDS=10000000
+## make bulk-rate   records through all but the model, from and to JSON Lines and Parquet, and in jobs; RECORDS=10000000
 bulk-rate: RECORDS ?= 1000000
 bulk-rate: library
-	cargo build --locked --release --bin worldpm-ort --example bulk_rate
+	cargo build --locked --release --bin worldpm-ort --example bulk_rate --example fake_command
 	@scripts/bulk-rate.sh $(RECORDS)
 
 ## make measure-serving   64 clients with one conversation each against score, in turns; MEASURE="--model BUNDLE"
