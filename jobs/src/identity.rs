@@ -21,7 +21,7 @@ const VERSION: u64 = 1;
 pub struct Identity {
     /// The files of records, in order.
     pub inputs: Vec<InputFile>,
-    /// What computes: names and values, as they are told of where they differ.
+    /// What computes: names and values, as messages show them where they differ.
     pub model: BTreeMap<String, String>,
     /// Every option that changes a result.
     pub options: BTreeMap<String, String>,

@@ -31,7 +31,7 @@ pub struct Stretch {
     pub place: String,
 }
 
-/// The last line of the file, by which one that is whole is told.
+/// The last line of the file, which shows that it is whole.
 #[derive(Serialize, Deserialize)]
 struct End {
     shards: u64,

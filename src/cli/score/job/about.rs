@@ -27,7 +27,7 @@ use crate::cli::{
 /// Records of a shard, where nobody says how many: as many as the scorer takes at a time.
 const SHARD_RECORDS: u64 = 512;
 
-/// The option that says which time chat templates are told: the same through all of a job.
+/// The option that says which time chat templates see: the same through all of a job.
 const TEMPLATE_TIME: &str = "time for chat templates";
 
 /// The option that says whether records are brought together by their prompts.
@@ -88,7 +88,7 @@ pub(super) fn identity(
     })
 }
 
-/// The time that chat templates are told, in seconds since 1970.
+/// The time that chat templates see, in seconds since 1970.
 pub(super) fn template_time(identity: &Identity) -> Option<i64> {
     identity.options.get(TEMPLATE_TIME)?.parse().ok()
 }

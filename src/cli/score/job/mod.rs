@@ -102,7 +102,7 @@ fn begin(args: &ScoreArgs, dir: &Path, input: &JobInput, found: &[InputFile]) ->
     let files = Arc::new(files);
     let begun = Job::identity_of(&*files)?;
     let wanted = about::identity(args, input, found.to_vec(), begun.as_ref())?;
-    // Records that cannot be scored are told of before a job is begun, or where they are met.
+    // Records that cannot be scored are refused before a job is begun, or where they are met.
     let keep_going = args.keep_going || begun.is_some() && Job::is_divided(&*files)?;
     let progress = InputProgress::new(None);
     let looked = look(args, input.files().clone(), &progress, keep_going);
@@ -122,7 +122,7 @@ fn index<'j>(
     input: &JobInput,
     files: &[InputFile],
 ) -> Result<&'j Index> {
-    let told = Cell::new(false);
+    let is_reported = Cell::new(false);
     let has_made = Cell::new(false);
     let index = job.index(
         |index| {
@@ -130,7 +130,7 @@ fn index<'j>(
             input.divide(args, files, job.identity().shard_records, index)
         },
         || -> Result<()> {
-            if !told.replace(true) {
+            if !is_reported.replace(true) {
                 report!("another process divides the input; waiting for it");
             }
             thread::sleep(WAIT);
@@ -218,7 +218,7 @@ impl Open<'_> {
         progress.clear();
         match worked {
             Ok((ended, tally)) => {
-                tell(&tally);
+                report(&tally);
                 Ok((ended, interrupt))
             }
             Err(error) => {
@@ -232,7 +232,7 @@ impl Open<'_> {
     }
 }
 
-fn tell(tally: &Tally) {
+fn report(tally: &Tally) {
     let rate = tally.records as f64 / tally.seconds.max(1e-3);
     report!(
         "this process: {} records in {:.1} s, {rate:.1} a second; {} were the same as one before",
