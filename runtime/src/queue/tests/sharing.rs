@@ -1,9 +1,15 @@
 //! Prompts that are shared by conversations that come one by one, on a clock of its own.
 
-use std::collections::BTreeSet;
+use std::{
+    collections::BTreeSet,
+    time::{Duration, Instant},
+};
 
-use super::*;
-use crate::batch::PlanStats;
+use super::support::{Bench, of, sequence};
+use crate::{
+    batch::{Budget, PlanStats, plan},
+    queue::QueueOptions,
+};
 
 /// Tokens of a pack.
 const PACK: usize = 2048;
