@@ -109,13 +109,14 @@ fn the_window_in_line_is_given_up() {
     let mut child = score(input.to_str().unwrap());
     let mut output = BufReader::new(child.stdout.take().unwrap());
     let mut first = String::new();
-    output.read_line(&mut first).unwrap();
+    for _ in 0..WINDOW {
+        output.read_line(&mut first).unwrap();
+    }
     interrupt(&child);
-    let lines = 1 + rest(output).lines().count();
+    let lines = WINDOW + rest(output).lines().count();
     let problems = rest(child.stderr.take().unwrap());
     assert_eq!(child.wait().unwrap().code(), Some(130), "{problems}");
-    let expected = 2 * WINDOW..3 * WINDOW;
-    assert!(expected.contains(&lines), "{lines}: {problems}");
+    assert!(lines < 3 * WINDOW, "{lines}: {problems}");
     let reported = format!("interrupted: the output has the first {lines} records");
     assert!(problems.contains(&reported), "{problems}");
 }
