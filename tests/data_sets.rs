@@ -53,9 +53,9 @@ impl Place {
             "--model",
             &model(),
             "--input",
-            source.to_str().unwrap(),
+            &source,
             "--output",
-            self.at(name).to_str().unwrap(),
+            &self.arg(name),
             "--added-prefix",
             "old_",
         ]);

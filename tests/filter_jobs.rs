@@ -13,25 +13,13 @@ use std::{
 
 use serde_json::{Value, json};
 use sha2::Digest;
-use support::{expect_failure, stderr};
-use tempfile::TempDir;
-
-struct Place(TempDir);
+use support::{
+    expect_failure,
+    place::{Place, text},
+    stderr,
+};
 
 impl Place {
-    fn new() -> Self {
-        Self(tempfile::tempdir().unwrap())
-    }
-
-    fn at(&self, name: &str) -> String {
-        self.0.path().join(name).to_str().unwrap().to_owned()
-    }
-
-    fn write(&self, name: &str, text: impl AsRef<[u8]>) -> String {
-        fs::write(self.at(name), text).unwrap();
-        self.at(name)
-    }
-
     fn score(&self, flags: &[&str]) -> Output {
         let mut command = support::command();
         let bundle: PathBuf = support::bundle(support::SMALL, &[]);
@@ -40,13 +28,13 @@ impl Place {
     }
 
     fn job(&self, job: &str, flags: &[&str]) -> Output {
-        let job = self.at(job);
+        let job = self.arg(job);
         self.score(&[&["--job", &job, "--shard-records", "40"], flags].concat())
     }
 
     /// Scores a job, and writes its rows.
     fn scored(&self, job: &str, output: &str, flags: &[&str]) -> String {
-        let output = self.at(output);
+        let output = self.arg(output);
         let done = self.job(job, &[&["--output", &output], flags].concat());
         assert!(
             matches!(done.status.code(), Some(0 | 1)) && Path::new(&output).exists(),
@@ -62,7 +50,7 @@ impl Place {
         command.arg("filter").args(flags).output().unwrap()
     }
 
-    /// Filters the rows of a job and what it wrote of them, and compares. Gives what was told.
+    /// Filters the rows of a job and what it wrote of them, and compares. Gives what was printed.
     fn compare(&self, job: &str, written: &str, output: &str, flags: &[&str]) -> String {
         self.compare_with(job, written, output, flags, &[])
     }
@@ -76,10 +64,10 @@ impl Place {
         of_job: &[&str],
     ) -> String {
         let (expected, found) = (
-            self.at(&format!("expected.{output}")),
-            self.at(&format!("found.{output}")),
+            self.arg(&format!("expected.{output}")),
+            self.arg(&format!("found.{output}")),
         );
-        let job = self.at(job);
+        let job = self.arg(job);
         let run = |from: &[&str], to: &str, more: &[&str]| {
             let result = self.filter(&[from, &["--output", to], flags, more].concat());
             assert!(
@@ -132,10 +120,6 @@ fn rows(from: usize, to: usize, with_errors: bool) -> Vec<Value> {
     (from..to).map(row).collect()
 }
 
-fn text(rows: &[Value]) -> String {
-    rows.iter().map(|row| format!("{row}\n")).collect()
-}
-
 #[test]
 fn rows_are_those_of_the_output_that_is_filtered() {
     let place = Place::new();
@@ -145,7 +129,7 @@ fn rows_are_those_of_the_output_that_is_filtered() {
         place.compare("plain", &written, "jsonl", choice);
     }
     place.compare("plain", &written, "json", &["--top", "5"]);
-    let counted = place.filter(&["--job", &place.at("plain"), "--top", "5", "--dry-run"]);
+    let counted = place.filter(&["--job", &place.arg("plain"), "--top", "5", "--dry-run"]);
     let told = stderr(&counted);
     assert!(
         counted.status.success() && told.contains("would keep 5 of 150 rows"),
@@ -167,10 +151,10 @@ fn rows_are_those_of_the_output_that_is_filtered() {
         place.compare("several", &several, "jsonl", choice);
         place.compare("unread", &unread, "jsonl", choice);
     }
-    assert!(!stderr(&place.filter(&["--job", &place.at("unread")])).contains("panicked"));
+    assert!(!stderr(&place.filter(&["--job", &place.arg("unread")])).contains("panicked"));
 
     // Parquet in and out: a table of many row groups, so that chosen rows are few of each.
-    let given = place.at("given.parquet");
+    let given = place.arg("given.parquet");
     let made = place.filter(&[
         "--input",
         &table,
@@ -212,9 +196,9 @@ fn rows_are_those_of_the_output_that_is_filtered() {
     // What would be added is there already.
     let taken = place.filter(&[
         "--job",
-        &place.at("table"),
+        &place.arg("table"),
         "--output",
-        &place.at("x.parquet"),
+        &place.arg("x.parquet"),
     ]);
     expect_failure(
         "taken",
@@ -225,7 +209,7 @@ fn rows_are_those_of_the_output_that_is_filtered() {
             "--added-prefix",
         ],
     );
-    assert!(!Path::new(&place.at("x.parquet")).exists());
+    assert!(!place.at("x.parquet").exists());
 }
 
 #[test]
@@ -248,7 +232,7 @@ fn pairs_by_their_margins() {
 fn what_is_no_job_with_results_is_told() {
     let place = Place::new();
     let input = place.write("in.jsonl", text(&rows(0, 120, false)));
-    let job = place.at("job");
+    let job = place.arg("job");
     let refused = |parts: &[&str]| {
         let result = place.filter(&[
             "--job",
@@ -256,10 +240,10 @@ fn what_is_no_job_with_results_is_told() {
             "--top",
             "3",
             "--output",
-            &place.at("x.jsonl"),
+            &place.arg("x.jsonl"),
         ]);
         expect_failure("job", &result, parts);
-        assert!(!Path::new(&place.at("x.jsonl")).exists());
+        assert!(!place.at("x.jsonl").exists());
     };
     refused(&["job is no directory of a job"]);
     fs::create_dir(&job).unwrap();
@@ -311,7 +295,7 @@ fn a_poisoned_record_is_an_error() {
     let flags = ["--keep-going", "--input", &input];
     place.scored("job", "out.jsonl", &flags);
     // As three deaths over it leave it: the shard is made again, with the record that is not tried any more.
-    let job = place.at("job");
+    let job = place.arg("job");
     fs::remove_file(format!("{job}/shards/000001.jsonl")).unwrap();
     fs::remove_file(place.at("out.jsonl")).unwrap();
     for death in 0..3 {

@@ -15,8 +15,7 @@ use std::{
 };
 
 use serde_json::{Value, json};
-use support::{expect_failure, stderr};
-use tempfile::TempDir;
+use support::{expect_failure, place::Place, stderr};
 
 fn model() -> PathBuf {
     support::bundle(support::SMALL, &[])
@@ -41,22 +40,7 @@ fn lines(records: usize, prompts: usize) -> String {
     (0..records).map(line).collect()
 }
 
-struct Place(TempDir);
-
 impl Place {
-    fn new() -> Self {
-        Self(tempfile::tempdir().unwrap())
-    }
-
-    fn at(&self, name: &str) -> String {
-        self.0.path().join(name).to_str().unwrap().to_owned()
-    }
-
-    fn write(&self, name: &str, text: impl AsRef<[u8]>) -> String {
-        fs::write(self.at(name), text).unwrap();
-        self.at(name)
-    }
-
     fn command(&self, flags: &[&str]) -> std::process::Command {
         let mut command = support::command();
         command
@@ -72,13 +56,13 @@ impl Place {
 
     /// Runs a job, with shards of 40 records.
     fn job(&self, flags: &[&str]) -> Output {
-        let job = self.at("job");
+        let job = self.arg("job");
         self.score(&[&["--job", &job, "--shard-records", "40"], flags].concat())
     }
 
     /// A file of a format, with the columns that scoring adds to it.
     fn convert(&self, from: &str, name: &str) -> String {
-        let to = self.at(name);
+        let to = self.arg(name);
         let flags = [
             "--keep-going",
             "--added-prefix",
@@ -94,7 +78,7 @@ impl Place {
     }
 
     fn gzip(&self, from: &str, name: &str) -> String {
-        let to = self.at(name);
+        let to = self.arg(name);
         let status = std::process::Command::new("gzip")
             .args(["-kc", from])
             .stdout(fs::File::create(&to).unwrap())
@@ -103,11 +87,11 @@ impl Place {
         to
     }
 
-    /// Scores without a job and with one, and compares. Gives what the job told.
+    /// Scores without a job and with one, and compares. Gives what the job printed.
     fn compare(&self, output: &str, flags: &[&str]) -> String {
         let (expected, out) = (
-            self.at(&format!("expected.{output}")),
-            self.at(&format!("out.{output}")),
+            self.arg(&format!("expected.{output}")),
+            self.arg(&format!("out.{output}")),
         );
         let plain: Vec<&str> = match flags.iter().position(|flag| *flag == "--group-prompts") {
             Some(at) => [&flags[..at], &flags[at + 2..]].concat(),
@@ -138,9 +122,9 @@ fn the_output_is_that_of_a_run_without_a_job() {
     let gzip = place.gzip(&plain, "in.jsonl.gz");
     fs::create_dir(place.at("folder")).unwrap();
     for name in ["folder/b.jsonl", "folder/a.jsonl"] {
-        fs::copy(&plain, place.at(name)).unwrap();
+        fs::copy(&plain, place.arg(name)).unwrap();
     }
-    let folder = place.at("folder");
+    let folder = place.arg("folder");
     for (input, output, flags) in [
         (&plain, "jsonl", &["--only-scores"][..]),
         (&plain, "jsonl", &[]),
@@ -205,14 +189,14 @@ fn a_job_of_a_table_is_gone_on_with() {
     let place = Place::new();
     let plain = place.write("in.jsonl", lines(2000, 300));
     let parquet = place.convert(&plain, "in.parquet");
-    let (expected, out) = (place.at("expected.parquet"), place.at("out.parquet"));
+    let (expected, out) = (place.arg("expected.parquet"), place.arg("out.parquet"));
     place.score(&["--keep-going", "--input", &parquet, "--output", &expected]);
     let flags = ["--keep-going", "--input", &parquet, "--output", &out];
-    let shards = PathBuf::from(place.at("job/shards"));
+    let shards = place.at("job/shards");
     let committed = || fs::read_dir(&shards).map_or(0, Iterator::count);
     let mut kills = 0;
     for wanted in [1, 4, 8] {
-        let job = place.at("job");
+        let job = place.arg("job");
         let mut child = place
             .command(&[&["--job", &job, "--shard-records", "40"], &flags[..]].concat())
             .stderr(Stdio::null())
@@ -237,7 +221,7 @@ fn a_job_of_a_table_is_gone_on_with() {
         "{told}"
     );
     // Another form of the same results is written without the model, as is one of the same form that is gone.
-    let lines = place.at("out.jsonl");
+    let lines = place.arg("out.jsonl");
     let output = place.job(&["--keep-going", "--input", &parquet, "--output", &lines]);
     assert!(!stderr(&output).contains("loaded in"));
     place.score(&[
@@ -245,7 +229,7 @@ fn a_job_of_a_table_is_gone_on_with() {
         "--input",
         &parquet,
         "--output",
-        &place.at("expected.jsonl"),
+        &place.arg("expected.jsonl"),
     ]);
     assert!(fs::read(&lines).unwrap() == fs::read(place.at("expected.jsonl")).unwrap());
     let output = place.job(&[
@@ -286,7 +270,7 @@ fn a_job_of_a_table_is_gone_on_with() {
     );
 }
 
-/// Tokens that a run told to have computed.
+/// Tokens that a run says it has computed.
 fn computed(told: &str) -> u64 {
     let (_, rest) = told.split_once(" tokens, ").unwrap();
     rest.split(' ').next().unwrap().parse().unwrap()
@@ -296,7 +280,7 @@ fn computed(told: &str) -> u64 {
 fn prompts_that_are_far_apart_are_computed_once() {
     let place = Place::new();
     let plain = place.write("in.jsonl", lines(3000, 1500));
-    let output = place.at("out.jsonl");
+    let output = place.arg("out.jsonl");
     let [grouped, not] = ["always", "never"].map(|grouping| {
         let flags = [
             "--keep-going",
@@ -341,13 +325,13 @@ fn a_damaged_input_is_named() {
             &["torn.parquet: row 1", "row group 1 of 1, column `"],
         ),
     ] {
-        let flags = ["--input", input, "--output", &place.at("out.jsonl")];
+        let flags = ["--input", input, "--output", &place.arg("out.jsonl")];
         expect_failure(
             input,
             &place.job(&[&flags[..], &["--only-scores"]].concat()),
             parts,
         );
-        assert!(!Path::new(&place.at("job/index.jsonl")).exists());
+        assert!(!place.at("job/index.jsonl").exists());
         let left = fs::read_dir(place.at("job")).into_iter().flatten();
         let left = left.map(|entry| entry.unwrap().file_name().into_string().unwrap());
         assert!(left.filter(|name| name.contains("records.")).count() == 0);
@@ -369,7 +353,7 @@ fn a_damaged_input_is_named() {
 fn an_input_that_changes_is_told() {
     let place = Place::new();
     let input = place.write("in.jsonl", lines(40_000, 999));
-    let (job, output) = (place.at("job"), place.at("out.jsonl"));
+    let (job, output) = (place.arg("job"), place.arg("out.jsonl"));
     let flags = [
         "--keep-going",
         "--only-scores",
@@ -408,7 +392,7 @@ fn an_input_that_changes_is_told() {
             "written to while it was read",
         ],
     );
-    assert!(!Path::new(&place.at("job/index.jsonl")).exists());
+    assert!(!place.at("job/index.jsonl").exists());
     fs::remove_dir_all(&job).unwrap();
 
     // What no sample shows is seen when the rows are read again.
@@ -463,7 +447,7 @@ fn a_corrected_input_is_taken_where_nothing_is_scored() {
     };
     let input = place.write("in.jsonl", first_bad(&bad, &good));
     let expected = place.write("good.jsonl", &good);
-    let output = place.at("out.jsonl");
+    let output = place.arg("out.jsonl");
     let flags = [
         "--input",
         &input,
@@ -482,7 +466,7 @@ fn a_corrected_input_is_taken_where_nothing_is_scored() {
             "the same command takes a corrected input",
         ],
     );
-    let job = PathBuf::from(place.at("job"));
+    let job = place.at("job");
     assert!(job.join("job.json").exists() && !job.join("index.jsonl").exists());
     // What a process that was killed has left of the one before is no matter.
     for left in ["records.dead.zst", "index.dead.tmp"] {

@@ -5,7 +5,11 @@ mod window;
 use std::collections::VecDeque;
 
 use crate::{
-    batch::PlanStats, error::Result, reward::Reward, scorer::Scorer, submitted::PendingScores,
+    batch::PlanStats,
+    error::{ErrorKind, Result},
+    reward::Reward,
+    scorer::Scorer,
+    submitted::PendingScores,
     text::Conversation,
 };
 use window::{Filled, Windows};
@@ -21,6 +25,7 @@ pub struct ScoreStream<'s, T, I> {
     ready: VecDeque<(T, Vec<Result<Reward>>)>,
     stats: PlanStats,
     exhausted: bool,
+    stopped: bool,
     size: Windows,
 }
 
@@ -46,6 +51,7 @@ impl<'s, T, I: Iterator<Item = (T, Vec<Conversation>)>> ScoreStream<'s, T, I> {
             ready: VecDeque::new(),
             stats: PlanStats::default(),
             exhausted: false,
+            stopped: false,
             size: Windows::new(scorer.wave_tokens()),
         }
     }
@@ -60,6 +66,19 @@ impl<'s, T, I: Iterator<Item = (T, Vec<Conversation>)>> ScoreStream<'s, T, I> {
     #[must_use]
     pub fn is_ready(&self) -> bool {
         !self.ready.is_empty()
+    }
+
+    /// Takes no more items, and cancels what is not scored yet. Of the items that were taken, those before the first with a
+    /// cancelled conversation still come.
+    pub fn stop(&mut self) {
+        if self.stopped {
+            return;
+        }
+        self.stopped = true;
+        self.exhausted = true;
+        for (_, batch) in &self.windows {
+            batch.cancel();
+        }
     }
 
     /// Reads a window and puts it in line.
@@ -107,9 +126,18 @@ impl<T, I: Iterator<Item = (T, Vec<Conversation>)>> Iterator for ScoreStream<'_,
             self.stats += work;
             let mut scores = scores.into_iter();
             for (item, count) in owners {
-                self.ready
-                    .push_back((item, scores.by_ref().take(count).collect()));
+                let of_item: Vec<_> = scores.by_ref().take(count).collect();
+                if self.stopped && of_item.iter().any(is_cancelled) {
+                    self.windows.clear();
+                    break;
+                }
+                self.ready.push_back((item, of_item));
             }
         }
     }
+}
+
+fn is_cancelled(outcome: &Result<Reward>) -> bool {
+    let error = outcome.as_ref().err();
+    error.is_some_and(|error| error.kind() == ErrorKind::Cancelled)
 }

@@ -163,7 +163,7 @@ impl Server {
             gate.reload();
             certificates.iter().for_each(|files| files.reload());
         });
-        // A panic was told of, and models do not depend on it.
+        // A panic is logged already, and models do not depend on it.
         let _ = files.await;
         let mut reloaded = Ok(());
         for model in self.app.models().all() {

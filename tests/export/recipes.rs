@@ -8,10 +8,9 @@ use std::{
 };
 
 use serde_json::{Map, Value, json};
-use tempfile::TempDir;
 use worldpm_ort::export::{checkpoint::Architecture, recipe::Recipe};
 
-use crate::support::{self, manifest, run, run_ok, stderr};
+use crate::support::{self, manifest, place::Place, run, run_ok, stderr};
 
 /// The tensors of a model, from the recipe alone: names and shapes as `transformers` saves them.
 fn tensors(recipe: &Recipe) -> Vec<(String, Vec<usize>)> {
@@ -166,24 +165,14 @@ fn only_bytes(dir: &Path) {
     fs::write(dir.join("tokenizer_config.json"), "{}").unwrap();
 }
 
-struct Place(TempDir);
-
 impl Place {
-    fn new() -> Self {
-        Self(tempfile::tempdir().unwrap())
-    }
-
-    fn path(&self, name: &str) -> String {
-        self.0.path().join(name).to_str().unwrap().to_owned()
-    }
-
     fn export(&self, recipe: &str, more: &[&str]) -> Vec<String> {
         let args = [
             "export",
             "--recipe",
             recipe,
             "--out",
-            &self.path("bundle"),
+            &self.arg("bundle"),
             "--probes",
             "off",
         ];
@@ -194,7 +183,7 @@ impl Place {
     }
 
     fn manifest(&self) -> Value {
-        manifest(self.path("bundle").as_ref())
+        manifest(&self.at("bundle"))
     }
 }
 
@@ -210,7 +199,7 @@ fn every_recipe_at_full_size() {
     for recipe in Recipe::all().unwrap() {
         let name = &recipe.name;
         let place = Place::new();
-        let checkpoint = place.path("checkpoint");
+        let checkpoint = place.arg("checkpoint");
         assert_eq!(
             full_size(&recipe, checkpoint.as_ref()),
             recipe.weight_bytes,
@@ -253,7 +242,7 @@ fn every_recipe_at_full_size() {
 #[test]
 fn options_override_the_recipe() {
     let place = Place::new();
-    let checkpoint = place.path("checkpoint");
+    let checkpoint = place.arg("checkpoint");
     full_size(&Recipe::named("worldpm-72b").unwrap(), checkpoint.as_ref());
     let more = [
         "--checkpoint",
@@ -306,11 +295,11 @@ fn wrong_recipes() {
             "worldpm-72b-rlhflow",
         ],
     );
-    let broken = place.path("broken.json");
+    let broken = place.arg("broken.json");
     fs::write(&broken, "{\"name\": 1}").unwrap();
     fails(&place.export(&broken, &tiny), 1, &["broken.json", "line 1"]);
-    assert!(!Path::new(&place.path("bundle")).exists());
-    let neither = ["export", "--out", &place.path("bundle")].map(str::to_owned);
+    assert!(!place.at("bundle").exists());
+    let neither = ["export", "--out", &place.arg("bundle")].map(str::to_owned);
     fails(&neither, 2, &["--checkpoint"]);
 }
 
@@ -331,7 +320,7 @@ fn a_recipe_of_ones_own() {
     }
     recipe["name"] = json!("mine");
     recipe["suggested"] = json!({"device": "cpu", "precision": "fp16", "stages": 2});
-    let file = place.path("mine.json");
+    let file = place.arg("mine.json");
     // What the parameters are, the error says.
     fs::write(&file, recipe.to_string()).unwrap();
     let args = place.export(&file, &["--checkpoint", checkpoint.to_str().unwrap()]);

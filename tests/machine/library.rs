@@ -8,10 +8,9 @@ use std::{
 };
 
 use serde_json::Value;
-use tempfile::TempDir;
 use worldpm_ort::engine::OnnxRuntime;
 
-use crate::support::command;
+use crate::support::{command, place::Place};
 
 const NAME: &str = "libonnxruntime.so";
 
@@ -21,32 +20,22 @@ fn library() -> PathBuf {
     runtime.path().canonicalize().unwrap()
 }
 
-/// A folder with a copy of the program in `bin`, which nothing else names a library for.
-struct Place {
-    dir: TempDir,
-}
-
 impl Place {
-    fn new() -> Self {
-        let place = Self {
-            dir: tempfile::tempdir().unwrap(),
-        };
-        fs::create_dir(place.path("bin")).unwrap();
+    /// With a copy of the program in `bin`, which nothing else names a library for.
+    fn with_program() -> Self {
+        let place = Self::new();
+        fs::create_dir(place.at("bin")).unwrap();
         fs::copy(env!("CARGO_BIN_EXE_worldpm-ort"), place.program()).unwrap();
         place
     }
 
-    fn path(&self, name: &str) -> PathBuf {
-        self.dir.path().join(name)
-    }
-
     fn program(&self) -> PathBuf {
-        self.path("bin/worldpm-ort")
+        self.at("bin/worldpm-ort")
     }
 
     /// A link to the library.
-    fn put(&self, at: &str) -> PathBuf {
-        let path = self.path(at);
+    fn put(&self, name: &str) -> PathBuf {
+        let path = self.at(name);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         symlink(library(), &path).unwrap();
         path
@@ -84,12 +73,12 @@ impl Place {
 
 #[test]
 fn where_it_is_found() {
-    let place = Place::new();
+    let place = Place::with_program();
     let capi = "lib/python3.12/site-packages/onnxruntime/capi/libonnxruntime.so.1.32.0";
     let folders = place.put("folders/libonnxruntime.so.1.32.0");
     let path = [("LD_LIBRARY_PATH", folders.parent().unwrap())];
     place.is_loaded(&folders, &path);
-    let environment = place.path("venv");
+    let environment = place.at("venv");
     let package = place.put(&format!("venv/{capi}"));
     for name in ["VIRTUAL_ENV", "CONDA_PREFIX"] {
         place.is_loaded(&package, &[(name, &environment), path[0]]);
@@ -121,8 +110,8 @@ fn intruder(at: &Path) {
 
 #[test]
 fn folders_above_the_program_are_not_searched() {
-    let place = Place::new();
-    intruder(&place.path(".onnxruntime").join(NAME));
+    let place = Place::with_program();
+    intruder(&place.at(".onnxruntime").join(NAME));
     let (level, text) = place.found(&[]);
     // A system may have a library of its own.
     assert!(!text.contains("INTRUDER"), "{text}");
@@ -151,34 +140,34 @@ fn what_others_can_write_to_is_not_loaded() {
         ("bin", 0o1777),
     ];
     for (name, mode) in cases {
-        let place = Place::new();
-        intruder(&place.path("bin").join(NAME));
-        open(&place.path(name), mode);
+        let place = Place::with_program();
+        intruder(&place.at("bin").join(NAME));
+        open(&place.at(name), mode);
         let (_, text) = place.found(&[]);
         assert!(!text.contains("INTRUDER"), "{text}");
-        let problem = format!("others can write to {}", place.path(name).display());
+        let problem = format!("others can write to {}", place.at(name).display());
         assert!(text.contains(problem.trim_end_matches('/')), "{text}");
     }
 }
 
 #[test]
 fn a_name_that_is_no_file() {
-    let place = Place::new();
+    let place = Place::with_program();
     let library = place.put("lib/libonnxruntime.so.1.32.0");
     let cases = [
         (
-            place.path("lib"),
+            place.at("lib"),
             format!(
                 "not a file but a folder; name the library in it, {}",
                 library.display()
             ),
         ),
         (
-            place.path("bin"),
+            place.at("bin"),
             "not a file but a folder, and holds no libonnxruntime.so".to_owned(),
         ),
         (
-            place.path("none"),
+            place.at("none"),
             "is not a file: there is nothing of that name".to_owned(),
         ),
         ("/dev/null".into(), "is not a file; name".to_owned()),

@@ -14,7 +14,7 @@ use crate::support;
 
 const RECORDS: usize = 100_000;
 
-/// What is told of a signal at once.
+/// What is printed of a signal at once.
 const TOLD: &str = "interrupted: what is under way is finished";
 
 fn bundle() -> String {
@@ -94,7 +94,34 @@ fn a_signal_keeps_what_was_done() {
     assert!(problems.contains(&told), "{problems}");
 }
 
-/// It is told of while the input waits for its next record, and a second one does not wait.
+/// The signal comes while the second window is computed, and the third is in line: of that nothing more is computed.
+#[test]
+fn the_window_in_line_is_given_up() {
+    const WINDOW: usize = 512;
+    let folder = tempfile::tempdir().unwrap();
+    let input = folder.path().join("input.jsonl");
+    let long = "so it is ".repeat(30);
+    let record = |id| {
+        let answer = if id < WINDOW { "So." } else { &long };
+        format!("{{\"id\": {id}, \"prompt\": \"{id}: why?\", \"response\": \"{answer}\"}}\n")
+    };
+    fs::write(&input, (0..5 * WINDOW).map(record).collect::<String>()).unwrap();
+    let mut child = score(input.to_str().unwrap());
+    let mut output = BufReader::new(child.stdout.take().unwrap());
+    let mut first = String::new();
+    for _ in 0..WINDOW {
+        output.read_line(&mut first).unwrap();
+    }
+    interrupt(&child);
+    let lines = WINDOW + rest(output).lines().count();
+    let problems = rest(child.stderr.take().unwrap());
+    assert_eq!(child.wait().unwrap().code(), Some(130), "{problems}");
+    assert!(lines < 3 * WINDOW, "{lines}: {problems}");
+    let reported = format!("interrupted: the output has the first {lines} records");
+    assert!(problems.contains(&reported), "{problems}");
+}
+
+/// It is reported while the input waits for its next record, and a second one does not wait.
 #[test]
 fn a_second_signal_stops_at_once() {
     let mut child = score("-");

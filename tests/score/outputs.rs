@@ -5,15 +5,14 @@ use std::{
     fs,
     io::{BufReader, Read, Write},
     os::unix::fs::{PermissionsExt, symlink},
-    path::{Path, PathBuf},
+    path::Path,
     process::{Child, Command, Output, Stdio},
     time::{Duration, Instant},
 };
 
 use serde_json::{Value, json};
-use tempfile::TempDir;
 
-use crate::support::{self, stderr};
+use crate::support::{self, place::Place, stderr};
 
 fn model() -> String {
     let bundle = support::bundle(&["--shape", "tiny", "--seed", "9"], &["--stages", "2"]);
@@ -22,32 +21,13 @@ fn model() -> String {
 
 const OLD: &str = "{\"earlier\":1}\n";
 
-/// A folder with `in.jsonl` of these lines, and `out.jsonl` with earlier results.
-struct Place(TempDir);
-
 impl Place {
-    fn new(lines: &[String]) -> Self {
-        let place = Self(tempfile::tempdir().unwrap());
-        fs::write(place.at("in.jsonl"), lines.concat()).unwrap();
-        fs::write(place.at("out.jsonl"), OLD).unwrap();
+    /// With `in.jsonl` of these lines, and `out.jsonl` with earlier results.
+    fn of(lines: &[String]) -> Self {
+        let place = Self::new();
+        place.write("in.jsonl", lines.concat());
+        place.write("out.jsonl", OLD);
         place
-    }
-
-    fn at(&self, name: &str) -> PathBuf {
-        self.0.path().join(name)
-    }
-
-    fn read(&self, name: &str) -> String {
-        fs::read_to_string(self.at(name)).unwrap()
-    }
-
-    fn names(&self) -> Vec<String> {
-        let entries = fs::read_dir(self.0.path()).unwrap();
-        let mut names: Vec<_> = entries
-            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-            .collect();
-        names.sort();
-        names
     }
 
     fn command(&self, output: &Path, flags: &[&str]) -> Command {
@@ -93,7 +73,7 @@ fn ids(text: &str) -> Vec<u64> {
 
 #[test]
 fn results_replace_what_was_there_when_they_are_complete() {
-    let place = Place::new(&goods(3));
+    let place = Place::of(&goods(3));
     fs::set_permissions(place.at("out.jsonl"), fs::Permissions::from_mode(0o640)).unwrap();
     let output = place.score(&[]);
     assert!(output.status.success(), "{}", stderr(&output));
@@ -129,7 +109,7 @@ fn results_replace_what_was_there_when_they_are_complete() {
 #[test]
 fn a_failed_run_leaves_what_was_there() {
     // Found out before the model is loaded.
-    let place = Place::new(&[good(0), "{\"prompt\": 1}\n".into(), good(2)]);
+    let place = Place::of(&[good(0), "{\"prompt\": 1}\n".into(), good(2)]);
     let output = place.score(&[]);
     assert_eq!(output.status.code(), Some(1));
     let said = stderr(&output);
@@ -142,7 +122,7 @@ fn a_failed_run_leaves_what_was_there() {
 
     // While scoring: what was scored is beside it.
     let long = json!({"prompt": "Q", "response": "word ".repeat(500)});
-    let place = Place::new(&[good(0), good(1), format!("{long}\n"), good(3)]);
+    let place = Place::of(&[good(0), good(1), format!("{long}\n"), good(3)]);
     let limit = ["--max-length", "200"];
     let output = place.score(&limit);
     assert_eq!(output.status.code(), Some(1));
@@ -167,7 +147,7 @@ fn a_failed_run_leaves_what_was_there() {
 
 #[test]
 fn results_are_added_with_append() {
-    let place = Place::new(&goods(2));
+    let place = Place::of(&goods(2));
     let output = place.score(&["--append"]);
     assert!(output.status.success(), "{}", stderr(&output));
     let text = place.read("out.jsonl");
@@ -226,7 +206,7 @@ const READ_AHEAD: usize = 4 * 512;
 #[test]
 fn a_killed_run_leaves_what_it_finished() {
     for signal in ["-KILL", "-INT"] {
-        let place = Place::new(&[]);
+        let place = Place::of(&[]);
         let (mut child, mut stdin) = waiting(&place, &[], READ_AHEAD);
         let partial = place.at("out.jsonl.partial");
         wait_for("results", || {
@@ -283,7 +263,7 @@ fn a_killed_run_leaves_what_it_finished() {
 
 #[test]
 fn pipes_and_devices_are_written_directly() {
-    let place = Place::new(&goods(2));
+    let place = Place::of(&goods(2));
     let pipe = place.at("pipe");
     assert!(
         Command::new("mkfifo")
@@ -390,7 +370,7 @@ fn closed_and_full_streams() {
         );
     }
     // What goes to a file needs no standard output.
-    let place = Place::new(&goods(1));
+    let place = Place::of(&goods(1));
     let out = place.at("out.jsonl");
     let to_file = [&score[..], &["--output", out.to_str().unwrap()]].concat();
     assert!(in_shell(&to_file, "1>&-").status.success());

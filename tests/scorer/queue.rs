@@ -1,9 +1,10 @@
 //! One line for all callers of a scorer: they share packs, and none of them sees the others in its scores.
 
 use std::{
+    cell::Cell,
     future::Future,
     pin::pin,
-    sync::Arc,
+    sync::{Arc, Mutex},
     task::{Context, Poll, Wake, Waker},
     thread,
     time::{Duration, Instant},
@@ -11,7 +12,7 @@ use std::{
 
 use worldpm_ort::{
     Conversation, Error, Output, Scorer, ScorerOptions,
-    engine::EngineError,
+    engine::{Capacity, Engine, EngineError, Health, Submission},
     queue::{Caller, QueueError, QueueOptions, RequestOptions},
 };
 use worldpm_ort_runtime::testing::{FakeEngine, FakeOptions, Fault, fake_score};
@@ -239,4 +240,67 @@ fn streams_keep_their_order_beside_others() {
             });
         }
     });
+}
+
+/// An engine that answers at once, but for packs of many tokens, which it keeps.
+#[derive(Default)]
+struct KeepsLong(Mutex<Vec<Submission>>);
+
+impl Engine for KeepsLong {
+    fn capacity(&self) -> Capacity {
+        Capacity {
+            packs: usize::MAX,
+            tokens: usize::MAX,
+        }
+    }
+
+    fn submit(&self, packs: Vec<Submission>) {
+        for pack in packs {
+            match pack.inputs.input_ids.len() {
+                0..200 => {
+                    let scores = vec![1.0; pack.inputs.score_tokens.len()];
+                    pack.completion.complete(Ok(scores));
+                }
+                _ => self.0.lock().unwrap().push(pack),
+            }
+        }
+    }
+
+    fn health(&self) -> Health {
+        Health::WHOLE
+    }
+}
+
+#[test]
+fn a_stream_that_is_stopped_gives_what_is_scored() {
+    let engine = Arc::new(KeepsLong::default());
+    let mut options = ScorerOptions::default();
+    // A pack for each.
+    options.budget = options.budget.with_max_tokens(1);
+    let scorer = Scorer::open_with_engine(&bundle(), &options, engine.clone()).unwrap();
+    let taken = Cell::new(0);
+    let items = (0..5000).map(|index| {
+        taken.set(index + 1);
+        let answer = if index == 700 {
+            "long ".repeat(200)
+        } else {
+            "Short.".into()
+        };
+        (index, vec![Conversation::exchange("Why?", answer)])
+    });
+    let mut stream = scorer.stream(items);
+    assert_eq!(stream.next().unwrap().0, 0);
+    let before = taken.get();
+    assert!((701..5000).contains(&before), "{before}");
+    while scorer.queue().conversations > 1 {
+        thread::yield_now();
+    }
+    stream.stop();
+    let rest: Vec<_> = stream.by_ref().collect();
+    assert!(rest.iter().map(|(index, _)| *index).eq(1..700));
+    let mut rewards = rest.iter().flat_map(|(_, rewards)| rewards);
+    assert!(rewards.all(|reward| score(&reward.as_ref().unwrap().output) == 1.0));
+    assert_eq!(taken.get(), before);
+    let kept = std::mem::take(&mut *engine.0.lock().unwrap());
+    assert!(matches!(&kept[..], [pack] if pack.cancellation.is_cancelled()));
 }

@@ -333,6 +333,83 @@ fn a_model_that_is_loaded_is_described_too() {
     drop(send);
 }
 
+/// What balancers and clients of the Open Inference Protocol ask: each is described in full, with the statuses that it has.
+#[test]
+fn probes_and_the_protocol_are_described_with_their_statuses() {
+    let mut options = with_keys(local());
+    options.max_body_bytes = 10_000;
+    options.security.rate_limit = Some(0.001);
+    options.security.rate_burst = Some(100);
+    let served = Served::start(options, vec![real("pm")]);
+    let document = described(&served);
+    let operations = operations(&document);
+    let is_probe = |path: &str| ["/live", "/ready", "/startup", "/health"].contains(&path);
+    let asked: Vec<_> = operations
+        .iter()
+        .filter(|one| one.path.starts_with("/v2") || is_probe(one.path))
+        .collect();
+    assert_eq!(asked.len(), 4 + 4 + 8 + 1);
+    for one in &asked {
+        let name = one.name();
+        assert!(one.said["summary"].is_string(), "{name}");
+        assert!(one.said["description"].is_string(), "{name}");
+        let last = one.path.rsplit('/').next().unwrap();
+        let expected = match (one.method.as_str(), last) {
+            ("POST", "infer") => "200 400 401 404 408 413 429 500 503 504",
+            ("POST", _) => "200 400 401 408 413 429 500 503",
+            (_, "live") if one.path != "/live" => "200",
+            (_, "ready") if one.path.contains("{model}") => "200 400 404 503",
+            _ if is_probe(one.path) || last == "ready" => "200 503",
+            _ if one.path.contains("{model}") => "200 400 401 404 429 503",
+            _ => "200 401 429 503",
+        };
+        let responses = one.said["responses"].as_object().unwrap();
+        let statuses: BTreeSet<&str> = responses.keys().map(String::as_str).collect();
+        let statuses: Vec<&str> = statuses.into_iter().collect();
+        assert_eq!(statuses.join(" "), expected, "{name}");
+        for (status, response) in responses {
+            let text = response["description"].as_str().unwrap();
+            assert!(text.len() > 5, "{name} {status}");
+        }
+        let requests = one.requests();
+        let body = requests.first().map(|(_, example)| example.to_string());
+        let mut wrong = vec![];
+        if one.path.contains("{model}") {
+            wrong.push(("/v2/models/pm", "/v2/models/nobody", 404));
+            wrong.push(("/v2/models/pm", "/v2/models/%FF", 400));
+        }
+        if one.path.contains("{version}") {
+            wrong.push(("/versions/1", "/versions/2", 404));
+        }
+        for (part, other, status) in wrong {
+            let address = one.address().replace(part, other);
+            let body = body.as_deref().map(str::as_bytes);
+            let reply = ask(&served.address, &address, &[ADMIN], body);
+            assert_eq!(reply.status, status, "{address}: {reply:?}");
+            one.check(&reply);
+        }
+        if body.is_some() {
+            let large = " ".repeat(10_001);
+            let reply = one.send(&served, "application/json", Some(&large));
+            assert_eq!(reply.status, 413, "{name}: {reply:?}");
+            one.check(&reply);
+        }
+    }
+    // Until the client has sent as much as it may.
+    while served.get_with("/v2", &[ADMIN]).status == 200 {}
+    for one in asked {
+        let example = one
+            .requests()
+            .first()
+            .map(|(_, example)| example.to_string());
+        let reply = one.send(&served, "application/json", example.as_deref());
+        let is_limited = one.said["responses"]["429"].is_object();
+        let status = if is_limited { 429 } else { 200 };
+        assert_eq!(reply.status, status, "{}: {reply:?}", one.name());
+        one.check(&reply);
+    }
+}
+
 #[test]
 fn it_is_of_this_server() {
     let served = Served::of(real("pm"));

@@ -211,9 +211,32 @@ fn what_would_change_the_text_is_refused() {
             assert!(message(&reply).contains(field));
         }
     }
-    let request = json!({"input": "a text of some tokens", "truncate_prompt_tokens": 2});
-    assert_eq!(served.post("/classify", &request).status, 400);
     let question = json!({"messages": [{"role": "user", "content": "q"}]});
     let reply = served.post("/v1/score", &question);
     assert_eq!(reply.status, 400, "{reply:?}");
+}
+
+/// A conversation is not cut: a limit that it keeps is no matter, and one that it does not is refused.
+#[test]
+fn a_limit_that_would_cut_is_refused() {
+    let served = Served::of(real("pm"));
+    for (path, mut request) in [
+        ("/v1/chat/completions", json!({"messages": exchange()})),
+        ("/classify", json!({"messages": exchange()})),
+        ("/classify", json!({"input": "a text of some tokens"})),
+        ("/classify", json!({"text": "a text of some tokens"})),
+        ("/pooling", json!({"messages": exchange()})),
+        ("/v1/embeddings", json!({"messages": exchange()})),
+    ] {
+        let expected = served.post(path, &request);
+        expected.ok();
+        for limit in [-1, 1000] {
+            request["truncate_prompt_tokens"] = json!(limit);
+            assert_eq!(served.post(path, &request).status, 200, "{path} {limit}");
+        }
+        request["truncate_prompt_tokens"] = json!(2);
+        let reply = served.post(path, &request);
+        assert_eq!(reply.status, 400, "{path}: {reply:?}");
+        assert!(message(&reply).contains("truncate_prompt_tokens"), "{path}");
+    }
 }

@@ -1,4 +1,4 @@
-//! A folder of data sets, for a test.
+//! A folder that a test works in, and the rows of data sets.
 
 use std::{
     fs,
@@ -8,7 +8,7 @@ use std::{
 use serde_json::Value;
 use worldpm_ort_data::{DataSet, Files, PlainRow, ReadOptions};
 
-/// A folder that is gone after the test.
+/// A folder that is gone after the test. A test that does more in it has an `impl` of its own.
 pub struct Place(tempfile::TempDir);
 
 impl Place {
@@ -20,9 +20,28 @@ impl Place {
         self.0.path().join(name)
     }
 
-    pub fn write(&self, name: &str, bytes: impl AsRef<[u8]>) -> PathBuf {
+    /// A path in it, as an argument of the command.
+    pub fn arg(&self, name: &str) -> String {
+        self.at(name).to_str().unwrap().to_owned()
+    }
+
+    /// Writes a file, and gives its path as an argument.
+    pub fn write(&self, name: &str, bytes: impl AsRef<[u8]>) -> String {
         fs::write(self.at(name), bytes).unwrap();
-        self.at(name)
+        self.arg(name)
+    }
+
+    pub fn read(&self, name: &str) -> String {
+        fs::read_to_string(self.at(name)).unwrap()
+    }
+
+    /// The names of what is in it, in order.
+    pub fn names(&self) -> Vec<String> {
+        let entries = fs::read_dir(self.0.path()).unwrap();
+        let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        let mut names: Vec<_> = names.collect();
+        names.sort();
+        names
     }
 }
 

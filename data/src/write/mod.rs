@@ -178,7 +178,7 @@ impl Writer {
             Rows::Closed => Ok(()),
         });
         if written.is_err() {
-            // What is wrong is told already; the rows before it are whole.
+            // What is wrong is reported already; the rows before it are whole.
             let _ = self.close();
         }
         written

@@ -251,7 +251,7 @@ impl TableRows {
         Ok(())
     }
 
-    /// Writes the rows that are held. Of those that do not fit the first is told, and the ones before it are written.
+    /// Writes the rows that are held. Of those that do not fit the first is reported, and the ones before it are written.
     fn flush(&mut self) -> Result<(), DataError> {
         let held = std::mem::take(&mut self.held);
         self.held_bytes = 0;

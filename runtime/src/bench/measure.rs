@@ -45,7 +45,7 @@ struct Measured {
 }
 
 impl Bench {
-    /// Opens a bundle. The benchmark observes the stages: an observer of `options` is not told.
+    /// Opens a bundle. The benchmark observes the stages: an observer of `options` is not called.
     ///
     /// # Errors
     /// As [`Scorer::open`].

@@ -85,7 +85,7 @@ pub struct StageCounters {
     pub loading: Duration,
 }
 
-/// Counts what the stages of an engine do, and tells the observer.
+/// Counts what the stages of an engine do, and reports it to the observer.
 pub(crate) struct Activity {
     stages: Vec<Cells>,
     observer: Option<Arc<dyn Observer>>,

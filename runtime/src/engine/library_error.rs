@@ -111,7 +111,7 @@ impl fmt::Display for LibraryError {
             ),
             Self::NoProviders { path } => write!(
                 f,
-                "{} does not tell which execution providers it has",
+                "{} does not say which execution providers it has",
                 path.display()
             ),
         }

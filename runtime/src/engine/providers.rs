@@ -12,7 +12,7 @@ impl OnnxRuntime {
     /// priority. Whether they can be loaded here is another matter.
     ///
     /// # Errors
-    /// [`EngineError::Library`] when the library does not tell.
+    /// [`EngineError::Library`] when the library does not list them.
     #[allow(unsafe_code)]
     pub fn providers(&self) -> Result<Vec<String>, EngineError> {
         let fail = |status: ort::sys::OrtStatusPtr| -> Result<(), EngineError> {

@@ -73,7 +73,7 @@ impl Provider {
     }
 
     /// Binds an output to the memory of the device, where a later stage finds it without a copy. To the host's where the
-    /// device has none of its own, or its provider does not tell of it.
+    /// device has none of its own, or its provider does not report it.
     pub(crate) fn bind_output(
         &self,
         environment: &Environment,

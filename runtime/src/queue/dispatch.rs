@@ -369,7 +369,7 @@ fn plan_window<'s>(
     state
 }
 
-/// A pack as the engine takes it; `None` when it cannot be made, which its members are told.
+/// A pack as the engine takes it; `None` when it cannot be made, which its members get as their error.
 fn submission(shared: &Arc<Shared>, pack: Departure) -> Option<Submission> {
     let Departure {
         number,

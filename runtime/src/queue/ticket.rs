@@ -83,7 +83,7 @@ impl Slot {
     }
 }
 
-/// Told when nobody waits for a sequence any more.
+/// Hears when nobody waits for a sequence any more.
 pub(super) trait Withdraw: Send + Sync {
     fn withdraw(&self, id: u64);
 }

@@ -101,7 +101,7 @@ pub enum RecordErrorKind {
     /// Something else that records come from says why there is none here.
     #[error("{0}")]
     Source(Box<dyn std::error::Error + Send + Sync>),
-    /// It was told before, with its place, and of the rest nothing but its kind is known.
+    /// It was reported before, with its place; only its text and its kind are known.
     #[error("{text}")]
     Told {
         /// All that was said.

@@ -33,7 +33,7 @@ pub fn unmeasurable(manifest: &Manifest) -> Option<&'static str> {
 }
 
 /// Measures the drift of a bundle from `reference`, which the bundle in `exact` gave. One of them is in memory at a time.
-/// `options` are those that the reference was scored with; `tell` is called with what is being done.
+/// `options` are those that the reference was scored with; `report` is called with what is being done.
 ///
 /// # Errors
 /// Whatever is wrong with one of the bundles, and [`VerifyError::Drift`] where one gives no finite score for a probe.
@@ -42,14 +42,14 @@ pub fn measure(
     exact: &Path,
     bundle: &Path,
     options: &ScorerOptions,
-    tell: &dyn Fn(&str),
+    report: &dyn Fn(&str),
 ) -> Result<MeasuredDrift, VerifyError> {
     let options = for_references(options.clone());
     let mut simulating = options.clone();
     simulating.simulate_bf16 = true;
-    tell("bf16, simulated");
+    report("bf16, simulated");
     let bf16 = scores(reference, exact, simulating)?;
-    tell("the bundle");
+    report("the bundle");
     let own = scores(reference, bundle, options)?;
     let drift = |scores: &[Vec<f32>], name: &str| {
         let probes = reference.probes.iter().zip(scores);

@@ -127,6 +127,7 @@ async fn classify(
     let asked = Asked::new(&app, client, request.model.as_deref())?;
     if let Some(Texts(items)) = request.text.take().or(request.input_ids.take()) {
         let scored = asked.all(items).await?;
+        request.check_lengths(&scored)?;
         return Ok(Json(Reply::Sglang(scored.iter().map(sglang).collect())));
     }
     let scored = request.scored(&asked).await?;

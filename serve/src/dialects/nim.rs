@@ -84,7 +84,7 @@ async fn complete(
 ) -> Result<Json<Completion>, Failure<OpenAi>> {
     let mut request = request.value;
     let asked = Asked::new(&app, client, request.model.as_deref())?;
-    let scored = asked.all(request.take_items()?).await?;
+    let scored = request.scored(&asked).await?;
     let [scored] = scored.as_slice() else {
         return Err(Problem::invalid("send `messages`, one conversation").into());
     };

@@ -47,7 +47,7 @@ pub(super) struct Request {
     activation: Option<bool>,
     /// `float` or `base64`, of `f32` with the little end first. Default `float`.
     encoding_format: Option<String>,
-    /// Refused where a conversation has more tokens: it is not cut.
+    /// Refused where a conversation has more tokens, since it is not cut. A negative number is no limit.
     truncate_prompt_tokens: Option<i64>,
     /// Refused where it is true: a score comes at once.
     #[serde(default)]
@@ -150,7 +150,7 @@ impl Request {
 
     /// Refuses a text that is longer than the client wants it cut to: cut, it would lose the end at which it is scored, or
     /// its beginning.
-    fn check_lengths(&self, scored: &[Scored]) -> Result<(), Problem> {
+    pub(super) fn check_lengths(&self, scored: &[Scored]) -> Result<(), Problem> {
         let limit = self.truncate_prompt_tokens;
         let Some(limit) = limit.and_then(|limit| usize::try_from(limit).ok()) else {
             return Ok(());

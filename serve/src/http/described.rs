@@ -12,7 +12,7 @@ use utoipa::{
 
 use super::{
     problem::{Problem, ProblemKind},
-    reply::{Dialect, Failure},
+    reply::{BodyFailure, Dialect, Failure},
 };
 
 /// Why a request with conversations may be refused, and with which words.
@@ -69,20 +69,44 @@ const REFUSALS: [(ProblemKind, &str, &str); 10] = [
     ),
 ];
 
+/// Those of them that a request without conversations and without a model has.
+const OF_BODIES: [ProblemKind; 6] = [
+    ProblemKind::InvalidInput,
+    ProblemKind::SlowRequest,
+    ProblemKind::TooLarge,
+    ProblemKind::RateLimited,
+    ProblemKind::Internal,
+    ProblemKind::Overloaded,
+];
+
 impl<D: Dialect> IntoResponses for Failure<D> {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
-        let mut by_status: BTreeMap<u16, Vec<_>> = BTreeMap::new();
-        for (kind, when, message) in REFUSALS {
+        by_status::<D>(|_| true)
+    }
+}
+
+impl<D: Dialect> IntoResponses for BodyFailure<D> {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        by_status::<D>(|kind| OF_BODIES.contains(&kind))
+    }
+}
+
+fn by_status<D: Dialect>(
+    is_possible: impl Fn(ProblemKind) -> bool,
+) -> BTreeMap<String, RefOr<Response>> {
+    let mut by_status: BTreeMap<u16, Vec<_>> = BTreeMap::new();
+    for (kind, when, message) in REFUSALS {
+        if is_possible(kind) {
             let status = D::status(kind).as_u16();
             let problem = Problem::new(kind, message);
             by_status.entry(status).or_default().push((problem, when));
         }
-        let responses = by_status.into_iter().map(|(status, problems)| {
-            let response = refusals::<D::Body>(problems, D::body);
-            (status.to_string(), response.into())
-        });
-        responses.collect()
     }
+    let responses = by_status.into_iter().map(|(status, problems)| {
+        let response = refusals::<D::Body>(problems, D::body);
+        (status.to_string(), response.into())
+    });
+    responses.collect()
 }
 
 /// The reply to problems that have one status.

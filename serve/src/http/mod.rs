@@ -14,4 +14,4 @@ pub(crate) use described::refusals;
 pub(crate) use input::{Input, body, parse};
 pub(crate) use problem::{Problem, ProblemKind};
 pub(crate) use refused::{Refused, discard};
-pub(crate) use reply::{Dialect, Failure};
+pub(crate) use reply::{BodyFailure, Dialect, Failure};

@@ -124,7 +124,7 @@ impl Problem {
 }
 
 impl From<&Error> for Problem {
-    /// What is the client's to mend is told as it is. Anything else is logged, and the client is told its kind.
+    /// What the client can mend is passed on as it is. Anything else is logged, and the client gets only its kind.
     fn from(error: &Error) -> Self {
         let kind = match error.kind() {
             ErrorKind::InvalidInput => ProblemKind::InvalidInput,

@@ -55,3 +55,18 @@ impl<D: Dialect> IntoResponse for Failure<D> {
         response
     }
 }
+
+/// The same for a request that has a body, and asks for no scores: there are fewer reasons.
+pub(crate) struct BodyFailure<D>(Failure<D>);
+
+impl<D> From<Problem> for BodyFailure<D> {
+    fn from(problem: Problem) -> Self {
+        Self(problem.into())
+    }
+}
+
+impl<D: Dialect> IntoResponse for BodyFailure<D> {
+    fn into_response(self) -> Response {
+        self.0.into_response()
+    }
+}

@@ -69,7 +69,7 @@ impl std::fmt::Debug for ModelOptions {
 /// A model of a server.
 pub(crate) struct Model {
     pub(crate) options: ModelOptions,
-    /// When the server got it, which OpenAI's API tells.
+    /// When the server got it, which OpenAI's API gives.
     pub(crate) created: SystemTime,
     state: RwLock<State>,
     /// Held while another bundle takes its place, until the one before is let go.

@@ -1,4 +1,4 @@
-//! What a server counts and tells with.
+//! What a server counts and reports with.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use crate::error::ServeError;
 /// How long the end of a server waits for spans to be sent.
 const FLUSH: Duration = Duration::from_secs(5);
 
-/// What a server counts and tells with.
+/// What a server counts and reports with.
 pub(crate) struct Instruments {
     pub(super) metrics: Metrics,
     pub(super) traces: Option<Traces>,

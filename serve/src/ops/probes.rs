@@ -26,13 +26,16 @@ struct Status<'a> {
 }
 
 /// Whether the process answers, and no model has lost all its devices.
+///
+/// For Kubernetes' liveness probe: a server that is not live has to be started again. One that loads its models, or is about to
+/// end, is live. No key is needed.
 #[utoipa::path(
     get,
     path = "/live",
     operation_id = "live",
     tag = "Operations",
     responses(
-        (status = 200, description = "It does.", body = Status, example = json!({"status": "live"})),
+        (status = 200, description = "It does, and none has.", body = Status, example = json!({"status": "live"})),
         (status = 503, description = "A model has lost its devices: start the server again.", body = Status, example = json!({"status": "lost"})),
     ),
 )]
@@ -44,6 +47,8 @@ pub(crate) async fn live(State(app): State<App>) -> impl IntoResponse {
 }
 
 /// Whether every model was loaded, and its probes have their scores.
+///
+/// For Kubernetes' startup probe. No key is needed.
 #[utoipa::path(
     get,
     path = "/startup",
@@ -51,7 +56,7 @@ pub(crate) async fn live(State(app): State<App>) -> impl IntoResponse {
     tag = "Operations",
     responses(
         (status = 200, description = "All were.", body = Status, example = json!({"status": "ready"})),
-        (status = 503, description = "One was not.", body = Status, example = json!({"status": "loading"})),
+        (status = 503, description = "One is still being loaded, could not be, or has lost its devices: `status` says which.", body = Status, example = json!({"status": "loading"})),
     ),
 )]
 pub(crate) async fn startup(State(app): State<App>) -> impl IntoResponse {
@@ -59,6 +64,8 @@ pub(crate) async fn startup(State(app): State<App>) -> impl IntoResponse {
 }
 
 /// Whether every model is ready, and the server is not about to end.
+///
+/// For Kubernetes' readiness probe and for balancers: a server that is not ready is sent no requests. No key is needed.
 #[utoipa::path(
     get,
     path = "/ready",
@@ -66,7 +73,7 @@ pub(crate) async fn startup(State(app): State<App>) -> impl IntoResponse {
     tag = "Operations",
     responses(
         (status = 200, description = "It is ready.", body = Status, example = json!({"status": "ready"})),
-        (status = 503, description = "It is not.", body = Status, example = json!({"status": "draining"})),
+        (status = 503, description = "It is not, or not any more: `status` says why.", body = Status, example = json!({"status": "draining"})),
     ),
 )]
 pub(crate) async fn ready(State(app): State<App>) -> impl IntoResponse {
@@ -74,6 +81,8 @@ pub(crate) async fn ready(State(app): State<App>) -> impl IntoResponse {
 }
 
 /// The same as `/ready`, as TEI and vLLM name it.
+///
+/// No key is needed.
 #[utoipa::path(
     get,
     path = "/health",
@@ -81,7 +90,7 @@ pub(crate) async fn ready(State(app): State<App>) -> impl IntoResponse {
     tag = "Operations",
     responses(
         (status = 200, description = "It is ready.", body = Status, example = json!({"status": "ready"})),
-        (status = 503, description = "It is not.", body = Status, example = json!({"status": "draining"})),
+        (status = 503, description = "It is not, or not any more: `status` says why.", body = Status, example = json!({"status": "draining"})),
     ),
 )]
 pub(crate) async fn health(app: State<App>) -> impl IntoResponse {

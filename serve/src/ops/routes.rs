@@ -8,7 +8,7 @@ use crate::{openapi::tagged, state::App};
 pub(crate) fn routes() -> OpenApiRouter<App> {
     tagged(
         "Operations",
-        "For whoever runs the server. Probes need no key, and tell nothing of the models.",
+        "For whoever runs the server. Probes need no key, and say nothing about the models.",
     )
     .routes(routes!(probes::live))
     .routes(routes!(probes::startup))

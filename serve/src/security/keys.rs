@@ -91,7 +91,7 @@ impl Keys {
         self.0.is_empty()
     }
 
-    /// Which key a request shows. Every key is compared, by its digest, so that the time tells neither which was right nor how
+    /// Which key a request shows. Every key is compared, by its digest, so that the time shows neither which was right nor how
     /// much of it.
     pub(super) fn find(&self, shown: &[u8]) -> Option<Found> {
         let shown: [u8; 32] = Sha256::digest(shown).into();
@@ -173,7 +173,7 @@ mod tests {
         for line in ["two words", "name:", "admin name:two words"] {
             let problem = parse(line, 3).unwrap_err();
             assert!(problem.starts_with("line 3: "), "{problem}");
-            assert!(!problem.contains("two words"), "it tells the key");
+            assert!(!problem.contains("two words"), "it shows the key");
         }
     }
 

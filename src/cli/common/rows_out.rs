@@ -33,8 +33,8 @@ impl RowsOut {
     /// Opens the output, where it is written as it is, and looks out for signals.
     pub(crate) fn begin(&mut self) -> Result<Interrupt> {
         self.output.open()?;
-        let told = self.progress.clone();
-        Ok(Interrupt::watch(move || told.report(FINISHING))?)
+        let progress = self.progress.clone();
+        Ok(Interrupt::watch(move || progress.report(FINISHING))?)
     }
 
     /// Sets what makes bytes of rows.

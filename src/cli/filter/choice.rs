@@ -77,7 +77,7 @@ impl Choice {
     }
 
     /// The bounds, in words that follow others; of the highest the lowest is one.
-    pub(super) fn told(&self, column: &str) -> String {
+    pub(super) fn words(&self, column: &str) -> String {
         let least = self
             .highest
             .map(|highest| highest.lowest)

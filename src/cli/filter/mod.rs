@@ -247,7 +247,7 @@ impl Keeping<'_> {
         };
         report!(
             "{verb} {kept} of {rows} rows{share}{errors}{}",
-            choice.told(&args.column)
+            choice.words(&args.column)
         );
         Ok(Status::Done)
     }

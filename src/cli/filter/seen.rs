@@ -8,8 +8,8 @@ use super::{
     scored::{Score, Scored},
 };
 
-/// Percentiles that are told of.
-const TOLD: [(f64, &str); 9] = [
+/// The percentiles that are printed.
+const PERCENTILES: [(f64, &str); 9] = [
     (0.0, "least"),
     (1.0, "1 %"),
     (5.0, "5 %"),
@@ -82,14 +82,14 @@ impl Seen {
             "{} rows: {scored} with a number in `{column}`, {errors} with an error, {without} without a number",
             self.rows
         );
-        let percents = TOLD.map(|(percent, _)| percent);
+        let percents = PERCENTILES.map(|(percent, _)| percent);
         let numbers = self.scores.percentiles(&percents).context(NO_FILE)?;
-        let told = TOLD.iter().zip(&numbers);
-        let told: Vec<_> = told
+        let named = PERCENTILES.iter().zip(&numbers);
+        let named: Vec<_> = named
             .map(|((_, name), number)| format!("{name} {number:.4}"))
             .collect();
-        if !told.is_empty() {
-            report!("`{column}`: {}", told.join(", "));
+        if !named.is_empty() {
+            report!("`{column}`: {}", named.join(", "));
         }
         Ok(())
     }

@@ -31,7 +31,7 @@ pub(super) struct Candidates {
     pub(super) first: Place,
     /// The value of the column that groups were made by.
     pub(super) key: Option<Json>,
-    /// What each candidate is told by.
+    /// How each candidate is named.
     pub(super) labels: Vec<Label>,
     /// The conversations; the same that are scored.
     pub(super) conversations: Vec<Conversation>,
@@ -49,7 +49,7 @@ impl AsRef<Entry> for Candidates {
     }
 }
 
-/// What a candidate is told by, beside its place.
+/// How a candidate is named, beside its place.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Label {
     pub(super) id: Option<Json>,

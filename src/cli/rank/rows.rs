@@ -98,7 +98,7 @@ pub(super) fn columns(args: &RankArgs) -> Object {
     fields
 }
 
-/// A candidate of a ranking: its place in the record, or in the group of records, from 0, and what it is told by.
+/// A candidate of a ranking: its place in the record, or in the group of records, from 0, and how it is named.
 fn candidate(
     index: usize,
     label: &Label,

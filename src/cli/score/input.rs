@@ -242,6 +242,15 @@ impl Entries {
         Ok(())
     }
 
+    /// Whether there are no more, for which the next one is read.
+    pub(super) fn is_at_end(&mut self) -> bool {
+        if self.ahead.is_empty() {
+            let next = self.read();
+            self.ahead.extend(next);
+        }
+        self.ahead.is_empty()
+    }
+
     fn read(&mut self) -> Option<(Taken, Vec<Conversation>)> {
         let Row {
             file,

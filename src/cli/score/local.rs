@@ -10,7 +10,7 @@ use anyhow::Result;
 use super::{
     ScoreArgs,
     input::Source,
-    writing::{Stopping, Unanswered, Writing},
+    writing::{Unanswered, Writing},
 };
 use crate::{
     Error, ErrorKind, Scorer,
@@ -34,7 +34,7 @@ pub(super) fn run(
     let mut entries = writing.open(source)?;
     let scoring = Instant::now();
     let mut conversations = 0_usize;
-    let stopping = Stopping::default();
+    let stopping = writing.stopping();
     let mut stream = scorer.stream(stopping.wanted(args, &interrupt, &mut entries));
     while let Some((taken, rewards)) = stream.next() {
         conversations += rewards.len();
@@ -50,6 +50,9 @@ pub(super) fn run(
             .progress()
             .set_tokens(stream.stats().tokens, stream.stats().unique_tokens);
         writing.take(taken, answer, stream.is_ready())?;
+        if stopping.is_interrupted(&interrupt) {
+            stream.stop();
+        }
     }
     writing.flush()?;
 
@@ -72,7 +75,7 @@ pub(super) fn run(
             busy.as_secs_f64()
         );
     }
-    writing.finish(&stopping, entries)
+    writing.finish(&stopping)
 }
 
 /// Whether no record after this one can be scored either.

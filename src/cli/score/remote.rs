@@ -7,7 +7,7 @@ use anyhow::Result;
 use super::{
     ScoreArgs,
     input::Source,
-    writing::{Stopping, Unanswered, Writing},
+    writing::{Unanswered, Writing},
 };
 use crate::{cli::common::outcome::Status, remote::RemoteScorer};
 
@@ -17,7 +17,7 @@ pub(super) fn run(args: &ScoreArgs, source: Source, mut writing: Writing<'_>) ->
     let mut entries = writing.open(source)?;
     let scoring = Instant::now();
     let mut answers = 0_usize;
-    let stopping = Stopping::default();
+    let stopping = writing.stopping();
     let mut stream = scorer.stream_entries(stopping.wanted(args, &interrupt, &mut entries));
     while let Some(answered) = stream.next() {
         let (taken, answer) = match answered {
@@ -43,5 +43,5 @@ pub(super) fn run(args: &ScoreArgs, source: Source, mut writing: Writing<'_>) ->
     drop(stream);
     let seconds = scoring.elapsed().as_secs_f64();
     report!("{answers} records in {seconds:.1} s");
-    writing.finish(&stopping, entries)
+    writing.finish(&stopping)
 }

@@ -35,11 +35,14 @@ pub(super) struct Writing<'a> {
 }
 
 /// Whether no more records are wanted, and why.
-#[derive(Default)]
 pub(super) struct Stopping {
+    /// Whether reading the input never waits for someone to write it.
+    is_complete: bool,
     /// A record cannot be scored: what comes after it would be scored for nothing.
     refused: Cell<bool>,
-    /// The process was asked to end.
+    /// There are no more.
+    over: Cell<bool>,
+    /// The process was asked to end before.
     interrupted: Cell<bool>,
 }
 
@@ -81,6 +84,15 @@ impl<'a> Writing<'a> {
         self.form = form;
         self.progress.begin();
         Ok(entries)
+    }
+
+    pub(super) fn stopping(&self) -> Stopping {
+        Stopping {
+            is_complete: self.is_complete,
+            refused: Cell::default(),
+            over: Cell::default(),
+            interrupted: Cell::default(),
+        }
     }
 
     pub(super) fn progress(&self) -> &InputProgress {
@@ -164,11 +176,8 @@ impl<'a> Writing<'a> {
         Ok(())
     }
 
-    /// `left`: the records that are left, which a signal may have come before the end of was seen.
-    pub(super) fn finish(mut self, stopping: &Stopping, mut left: impl Iterator) -> Result<Status> {
-        let is_complete = self.is_complete;
-        let mut complete = || is_complete && left.next().is_none();
-        if stopping.interrupted.get() && !complete() {
+    pub(super) fn finish(mut self, stopping: &Stopping) -> Result<Status> {
+        if stopping.interrupted.get() {
             let lines = self.lines;
             if let Err(problem) = self.close() {
                 self.fail(&problem.to_string())?;
@@ -218,15 +227,28 @@ impl Stopping {
         entries: &'s mut Entries,
     ) -> impl Iterator<Item = (Taken, Vec<Conversation>)> + 's {
         std::iter::from_fn(move || {
-            let refused = self.refused.get();
-            self.interrupted.set(!refused && interrupt.asked());
-            if refused || self.interrupted.get() {
+            if self.refused.get() || self.is_interrupted(interrupt) {
                 return None;
             }
-            let (taken, conversations) = entries.next()?;
-            self.refused
-                .set(!args.keep_going && taken.place.entry.check().is_err());
-            Some((taken, conversations))
+            let next = entries.next();
+            match &next {
+                Some((taken, _)) => {
+                    let problem = taken.place.entry.check();
+                    self.refused.set(!args.keep_going && problem.is_err());
+                    self.over.set(self.is_complete && entries.is_at_end());
+                }
+                None => self.over.set(true),
+            }
+            next
         })
+    }
+
+    /// Whether the process was asked to end before all records were taken.
+    pub(super) fn is_interrupted(&self, interrupt: &Interrupt) -> bool {
+        let is_under_way = !self.refused.get() && !self.over.get();
+        if is_under_way && interrupt.asked() {
+            self.interrupted.set(true);
+        }
+        self.interrupted.get()
     }
 }

@@ -85,7 +85,7 @@ impl SecurityArgs {
                 current: Some(allowed),
                 maximum: limits.maximum,
             };
-            // What cannot be had is told of below.
+            // What cannot be had is logged below.
             let _ = setrlimit(Resource::Nofile, raised);
         }
         let current = getrlimit(Resource::Nofile).current;

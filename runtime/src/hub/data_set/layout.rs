@@ -15,7 +15,7 @@ const IGNORED: [&str; 6] = [
     "dataset_dict.json",
 ];
 
-/// Splits that are told by words in the names of files and folders.
+/// Splits that are recognised by words in the names of files and folders.
 const WORDS: [(&str, &[&str]); 3] = [
     ("train", &["train", "training"]),
     ("validation", &["validation", "valid", "dev", "val"]),

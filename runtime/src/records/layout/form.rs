@@ -91,7 +91,7 @@ impl Form {
         }
     }
 
-    /// The columns of a row that it reads, in the order in which they are told.
+    /// The columns of a row that it reads, in the order in which they are named.
     pub(super) fn reads(self, fields: &Fields) -> Vec<Column> {
         let has_prompt = matches!(self, Self::Pair | Self::Groups | Self::Responses)
             && fields.has(Column::Prompt);

@@ -44,13 +44,13 @@ fn list(items: &[Json]) -> Kind {
     } else if all(|item| item.as_str().is_some() || item.as_array().is_some()) {
         Kind::Mixed
     } else {
-        // What is wrong with it is told of its messages.
+        // What is wrong with it is found in its messages.
         Kind::Messages
     }
 }
 
 impl Kind {
-    /// How it is told of one column, and of several.
+    /// How messages put it, of one column and of several.
     pub(super) fn words(self) -> (&'static str, &'static str) {
         match self {
             Self::Text => ("is a string", "are strings"),

@@ -42,7 +42,7 @@ impl Layout {
 
     fn of(form: Form, fields: &Fields, columns: &Columns) -> Self {
         let read = form.reads(fields).into_iter();
-        let told = read.filter_map(|column| {
+        let columns_read = read.filter_map(|column| {
             let value = fields.get(column)?;
             Some((columns.name(column).into_owned(), kind(value)))
         });
@@ -52,7 +52,7 @@ impl Layout {
                 true => AS_NAMED,
                 false => name(form, fields),
             },
-            columns: told.collect(),
+            columns: columns_read.collect(),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What a model takes and gives, as its metadata tells it.
+//! What a model takes and gives, as its metadata says.
 
 use worldpm_ort_runtime::{Scorer, bundle_format::Activation};
 

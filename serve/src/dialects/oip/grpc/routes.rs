@@ -59,7 +59,7 @@ pub(crate) fn routes() -> OpenApiRouter<App> {
         (
             INFERENCE,
             "ModelConfig",
-            "The same as Triton tells it.",
+            "The same, in the form of Triton.",
             post(models::config),
         ),
         (

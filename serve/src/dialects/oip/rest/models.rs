@@ -18,7 +18,7 @@ use super::{
     refusal::Oip,
 };
 use crate::{
-    http::{ErrorText, Failure, body, parse},
+    http::{BodyFailure, ErrorText, Failure, body, parse},
     openapi::MODEL,
     state::App,
 };
@@ -33,6 +33,8 @@ pub(super) struct Server {
 }
 
 /// What the server is.
+///
+/// Its name, its version, and what it understands beyond the protocol.
 #[utoipa::path(
     get,
     path = "/v2",
@@ -57,6 +59,8 @@ pub(super) struct Live {
 }
 
 /// Whether the server answers.
+///
+/// It says nothing of the models: `/live` does. No key is needed.
 #[utoipa::path(
     get,
     path = "/v2/health/live",
@@ -77,6 +81,8 @@ struct Ready {
 }
 
 /// Whether all models are ready, and the server is not about to end.
+///
+/// The same as `/ready`, in the words of the protocol. No key is needed.
 #[utoipa::path(
     get,
     path = "/v2/health/ready",
@@ -99,6 +105,9 @@ struct ModelReady {
 }
 
 /// Whether a model is ready.
+///
+/// While it is loaded, when that failed, when it has lost its devices, and when the server is about to end, it is not. No key is
+/// needed.
 #[utoipa::path(
     get,
     path = "/v2/models/{model}/ready",
@@ -160,6 +169,8 @@ impl From<&Spec> for TensorMetadata {
 }
 
 /// What a model takes and gives.
+///
+/// Its tensors, by their names, types and shapes.
 #[utoipa::path(
     get,
     path = "/v2/models/{model}",
@@ -228,7 +239,9 @@ impl TensorConfig {
     }
 }
 
-/// The same as Triton tells it, whose clients check what they send by it.
+/// The same in the form of Triton.
+///
+/// Its clients check by it what they send.
 #[utoipa::path(
     get,
     path = "/v2/models/{model}/config",
@@ -295,6 +308,8 @@ pub(super) struct Entry {
 }
 
 /// The models of the server.
+///
+/// Each with its state; with `ready`, only those that are ready. A body is not needed.
 #[utoipa::path(
     post,
     path = "/v2/repository/index",
@@ -305,13 +320,13 @@ pub(super) struct Entry {
         (status = 200, description = "Each model.", body = Vec<Entry>, example = json!([
             {"name": MODEL, "version": VERSION, "state": "READY", "reason": ""},
         ])),
-        Failure<Oip>,
+        BodyFailure<Oip>,
     ),
 )]
 pub(super) async fn index(
     State(app): State<App>,
     request: Request,
-) -> Result<Json<Vec<Entry>>, Failure<Oip>> {
+) -> Result<Json<Vec<Entry>>, BodyFailure<Oip>> {
     let body = body(request, &app).await?;
     let asked: Index = match body.is_empty() {
         true => Index::default(),
