@@ -234,7 +234,7 @@ impl Shared {
 
     /// Hands the answer to a pack to those who wait for its members.
     fn finish(&self, departure: &Departed, answer: Result<Vec<f32>, EngineError>) {
-        let slots = self.lock().line.finish(departure.number);
+        let slots = self.lock().line.finish(departure.number, Instant::now());
         self.changed.notify_one();
         self.left.notify_all();
         let expected = departure.scored_tokens * self.width;
@@ -381,7 +381,7 @@ fn submission(shared: &Arc<Shared>, pack: Departure) -> Option<Submission> {
     let inputs: PackInputs = match pack.inputs_scored_at(&window.sequences, &window.scored) {
         Ok(inputs) => inputs,
         Err(error) => {
-            let slots = shared.lock().line.finish(number);
+            let slots = shared.lock().line.finish(number, Instant::now());
             for slot in slots.into_iter().flatten() {
                 slot.fill(Err(error.clone().into()));
             }

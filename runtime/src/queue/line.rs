@@ -5,7 +5,10 @@
 //! has the time at which the flow of one of its members stood before it, and the pack of the earliest time is next. A flow
 //! that comes anew begins at the time of the pack that went last, so that it waits for nobody's backlog.
 
-#[path = "line/planned.rs"] // for the model check, which has this file elsewhere
+// With paths for the model check, which has this file elsewhere.
+#[path = "line/pace.rs"]
+mod pace;
+#[path = "line/planned.rs"]
 mod planned;
 
 use std::{
@@ -14,6 +17,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use self::pace::Pace;
 use super::{
     error::QueueError,
     options::{Caller, Priority, QueueOptions, RequestOptions},
@@ -86,6 +90,7 @@ pub(super) struct Line<T> {
     running: HashMap<u64, RunningPack>,
     next_pack: u64,
     running_tokens: usize,
+    pace: Pace,
 }
 
 type FlowKey = (Priority, Caller);
@@ -144,6 +149,7 @@ struct PlannedPack {
 
 struct RunningPack {
     members: Vec<u64>,
+    sent: Instant,
     tokens: usize,
     wanted: usize,
     cancellation: Arc<Cancellation>,
@@ -204,6 +210,7 @@ impl<T> Line<T> {
             running: HashMap::new(),
             next_pack: 0,
             running_tokens: 0,
+            pace: Pace::default(),
         }
     }
 
@@ -358,13 +365,13 @@ impl<T> Line<T> {
                 (Some(waiting), Some(planned)) if waiting < planned => {
                     return Next::Plan(self.take_window(Some(planned)));
                 }
-                (_, Some(_)) => return Next::Send(self.depart(capacity)),
-                (Some(_), None) => match self.fills_until().filter(|_| !closed) {
-                    Some(until) if until > now => {
+                (_, Some(_)) => return Next::Send(self.depart(capacity, now)),
+                (Some(_), None) => match self.waits_until(capacity, now).filter(|_| !closed) {
+                    Some((until, matter)) => {
                         wake = Some(wake.map_or(until, |wake| wake.min(until)));
-                        arrivals = Arrivals::MatterFrom(self.pack_tokens);
+                        arrivals = matter;
                     }
-                    _ => return Next::Plan(self.take_window(None)),
+                    None => return Next::Plan(self.take_window(None)),
                 },
                 (None, None) => {}
             }
@@ -381,6 +388,28 @@ impl<T> Line<T> {
                 Arrivals::MatterFrom(tokens) => self.waiting.1 >= tokens,
                 Arrivals::DoNotMatter => false,
             }
+    }
+
+    /// Until when to wait for others, and which of them end that; `None` when it is time to plan.
+    fn waits_until(&self, capacity: Capacity, now: Instant) -> Option<(Instant, Arrivals)> {
+        let fills = self.fills_until();
+        let matter = fills.map(|until| (until, Arrivals::MatterFrom(self.pack_tokens)));
+        let no_hurry = self.no_hurry_until(capacity);
+        let no_hurry = no_hurry.map(|until| (until, Arrivals::DoNotMatter));
+        let latest = no_hurry
+            .into_iter()
+            .chain(matter)
+            .max_by_key(|(until, _)| *until);
+        latest.filter(|(until, _)| *until > now)
+    }
+
+    /// Until when the engine, which computes as many packs as it can, does not need the one that is next.
+    fn no_hurry_until(&self, capacity: Capacity) -> Option<Instant> {
+        if self.options.max_delay.is_zero() || self.running.len() + 1 != capacity.packs {
+            return None;
+        }
+        let oldest = self.running.iter().min_by_key(|(number, _)| **number);
+        oldest.and_then(|(_, pack)| self.pace.no_hurry_until(pack.sent, pack.tokens))
     }
 
     /// Until when to wait for others that fill a pack; `None` when there is one, or none is waited for.
@@ -477,7 +506,7 @@ impl<T> Line<T> {
     }
 
     /// The packs that go now: as many as the engine has use for.
-    fn depart(&mut self, capacity: Capacity) -> Vec<Departure> {
+    fn depart(&mut self, capacity: Capacity, now: Instant) -> Vec<Departure> {
         let mut departures = Vec::new();
         while self.has_use(capacity)
             && let Some(((turn, number), planned)) = self.planned.pop_first()
@@ -496,6 +525,7 @@ impl<T> Line<T> {
                 number,
                 RunningPack {
                     members,
+                    sent: now,
                     tokens: planned.pack.tokens,
                     wanted: planned.wanted,
                     cancellation: Arc::clone(&cancellation),
@@ -518,11 +548,12 @@ impl<T> Line<T> {
 
     /// Notes that the engine has answered a pack. What was kept of its members, in their order; `None` for those that nobody
     /// waits for.
-    pub(super) fn finish(&mut self, number: u64) -> Vec<Option<T>> {
+    pub(super) fn finish(&mut self, number: u64, now: Instant) -> Vec<Option<T>> {
         let Some(pack) = self.running.remove(&number) else {
             return Vec::new();
         };
         self.running_tokens -= pack.tokens;
+        self.pace.answered(pack.sent, pack.tokens, now);
         let mut finished = Vec::with_capacity(pack.members.len());
         for id in pack.members {
             let entry = self.entries.remove(&id);

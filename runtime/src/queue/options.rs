@@ -11,7 +11,8 @@ pub struct QueueOptions {
     /// Most tokens of them, before shared beginnings are taken out. Default 16,777,216: 64 MiB of ids. A conversation that
     /// has more by itself is taken when there is no other.
     pub max_tokens: usize,
-    /// How long a conversation may wait for others that fill its pack, while the engine has nothing to do. Default 0.
+    /// How long a conversation may wait for others that fill its pack, while the engine has nothing to do. Default 0. Unless it
+    /// is 0, the pack that an engine takes next is planned when half the time of the one before it has passed.
     pub max_delay: Duration,
 }
 

@@ -10,7 +10,7 @@ use crate::batch::Plan;
 
 /// Most sequences that go back into the line at a time. Planning so many again takes less than a millisecond.
 const MOST_BACK: usize = 1 << 8;
-/// How often a sequence may go back until its pack goes before others.
+/// How often a sequence may go back until its pack goes before those of whom none has.
 const TIMES_BACK: u8 = 3;
 
 impl<T> Line<T> {
@@ -24,7 +24,7 @@ impl<T> Line<T> {
     ) -> PlanStats {
         let waits = !self.options.max_delay.is_zero() && self.planned.is_empty();
         if waits {
-            plan.packs.sort_by_key(|pack| self.newest(&window, pack));
+            plan.packs.sort_by_key(|pack| self.order(&window, pack));
         }
         let mut packs = self.turns(&window, plan.packs);
         let mut stats = plan.stats;
@@ -45,16 +45,17 @@ impl<T> Line<T> {
         stats
     }
 
-    /// When the newest member of a pack came; of one whose members have gone back often enough, before all others.
-    fn newest(&self, window: &Window, pack: &Pack) -> Option<u64> {
-        let ids = pack.members.iter().map(|&member| window.ids[member]);
-        let is_due = |id: &u64| match self.entries.get(id).map(|entry| &entry.at) {
+    /// What orders packs: when the newest member came. Before all of them are those with a member that has gone back often
+    /// enough, in the order in which their oldest came, so that nobody waits for ever.
+    fn order(&self, window: &Window, pack: &Pack) -> (bool, Option<u64>) {
+        let ids = || pack.members.iter().map(|&member| window.ids[member]);
+        let is_due = |id: u64| match self.entries.get(&id).map(|entry| &entry.at) {
             Some(At::Window { put_back, .. }) => *put_back >= TIMES_BACK,
             _ => false,
         };
-        match ids.clone().any(|id| is_due(&id)) {
-            true => None,
-            false => ids.max(),
+        match ids().any(is_due) {
+            true => (false, ids().filter(|&id| is_due(id)).min()),
+            false => (true, ids().max()),
         }
     }
 

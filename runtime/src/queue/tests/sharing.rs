@@ -38,13 +38,14 @@ fn answers(rng: &mut fastrand::Rng, prompts: u32, to_each: usize) -> Vec<Vec<u32
 }
 
 /// What is planned where so many clients send one after the other of `all`, each the next when it has its answer, to an engine
-/// that computes one pack at a time and has another one before it.
+/// that computes one pack at a time and has another one before it. Also how many packs were computed at most from the time when
+/// one came until it was answered.
 fn served(
     all: &[Vec<u32>],
     clients: usize,
     token_time: Duration,
     rng: &mut fastrand::Rng,
-) -> PlanStats {
+) -> (PlanStats, usize) {
     let options = QueueOptions::default().with_max_delay(Duration::from_millis(2));
     let mut bench = Bench::new(options, PACK, 2);
     let begin = Instant::now();
@@ -56,6 +57,8 @@ fn served(
     let mut computing: Option<(Instant, u64)> = None;
     let mut wake = None;
     let mut stats = PlanStats::default();
+    let (mut packs, mut longest) = (0, 0);
+    let mut came = vec![0; all.len()];
     while stats.conversations < all.len() {
         let next = [
             coming.first().map(|(at, _)| *at),
@@ -67,6 +70,7 @@ fn served(
             && at <= now
         {
             coming.pop_first();
+            came[index] = packs;
             bench
                 .line
                 .admit(sequence(&all[index]), &of(0), index as u64, at);
@@ -78,12 +82,17 @@ fn served(
             let mut replied = now;
             for _ in 0..bench.running[at].pack.members.len() {
                 replied += Duration::from_micros(rng.u64(50..400));
+                // Now and then one is late, so that those who come together are others from then on.
+                let late = Duration::from_millis(if rng.u8(..40) == 0 { 4 } else { 0 });
                 if sent < all.len() {
-                    coming.insert((replied, sent));
+                    coming.insert((replied + late, sent));
                     sent += 1;
                 }
             }
-            bench.finish(at);
+            packs += 1;
+            for index in bench.finish(at, now) {
+                longest = longest.max(packs - came[index as usize]);
+            }
         }
         wake = bench.work(now).map(|time| now + time);
         if computing.is_none() {
@@ -94,7 +103,7 @@ fn served(
             });
         }
     }
-    stats
+    (stats, longest)
 }
 
 #[test]
@@ -106,12 +115,30 @@ fn clients_with_one_conversation_each_share_as_if_all_were_there() {
         let token_time = Duration::from_micros([14, 600][seed as usize % 2]);
         // More than are in the pack that is computed and the one before it.
         let clients = [64, 96, 128][seed as usize / 2 % 3];
-        let served = served(&all, clients, token_time, &mut rng);
+        let (served, _) = served(&all, clients, token_time, &mut rng);
         assert_eq!(served.conversations, all.len());
         assert_eq!(served.tokens, offline.tokens);
         let share = served.unique_tokens as f64 / offline.unique_tokens as f64;
-        // Where nothing goes back it is 1.04 to 1.07.
-        assert!(share < 1.03, "{clients} clients, seed {seed}: {share}");
+        // Where nothing goes back it is 1.04 to 1.07; where the next pack is planned as soon as one is answered, up to 1.03.
+        assert!(share < 1.01, "{clients} clients, seed {seed}: {share}");
+    }
+}
+
+#[test]
+fn nobody_is_overtaken_again_and_again() {
+    for seed in 0..20 {
+        let mut rng = fastrand::Rng::with_seed(seed);
+        let to_each = [1, 3, 8][seed as usize % 3];
+        let all = answers(&mut rng, 1000 / to_each as u32, to_each);
+        let clients = [16, 64, 300][seed as usize / 3 % 3];
+        let token_time = Duration::from_micros([14, 600][seed as usize % 2]);
+        let (_, longest) = served(&all, clients, token_time, &mut rng);
+        // All clients at once, each with a prompt of its own, are so many packs.
+        let packs = clients * 232 / PACK + 1;
+        assert!(
+            longest <= 2 * packs + 6,
+            "{clients} clients, seed {seed}: {longest} packs"
+        );
     }
 }
 
@@ -130,7 +157,7 @@ fn what_is_not_computed_yet_is_joined_by_what_comes() {
     bench.work(now);
     assert_eq!(bench.running[0].pack.tokens, 10);
     bench.line.admit(sequence(&answer_to(22)), &of(0), 2, now);
-    bench.finish(0);
+    bench.finish(0, now);
     bench.work(now);
     assert_eq!(bench.running[0].work.conversations, 2);
     assert_eq!(
@@ -164,7 +191,7 @@ fn nobody_goes_back_for_ever() {
             .admit(sequence(&of_first_prompt(id)), &of(0), id.into(), now);
         now += delay;
         bench.work(now);
-        bench.finish(0);
+        bench.finish(0, now);
         assert!(packs < 10, "it still waits");
     }
     assert!(packs > 1, "it never went back");

@@ -137,9 +137,12 @@ impl Bench {
         }
     }
 
-    pub(super) fn finish(&mut self, at: usize) {
+    /// The engine has a pack done; gives those who waited for it.
+    pub(super) fn finish(&mut self, at: usize, now: Instant) -> Vec<u64> {
         let pack = self.running.swap_remove(at % self.running.len());
-        let finished = self.line.finish(pack.number);
-        self.answered(finished.into_iter().flatten());
+        let finished = self.line.finish(pack.number, now);
+        let finished: Vec<u64> = finished.into_iter().flatten().collect();
+        self.answered(finished.iter().copied());
+        finished
     }
 }

@@ -63,7 +63,7 @@ proptest! {
                     let gone = bench.line.withdraw(u64::from(which) % admitted);
                     bench.answered(gone.map(|gone| gone.kept));
                 }
-                Event::Finish(which) if !bench.running.is_empty() => bench.finish(which.into()),
+                Event::Finish(which) if !bench.running.is_empty() => drop(bench.finish(which.into(), now)),
                 Event::Work => drop(bench.work(now)),
                 Event::Pass(time) => now += Duration::from_millis(time.into()),
                 Event::Withdraw(_) | Event::Finish(_) => {}
@@ -74,7 +74,7 @@ proptest! {
         while !bench.line.is_idle() {
             let wait = bench.work(now);
             match bench.running.is_empty() {
-                false => bench.finish(0),
+                false => drop(bench.finish(0, now)),
                 true => now += wait.unwrap_or_default(),
             }
             rounds += 1;
@@ -109,7 +109,7 @@ proptest! {
         }
         for _ in 0..before {
             bench.work(now);
-            bench.finish(0);
+            bench.finish(0, now);
         }
         let priority = match low {
             true => Priority::Low,
@@ -120,7 +120,7 @@ proptest! {
         let mut packs = 0;
         while !bench.gone.contains(&99) {
             bench.work(now);
-            bench.finish(0);
+            bench.finish(0, now);
             packs += 1;
             prop_assert!(packs <= capacity + 2 * usize::from(bulk), "{packs} packs before it");
         }
@@ -141,7 +141,7 @@ proptest! {
         }
         while bench.gone.len() < 1500 {
             bench.work(now);
-            bench.finish(0);
+            bench.finish(0, now);
         }
         let weight = |&priority: &u8| [1.0, 4.0, 16.0][usize::from(priority)];
         let all: f64 = priorities.iter().map(weight).sum();
