@@ -98,7 +98,7 @@ pub struct Shard {
     pub known: BTreeMap<u64, Line>,
     /// Records that are not to be tried any more, and how many processes died over each.
     pub poison: BTreeMap<u64, u32>,
-    /// Whether its records are to be tried one by one, each noted in a [`Journal`] before. Its owners have died.
+    /// Whether its records are to be tried one by one, each noted in a [`Journal`](crate::Journal) before. Its owners have died.
     pub alone: bool,
 }
 

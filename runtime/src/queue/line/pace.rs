@@ -5,8 +5,9 @@ use super::{Duration, Instant};
 /// The part of the time of a pack, from its beginning, in which the next one is not planned yet. The rest is for planning, and
 /// for what the estimate is wrong by.
 const PART: f64 = 0.5;
-/// How much of the estimate the last pack makes up.
-const NEWEST: f64 = 0.25;
+/// How much of the estimate the last pack makes up when it took longer. When it was faster it counts alone: the first packs of a
+/// device take long, and to plan too late costs more than to plan too early.
+const SLOWER: f64 = 0.25;
 
 /// What is known of the time that packs take.
 #[derive(Debug, Default)]
@@ -24,8 +25,10 @@ impl Pace {
             .saturating_duration_since(self.begun(sent))
             .as_secs_f64();
         let newest = seconds / tokens.max(1) as f64;
-        let before = self.token_seconds.unwrap_or(newest);
-        self.token_seconds = Some(before + NEWEST * (newest - before));
+        self.token_seconds = Some(match self.token_seconds {
+            Some(before) if before < newest => before + SLOWER * (newest - before),
+            _ => newest,
+        });
         self.answered = Some(now);
     }
 
@@ -57,9 +60,11 @@ mod tests {
         // It was sent while the one before was computed.
         assert_eq!(pace.no_hurry_until(at(10), 50), Some(at(500)));
         assert_eq!(pace.no_hurry_until(at(500), 50), Some(at(600)));
-        // Twice as fast: a quarter of that counts.
+        // Twice as fast, then as slow as before, of which a quarter counts.
         pace.answered(at(10), 100, at(600));
-        let until = pace.no_hurry_until(at(700), 100).unwrap();
-        assert_eq!((until - at(700)).as_micros(), 175_000);
+        assert_eq!(pace.no_hurry_until(at(700), 100), Some(at(800)));
+        pace.answered(at(700), 100, at(1100));
+        let until = pace.no_hurry_until(at(1200), 100).unwrap();
+        assert_eq!((until - at(1200)).as_micros(), 125_000);
     }
 }
