@@ -213,8 +213,7 @@ impl Repeats {
         let damaged = || JobError::Damaged {
             path: path(),
             problem: format!(
-                "what it says of shard {shard} is not what was written; remove it and {}, and both are made again",
-                fs.locate(crate::index::FILE).display()
+                "what it says of shard {shard} is not what was written; remove it and the index.jsonl beside it, and both are made again"
             ),
         };
         // The end of the one before, and its own.

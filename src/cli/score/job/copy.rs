@@ -10,8 +10,8 @@ use worldpm_ort_jobs::{IndexWriter, InputFile, SORT_BYTES, SpoolOptions, SpoolWr
 use super::{
     dividing::Look,
     files::check_unchanged,
-    found::Found,
-    plain::{Read, SHARD_BYTES, is_of_system},
+    found::{Found, Read},
+    plain::{SHARD_BYTES, is_of_system},
 };
 use crate::{
     cli::{

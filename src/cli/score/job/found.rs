@@ -2,8 +2,14 @@
 
 use std::sync::Arc;
 
-use super::plain::Read;
-use crate::{Conversation, cli::score::input::Place, records::Entry};
+use crate::{
+    Conversation,
+    cli::score::input::Place,
+    records::{Entry, Record, RecordError},
+};
+
+/// What was read as one record.
+pub(super) type Read = std::result::Result<(usize, Record), RecordError>;
 
 /// A record with where it stands.
 pub(super) struct Found {

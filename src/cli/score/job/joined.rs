@@ -9,8 +9,7 @@ use worldpm_ort_jobs::{InputFile, JobError, Numbered, record_hash};
 use super::{
     copy::{Texts, unit},
     files::check_unchanged,
-    found::Found,
-    plain::Read,
+    found::{Found, Read},
 };
 use crate::{
     answers::Outcome,

@@ -10,10 +10,13 @@ use std::{
 use anyhow::{Context, Result};
 use worldpm_ort_jobs::{Digested, First, Index, IndexWriter, InputFile, JobError, Stretch};
 
-use super::{dividing::Look, found::Found};
+use super::{
+    dividing::Look,
+    found::{Found, Read},
+};
 use crate::{
     cli::common::{progress::InputProgress, records::RecordArgs},
-    records::{ColumnNames, Layout, Record, RecordError, RecordErrorKind, RecordReader},
+    records::{ColumnNames, Layout, RecordError, RecordErrorKind, RecordReader},
 };
 
 /// Bytes after which a shard takes no more records, so that its results can be held in memory.
@@ -22,9 +25,6 @@ pub(super) const SHARD_BYTES: u64 = 16 << 20;
 const BUFFER: usize = 256 << 10;
 /// Records within which one decides on the layout of all.
 const LAYOUT_RECORDS: usize = 256;
-
-/// What was read as one record.
-pub(super) type Read = std::result::Result<(usize, Record), RecordError>;
 
 type Bytes = Digested<BufReader<Take<File>>>;
 
