@@ -5,7 +5,7 @@ are, and by one that groups them; the same texts with a number of its own before
 time that sharing saves. Then what copying and sorting records cost, and a job in all: processor time, with one thread.
 
     scripts/measure-grouping.py --binary target/release/worldpm-ort [--prompts 300] [--prompt-words 300] [--copied 1000000]
-        [--model BUNDLE]
+        [--model BUNDLE] [--turns 3]
 """
 
 import argparse
@@ -71,6 +71,7 @@ def main():
     parser.add_argument("--prompt-words", type=int, default=300)
     parser.add_argument("--model", help="a bundle for which the seconds are of interest; a tiny one is made without")
     parser.add_argument("--copied", type=int, default=1_000_000, help="short records to copy and sort; 0 for none")
+    parser.add_argument("--turns", type=int, default=3, help="how often the cost of a job is measured; 0 for not at all")
     args = parser.parse_args()
     binary = str(Path(args.binary).resolve())
     with tempfile.TemporaryDirectory() as name:
@@ -110,9 +111,15 @@ def main():
             write(folder / "short.jsonl", rows)
             with open(folder / "short.jsonl", "rb") as plain, gzip.open(folder / "short.jsonl.gz", "wb", 1) as packed:
                 shutil.copyfileobj(plain, packed)
-            for name, way in [("short.jsonl", "never"), ("short.jsonl.gz", "never"), ("short.jsonl", "always")]:
-                job = folder / f"{name}-{way}"
-                command = [*score, "--input", str(folder / name), "--job", str(job), "--group-prompts", way]
+            unseen = ["--keep-going", "--deduplicate", "never"]
+            for number, (name, flags) in enumerate([
+                ("short.jsonl", ["--group-prompts", "never", *unseen]),
+                ("short.jsonl", ["--group-prompts", "never"]),
+                ("short.jsonl.gz", ["--group-prompts", "never"]),
+                ("short.jsonl", ["--group-prompts", "always"]),
+            ]):
+                job = folder / f"divided-{number}"
+                command = [*score, "--input", str(folder / name), "--job", str(job), *flags]
                 begun = time.monotonic()
                 process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
                 while not (job / "index.jsonl").exists():
@@ -122,8 +129,8 @@ def main():
                 process.kill()
                 process.wait()
                 rate = args.copied / seconds
-                print(f"{args.copied} short records of {name} divided, --group-prompts {way}: {rate:.0f} a second", flush=True)
-            for turn in range(3):
+                print(f"{args.copied} short records of {name} divided, {' '.join(flags)}: {seconds:.2f} s, {rate:.0f} a second", flush=True)
+            for turn in range(args.turns):
                 for way in (None, "never", "always"):
                     command = [*score, "--quiet", "--threads", "1", "--input", str(folder / "short.jsonl")]
                     if way:
