@@ -127,12 +127,18 @@ impl StagedDir {
         Ok(path)
     }
 
-    /// Writes a whole file.
+    /// Writes a whole file. The one that comes last gets its name when its content is there: a process that is killed
+    /// leaves no half of it.
     ///
     /// # Errors
     /// [`Error::Write`], naming the file.
     pub(crate) fn write(&self, name: &str, content: impl AsRef<[u8]>) -> Result<()> {
-        write_file(&self.file(name)?, content)
+        if name != self.kind.last {
+            return write_file(&self.file(name)?, content);
+        }
+        let (part, path) = (self.file(&format!("{name}.part"))?, self.file(name)?);
+        write_file(&part, content)?;
+        fs::rename(part, &path).map_err(|e| output_error(&path, "write it", e))
     }
 
     /// Gives the directory its final name.

@@ -41,6 +41,24 @@ fn dropping_leaves_nothing() {
     assert!(names(root.path()).is_empty());
 }
 
+/// Where the file that comes last stands, all of it stands.
+#[test]
+fn the_last_file_is_never_half_there() {
+    let root = tempfile::tempdir().unwrap();
+    let out = root.path().join("out");
+    let staged = StagedDir::new(&out, KIND).unwrap();
+    let part = staged.path().join("ours.part");
+    std::os::unix::fs::symlink("/dev/full", &part).unwrap();
+    let error = staged.write("ours", "text").unwrap_err().to_string();
+    assert!(error.contains("ours.part: cannot write it"), "{error}");
+    assert!(!staged.path().join("ours").exists());
+
+    fs::remove_file(&part).unwrap();
+    staged.write("ours", "text").unwrap();
+    staged.commit().unwrap();
+    assert_eq!(names(&out), ["ours"]);
+}
+
 #[test]
 fn an_empty_directory_may_be_filled() {
     let root = tempfile::tempdir().unwrap();
