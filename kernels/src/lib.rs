@@ -2,7 +2,8 @@
 //! x86 processors that multiply bfloat16 numbers (AMX, AVX-512 BF16), and attention that computes the queries of a
 //! shared prompt once.
 //!
-//! Weights are used where they are, row by row as they are stored: as bfloat16 or half numbers, or as integers in blocks.
+//! Weights are used where they are, row by row as they are stored: as bfloat16 or half numbers, or as
+//! integers with scales.
 //! Nothing is converted or packed at load, and a weight file that is mapped into memory is all the memory that they take.
 //!
 //! # Precision
@@ -10,7 +11,7 @@
 //! split before it is multiplied; products are summed in floats. Weights are not rounded. The names are
 //! those of `torch.set_float32_matmul_precision`.
 //!
-//! # The same bits in any company
+//! # The same bits in any batch
 //! A result depends on its own inputs only. Each element of a product is summed over the inner dimension from its
 //! beginning, in one order, whatever the number of rows, columns or threads and however they are divided. Attention goes
 //! through the keys of a row from its beginning, in blocks of one size, and no query reads a key behind its own.
@@ -29,4 +30,4 @@ pub use operands::{Activation, Attention, Mask};
 pub use precision::Precision;
 pub use shape_error::ShapeError;
 pub use threads::{OneThread, Threads};
-pub use weight::{Blocks, Values, Weight};
+pub use weight::{Blocks, Rows, Values, Weight};

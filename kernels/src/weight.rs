@@ -20,6 +20,18 @@ pub enum Values<'a> {
     F16(&'a [f16]),
     /// Integers with a scale for each block of a row.
     Blocks(Blocks<'a>),
+    /// Integers with a scale for each row.
+    Rows(Rows<'a>),
+}
+
+/// A weight as `integer * scale`. Integers of 8 bits are bfloat16 numbers, so they are multiplied as they are, and the sums
+/// get the scale.
+#[derive(Clone, Copy, Debug)]
+pub struct Rows<'a> {
+    /// `[width, inner]`, row by row.
+    pub integers: &'a [i8],
+    /// `[width]`.
+    pub scales: &'a [f32],
 }
 
 /// A weight as ONNX Runtime's `MatMulNBits` takes it: `(integer - zero point) * scale`. The products with a scale are used
@@ -43,8 +55,17 @@ impl Values<'_> {
     #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
     pub(crate) fn parts(&self) -> usize {
         match self {
-            Self::Bf16(_) => 1,
+            Self::Bf16(_) | Self::Rows(_) => 1,
             Self::F16(_) | Self::Blocks(_) => 2,
+        }
+    }
+
+    /// What the sums of each row are multiplied by.
+    #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+    pub(crate) fn row_scales(&self) -> Option<&[f32]> {
+        match self {
+            Self::Rows(rows) => Some(rows.scales),
+            Self::Bf16(_) | Self::F16(_) | Self::Blocks(_) => None,
         }
     }
 
@@ -53,12 +74,19 @@ impl Values<'_> {
         let elements = match self {
             Self::Bf16(values) => values.len(),
             Self::F16(values) => values.len(),
+            Self::Rows(rows) => rows.integers.len(),
             Self::Blocks(blocks) => return blocks.rows(inner),
         };
         require(inner > 0 && elements.is_multiple_of(inner.max(1)), || {
             format!("a weight of {elements} elements is not of {inner} columns")
         })?;
-        Ok(elements / inner)
+        let rows = elements / inner;
+        if let Self::Rows(weight) = self {
+            require(weight.scales.len() == rows, || {
+                format!("{} scales for {rows} rows", weight.scales.len())
+            })?;
+        }
+        Ok(rows)
     }
 }
 

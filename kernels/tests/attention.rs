@@ -193,7 +193,7 @@ fn attention_is_as_defined() {
 
 /// A prompt that answers share, each answer alone, and the threads change no bit.
 #[test]
-fn a_token_has_the_same_bits_in_any_company() {
+fn a_token_has_the_same_bits_in_any_batch() {
     if !has_kernels() {
         return;
     }

@@ -6,7 +6,9 @@ mod support;
 
 use fastrand::Rng;
 use half::{bf16, f16};
-use worldpm_ort_kernels::{Activation, Blocks, Kernels, OneThread, Precision, Values, Weight};
+use worldpm_ort_kernels::{
+    Activation, Blocks, Kernels, OneThread, Precision, Rows, Values, Weight,
+};
 
 use support::{Several, floats};
 
@@ -142,7 +144,7 @@ fn three_parts_are_as_exact_as_floats() {
 }
 
 #[test]
-fn a_row_has_the_same_bits_in_any_company() {
+fn a_row_has_the_same_bits_in_any_batch() {
     let mut rng = Rng::with_seed(3);
     for _ in 0..40 {
         let (tokens, inner, width) = (rng.usize(1..700), rng.usize(1..1500), rng.usize(1..300));
@@ -398,6 +400,69 @@ fn integers_in_blocks_are_multiplied_as_they_are() {
 }
 
 #[test]
+fn integers_with_a_scale_for_each_row_are_multiplied_as_they_are() {
+    let mut rng = Rng::with_seed(7);
+    for (tokens, inner, width) in SHAPES {
+        let integers: Vec<i8> = (0..width * inner).map(|_| rng.i8(..)).collect();
+        let scales: Vec<f32> = (0..width).map(|_| rng.f32() - 0.5).collect();
+        let exact: Vec<f64> = integers
+            .chunks(inner)
+            .zip(&scales)
+            .flat_map(|(row, scale)| row.iter().map(|q| f64::from(*q) * f64::from(*scale)))
+            .collect();
+        let x = floats(&mut rng, tokens * inner);
+        let weight = Weight {
+            values: Values::Rows(Rows {
+                integers: &integers,
+                scales: &scales,
+            }),
+            bias: None,
+        };
+        let bias = floats(&mut rng, width);
+        for mut kernels in Kernels::all() {
+            for precision in Precision::ALL {
+                let mut out = vec![f32::NAN; tokens * width];
+                kernels
+                    .linear(&Several(2), precision, (&x, inner), &weight, &mut out)
+                    .unwrap();
+                let what = format!("{} {precision} {tokens}x{inner}x{width}", kernels.unit());
+                // And one rounding for the scale.
+                let share = bound(precision, inner) + 2f64.powi(-24);
+                assert_close(&out, &x, &exact, inner, share, &what);
+
+                let with_bias = Weight {
+                    bias: Some(&bias),
+                    ..weight
+                };
+                let mut biased = vec![f32::NAN; tokens * width];
+                kernels
+                    .linear(&OneThread, precision, (&x, inner), &with_bias, &mut biased)
+                    .unwrap();
+                let mut gated = vec![f32::NAN; tokens * width];
+                let weights = (&with_bias, &weight);
+                kernels
+                    .gated(
+                        &OneThread,
+                        precision,
+                        (&x, inner),
+                        weights,
+                        Activation::Silu,
+                        &mut gated,
+                    )
+                    .unwrap();
+                for (at, &plain) in out.iter().enumerate() {
+                    let gate = plain + bias[at % width];
+                    assert_eq!(biased[at], gate, "{what} at {at}");
+                    let silu = gate / (1.0 + (-gate).exp());
+                    let off = (gated[at] - silu * plain).abs();
+                    assert!(off <= 1e-5 * (1.0 + (gate * plain).abs()), "{what} at {at}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
 fn weights_that_do_not_fit_are_refused() {
     let weight = |values| Weight { values, bias: None };
     let blocks = Blocks {
@@ -439,6 +504,16 @@ fn weights_that_do_not_fit_are_refused() {
     }
     assert!(weight(Values::Bf16(&[bf16::ONE; 5])).width(2).is_err());
     assert!(weight(Values::Bf16(&[])).width(0).is_err());
+    let rows = |scales| {
+        Values::Rows(Rows {
+            integers: &[1; 6],
+            scales,
+        })
+    };
+    assert_eq!(weight(rows(&[1.0; 2])).width(3), Ok(2));
+    for wrong in [&[][..], &[1.0], &[1.0; 3]] {
+        assert!(weight(rows(wrong)).width(3).is_err(), "{wrong:?}");
+    }
     let bias = Weight {
         values: Values::F16(&[f16::ONE; 4]),
         bias: Some(&[1.0; 3]),

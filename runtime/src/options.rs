@@ -41,9 +41,10 @@ pub struct ScorerOptions {
     /// Called at every load and run of a stage. Default: nothing.
     pub observer: Option<Arc<dyn Observer>>,
     /// Whether our own kernels compute on CPUs that have units for bfloat16 numbers, in place of ONNX Runtime's: attention
-    /// in floats, and products with bfloat16 weights. Default: yes.
+    /// in floats, and products with weights of 16 bits or integers. Default: yes.
     pub kernels: bool,
-    /// How exactly those kernels multiply. Default: [`MatmulPrecision::Highest`], as exactly as floats.
+    /// How exactly those kernels multiply. Default: [`MatmulPrecision::Highest`], as exactly as floats. With the weights of
+    /// `w8a8` always [`MatmulPrecision::Medium`]: 8 bits of each activation.
     pub matmul_precision: MatmulPrecision,
     /// Whether results on the CPU are rounded to bfloat16, which shows how far a computation in bfloat16 moves scores.
     /// Default: no.

@@ -171,8 +171,8 @@ impl Scorer {
         self.bundle.manifest()
     }
 
-    /// How exactly products are computed: what was asked for where our own kernels multiply, else
-    /// [`MatmulPrecision::Highest`], as floats.
+    /// How exactly products are computed: what was asked for where our own kernels multiply, [`MatmulPrecision::Medium`]
+    /// where they multiply the integers of `w8a8`, else [`MatmulPrecision::Highest`], as floats.
     #[must_use]
     pub fn matmul_precision(&self) -> MatmulPrecision {
         self.loaded.matmul_precision

@@ -17,8 +17,9 @@ use worldpm_ort::{
 
 use crate::support;
 
-const BOTH: Wanted = Wanted {
+const ALL: Wanted = Wanted {
     products: true,
+    rows: true,
     attention: true,
 };
 
@@ -153,7 +154,7 @@ fn check_order(graph: &FusedGraph) {
 fn every_product_and_attention_of_a_decoder_is_replaced() {
     for decoder in DECODERS {
         for flags in [&["--stages", "1"][..], &["--stages", "2"]] {
-            let graphs = fused(&bundle(decoder, flags), BOTH);
+            let graphs = fused(&bundle(decoder, flags), ALL);
             let sum = |count: fn(&FusedGraph) -> usize| graphs.iter().map(count).sum::<usize>();
             assert_eq!(sum(|graph| graph.attention), 2, "{decoder:?}");
             // Seven linear layers a decoder layer, and those of the head.
@@ -179,31 +180,38 @@ fn what_is_wanted_is_replaced_and_other_forms_stay() {
     let counts = |bundle: &Path, wanted: Wanted| {
         let graphs = fused(bundle, wanted);
         graphs.iter().for_each(check_order);
-        (graphs[0].products, graphs[0].attention, graphs[0].left)
+        let replaced = graphs[0].products + graphs[0].rows;
+        (replaced, graphs[0].attention, graphs[0].left)
     };
-    let some = |products, attention| Wanted {
-        products,
-        attention,
+    let no_products = Wanted {
+        products: false,
+        ..ALL
     };
-    assert_eq!(counts(&plain, some(false, true)), (0, 2, 16));
-    assert_eq!(counts(&plain, some(true, false)), (16, 0, 0));
+    let no_attention = Wanted {
+        attention: false,
+        ..ALL
+    };
+    assert_eq!(counts(&plain, no_products), (0, 2, 16));
+    assert_eq!(counts(&plain, no_attention), (16, 0, 0));
     // The head of converted weights is in floats.
     for (precision, expected) in [
         (&["fp16"][..], (14, 2, 2)),
         (&["int8"], (14, 2, 2)),
         (&["int4", "--asymmetric"], (14, 2, 2)),
-        (&["w8a8"], (0, 2, 16)),
+        (&["w8a8"], (14, 2, 2)),
         (&["fp32"], (0, 2, 16)),
     ] {
         let flags = [&["--precision"], precision].concat();
         assert_eq!(
-            counts(&bundle(DECODERS[0], &flags), BOTH),
+            counts(&bundle(DECODERS[0], &flags), ALL),
             expected,
             "{precision:?}"
         );
     }
+    let integers = bundle(DECODERS[0], &["--precision", "w8a8"]);
+    assert_eq!(counts(&integers, Wanted { rows: false, ..ALL }), (0, 2, 16));
     let standard = bundle(DECODERS[0], &["--target", "onnx"]);
-    assert_eq!(counts(&standard, BOTH), (16, 0, 0));
+    assert_eq!(counts(&standard, ALL), (16, 0, 0));
 }
 
 /// Most that scores may differ by, in proportion to those beyond 1, at each precision. Rounding each input of a linear
@@ -277,6 +285,7 @@ fn integers_and_halves_are_not_rounded() {
         &["--precision", "fp16"][..],
         &["--precision", "int8", "--asymmetric"],
         &["--precision", "int4", "--asymmetric", "--block-size", "64"],
+        &["--precision", "w8a8"],
     ] {
         let bundle = bundle(DECODERS[0], flags);
         let open = |kernels: bool| open(&bundle, |options| options.kernels = kernels);
@@ -294,11 +303,13 @@ fn integers_and_halves_are_not_rounded() {
 }
 
 #[test]
-fn a_score_has_the_same_bits_in_any_company() {
+fn a_score_has_the_same_bits_in_any_batch() {
     let sequences = sequences();
+    let floats = MatmulPrecision::ALL.map(|precision| (&[][..], precision));
+    let integers = (&["--precision", "w8a8"][..], MatmulPrecision::Highest);
     for decoder in DECODERS {
-        for precision in MatmulPrecision::ALL {
-            let resident = bundle(decoder, &[]);
+        for (weights, precision) in floats.into_iter().chain([integers]) {
+            let resident = bundle(decoder, weights);
             let scorer = open(&resident, |options| options.matmul_precision = precision);
             let alone: Vec<f32> = sequences
                 .iter()
@@ -307,9 +318,10 @@ fn a_score_has_the_same_bits_in_any_company() {
             assert_eq!(
                 scores(&scorer, &sequences),
                 alone,
-                "{decoder:?} {precision}"
+                "{decoder:?} {weights:?} {precision}"
             );
-            let streamed = open(&bundle(decoder, &["--stages", "2"]), |options| {
+            let stages = [&["--stages", "2"], weights].concat();
+            let streamed = open(&bundle(decoder, &stages), |options| {
                 options.matmul_precision = precision;
                 options.residency = Residency::Streamed;
                 options.threads = std::num::NonZeroUsize::new(1);
@@ -318,7 +330,7 @@ fn a_score_has_the_same_bits_in_any_company() {
             assert_eq!(
                 scores(&streamed, &sequences),
                 alone,
-                "{decoder:?} {precision} streamed"
+                "{decoder:?} {weights:?} {precision} streamed"
             );
         }
     }
@@ -347,6 +359,20 @@ fn the_command_takes_the_options() {
     let unused = score(&[&medium[..], &["--cpu-kernels", "onnxruntime"]].concat());
     assert!(support::stderr(&unused).contains("not in medium precision"));
     assert_eq!(support::lines(&unused)[0]["score"].as_f64(), Some(plain));
+    // Activations of w8a8 have 8 bits, whatever is asked for.
+    let integers = self::bundle(DECODERS[0], &["--precision", "w8a8"]);
+    let ours = open(&integers, |_| ()).matmul_precision() == MatmulPrecision::Medium;
+    let notes = |precision: &str| {
+        let args = ["score", "--model", integers.to_str().unwrap()];
+        let args = [&args[..], &["--float32-matmul-precision", precision]].concat();
+        support::stderr(&support::run_with_input(&args, record))
+    };
+    let note = match ours {
+        true => "not high precision: that is what w8a8 means",
+        false => "not in high precision",
+    };
+    assert!(notes("high").contains(note), "{}", notes("high"));
+    assert!(!notes("highest").contains("note:"), "{}", notes("highest"));
     let output = score(&["--float32-matmul-precision", "lowest"]);
     assert_eq!(output.status.code(), Some(2));
     assert!(support::stderr(&output).contains("`lowest` is not `highest`, `high` or `medium`"));

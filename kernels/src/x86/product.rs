@@ -92,7 +92,7 @@ pub(crate) fn linear(
                     width,
                 };
                 // SAFETY: whoever has a `Unit` has AVX-512.
-                unsafe { finish(&columns, (sums, weight.bias), out) };
+                unsafe { finish(&columns, (sums, weight), out) };
             });
         });
     });
@@ -124,7 +124,7 @@ pub(crate) fn gated(
                 };
                 // SAFETY: whoever has a `Unit` has AVX-512.
                 unsafe {
-                    let (gates, ups) = ((gates, gate.bias), (ups, up.bias));
+                    let (gates, ups) = ((gates, gate), (ups, up));
                     finish_gated(&columns, gates, ups, activation, out);
                 }
             });
@@ -156,12 +156,12 @@ impl Columns<'_> {
 
 /// Writes the sums of a linear layer.
 #[target_feature(enable = "avx512f")]
-fn finish(columns: &Columns<'_>, (sums, bias): (&[Line], Option<&[f32]>), out: Shared<f32>) {
+fn finish(columns: &Columns<'_>, (sums, weight): (&[Line], &Weight<'_>), out: Shared<f32>) {
     for tile in tiles(columns.count, columns.range) {
         let values = by_token(&sums[tile.lines()]);
         for (value, token) in values.iter().zip(tile.tokens.clone()) {
             store(
-                add(*value, bias, tile.column),
+                complete(*value, weight, tile.column),
                 columns.of(&out, &tile, token),
             );
         }
@@ -172,16 +172,16 @@ fn finish(columns: &Columns<'_>, (sums, bias): (&[Line], Option<&[f32]>), out: S
 #[target_feature(enable = "avx512f")]
 fn finish_gated(
     columns: &Columns<'_>,
-    (gates, gate_bias): (&[Line], Option<&[f32]>),
-    (ups, up_bias): (&[Line], Option<&[f32]>),
+    (gates, gate_weight): (&[Line], &Weight<'_>),
+    (ups, up_weight): (&[Line], &Weight<'_>),
     activation: Activation,
     out: Shared<f32>,
 ) {
     for tile in tiles(columns.count, columns.range) {
         let (gates, ups) = (by_token(&gates[tile.lines()]), by_token(&ups[tile.lines()]));
         for ((gate, up), token) in gates.iter().zip(ups).zip(tile.tokens.clone()) {
-            let gate = activate(activation, add(*gate, gate_bias, tile.column));
-            let value = _mm512_mul_ps(gate, add(up, up_bias, tile.column));
+            let gate = activate(activation, complete(*gate, gate_weight, tile.column));
+            let value = _mm512_mul_ps(gate, complete(up, up_weight, tile.column));
             store(value, columns.of(&out, &tile, token));
         }
     }
@@ -375,16 +375,25 @@ fn by_token(lines: &[Line]) -> [__m512; TILE] {
     values
 }
 
-/// Adds the bias of up to 16 columns from `column` on.
+/// The outputs of up to 16 columns from `column` on: the sums with their rows' scales and the bias, where there are any.
 #[target_feature(enable = "avx512f")]
-fn add(value: __m512, bias: Option<&[f32]>, column: usize) -> __m512 {
-    let Some(bias) = bias.and_then(|bias| bias.get(column..)) else {
-        return value;
+fn complete(sums: __m512, weight: &Weight<'_>, column: usize) -> __m512 {
+    let scaled = match from(weight.values.row_scales(), column) {
+        Some(scales) => _mm512_mul_ps(sums, scales),
+        None => sums,
     };
+    match from(weight.bias, column) {
+        Some(bias) => _mm512_add_ps(scaled, bias),
+        None => scaled,
+    }
+}
+
+/// Up to 16 elements from `column` on.
+#[target_feature(enable = "avx512f")]
+fn from(elements: Option<&[f32]>, column: usize) -> Option<__m512> {
+    let elements = elements?.get(column..)?;
     // SAFETY: reads no more than there is.
-    _mm512_add_ps(value, unsafe {
-        _mm512_maskz_loadu_ps(first(bias.len()), bias.as_ptr())
-    })
+    Some(unsafe { _mm512_maskz_loadu_ps(first(elements.len()), elements.as_ptr()) })
 }
 
 /// Writes as many elements as there is room for.

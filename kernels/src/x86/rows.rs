@@ -3,8 +3,9 @@
 use std::arch::x86_64::{
     __m128i, __m512, __m512i, _mm_and_si128, _mm_loadu_si128, _mm_set1_epi8, _mm_srli_epi16,
     _mm_unpackhi_epi8, _mm_unpacklo_epi8, _mm256_castsi256_si128, _mm256_extracti128_si256,
-    _mm256_loadu_si256, _mm512_castsi512_si256, _mm512_cvtepi32_ps, _mm512_cvtepu8_epi32,
-    _mm512_cvtph_ps, _mm512_extracti64x4_epi64, _mm512_maskz_loadu_epi16, _mm512_mul_ps,
+    _mm256_loadu_si256, _mm512_castsi512_si128, _mm512_castsi512_si256, _mm512_cvtepi8_epi32,
+    _mm512_cvtepi32_ps, _mm512_cvtepu8_epi32, _mm512_cvtph_ps, _mm512_extracti32x4_epi32,
+    _mm512_extracti64x4_epi64, _mm512_maskz_loadu_epi8, _mm512_maskz_loadu_epi16, _mm512_mul_ps,
     _mm512_set1_epi32, _mm512_set1_ps, _mm512_setzero_si512, _mm512_store_si512, _mm512_sub_epi32,
 };
 use std::ops::Range;
@@ -67,6 +68,15 @@ fn read(values: &Values<'_>, row: usize, inner: usize, column: usize) -> [__m512
             let halves = unsafe { _mm512_maskz_loadu_epi16(mask, values.as_ptr().cast()) };
             let low = _mm512_cvtph_ps(_mm512_castsi512_si256(halves));
             let high = _mm512_cvtph_ps(_mm512_extracti64x4_epi64::<1>(halves));
+            two(low, high)
+        }
+        Values::Rows(rows) => {
+            let integers = &rows.integers[row * inner + column..(row + 1) * inner];
+            // SAFETY: as above.
+            let bytes = unsafe { _mm512_maskz_loadu_epi8(mask.into(), integers.as_ptr()) };
+            let floats = |bytes| _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(bytes));
+            let low = floats(_mm512_castsi512_si128(bytes));
+            let high = floats(_mm512_extracti32x4_epi32::<1>(bytes));
             two(low, high)
         }
         Values::Blocks(blocks) => {

@@ -73,7 +73,9 @@ pub(crate) fn load(bundle: &Bundle, options: &ScorerOptions, max_length: usize) 
         Device::Cpu if options.kernels => KernelChoice::new(options.matmul_precision),
         _ => None,
     };
-    let Replaced { products, in_place } = replaced(bundle, kernels)?;
+    let replaced = Replaced::find(bundle, kernels)?;
+    let matmul_precision = replaced.precision(options.matmul_precision);
+    let in_place = replaced.in_place;
     let stages = with_weights_in_place(costs.stage_memory(), &in_place);
     let Placed {
         mut slots,
@@ -159,38 +161,50 @@ pub(crate) fn load(bundle: &Bundle, options: &ScorerOptions, max_length: usize) 
         reason,
         budget,
         max_length,
-        matmul_precision: match products {
-            true => options.matmul_precision,
-            false => MatmulPrecision::Highest,
-        },
+        matmul_precision,
     })
 }
 
 /// What our kernels take over.
 struct Replaced {
-    /// Whether there are products among it.
+    /// Whether there are products among it of which the options say how exact they are.
     products: bool,
+    /// Whether there are products with rows of integers, whose activations are of 8 bits in any case.
+    rows: bool,
     /// Of each stage, bytes of weights that they read where they are, in place of floats of twice the size.
     in_place: Vec<u64>,
 }
 
-fn replaced(bundle: &Bundle, kernels: Option<KernelChoice>) -> Result<Replaced> {
-    let manifest = bundle.manifest();
-    let mut replaced = Replaced {
-        products: false,
-        in_place: vec![0; manifest.stages.len()],
-    };
-    let Some(kernels) = kernels else {
-        return Ok(replaced);
-    };
-    for (stage, in_place) in manifest.stages.iter().zip(&mut replaced.in_place) {
-        let graph = read_graph(bundle.directory(), stage)?;
-        let path = bundle.directory().join(&stage.graph);
-        let fused = kernels.fuse(&graph, &path, manifest.model.head_dim)?;
-        replaced.products |= fused.products > 0;
-        *in_place = fused.weight_bytes;
+impl Replaced {
+    fn find(bundle: &Bundle, kernels: Option<KernelChoice>) -> Result<Self> {
+        let manifest = bundle.manifest();
+        let mut replaced = Self {
+            products: false,
+            rows: false,
+            in_place: vec![0; manifest.stages.len()],
+        };
+        let Some(kernels) = kernels else {
+            return Ok(replaced);
+        };
+        for (stage, in_place) in manifest.stages.iter().zip(&mut replaced.in_place) {
+            let graph = read_graph(bundle.directory(), stage)?;
+            let path = bundle.directory().join(&stage.graph);
+            let fused = kernels.fuse(&graph, &path, manifest.model.head_dim)?;
+            replaced.products |= fused.products > 0;
+            replaced.rows |= fused.rows > 0;
+            *in_place = fused.weight_bytes;
+        }
+        Ok(replaced)
     }
-    Ok(replaced)
+
+    /// How exactly the least exact products are computed.
+    fn precision(&self, asked: MatmulPrecision) -> MatmulPrecision {
+        match self {
+            Self { rows: true, .. } => MatmulPrecision::Medium,
+            Self { products: true, .. } => asked,
+            _ => MatmulPrecision::Highest,
+        }
+    }
 }
 
 /// The budget that all providers can keep to.

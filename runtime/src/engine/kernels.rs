@@ -18,10 +18,12 @@ pub(crate) struct KernelChoice {
 impl KernelChoice {
     /// What they do on this processor; `None` where it has no unit for bfloat16 numbers.
     pub(crate) fn new(precision: Precision) -> Option<Self> {
+        let kernels = Kernels::detect()?;
         Some(Self {
             precision,
             wanted: Wanted {
-                products: Kernels::detect()?.gains(precision),
+                products: kernels.gains(precision),
+                rows: kernels.gains_on_integers(),
                 attention: true,
             },
         })

@@ -18,13 +18,15 @@ use ort::{
 };
 use worldpm_ort_bundle::fused;
 use worldpm_ort_kernels::{
-    Activation, Attention, Blocks, Kernels, Mask, Precision, ShapeError, Threads, Values, Weight,
+    Activation, Attention, Blocks, Kernels, Mask, Precision, Rows, ShapeError, Threads, Values,
+    Weight,
 };
 
 const FLOAT: TensorElementType = TensorElementType::Float32;
 const BF16: TensorElementType = TensorElementType::Bfloat16;
 const F16: TensorElementType = TensorElementType::Float16;
 const BYTES: TensorElementType = TensorElementType::Uint8;
+const SIGNED_BYTES: TensorElementType = TensorElementType::Int8;
 const INT64: TensorElementType = TensorElementType::Int64;
 
 /// The kernels of a session: its nodes run one after the other.
@@ -47,7 +49,7 @@ pub(crate) fn operators(
         threads,
     };
     let mut domain = OperatorDomain::new(fused::DOMAIN)?.add(PackedAttention(shared.clone()))?;
-    for form in [Form::Bf16, Form::F16, Form::Blocks] {
+    for form in Form::ALL {
         domain = domain
             .add(Linear(shared.clone(), form))?
             .add(Gated(shared.clone(), form))?;
@@ -107,6 +109,7 @@ enum Form {
     Bf16,
     F16,
     Blocks,
+    Rows,
 }
 
 /// Where the parts of a weight are among the inputs.
@@ -119,15 +122,27 @@ struct Places {
 }
 
 impl Form {
+    const ALL: [Self; 4] = [Self::Bf16, Self::F16, Self::Blocks, Self::Rows];
+
+    /// How exactly floats are multiplied where they need not be multiplied exactly. A row of integers stands for 8 bits on
+    /// both sides, and a bfloat16 number has 8.
+    fn precision(self, asked: Precision) -> Precision {
+        match self {
+            Self::Bf16 | Self::F16 | Self::Blocks => asked,
+            Self::Rows => Precision::Medium,
+        }
+    }
+
     /// The inputs of a linear layer with one weight, or with two.
     fn inputs(self, weights: usize) -> Vec<OperatorInput> {
-        let (parts, zero_points): (&[TensorElementType], _) = match self {
-            Self::Bf16 => (&[BF16], 0),
-            Self::F16 => (&[F16], 0),
-            Self::Blocks => (&[BYTES, FLOAT], weights),
+        let (parts, zero_points): (&[TensorElementType], &[TensorElementType]) = match self {
+            Self::Bf16 => (&[BF16], &[]),
+            Self::F16 => (&[F16], &[]),
+            Self::Blocks => (&[BYTES, FLOAT], &[BYTES]),
+            Self::Rows => (&[SIGNED_BYTES, FLOAT], &[SIGNED_BYTES]),
         };
         let parts = (0..weights).flat_map(|_| parts.iter().copied());
-        let zero_points = (0..zero_points).map(|_| BYTES);
+        let zero_points = (0..weights).flat_map(|_| zero_points.iter().copied());
         let biases = (0..weights).map(|_| OperatorInput::optional(FLOAT));
         [FLOAT]
             .into_iter()
@@ -147,7 +162,7 @@ impl Form {
                 zero_points: 0,
                 bias: 1 + weights + number,
             },
-            Self::Blocks => Places {
+            Self::Blocks | Self::Rows => Places {
                 values: 1 + 2 * number,
                 scales: 2 + 2 * number,
                 zero_points: 1 + 2 * weights + number,
@@ -198,13 +213,16 @@ impl<'a> Operand<'a> {
     ) -> ort::Result<Self> {
         let (scales, zero_points) = match form {
             Form::Bf16 | Form::F16 => (None, None),
-            Form::Blocks => (
-                Some(required(context, places.scales)?),
-                match sizes.has_zero_points {
-                    true => Some(required(context, places.zero_points)?),
-                    false => None,
-                },
-            ),
+            Form::Blocks | Form::Rows => {
+                let has_zero_points = sizes.has_zero_points || matches!(form, Form::Rows);
+                (
+                    Some(required(context, places.scales)?),
+                    match has_zero_points {
+                        true => Some(required(context, places.zero_points)?),
+                        false => None,
+                    },
+                )
+            }
         };
         Ok(Self {
             form,
@@ -227,13 +245,23 @@ impl<'a> Operand<'a> {
                 bits: self.sizes.bits,
                 block_size: self.sizes.block_size,
             }),
+            Form::Rows => {
+                let zero_points = elements::<i8>(self.zero_points.as_ref())?.unwrap_or_default();
+                if zero_points.iter().any(|&zero_point| zero_point != 0) {
+                    return Err(ort::Error::new("zero points of rows that are not 0"));
+                }
+                Values::Rows(Rows {
+                    integers: self.values.try_extract_tensor::<i8>()?.1,
+                    scales: elements::<f32>(self.scales.as_ref())?.unwrap_or_default(),
+                })
+            }
         };
         let bias = elements::<f32>(self.bias.as_ref())?;
         Ok(Weight { values, bias })
     }
 }
 
-/// See [`fused::LINEAR`], [`fused::LINEAR_F16`] and [`fused::LINEAR_BLOCKS`].
+/// See [`fused::LINEAR`] and what follows it.
 struct Linear(Shared, Form);
 
 impl Operator for Linear {
@@ -244,6 +272,7 @@ impl Operator for Linear {
             Form::Bf16 => fused::LINEAR,
             Form::F16 => fused::LINEAR_F16,
             Form::Blocks => fused::LINEAR_BLOCKS,
+            Form::Rows => fused::LINEAR_ROWS,
         }
     }
 
@@ -261,7 +290,7 @@ impl Operator for Linear {
     ) -> ort::Result<BoxedKernel<'attr>> {
         let (shared, form) = (self.0.clone(), self.1);
         let precision = match context.get::<i64>(fused::EXACT) {
-            Some(0) => shared.precision,
+            Some(0) => form.precision(shared.precision),
             _ => Precision::Highest,
         };
         let sizes = Sizes::read(context);
@@ -281,7 +310,7 @@ impl Operator for Linear {
     }
 }
 
-/// See [`fused::GATED`], [`fused::GATED_F16`] and [`fused::GATED_BLOCKS`].
+/// See [`fused::GATED`] and what follows it.
 struct Gated(Shared, Form);
 
 impl Operator for Gated {
@@ -292,6 +321,7 @@ impl Operator for Gated {
             Form::Bf16 => fused::GATED,
             Form::F16 => fused::GATED_F16,
             Form::Blocks => fused::GATED_BLOCKS,
+            Form::Rows => fused::GATED_ROWS,
         }
     }
 
@@ -326,7 +356,7 @@ impl Operator for Gated {
             let threads = SessionThreads::new(context, shared.threads);
             let weights = (&gate, &up);
             let result = shared.with(|kernels| {
-                let precision = shared.precision;
+                let precision = form.precision(shared.precision);
                 kernels.gated(&threads, precision, (x, inner), weights, activation, out)
             });
             threads.outcome(result)

@@ -31,8 +31,8 @@ pub(crate) struct ScorerArgs {
     /// Threads for CPU work [default: all]
     #[arg(long, value_name = "N", value_parser = at_least_one)]
     pub(crate) threads: Option<NonZeroUsize>,
-    /// How exactly CPUs with AMX or AVX-512 BF16 multiply with bfloat16 weights, as in PyTorch: highest (as floats), high
-    /// (floats as two bfloat16 numbers) or medium (floats rounded to one)
+    /// How exactly CPUs with AMX or AVX-512 BF16 multiply floats, as in PyTorch: highest (as floats), high (as two bfloat16
+    /// numbers) or medium (rounded to one, which w8a8 always is)
     #[arg(long, help_heading = heading::PRECISION, value_name = "PRECISION", default_value_t)]
     pub(crate) float32_matmul_precision: Precision,
     /// What computes on such CPUs: auto (our own kernels for products and attention) or onnxruntime
@@ -75,7 +75,11 @@ impl ScorerArgs {
     /// Says what was asked for and cannot be had: products of another precision than is computed.
     pub(crate) fn report_unused(&self, scorer: &Scorer) {
         let (asked, used) = (self.float32_matmul_precision, scorer.matmul_precision());
-        if asked != used {
+        if asked == Precision::High && used == Precision::Medium {
+            report!(
+                "note: activations have 8 bits, not {asked} precision: that is what w8a8 means"
+            );
+        } else if asked != Precision::Highest && asked != used {
             report!(
                 "note: products are computed as exactly as floats, not in {asked} precision: that takes a model on an x86-64 \
                  CPU with AMX or AVX-512 BF16 (see `worldpm-ort doctor`), weights of bf16, fp16, int8 or int4, and \

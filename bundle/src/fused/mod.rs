@@ -1,0 +1,264 @@
+//! Graphs for the CPU in which nodes are replaced by operators that the runtime brings.
+//!
+//! ONNX Runtime's CPU provider multiplies no bfloat16 numbers: a graph casts each weight to floats. Its product with
+//! integers in blocks makes integers of the activations too. And its attention computes every cell of every row, so the
+//! queries of a shared prompt once for each row. The runtime has operators for all of these. [`fuse`] puts them in place of
+//! the nodes that compute the same:
+//!
+//! | operator | in place of |
+//! |---|---|
+//! | [`LINEAR`], [`LINEAR_F16`] | `Cast` of a bfloat16 or half weight, `Gemm` |
+//! | [`LINEAR_BLOCKS`] | `MatMulNBits` |
+//! | [`LINEAR_ROWS`] | `QGemm` of rows made integers, `Mul` with their scales, `Add` of a bias |
+//! | [`GATED`], [`GATED_F16`], [`GATED_BLOCKS`], [`GATED_ROWS`] | two of these with one input, the activation of one, `Mul` |
+//! | [`ATTENTION`] | three `Gather`s of rows, `GroupQueryAttention`, `Reshape`, `Gather` of cells |
+//!
+//! What does not have exactly that form stays as it is. A bundle always holds the plain graph.
+
+mod attention;
+mod gated;
+mod linear;
+mod nodes;
+
+use std::{
+    collections::{HashMap, HashSet},
+    path::Path,
+};
+
+use self::nodes::Nodes;
+use crate::{
+    error::{Error, Result},
+    proto::{
+        AttributeKind, AttributeProto, ElementType, GraphProto, ModelProto, NodeProto,
+        OperatorSetIdProto,
+    },
+};
+
+/// Domain of the runtime's operators.
+pub const DOMAIN: &str = "worldpm_ort";
+/// `x . weight + bias`: `x` `[T, inner]` float, `weight` `[width, inner]` bfloat16, `bias` `[width]` float or none. The
+/// attribute [`EXACT`].
+pub const LINEAR: &str = "Linear";
+/// [`LINEAR`] with a half weight.
+pub const LINEAR_F16: &str = "LinearF16";
+/// [`LINEAR`] with a weight as `MatMulNBits` has it: `x`, integers, scales, zero points, bias or none. The attributes
+/// [`EXACT`], `bits`, `block_size` and [`ZERO_POINTS`].
+pub const LINEAR_BLOCKS: &str = "LinearBlocks";
+/// [`LINEAR`] with a weight as `QGemm` has it: `x` in floats, signed integers, scales, zero points, which have to be 0, bias
+/// or none. The attribute [`EXACT`].
+pub const LINEAR_ROWS: &str = "LinearRows";
+/// `activation(x . gate + gate bias) * (x . up + up bias)`: `x`, `gate`, `up`, and the biases or none. The attribute
+/// [`ACTIVATION`].
+pub const GATED: &str = "GatedLinear";
+/// [`GATED`] with half weights.
+pub const GATED_F16: &str = "GatedLinearF16";
+/// [`GATED`] with weights as `MatMulNBits` has them: `x`, integers and scales of `gate`, those of `up`, the zero points of
+/// both, the biases of both or none. The attributes [`ACTIVATION`], `bits`, `block_size` and [`ZERO_POINTS`].
+pub const GATED_BLOCKS: &str = "GatedLinearBlocks";
+/// [`GATED`] with weights as `QGemm` has them: the inputs as those of [`GATED_BLOCKS`]. The attribute [`ACTIVATION`].
+pub const GATED_ROWS: &str = "GatedLinearRows";
+/// Attention: queries, keys and values `[T, heads * size]`, the packed token of each cell `[B, S]`, the cells that attend
+/// `[n]`. The attributes of `GroupQueryAttention`.
+pub const ATTENTION: &str = "PackedAttention";
+/// Whether a product is part of the reward head, which is always computed as exactly as floats are.
+pub const EXACT: &str = "exact";
+/// Whether a weight has zero points. Without them the integers stand in their place, for nothing: ONNX Runtime 1.23 crashes
+/// at an operator of another library that leaves an input out before one that is there.
+pub const ZERO_POINTS: &str = "zero_points";
+/// [`SILU`] or [`GELU_TANH`].
+pub const ACTIVATION: &str = "activation";
+/// `x * sigmoid(x)`.
+pub const SILU: i64 = 0;
+/// Gelu by its approximation with a hyperbolic tangent.
+pub const GELU_TANH: i64 = 1;
+
+/// What a width of heads must be a multiple of.
+const HEAD_MULTIPLE: usize = 16;
+/// Weights of 16 bits, and their linear layer.
+const SHORT: [(ElementType, &str); 2] = [
+    (ElementType::BFloat16, LINEAR),
+    (ElementType::Float16, LINEAR_F16),
+];
+
+/// What is to be replaced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Wanted {
+    /// Linear layers with bfloat16 or half weights, or with integers in blocks, alone and gated.
+    pub products: bool,
+    /// Those with integers that have a scale for each row.
+    pub rows: bool,
+    /// [`ATTENTION`].
+    pub attention: bool,
+}
+
+/// A graph with operators of the runtime.
+#[derive(Clone, Debug)]
+pub struct FusedGraph {
+    /// The graph, as bytes of an ONNX file.
+    pub bytes: Vec<u8>,
+    /// How many linear layers were replaced, with those in gated ones, but for those of `rows`.
+    pub products: usize,
+    /// How many were that have integers with a scale for each row.
+    pub rows: usize,
+    /// How many attentions.
+    pub attention: usize,
+    /// Products that are left to ONNX Runtime.
+    pub left: usize,
+    /// Bytes of the weights of 16 bits that are used where they are, and not as floats.
+    pub weight_bytes: u64,
+}
+
+/// Replaces what there is an operator for in the graph of the file `path`, whose bytes are given.
+///
+/// # Errors
+/// [`Error::Model`] when it holds no ONNX graph.
+pub fn fuse(bytes: &[u8], path: &Path, head_dim: usize, wanted: Wanted) -> Result<FusedGraph> {
+    let mut model = ModelProto::from_bytes(bytes, path)?;
+    let Some(graph) = &mut model.graph else {
+        return Err(Error::Model {
+            path: path.to_owned(),
+            problem: "has no graph".into(),
+        });
+    };
+    let (mut products, mut rows, mut attention) = (0, 0, 0);
+    if wanted.products {
+        products = replace(graph, linear::of_numbers);
+    }
+    if wanted.rows {
+        rows = replace(graph, linear::of_rows);
+    }
+    if products + rows > 0 {
+        replace(graph, gated::find);
+    }
+    if wanted.attention && head_dim.is_multiple_of(HEAD_MULTIPLE) {
+        attention = replace(graph, attention::find);
+    }
+    remove_unused(graph);
+    let left = graph
+        .node
+        .iter()
+        .filter(|node| {
+            matches!(
+                node.op_type.as_deref(),
+                Some("Gemm" | "MatMulNBits" | "QGemm")
+            )
+        })
+        .count();
+    let weight_bytes = weight_bytes(graph);
+    model.opset_import.push(OperatorSetIdProto {
+        domain: Some(DOMAIN.into()),
+        version: Some(1),
+    });
+    Ok(FusedGraph {
+        bytes: model.to_bytes(),
+        products,
+        rows,
+        attention,
+        left,
+        weight_bytes,
+    })
+}
+
+fn weight_bytes(graph: &GraphProto) -> u64 {
+    let own = graph
+        .node
+        .iter()
+        .filter(|node| node.domain.as_deref() == Some(DOMAIN));
+    let read: HashSet<&str> = own
+        .flat_map(|node| &node.input)
+        .map(String::as_str)
+        .collect();
+    let elements = |dims: &[i64]| {
+        dims.iter().fold(1, |product: u64, &size| {
+            product.saturating_mul(size.unsigned_abs())
+        })
+    };
+    let read = graph
+        .initializer
+        .iter()
+        .filter(|tensor| {
+            SHORT
+                .iter()
+                .any(|&(element, _)| tensor.data_type == Some(element as i32))
+        })
+        .filter(|tensor| read.contains(tensor.name.as_deref().unwrap_or_default()));
+    read.fold(0, |sum, tensor| {
+        sum.saturating_add(elements(&tensor.dims).saturating_mul(2))
+    })
+}
+
+/// A node, and the places of those that it replaces. It goes to the place of the last one.
+struct Replacement {
+    node: NodeProto,
+    places: Vec<usize>,
+}
+
+/// Makes all replacements of one kind, and says how many there were.
+fn replace(graph: &mut GraphProto, find: impl Fn(&Nodes<'_>) -> Vec<Replacement>) -> usize {
+    let found = find(&Nodes::new(graph));
+    let count = found.len();
+    let mut at: HashMap<usize, NodeProto> = HashMap::new();
+    let mut gone = HashSet::new();
+    for Replacement { node, places } in found {
+        if let Some(&last) = places.iter().max() {
+            at.insert(last, node);
+        }
+        gone.extend(places);
+    }
+    let nodes = std::mem::take(&mut graph.node);
+    graph.node = nodes
+        .into_iter()
+        .enumerate()
+        .filter_map(|(place, node)| match at.remove(&place) {
+            Some(new) => Some(new),
+            None => (!gone.contains(&place)).then_some(node),
+        })
+        .collect();
+    count
+}
+
+/// Nodes whose results nothing reads any more: casts of weights, and what made integers of activations.
+fn remove_unused(graph: &mut GraphProto) {
+    let outputs = graph.output.iter().filter_map(|output| output.name.clone());
+    let mut read: HashSet<String> = outputs.collect();
+    // What reads a value comes after what makes it.
+    let mut kept = Vec::with_capacity(graph.node.len());
+    for node in std::mem::take(&mut graph.node).into_iter().rev() {
+        if node.output.iter().any(|name| read.contains(name)) {
+            read.extend(node.input.iter().cloned());
+            kept.push(node);
+        }
+    }
+    kept.reverse();
+    graph.node = kept;
+}
+
+/// A node of the runtime's domain that makes what `of` made.
+fn node(
+    operator: &str,
+    of: &NodeProto,
+    mut input: Vec<String>,
+    attribute: Vec<AttributeProto>,
+) -> NodeProto {
+    // Operands at the end that are not there are not named.
+    while input.last().is_some_and(String::is_empty) {
+        input.pop();
+    }
+    NodeProto {
+        input,
+        output: of.output.clone(),
+        name: of.name.clone(),
+        op_type: Some(operator.into()),
+        attribute,
+        domain: Some(DOMAIN.into()),
+    }
+}
+
+fn integer(name: &str, value: i64) -> AttributeProto {
+    AttributeProto {
+        name: Some(name.into()),
+        i: Some(value),
+        r#type: Some(AttributeKind::Int as i32),
+        ..AttributeProto::default()
+    }
+}
