@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::{
     oip::{INFER, bits, expected, input, raw_texts, request, scores},
-    served::{Served, real},
+    served::{Served, agent, real},
 };
 
 pub(crate) const JSON_LENGTH: &str = "inference-header-content-length";
@@ -14,11 +14,7 @@ fn send_binary(served: &Served, json: &Value, binary: &[u8]) -> (u16, Value, Vec
     let json = json.to_string();
     let length = json.len().to_string();
     let body = [json.as_bytes(), binary].concat();
-    let agent: ureq::Agent = ureq::Agent::config_builder()
-        .http_status_as_error(false)
-        .build()
-        .into();
-    let request = agent.post(format!("{}{INFER}", served.address));
+    let request = agent().post(format!("{}{INFER}", served.address));
     let mut reply = request.header(JSON_LENGTH, &length).send(&body).unwrap();
     let length = reply.headers().get(JSON_LENGTH);
     let length = length.map(|value| value.to_str().unwrap().parse().unwrap());

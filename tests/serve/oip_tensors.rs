@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::{
     oip::{INFER, input, request},
     oip_binary::JSON_LENGTH,
-    served::{Served, real},
+    served::{Served, agent, real},
 };
 
 #[test]
@@ -228,16 +228,12 @@ fn what_is_no_tensor_is_refused() {
         assert_eq!(reply.status, 404, "{path}");
         assert!(reply.json()["error"].is_string());
     }
-    let agent: ureq::Agent = ureq::Agent::config_builder()
-        .http_status_as_error(false)
-        .build()
-        .into();
     for length in ["x", "-1", "99999"] {
-        let post = agent.post(format!("{}{INFER}", served.address));
+        let post = agent().post(format!("{}{INFER}", served.address));
         let reply = post.header(JSON_LENGTH, length).send("{}").unwrap();
         assert_eq!(reply.status(), 400, "{length}");
     }
-    let post = agent.post(format!("{}{INFER}", served.address));
+    let post = agent().post(format!("{}{INFER}", served.address));
     let mut reply = post.header("content-encoding", "gzip").send("{}").unwrap();
     assert_eq!(reply.status(), 400);
     let message = reply.body_mut().read_to_string().unwrap();

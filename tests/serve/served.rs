@@ -164,7 +164,8 @@ pub fn ask(address: &str, path: &str, headers: &[(&str, &str)], body: Option<&[u
     read(agent().run(request.body(body).unwrap()))
 }
 
-fn agent() -> ureq::Agent {
+/// A client that gives every status as it is.
+pub fn agent() -> ureq::Agent {
     ureq::Agent::config_builder()
         .http_status_as_error(false)
         .timeout_global(Some(Duration::from_secs(60)))

@@ -7,8 +7,9 @@ use std::{
 
 use super::{
     error::QueueError,
-    line::{Arrivals, Departure, Line, Next, Sequence, Window},
+    line::{Arrivals, Departure, Line, Next, Window},
     options::{QueueOptions, RequestOptions},
+    sequence::Sequence,
     sync::{Arc, Condvar, Mutex, MutexGuard, Weak, thread},
     ticket::{Numbers, Slot, Ticket, Withdraw},
 };

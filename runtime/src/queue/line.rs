@@ -10,6 +10,10 @@
 mod pace;
 #[path = "line/planned.rs"]
 mod planned;
+#[path = "line/waits.rs"]
+mod waits;
+#[path = "line/window.rs"]
+mod window;
 
 use std::{
     cmp::Reverse,
@@ -21,53 +25,13 @@ use self::pace::Pace;
 use super::{
     error::QueueError,
     options::{Caller, Priority, QueueOptions, RequestOptions},
+    sequence::Sequence,
     sync::Arc,
 };
 use crate::{
-    batch::{BatchError, Pack, PlanStats},
+    batch::{Pack, PlanStats},
     engine::{Cancellation, Capacity},
 };
-
-/// Most sequences that are planned together: enough to find those that share a beginning.
-const WINDOW_SEQUENCES: usize = 1 << 13;
-/// Most tokens of them, in packs.
-const WINDOW_PACKS: usize = 1 << 10;
-
-/// A sequence, and where it is scored.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Sequence {
-    /// Token ids, up to the last one that is scored.
-    pub ids: Vec<u32>,
-    /// Positions of those that are scored.
-    pub scored: Vec<usize>,
-}
-
-impl Sequence {
-    /// A sequence that is scored at these positions. What follows the last of them has no say and is left out.
-    #[must_use]
-    pub fn new(mut ids: Vec<u32>, scored: Vec<usize>) -> Self {
-        let used = scored.iter().max().map_or(0, |last| last + 1);
-        ids.truncate(used);
-        Self { ids, scored }
-    }
-
-    /// Whether it can be computed: what is wrong with one must not touch those that it would be planned with.
-    pub(super) fn check(&self) -> Result<(), BatchError> {
-        if self.ids.is_empty() {
-            return Err(BatchError::EmptySequence { index: 0 });
-        }
-        let tokens = self.ids.len();
-        match self.scored.iter().find(|&&position| position >= tokens) {
-            Some(&position) => Err(BatchError::NoSuchPosition {
-                index: 0,
-                tokens,
-                position,
-            }),
-            None => Ok(()),
-        }
-    }
-}
 
 /// The sequences that were admitted and have no outcome yet. `T` is what is kept of each for its outcome.
 pub(super) struct Line<T> {
@@ -380,123 +344,12 @@ impl<T> Line<T> {
         Next::Wait(time, arrivals)
     }
 
-    /// Whether a thread that waits has to look again, since something has arrived.
-    pub(super) fn is_news(&self, arrivals: Arrivals, request: &RequestOptions) -> bool {
-        request.deadline.is_some()
-            || match arrivals {
-                Arrivals::Matter => true,
-                Arrivals::MatterFrom(tokens) => self.waiting.1 >= tokens,
-                Arrivals::DoNotMatter => false,
-            }
-    }
-
-    /// Until when to wait for others, and which of them end that; `None` when it is time to plan.
-    fn waits_until(&self, capacity: Capacity, now: Instant) -> Option<(Instant, Arrivals)> {
-        let fills = self.fills_until();
-        let matter = fills.map(|until| (until, Arrivals::MatterFrom(self.pack_tokens)));
-        let no_hurry = self.no_hurry_until(capacity);
-        let no_hurry = no_hurry.map(|until| (until, Arrivals::DoNotMatter));
-        let latest = no_hurry
-            .into_iter()
-            .chain(matter)
-            .max_by_key(|(until, _)| *until);
-        latest.filter(|(until, _)| *until > now)
-    }
-
-    /// Until when the engine, which computes as many packs as it can, does not need the one that is next.
-    fn no_hurry_until(&self, capacity: Capacity) -> Option<Instant> {
-        if self.options.max_delay.is_zero() || self.running.len() + 1 != capacity.packs {
-            return None;
-        }
-        let oldest = self.running.iter().min_by_key(|(number, _)| **number);
-        oldest.and_then(|(_, pack)| self.pace.no_hurry_until(pack.sent, pack.tokens))
-    }
-
-    /// Until when to wait for others that fill a pack; `None` when there is one, or none is waited for.
-    fn fills_until(&self) -> Option<Instant> {
-        if self.options.max_delay.is_zero() || self.waiting.1 >= self.pack_tokens {
-            return None;
-        }
-        let first = |flow: &Flow| match self.entries.get(flow.waiting.front()?)?.at {
-            At::Waiting { since, .. } => Some(since),
-            _ => None,
-        };
-        let oldest = self.flows.values().filter_map(first).min()?;
-        oldest.checked_add(self.options.max_delay)
-    }
-
     /// The flows with something that waits, and the times at which they stand.
     fn waiting_flows(&self) -> impl Iterator<Item = (u64, FlowKey)> {
         let flows = self.flows.iter();
         flows
             .filter(|(_, flow)| !flow.waiting.is_empty())
             .map(|(key, flow)| (flow.time, *key))
-    }
-
-    /// Takes out what is planned together: of the flow that is furthest behind first. With packs that are planned already,
-    /// only what goes before `planned`, the first of them, and what fills a pack with it.
-    fn take_window(&mut self, planned: Option<u64>) -> Window {
-        let most_tokens = self.pack_tokens.saturating_mul(WINDOW_PACKS);
-        let mut window = Window {
-            ids: Vec::new(),
-            flows: Vec::new(),
-            costs: Vec::new(),
-            times: BTreeMap::new(),
-            sequences: Vec::new(),
-            scored: Vec::new(),
-        };
-        let mut turns: BinaryHeap<_> = self.waiting_flows().map(Reverse).collect();
-        let mut taken = 0_usize;
-        while let Some(Reverse((time, key))) = turns.pop() {
-            let fills = taken < self.pack_tokens;
-            let is_late = planned.is_some_and(|planned| time >= planned);
-            if taken >= most_tokens || window.ids.len() >= WINDOW_SEQUENCES || is_late && !fills {
-                break;
-            }
-            let Some(flow) = self.flows.get_mut(&key) else {
-                continue;
-            };
-            let Some(id) = flow.waiting.pop_front() else {
-                continue;
-            };
-            let Some(entry) = self.entries.get_mut(&id) else {
-                drop_gone(&mut flow.waiting, &self.entries);
-                if !flow.waiting.is_empty() {
-                    turns.push(Reverse((flow.time, key)));
-                }
-                continue;
-            };
-            if let At::Waiting {
-                since, put_back, ..
-            } = entry.at
-                && let At::Waiting { sequence, .. } =
-                    std::mem::replace(&mut entry.at, At::Window { since, put_back })
-            {
-                let cost = entry.tokens as u64 * key.0.cost();
-                window.times.entry(key).or_insert(flow.time);
-                flow.time += cost;
-                taken += entry.tokens;
-                self.waiting.0 -= 1;
-                self.waiting.1 -= entry.tokens;
-                window.ids.push(id);
-                window.flows.push(key);
-                window.costs.push(cost);
-                window.sequences.push(sequence.ids);
-                window.scored.push(sequence.scored);
-            }
-            drop_gone(&mut flow.waiting, &self.entries);
-            if !flow.waiting.is_empty() {
-                turns.push(Reverse((flow.time, key)));
-            }
-        }
-        window
-    }
-
-    /// Takes out the entries of a window that could not be planned.
-    pub(super) fn refuse(&mut self, window: &Window) -> Vec<T> {
-        let ids = window.ids.iter();
-        ids.filter_map(|&id| Some(self.withdraw(id)?.kept))
-            .collect()
     }
 
     /// Whether the engine has use for another pack.

@@ -20,6 +20,7 @@ mod line;
 )]
 mod model_check;
 mod options;
+mod sequence;
 mod sync;
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::cast_precision_loss)]
@@ -28,6 +29,6 @@ mod ticket;
 
 pub use dispatch::{Queue, QueueCounters};
 pub use error::QueueError;
-pub use line::Sequence;
 pub use options::{Caller, Priority, QueueOptions, RequestOptions};
+pub use sequence::Sequence;
 pub use ticket::{Numbers, Ticket};

@@ -4,7 +4,7 @@
 
 use shuttle::{check_pct, check_random};
 
-use super::{error, options};
+use super::{error, options, sequence};
 use crate::{
     batch::Budget,
     engine::{Capacity, Engine, EngineError, Health, Submission},
@@ -27,8 +27,8 @@ mod ticket;
 
 use dispatch::Queue;
 use error::QueueError;
-use line::Sequence;
 use options::{Caller, QueueOptions, RequestOptions};
+use sequence::Sequence;
 use sync::{Arc, Condvar, Mutex, thread};
 use ticket::Ticket;
 

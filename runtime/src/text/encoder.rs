@@ -17,7 +17,7 @@ use super::{
     guard::Guard,
     left_out,
     literal::Literal,
-    long::{LongTexts, PIECE_BYTES, Settings},
+    long::{LongTexts, PIECE_BYTES, known::Settings},
     options::TextOptions,
     special::Given,
     template::ChatTemplates,

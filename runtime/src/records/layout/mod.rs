@@ -5,6 +5,7 @@
 
 mod column;
 mod form;
+mod join;
 mod kind;
 mod message;
 mod names;

@@ -1,19 +1,20 @@
 //! The shards of a job, scored one behind the other so that packs stay full, and committed as they are complete.
 
+mod alone;
+mod commit;
+
 use std::{
     cell::{Cell, RefCell},
     collections::{BTreeMap, VecDeque},
-    sync::{
-        Arc, Mutex, PoisonError,
-        mpsc::{Receiver, SyncSender, sync_channel},
-    },
+    sync::Arc,
     thread,
     time::{Duration, Instant},
 };
 
-use anyhow::{Result, anyhow, bail};
-use worldpm_ort_jobs::{Claim, Committed, Job, JobError, Line, Repeats, Shard};
+use anyhow::{Result, bail};
+use worldpm_ort_jobs::{Claim, Job, JobError, Line, Repeats, Shard};
 
+use self::commit::{Committing, Complete};
 use super::{
     found::Found,
     input::{JobInput, ShardRecords},
@@ -26,13 +27,11 @@ use crate::{
     Conversation,
     answers::{AnswerLine, Outcome},
     cli::{
-        common::{interrupt::Interrupt, progress::InputProgress},
+        common::interrupt::Interrupt,
         score::{args::ScoreArgs, input::Place, job_args::Deduplication},
     },
 };
 
-/// Complete shards that may wait for the disk.
-const COMPLETE: usize = 4;
 /// Shards that are begun while a record waits for what another process computes. Then it is computed here as well.
 const PATIENCE: u64 = 4;
 /// How long it is waited before another look at what others do; the longest after many in vain.
@@ -89,12 +88,6 @@ struct UnderWay {
     repeats: Arc<Repeats>,
 }
 
-/// The thread that commits, and what has become of it.
-struct Committing {
-    complete: SyncSender<UnderWay>,
-    problem: Arc<Mutex<Option<anyhow::Error>>>,
-}
-
 struct Run<'a, 'w, M: Model> {
     work: &'w Work<'a, M>,
     state: RefCell<State<M::Outcome>>,
@@ -107,16 +100,8 @@ impl<M: Model> Work<'_, M> {
     /// Scores what is left of the job, with whoever else works on it.
     pub(super) fn run(&self) -> Result<(Ended, Tally)> {
         let begun = Instant::now();
-        let problem: Arc<Mutex<Option<anyhow::Error>>> = Arc::default();
-        let (job, progress) = (self.job, self.progress.handle());
         thread::scope(|scope| {
-            let (complete, completed) = sync_channel(COMPLETE);
-            let noted = Arc::clone(&problem);
-            let committer = thread::Builder::new()
-                .name("commit".into())
-                .spawn_scoped(scope, move || {
-                    commit_all(job, &progress, &completed, &noted)
-                })?;
+            let (committing, committer) = commit::start(scope, self.job, self.progress.handle())?;
             let run = Run {
                 work: self,
                 state: RefCell::new(State {
@@ -132,10 +117,7 @@ impl<M: Model> Work<'_, M> {
                     tally: Tally::default(),
                 }),
                 is_refused: Cell::new(false),
-                committing: Committing {
-                    complete,
-                    problem: Arc::clone(&problem),
-                },
+                committing,
             };
             let ended = run.all();
             run.give_back();
@@ -143,17 +125,14 @@ impl<M: Model> Work<'_, M> {
             tally.seconds = begun.elapsed().as_secs_f64();
             // It ends when there is nobody left to give it shards.
             drop(run);
-            let _ = committer.join();
             // Whatever went wrong on the disk is why the rest did.
-            match take_problem(&problem) {
+            match committer.end() {
                 Some(problem) => Err(problem),
                 None => Ok((ended?, tally)),
             }
         })
     }
-}
 
-impl<M: Model> Work<'_, M> {
     fn is_deduplicated(&self) -> bool {
         self.args.job.deduplicate == Deduplication::Always
     }
@@ -172,42 +151,6 @@ impl<M: Model> Work<'_, M> {
             self.args.records.allow_no_answer,
             M::WHOLE_RECORDS,
         )
-    }
-}
-
-fn commit_all(
-    job: &Job,
-    progress: &InputProgress,
-    completed: &Receiver<UnderWay>,
-    problem: &Mutex<Option<anyhow::Error>>,
-) {
-    for UnderWay { shard, lines, .. } in completed {
-        let in_order: Vec<Line> = lines.values().cloned().collect();
-        match job.commit(&shard, &in_order) {
-            Ok(Committed::First | Committed::Same) => {}
-            Ok(Committed::Differs) => progress.report(&format!(
-                "note: {} were scored by two processes, with scores that differ; those that came first stay",
-                job.name_of(&shard)
-            )),
-            Err(error) => {
-                let mut problem = problem.lock().unwrap_or_else(PoisonError::into_inner);
-                problem.get_or_insert_with(|| error.into());
-                // Where the results could not be written, this may fail too; the shard is free in any case.
-                let _ = job.give_back(&shard, &lines);
-            }
-        }
-    }
-}
-
-fn take_problem(problem: &Mutex<Option<anyhow::Error>>) -> Option<anyhow::Error> {
-    let mut problem = problem.lock().unwrap_or_else(PoisonError::into_inner);
-    problem.take()
-}
-
-impl Committing {
-    fn has_failed(&self) -> bool {
-        let problem = self.problem.lock().unwrap_or_else(PoisonError::into_inner);
-        problem.is_some()
     }
 }
 
@@ -407,10 +350,9 @@ impl<M: Model> Run<'_, '_, M> {
     fn complete(&self, state: &mut State<M::Outcome>, shard: usize) {
         let is_complete = |of: &UnderWay| of.lines.len() as u64 == of.shard.stretch.records;
         if state.shards.get(&shard).is_some_and(is_complete)
-            && let Some(complete) = state.shards.remove(&shard)
+            && let Some(UnderWay { shard, lines, .. }) = state.shards.remove(&shard)
         {
-            // Its receiver lives as long as this.
-            let _ = self.committing.complete.send(complete);
+            self.committing.commit(Complete { shard, lines });
         }
     }
 
@@ -447,93 +389,6 @@ impl<M: Model> Run<'_, '_, M> {
             bytes: serde_json::to_vec(&AnswerLine { id, outcome })?,
             failure,
         })
-    }
-
-    /// Scores a shard whose owners have died: each record by itself, noted before, so that the one that they died of shows.
-    fn one_by_one(&self, shard: Shard) -> Result<()> {
-        self.work.progress.report(&format!(
-            "{} are scored one by one: the processes that had them have ended",
-            self.work.job.name_of(&shard)
-        ));
-        let tried = self.try_each(&shard);
-        match tried {
-            Ok(Some(lines)) => {
-                let complete = UnderWay {
-                    shard,
-                    lines,
-                    repeats: Arc::default(),
-                };
-                let _ = self.committing.complete.send(complete);
-                Ok(())
-            }
-            // What is done is in its journal.
-            Ok(None) => Ok(self.work.job.give_back(&shard, &BTreeMap::new())?),
-            Err(error) => {
-                let _ = self.work.job.give_back(&shard, &BTreeMap::new());
-                Err(error)
-            }
-        }
-    }
-
-    /// `None` when it was interrupted.
-    fn try_each(&self, shard: &Shard) -> Result<Option<BTreeMap<u64, Line>>> {
-        let mut lines = shard.known.clone();
-        let mut journal = self.work.job.journal(shard)?;
-        let repeats = self.work.repeats(shard.number)?;
-        let mut records = self.work.input.records(self.work.job, shard)?;
-        let mut all = Vec::new();
-        // All of it, so that nothing is noted of an input that has changed.
-        while let Some(read) = records.next(self.work.input, shard)? {
-            all.push(read);
-        }
-        for (record, read) in (0..).zip(all) {
-            if lines.contains_key(&record) {
-                continue;
-            }
-            if self.work.interrupt.asked() || self.committing.has_failed() {
-                return Ok(None);
-            }
-            let line = match shard.poison.get(&record) {
-                Some(deaths) => self.poison(read, *deaths)?,
-                None => {
-                    let prepared = self.work.prepare((shard.number, record), read);
-                    let item = self.item(&mut self.state.borrow_mut(), &repeats, prepared)?;
-                    if !item.1.is_empty() {
-                        journal.begin(record)?;
-                    }
-                    self.score_one(item)?
-                }
-            };
-            journal.done(record, &line)?;
-            lines.insert(record, line);
-            self.state.borrow_mut().tally.records += 1;
-            self.work.progress.look(self.work.job, lines.len() as u64);
-        }
-        Ok(Some(lines))
-    }
-
-    fn score_one(&self, item: (Item<M::Outcome>, Vec<Conversation>)) -> Result<Line> {
-        let mut line = None;
-        let mut one = std::iter::once(item);
-        self.work.model.score(&mut one, &mut |item, came| {
-            line = Some(self.line(item, came)?);
-            Ok(())
-        })?;
-        line.ok_or_else(|| anyhow!("no score came"))
-    }
-
-    fn poison(&self, found: Found, deaths: u32) -> Result<Line> {
-        let (place, _) = found.prepare(self.work.args.records.allow_no_answer);
-        let hint = match self.work.args.keep_going {
-            true => "",
-            false => "; --keep-going sets it aside",
-        };
-        let unanswered = Unanswered {
-            problem: format!("{deaths} processes have ended while they scored it alone{hint}"),
-            kind: "ends_the_process",
-            ends_all: false,
-        };
-        self.answer_line(&place, Err(unanswered))
     }
 
     /// Gives back what is not complete, with the results that there are.

@@ -1,31 +1,37 @@
 //! One stage as an ONNX Runtime session.
 
-use std::{
-    num::NonZeroUsize,
-    path::PathBuf,
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicU64, Ordering},
-    },
+mod graph;
+mod setup;
+mod threads;
+mod values;
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
 };
 
 use ort::{
     environment::Environment,
     logging::LogLevel,
-    operator::OperatorDomain,
     session::{RunOptions, Session, builder::SessionBuilder},
-    value::{DynValue, Outlet, PrimitiveTensorElementType, Tensor, TensorElementType},
+    value::{DynValue, Outlet, Tensor, TensorElementType},
 };
-use worldpm_ort_bundle::{Manifest, floats::FloatGraph, manifest, names, rounded::round_to_bf16};
+use worldpm_ort_bundle::{manifest, names};
 
-use super::{EngineError, Failure, Flow, KernelChoice, OnnxRuntime, Stage, Watch};
+use self::{
+    graph::{Floats, rounded, with_kernels},
+    values::{detached, list},
+};
+use super::{EngineError, Failure, Flow, OnnxRuntime, Stage, Watch};
 use crate::{
-    batch::{Budget, PackInputs},
+    batch::PackInputs,
     bundle::read_graph,
     ep::{Provider, StageContext, bind_to_host},
     host::memory,
-    weights::WeightFiles,
 };
+
+pub(crate) use setup::StageSetup;
+pub(crate) use threads::Threads;
 
 /// Where ONNX Runtime looks for the files that hold a graph's weights.
 const EXTERNAL_DATA_FOLDER: &str = "session.model_external_initializers_file_folder_path";
@@ -36,69 +42,11 @@ const EXACT_BYTE_PRODUCTS: &str = "session.x64quantprecision";
 /// Makes floats of weights behind a `DequantizeLinear` once, at load. Else every run would make them again.
 const NO_QUANTISED_GRAPHS: &str = "session.disable_quant_qdq";
 
-/// The processors of a session's threads.
-const AFFINITIES: &str = "session.intra_op_thread_affinities";
-
-/// Makes the threads of a session stop spinning when a run is over: the next stage may have the same processors.
-const STOP_SPINNING: &str = "session.force_spinning_stop";
-
 /// Makes a run give back what its session's arena has taken beyond the weights.
 const SHRINK_ARENA: (&str, &str) = ("memory.enable_memory_arena_shrinkage", "cpu:0");
 
 /// Profiles that were begun in this process.
 static PROFILES: AtomicU64 = AtomicU64::new(0);
-
-/// What a stage is loaded from and with.
-#[derive(Clone, Debug)]
-pub(crate) struct StageSetup {
-    /// The manifest's words on the stage.
-    pub(crate) stage: manifest::Stage,
-    /// The bundle's manifest.
-    pub(crate) manifest: Arc<Manifest>,
-    /// The bundle.
-    pub(crate) bundle: PathBuf,
-    /// What the planner puts into a pack.
-    pub(crate) budget: Budget,
-    /// Most tokens of a conversation.
-    pub(crate) max_length: usize,
-    /// Path of the graph file.
-    pub(crate) graph: PathBuf,
-    /// Folder of the weight files.
-    pub(crate) weights: PathBuf,
-    /// The weight files, as they were checked.
-    pub(crate) weight_files: Arc<WeightFiles>,
-    /// Device of the stage.
-    pub(crate) provider: Provider,
-    /// The threads that compute on the CPU.
-    pub(crate) threads: Threads,
-    /// Held while a stage computes on a device that it shares with other stages of the pipeline. Two
-    /// stages that ran at once on the CPU would each want all its cores.
-    pub(crate) turn: Arc<Mutex<()>>,
-    /// Whether the stage is loaded for one wave of packs and dropped.
-    pub(crate) streamed: bool,
-    /// Whether other stages are on its device, and each should give back after a run what the run has taken.
-    pub(crate) shares_device: bool,
-    /// What our own kernels do, on the CPU.
-    pub(crate) kernels: Option<KernelChoice>,
-    /// Whether results are rounded to bfloat16, on the CPU.
-    pub(crate) rounds_to_bf16: bool,
-    /// Folder for a profile of its runs.
-    pub(crate) profile: Option<PathBuf>,
-}
-
-/// The threads of a session on the CPU.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Threads {
-    /// Those of the process, which all sessions share.
-    Shared(NonZeroUsize),
-    /// The session's own.
-    Own {
-        /// How many.
-        count: NonZeroUsize,
-        /// The processor of each, from 0, but of the first, which is the stage's own thread.
-        cores: Vec<usize>,
-    },
-}
 
 /// A loaded stage.
 pub(crate) struct SessionStage {
@@ -126,9 +74,7 @@ impl SessionStage {
             .to_str()
             .ok_or_else(|| fault(format!("{} is not UTF-8", setup.weights.display())))?;
         let graph = match setup.provider {
-            Provider::Cpu if setup.rounds_to_bf16 => {
-                round_to_bf16(&graph, &setup.graph).map_err(|error| fault(error_chain(&error)))?
-            }
+            Provider::Cpu if setup.rounds_to_bf16 => rounded(&setup, &graph).map_err(&fault)?,
             _ => graph,
         };
         let (graph, domain) = match setup.provider {
@@ -314,31 +260,6 @@ impl Drop for SessionStage {
     }
 }
 
-impl Threads {
-    fn configure(&self, builder: SessionBuilder) -> ort::Result<SessionBuilder> {
-        Ok(match self {
-            // What the process shares has its number of threads from the environment.
-            Self::Shared(_) => builder,
-            Self::Own { count, cores } => {
-                let builder = builder
-                    .with_independent_thread_pool()?
-                    .with_intra_threads(count.get())?
-                    .with_config_entry(STOP_SPINNING, "1")?;
-                match affinities(cores, count.get()) {
-                    Some(affinities) => builder.with_config_entry(AFFINITIES, affinities)?,
-                    None => builder,
-                }
-            }
-        })
-    }
-
-    fn count(&self) -> NonZeroUsize {
-        match self {
-            Self::Shared(count) | Self::Own { count, .. } => *count,
-        }
-    }
-}
-
 /// Whether a graph has the inputs, or the outputs, that the manifest lists.
 fn check_edges(session: &[Outlet], listed: &[manifest::TensorInfo]) -> Result<(), String> {
     let element = |outlet: &Outlet| match outlet.dtype().tensor_type() {
@@ -364,94 +285,6 @@ fn check_edges(session: &[Outlet], listed: &[manifest::TensorInfo]) -> Result<()
     ))
 }
 
-/// ONNX Runtime's words for the processors of a session's threads, of which the first is the caller's and has none.
-/// They count from 1. `None` when there is no other thread or no core is given.
-fn affinities(cores: &[usize], threads: usize) -> Option<String> {
-    if cores.is_empty() || threads < 2 {
-        return None;
-    }
-    let cores = (1..threads).map(|thread| (cores[thread % cores.len()] + 1).to_string());
-    Some(cores.collect::<Vec<_>>().join(";"))
-}
-
-/// The stage's graph with our operators in place of what they compute, and those operators.
-fn with_kernels(
-    setup: &StageSetup,
-    graph: Vec<u8>,
-) -> Result<(Vec<u8>, Option<OperatorDomain>), String> {
-    let Some(kernels) = setup.kernels else {
-        return Ok((graph, None));
-    };
-    let fused = kernels
-        .fuse(&graph, &setup.graph, setup.manifest.model.head_dim)
-        .map_err(|error| error_chain(&error))?;
-    let domain = kernels
-        .operators(setup.threads.count())
-        .map_err(|error| error.to_string())?;
-    Ok((fused.bytes, Some(domain)))
-}
-
-/// A stage's weights, made into floats without ONNX Runtime.
-struct Floats {
-    graph: Vec<u8>,
-    values: Vec<(String, DynValue)>,
-}
-
-impl Floats {
-    fn read(setup: &StageSetup, graph: &[u8]) -> Result<Self, String> {
-        let threads = setup.threads.count();
-        let graph = FloatGraph::from_bytes(graph, &setup.graph, &setup.weights, threads)
-            .map_err(|error| error_chain(&error))?;
-        let values = graph
-            .read_weights(threads)
-            .map_err(|error| error_chain(&error))?;
-        let values = graph
-            .weights
-            .into_iter()
-            .zip(values)
-            .map(|(weight, values)| {
-                let value = Tensor::from_array((weight.shape, values))?;
-                Ok((weight.name, value.into_dyn()))
-            });
-        Ok(Self {
-            graph: graph.bytes,
-            values: values
-                .collect::<ort::Result<_>>()
-                .map_err(|error| error.to_string())?,
-        })
-    }
-
-    fn commit(self, mut builder: SessionBuilder) -> ort::Result<Session> {
-        for (name, value) in self.values {
-            builder = builder.with_initializer(name, value)?;
-        }
-        builder.commit_from_memory(&self.graph)
-    }
-}
-
-fn error_chain(error: &dyn std::error::Error) -> String {
-    match error.source() {
-        Some(source) => format!("{error}: {}", error_chain(source)),
-        None => error.to_string(),
-    }
-}
-
-/// A copy that does not keep the memory of the session that made it.
-fn detached(value: &DynValue) -> ort::Result<DynValue> {
-    fn copy<T: PrimitiveTensorElementType + std::fmt::Debug + Copy + 'static>(
-        value: &DynValue,
-    ) -> ort::Result<DynValue> {
-        let (shape, elements) = value.try_extract_tensor::<T>()?;
-        Ok(Tensor::from_array((shape.to_vec(), elements.to_vec()))?.into_dyn())
-    }
-    match value.data_type() {
-        TensorElementType::Float32 => copy::<f32>(value),
-        TensorElementType::Float16 => copy::<half::f16>(value),
-        TensorElementType::Bfloat16 => copy::<half::bf16>(value),
-        other => Err(ort::Error::new(format!("hidden states are {other}"))),
-    }
-}
-
 /// Whether the processor multiplies bytes and adds the products in 32 bits.
 fn has_vnni() -> bool {
     #[cfg(target_arch = "x86_64")]
@@ -459,20 +292,6 @@ fn has_vnni() -> bool {
         || std::arch::is_x86_feature_detected!("avxvnni");
     #[cfg(not(target_arch = "x86_64"))]
     return true;
-}
-
-/// `values` as a tensor, the last one twice when their number is odd.
-///
-/// The tokens and the scores of a pack are the rows of matrix products. ONNX Runtime's kernels for quantised weights
-/// work on two rows at a time, and sum a last single row in another order. With an even number of rows a score does
-/// not depend on the number of tokens it is computed with. The row more reads what the last one reads, and nothing
-/// reads it.
-fn list(values: &[i64]) -> ort::Result<DynValue> {
-    let mut values = values.to_vec();
-    if let (Some(&last), 1) = (values.last(), values.len() % 2) {
-        values.push(last);
-    }
-    Ok(Tensor::from_array((vec![values.len()], values))?.into_dyn())
 }
 
 impl Stage for SessionStage {

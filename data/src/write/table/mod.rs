@@ -1,18 +1,18 @@
 //! Rows as tables: Parquet, and Arrow's files and streams.
 
+mod file;
+mod found;
+
 use std::{borrow::Cow, sync::Arc};
 
 use arrow_array::{ArrayRef, RecordBatch};
-use arrow_ipc::writer::{FileWriter, StreamWriter};
-use arrow_schema::{ArrowError, DataType, Field, Schema, SchemaRef};
-use parquet::{
-    arrow::ArrowWriter,
-    basic::{Compression as PageCompression, ZstdLevel},
-    errors::ParquetError,
-    file::{metadata::KeyValue, properties::WriterProperties},
-};
+use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use worldpm_ort_runtime::json::Object;
 
+use self::{
+    file::{TableFile, refused},
+    found::{add_columns, inferred, place_of},
+};
 use super::{
     columns::{added, data_type},
     encoder::Encoder,
@@ -34,14 +34,8 @@ use crate::{
     },
 };
 
-/// Bytes of a row group, encoded, that are held until it is written.
-const ROW_GROUP_BYTES: usize = 64 << 20;
-
 /// Rows of a table are few where they are less than one of so many.
 const SPARSE: usize = 4;
-
-/// Half of what level 3 takes, and little larger.
-const PAGE_LEVEL: i32 = 1;
 
 pub(super) struct TableRows {
     format: Format,
@@ -75,19 +69,12 @@ struct Known {
 }
 
 struct Open {
-    writer: TableWriter,
-    schema: SchemaRef,
+    file: TableFile,
     /// The columns of the input that are kept; the added ones follow them.
     kept: Vec<usize>,
     /// All columns of the input.
     input: SchemaRef,
     layout: Layout,
-}
-
-enum TableWriter {
-    Parquet(ArrowWriter<Encoder>),
-    File(FileWriter<Encoder>),
-    Stream(StreamWriter<Encoder>),
 }
 
 impl TableRows {
@@ -142,28 +129,7 @@ impl TableRows {
             .fields()
             .iter()
             .filter(|field| self.naming.keeps(field.name()));
-        let kept = Schema::new(kept.cloned().collect::<Vec<_>>());
-        let dictionary = kept
-            .fields()
-            .iter()
-            .find(|field| has_dictionary(field.data_type()));
-        match (self.format, dictionary) {
-            (Format::Parquet, _) => {
-                let tried = ArrowWriter::try_new(std::io::sink(), Arc::new(kept), None);
-                tried
-                    .map(drop)
-                    .map_err(|error| self.refused_parquet(&error))
-            }
-            (Format::Arrow, Some(field)) => Err(DataError::Encode {
-                format: self.format,
-                problem: format!(
-                    "the column `{}` has values in dictionaries, which must be the same throughout a file: write a stream \
-                     (--output-format arrow-stream), or Parquet",
-                    field.name()
-                ),
-            }),
-            _ => Ok(()),
-        }
+        file::check(self.format, Schema::new(kept.cloned().collect::<Vec<_>>()))
     }
 
     /// Whether a row of JSON fits into columns with those that were looked at before it.
@@ -313,21 +279,8 @@ impl TableRows {
         let Some(encoder) = self.encoder.take() else {
             return Ok(());
         };
-        let refused = |error| self.refused(&error);
-        let writer = match self.format {
-            Format::Parquet => {
-                let writer =
-                    ArrowWriter::try_new(encoder, Arc::clone(&schema), Some(properties(&schema)));
-                TableWriter::Parquet(writer.map_err(|error| self.refused_parquet(&error))?)
-            }
-            Format::Arrow => {
-                TableWriter::File(FileWriter::try_new(encoder, &schema).map_err(refused)?)
-            }
-            _ => TableWriter::Stream(StreamWriter::try_new(encoder, &schema).map_err(refused)?),
-        };
         self.open = Some(Open {
-            writer,
-            schema,
+            file: TableFile::new(encoder, self.format, schema)?,
             kept,
             input,
             layout,
@@ -390,13 +343,12 @@ impl TableRows {
         }
         let options = arrow_array::RecordBatchOptions::new().with_row_count(Some(rows.len()));
         let part = RecordBatch::try_new_with_options(Arc::clone(&open.input), columns, &options);
-        let part = part.map_err(|error| self.refused(&error))?;
+        let part = part.map_err(|error| refused(self.format, &error))?;
         self.put(&part, rows).map(Ok)
     }
 
     /// Writes rows whose columns of the input these are.
     fn put(&mut self, part: &RecordBatch, rows: &[Held]) -> Result<(), DataError> {
-        let format = self.format;
         let Some(open) = &mut self.open else {
             return Ok(());
         };
@@ -414,24 +366,7 @@ impl TableRows {
                 .iter()
                 .map(|(name, kind)| added(rows, name, *kind)),
         );
-        let batch = RecordBatch::try_new(Arc::clone(&open.schema), columns);
-        let written = batch
-            .map_err(ParquetError::from)
-            .and_then(|batch| match &mut open.writer {
-                TableWriter::Parquet(writer) => {
-                    writer.write(&batch)?;
-                    match writer.in_progress_size() > ROW_GROUP_BYTES {
-                        true => writer.flush(),
-                        false => Ok(()),
-                    }
-                }
-                TableWriter::File(writer) => writer.write(&batch).map_err(ParquetError::from),
-                TableWriter::Stream(writer) => writer.write(&batch).map_err(ParquetError::from),
-            });
-        written.map_err(|error| DataError::Encode {
-            format,
-            problem: error.to_string(),
-        })
+        open.file.write(columns)
     }
 
     pub(super) fn close(mut self) -> Result<(), DataError> {
@@ -439,42 +374,10 @@ impl TableRows {
             true => Ok(()),
             false => self.flush(),
         };
-        let Some(open) = self.open.take() else {
-            return flushed;
-        };
-        let encoder = match open.writer {
-            TableWriter::Parquet(writer) => writer
-                .into_inner()
-                .map_err(|error| self.refused_parquet(&error)),
-            TableWriter::File(writer) => writer.into_inner().map_err(|error| self.refused(&error)),
-            TableWriter::Stream(writer) => {
-                writer.into_inner().map_err(|error| self.refused(&error))
-            }
-        };
-        let ended = encoder.and_then(|encoder| {
-            encoder
-                .finish()
-                .map_err(|error| DataError::io("compress", "the output", error))
-        });
-        flushed.and(ended)
-    }
-
-    fn refused(&self, error: &ArrowError) -> DataError {
-        refused(self.format, error)
-    }
-
-    fn refused_parquet(&self, error: &ParquetError) -> DataError {
-        DataError::Encode {
-            format: self.format,
-            problem: error.to_string(),
+        match self.open.take() {
+            Some(open) => flushed.and(open.file.close()),
+            None => flushed,
         }
-    }
-}
-
-fn refused(format: Format, error: &ArrowError) -> DataError {
-    DataError::Encode {
-        format,
-        problem: error.to_string(),
     }
 }
 
@@ -496,97 +399,9 @@ fn follows(one: &Held, other: &Held, next: bool) -> bool {
     }
 }
 
-/// The columns of these rows, up to the first that has no type in common with those before it, and those that there are
-/// beside them.
-fn inferred(
-    mut columns: Vec<(String, Type)>,
-    rows: &[Held],
-    like: Option<&Object>,
-    format: Format,
-) -> (SchemaRef, Option<Misfit>) {
-    let mut wrong = None;
-    let objects = rows
-        .iter()
-        .enumerate()
-        .filter_map(|(row, held)| match &held.columns.0 {
-            Kept::Fields(fields) => Some((row, fields)),
-            _ => None,
-        });
-    for (row, object) in objects {
-        if let Err(clash) = add_columns(&mut columns, object) {
-            wrong = Some((row, clash));
-            break;
-        }
-    }
-    for (name, value) in like.into_iter().flat_map(Object::iter) {
-        if let Err(clash) = place_of(&mut columns, name).add(value) {
-            wrong = Some((0, clash.within(name)));
-        }
-    }
-    let mut fields = Vec::with_capacity(columns.len());
-    for (name, found) in columns {
-        match found.data_type(format == Format::Parquet) {
-            Ok(data_type) => fields.push(Field::new(name, data_type, true)),
-            Err(clash) => wrong = Some((0, clash.within(&name))),
-        }
-    }
-    (Arc::new(Schema::new(fields)), wrong)
-}
-
-/// Adds what a row shows of the columns, or nothing where it does not go together with what they are.
-fn add_columns(columns: &mut Vec<(String, Type)>, row: &Object) -> Result<(), Clash> {
-    let before = columns.clone();
-    let added = row.iter().try_for_each(|(name, value)| {
-        let known = place_of(columns, name);
-        known.add(value).map_err(|clash| clash.within(name))
-    });
-    if added.is_err() {
-        *columns = before;
-    }
-    added
-}
-
-/// The type of a column, which is a new one where it is not there.
-fn place_of<'a>(columns: &'a mut Vec<(String, Type)>, name: &str) -> &'a mut Type {
-    let at = columns.iter().position(|(known, _)| known == name);
-    let at = at.unwrap_or_else(|| {
-        columns.push((name.to_owned(), Type::default()));
-        columns.len() - 1
-    });
-    &mut columns[at].1
-}
-
 fn clash(path: &str, problem: String) -> Clash {
     Clash {
         path: path.to_owned(),
         problem,
-    }
-}
-
-fn properties(schema: &Schema) -> WriterProperties {
-    let notes = schema.metadata().iter();
-    let mut notes: Vec<_> = notes
-        .map(|(key, value)| KeyValue::new(key.clone(), value.clone()))
-        .collect();
-    notes.sort_by(|one, other| one.key.cmp(&other.key));
-    let level = ZstdLevel::try_new(PAGE_LEVEL).unwrap_or_default();
-    WriterProperties::builder()
-        .set_created_by(concat!("worldpm-ort ", env!("CARGO_PKG_VERSION")).to_owned())
-        .set_compression(PageCompression::ZSTD(level))
-        .set_key_value_metadata((!notes.is_empty()).then_some(notes))
-        .build()
-}
-
-fn has_dictionary(data_type: &DataType) -> bool {
-    match data_type {
-        DataType::Dictionary(..) => true,
-        DataType::List(item)
-        | DataType::LargeList(item)
-        | DataType::ListView(item)
-        | DataType::LargeListView(item)
-        | DataType::FixedSizeList(item, _)
-        | DataType::Map(item, _) => has_dictionary(item.data_type()),
-        DataType::Struct(fields) => fields.iter().any(|field| has_dictionary(field.data_type())),
-        _ => false,
     }
 }
