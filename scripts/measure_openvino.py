@@ -17,6 +17,7 @@ is new in each run, as in real use.
 
 import argparse
 import json
+import os
 import shlex
 import statistics
 import subprocess
@@ -97,8 +98,8 @@ class Graph:
 
 
 def batches(count):
-    """Who is scored together with whom: alone, by twos, by threes, all."""
-    for size in (1, 2, 3, count):
+    """Who is scored together with whom: alone, by twos, all."""
+    for size in (1, 2, count):
         for first in range(0, count, size):
             yield list(range(first, min(first + size, count)))
 
@@ -147,8 +148,36 @@ def examine(name, graph, sequences, exact):
     }  # fmt: skip
 
 
+def measure_scores(options, bundle, open_graph, reference, conversations):
+    sequences = [reference.token_ids(messages) for messages in conversations]
+    exact = Graph(bundle / "stage-00.onnx", options.threads).scores(sequences).astype(np.float64)
+    for name in (ANGLES, TABLES):
+        plain = drift(Graph(bundle / name, options.threads).scores(sequences), exact)
+        print(f"{name} on {CPU}: {plain['largest']:.1e} from the graph as exported, at most", flush=True)
+        if plain["largest"] > TOLERANCE:
+            fail(f"the rewritten graph computes something else: {plain}")
+    found = {}
+    for precision in options.precisions:
+        name = f"OpenVINO {precision}"
+        found[name] = examine(name, open_graph(TABLES, precision), sequences, exact)
+    name = "OpenVINO bf16, angles computed"
+    found[name] = examine(name, open_graph(ANGLES, "bf16"), sequences, exact)
+    for size, way in ((1, "one by one"), (bench.PADDED_BATCH, "padded")):
+        found[f"transformers bf16, {way}"] = drift(reference.run(conversations, size)["scores"], exact)
+    return {"conversations": len(conversations), "spread": float(exact.std()), "systems": found}
+
+
+def scores_table(found):
+    rows = []
+    for name, system in found["systems"].items():
+        bits = f"{system['same_bits']} of {found['conversations']}; up to {system['apart']:.1e} apart" if "apart" in system else ""
+        rows.append([name, f"{system['rms']:.1e}", f"{system['largest']:.1e}", bits, system.get("same_again", "")])
+    heads = ["", "from fp32, rms", "largest", "same bits in any batch", "same bits again"]
+    return f"Scores, whose standard deviation is {found['spread']:.2f}:\n\n" + markdown(heads, rows)
+
+
 class Speed:
-    """Seconds of every system for each workload; a value for each round is the median of three in a row."""
+    """Seconds of every system for each workload; a value for each round is the median of some in a row."""
 
     def __init__(self, options, reference, graphs, bundle):
         self.options, self.reference, self.graphs, self.bundle = options, reference, graphs, bundle
@@ -165,11 +194,10 @@ class Speed:
             seconds.append(timed(graph, self.reference, changed(conversations, self.steps[graph])))
         return statistics.median(seconds)
 
-    def ours(self, conversations, precision):
+    def ours(self, conversations):
         lines = self.options.work / "conversations.jsonl"
         lines.write_text("".join(json.dumps({"messages": c}) + "\n" for c in conversations))
-        flags = f"--float32-matmul-precision {precision}"
-        return speed.ours(self.options, run, self.bundle, lines, flags)[0]
+        return speed.ours(self.options, run, self.bundle, lines, "--float32-matmul-precision medium")[0]
 
     def measure(self, conversations):
         size = self.reference.choose_batch_size(conversations)
@@ -177,7 +205,7 @@ class Speed:
         for name, graph in self.graphs.items():
             systems[f"{name}, the same again"] = lambda graph=graph: self.again(graph, conversations)
             systems[f"{name}, new shapes"] = lambda graph=graph: self.new(graph, conversations)
-        systems |= {f"worldpm-ort {p}": lambda p=p: self.ours(conversations, p) for p in ("medium", "highest")}
+        systems["worldpm-ort medium"] = lambda: self.ours(conversations)
         seconds = {name: [] for name in systems}
         self.steps = {}
         for index in range(self.options.rounds):
@@ -185,6 +213,7 @@ class Speed:
             for name in names[index % len(names) :] + names[: index % len(names)]:
                 time.sleep(0.3)  # lets the threads of the system before stop spinning
                 seconds[name].append(systems[name]())
+            print(f"round {index + 1}: {({name: round(values[-1], 3) for name, values in seconds.items()})}", flush=True)
         return {"batch_size": size, "seconds": seconds}
 
 
@@ -215,7 +244,10 @@ def main():
     parser.add_argument("--binary", type=Path, default=ROOT / "target/release/worldpm-ort")
     parser.add_argument("--shape", default="0.5b", help="of `synth`")
     parser.add_argument("--work", type=Path, default=ROOT / "demo/openvino", help="folder for checkpoint and bundles")
-    parser.add_argument("--rounds", type=int, default=5, help="0 for no speed")
+    parser.add_argument("--parts", nargs="+", choices=["scores", "speed"], default=["scores", "speed"])
+    parser.add_argument("--precisions", nargs="+", choices=["f32", "bf16"], default=["f32", "bf16"], help="of OpenVINO")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--repeats", type=int, default=speed.REPEATS, help="runs of a system in a round; its median counts")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--json", type=Path, help="write all figures to this file")
     options = parser.parse_args()
@@ -223,6 +255,7 @@ def main():
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
     torch.set_num_threads(options.threads)
+    speed.REPEATS = options.repeats
     checkpoint, fp32, bf16 = (options.work / f"{name}-{options.shape}" for name in ("checkpoint", "fp32", "bf16"))
     if not checkpoint.exists():
         run([options.binary, "synth", "--shape", options.shape, "--head", "two", "--out", checkpoint])
@@ -238,42 +271,19 @@ def main():
     reference = bench.Reference(checkpoint, torch.bfloat16, tokenizer)
     every = bench.make_workloads(bench.Texts(tokenizer))
     workloads = {name: every[name] for name in speed.WORKLOADS}
-    conversations = [messages for name in workloads for messages in workloads[name]]
-    sequences = [reference.token_ids(messages) for messages in conversations]
-
-    exact = Graph(fp32 / "stage-00.onnx", options.threads).scores(sequences).astype(np.float64)
-    for graph in (ANGLES, TABLES):
-        plain = drift(Graph(fp32 / graph, options.threads).scores(sequences), exact)
-        print(f"{graph} on {CPU}: {plain['largest']:.1e} from the graph as exported, at most", flush=True)
-        if plain["largest"] > TOLERANCE:
-            fail(f"the rewritten graph computes something else: {plain}")
-
+    conversations = workloads["best of 8"] + workloads["one conversation"]
     report = {
         "cpu": bench.cpu_model(), "threads": options.threads, "shape": options.shape,
         "onnxruntime": onnxruntime.__version__, "torch": torch.__version__, "transformers": transformers.__version__,
-        "onednn_in_torch": torch.backends.mkldnn.is_available(),
-        "spread": float(exact.std()), "systems": {}, "speed": {},
+        "onednn_in_torch": torch.backends.mkldnn.is_available(), "load_before": os.getloadavg()[0],
     }  # fmt: skip
     device = openvino_device()
-    graphs = {
-        f"OpenVINO {precision}": Graph(fp32 / TABLES, options.threads, device, precision) for precision in ("f32", "bf16")
-    }
-    others = {"OpenVINO bf16, angles computed": Graph(fp32 / ANGLES, options.threads, device, "bf16")}
-    for name, graph in (graphs | others).items():
-        report["systems"][name] = examine(name, graph, sequences, exact)
-    others.clear()
-    for size, way in ((1, "one by one"), (bench.PADDED_BATCH, "padded")):
-        scores = reference.run(conversations, size)["scores"]
-        report["systems"][f"transformers bf16, {way}"] = drift(scores, exact)
-
-    rows = []
-    for name, found in report["systems"].items():
-        bits = f"{found['same_bits']} of {len(sequences)}; up to {found['apart']:.1e} apart" if "apart" in found else ""
-        rows.append([name, f"{found['rms']:.1e}", f"{found['largest']:.1e}", bits, found.get("same_again", "")])
-    print(f"\nscores have a standard deviation of {report['spread']:.2f}\n")
-    print(markdown(["", "from fp32, rms", "largest", "same bits in any batch", "same bits again"], rows), flush=True)
-
-    if options.rounds:
+    open_graph = lambda name, precision: Graph(fp32 / name, options.threads, device, precision)
+    if "scores" in options.parts:
+        report["scores"] = measure_scores(options, fp32, open_graph, reference, conversations)
+        print(f"\n{scores_table(report['scores'])}\n", flush=True)
+    if "speed" in options.parts:
+        graphs = {f"OpenVINO {precision}": open_graph(TABLES, precision) for precision in options.precisions}
         measure = Speed(options, reference, graphs, bf16)
         report["speed"] = {name: measure.measure(workloads[name]) for name in workloads}
         print(f"\n{speed_table(report['speed'])}\n")
