@@ -18,6 +18,7 @@ is new in each run, as in real use.
 import argparse
 import json
 import os
+import resource
 import shlex
 import statistics
 import subprocess
@@ -33,13 +34,14 @@ import transformers
 
 import bench
 import plain_operators
-from trained import speed
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.append(str(ROOT / "tests"))
 from onnx_support import pack  # noqa: E402
 
 TOLERANCE = 1e-4
+# Rounds of worldpm-ort behind the first.
+OURS_MORE = 5
 CPU = "CPUExecutionProvider"
 # The rewritten graphs, by how they have the cosines and sines of rotary embedding.
 ANGLES, TABLES = "plain-angles.onnx", "plain-tables.onnx"
@@ -129,10 +131,16 @@ def changed(conversations, step):
     return [[{**m, "content": prompt(m["content"])} if m["role"] == "user" else m for m in c] for c in conversations]
 
 
-def timed(graph, reference, conversations):
-    started = time.perf_counter()
-    graph.scores([reference.token_ids(messages) for messages in conversations])
-    return time.perf_counter() - started
+def timed(work):
+    """Seconds that a call takes, and those of processors."""
+    started = time.perf_counter(), time.process_time()
+    work()
+    return time.perf_counter() - started[0], time.process_time() - started[1]
+
+
+def processor_seconds_of_children():
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
 
 
 def examine(name, graph, sequences, exact):
@@ -177,44 +185,62 @@ def scores_table(found):
 
 
 class Speed:
-    """Seconds of every system for each workload; a value for each round is the median of some in a row."""
+    """Seconds of every system for each workload, and seconds of processors, which others on the machine disturb less."""
 
     def __init__(self, options, reference, graphs, bundle):
         self.options, self.reference, self.graphs, self.bundle = options, reference, graphs, bundle
         self.steps = {}
 
+    def theirs(self, conversations, size):
+        self.reference.run(conversations, size)
+        return [timed(lambda: self.reference.run(conversations, size)) for _ in range(self.options.repeats)]
+
+    def score(self, graph, conversations):
+        graph.scores([self.reference.token_ids(messages) for messages in conversations])
+
     def again(self, graph, conversations):
-        timed(graph, self.reference, conversations)
-        return statistics.median(timed(graph, self.reference, conversations) for _ in range(speed.REPEATS))
+        self.score(graph, conversations)
+        return [timed(lambda: self.score(graph, conversations)) for _ in range(self.options.repeats)]
 
     def new(self, graph, conversations):
-        seconds = []
-        for _ in range(speed.REPEATS):
+        found = []
+        for _ in range(self.options.repeats):
             self.steps[graph] = self.steps.get(graph, 0) + 1
-            seconds.append(timed(graph, self.reference, changed(conversations, self.steps[graph])))
-        return statistics.median(seconds)
+            others = changed(conversations, self.steps[graph])
+            found.append(timed(lambda others=others: self.score(graph, others)))
+        return found
 
     def ours(self, conversations):
+        """A process that scores once less often has what loading and warming up take of the processors."""
         lines = self.options.work / "conversations.jsonl"
         lines.write_text("".join(json.dumps({"messages": c}) + "\n" for c in conversations))
-        return speed.ours(self.options, run, self.bundle, lines, "--float32-matmul-precision medium")[0]
+        command = [self.options.binary, "bench", "--model", self.bundle, "--data", lines, "--samples", "0", "--json"]
+        command += ["--threads", self.options.threads, "--float32-matmul-precision", "medium", "--warmup", "1", "--rounds"]
+        before = processor_seconds_of_children()
+        run([*command, 1])
+        once = processor_seconds_of_children()
+        report = json.loads(run([*command, 1 + OURS_MORE]))
+        processors = (processor_seconds_of_children() - once - (once - before)) / OURS_MORE
+        return [(r["seconds"], processors) for r in report["throughput"]["rounds"]]
 
     def measure(self, conversations):
         size = self.reference.choose_batch_size(conversations)
-        systems = {"transformers bf16": lambda: speed.theirs(self.reference, conversations, size)}
+        systems = {"transformers bf16": lambda: self.theirs(conversations, size)}
         for name, graph in self.graphs.items():
             systems[f"{name}, the same again"] = lambda graph=graph: self.again(graph, conversations)
             systems[f"{name}, new shapes"] = lambda graph=graph: self.new(graph, conversations)
         systems["worldpm-ort medium"] = lambda: self.ours(conversations)
-        seconds = {name: [] for name in systems}
+        found = {name: {"seconds": [], "processors": []} for name in systems}
         self.steps = {}
         for index in range(self.options.rounds):
             names = list(systems)
             for name in names[index % len(names) :] + names[: index % len(names)]:
                 time.sleep(0.3)  # lets the threads of the system before stop spinning
-                seconds[name].append(systems[name]())
-            print(f"round {index + 1}: {({name: round(values[-1], 3) for name, values in seconds.items()})}", flush=True)
-        return {"batch_size": size, "seconds": seconds}
+                for kind, values in zip(found[name], zip(*systems[name](), strict=True), strict=True):
+                    found[name][kind].append(statistics.median(values))
+            latest = {name: [round(values[-1], 3) for values in system.values()] for name, system in found.items()}
+            print(f"round {index + 1}, seconds and those of processors: {latest}", flush=True)
+        return {"batch_size": size, "systems": found}
 
 
 def markdown(heads, rows):
@@ -222,21 +248,19 @@ def markdown(heads, rows):
     return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)
 
 
-def speed_table(found):
-    theirs, *systems = next(iter(found.values()))["seconds"]
+def speed_table(found, kind):
+    theirs, *systems = next(iter(found.values()))["systems"]
     rows = []
     for name in (theirs, *systems):
         cells = []
         for workload in found.values():
-            seconds = workload["seconds"]
-            median = statistics.median(seconds[name])
-            ratio = statistics.median(a / b for a, b in zip(seconds[theirs], seconds[name], strict=True))
+            values = {system: kinds[kind] for system, kinds in workload["systems"].items()}
+            median = statistics.median(values[name])
+            ratio = statistics.median(a / b for a, b in zip(values[theirs], values[name], strict=True))
             way = "padded" if workload["batch_size"] > 1 else "one by one"
-            cells.append(f"{median:.2f} s, {way}" if name == theirs else f"{median:.2f} s ({ratio:.2f})")
+            cells.append(f"{median:.2f}, {way}" if name == theirs else f"{median:.2f} ({ratio:.2f})")
         rows.append([name, *cells])
-    return "Seconds (times faster than transformers, the median of the ratios within a round):\n\n" + markdown(
-        ["", *found], rows
-    )
+    return markdown(["", *found], rows)
 
 
 def main():
@@ -246,8 +270,9 @@ def main():
     parser.add_argument("--work", type=Path, default=ROOT / "demo/openvino", help="folder for checkpoint and bundles")
     parser.add_argument("--parts", nargs="+", choices=["scores", "speed"], default=["scores", "speed"])
     parser.add_argument("--precisions", nargs="+", choices=["f32", "bf16"], default=["f32", "bf16"], help="of OpenVINO")
+    parser.add_argument("--workloads", nargs="+", default=["best of 8", "4 pairs", "one conversation"], help="of `make bench`")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--repeats", type=int, default=speed.REPEATS, help="runs of a system in a round; its median counts")
+    parser.add_argument("--repeats", type=int, default=3, help="runs of a system in a round; the median counts")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--json", type=Path, help="write all figures to this file")
     options = parser.parse_args()
@@ -255,7 +280,6 @@ def main():
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
     torch.set_num_threads(options.threads)
-    speed.REPEATS = options.repeats
     checkpoint, fp32, bf16 = (options.work / f"{name}-{options.shape}" for name in ("checkpoint", "fp32", "bf16"))
     if not checkpoint.exists():
         run([options.binary, "synth", "--shape", options.shape, "--head", "two", "--out", checkpoint])
@@ -270,8 +294,7 @@ def main():
     tokenizer = transformers.AutoTokenizer.from_pretrained(checkpoint)
     reference = bench.Reference(checkpoint, torch.bfloat16, tokenizer)
     every = bench.make_workloads(bench.Texts(tokenizer))
-    workloads = {name: every[name] for name in speed.WORKLOADS}
-    conversations = workloads["best of 8"] + workloads["one conversation"]
+    conversations = every["best of 8"] + every["one conversation"]
     report = {
         "cpu": bench.cpu_model(), "threads": options.threads, "shape": options.shape,
         "onnxruntime": onnxruntime.__version__, "torch": torch.__version__, "transformers": transformers.__version__,
@@ -285,8 +308,11 @@ def main():
     if "speed" in options.parts:
         graphs = {f"OpenVINO {precision}": open_graph(TABLES, precision) for precision in options.precisions}
         measure = Speed(options, reference, graphs, bf16)
-        report["speed"] = {name: measure.measure(workloads[name]) for name in workloads}
-        print(f"\n{speed_table(report['speed'])}\n")
+        report["speed"] = {name: measure.measure(every[name]) for name in options.workloads}
+        for kind, what in (("seconds", "Seconds"), ("processors", "Seconds of processors")):
+            print(f"\n{what} (how many times less than transformers, the median of the ratios within a round):\n")
+            print(speed_table(report["speed"], kind))
+        print()
     print(f"{report['cpu']}, {options.threads} threads, onnxruntime {report['onnxruntime']}, torch {report['torch']} "
           f"(oneDNN: {report['onednn_in_torch']}), transformers {report['transformers']}")  # fmt: skip
     if options.json:
