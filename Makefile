@@ -13,7 +13,7 @@ PROFILE ?= release
 export CARGO_BUILD ?= cargo build --locked
 
 .PHONY: help demo test test-gpu check ep-check plugin-check bench bench-pipeline compare measure measure-precision measure-pipeline \
-	measure-serving measure-streamed measure-trained soak fuzz job-kills endpoint-kill bulk-rate onnx-check hub-check clients-check data-check stores-check page-check trainers-check goldens library
+	measure-openvino measure-serving measure-streamed measure-trained soak fuzz job-kills endpoint-kill bulk-rate onnx-check hub-check clients-check data-check stores-check page-check trainers-check goldens library
 
 help:
 	@sed -n 's/^## //p' Makefile
@@ -172,6 +172,10 @@ measure-streamed: library
 ## make measure-trained   what each precision does to scores of trained weights (fetches 93 MB; installs torch unless TRAINED_PYTHON names a Python that has it)
 measure-trained: library
 	@scripts/measure-trained.sh $(MEASURE)
+
+## make measure-openvino  whether OpenVINO's provider is a way to score in bf16 on a CPU (installs torch unless OPENVINO_PYTHON names a Python that has it)
+measure-openvino: library
+	@scripts/measure-openvino.sh $(MEASURE)
 
 ## make goldens     make the golden scores and token ids again with transformers (installs torch, as bench does)
 goldens: library
