@@ -4,7 +4,7 @@ use std::{borrow::Cow, sync::Arc};
 
 use arrow_array::{ArrayRef, RecordBatch};
 use arrow_ipc::writer::{FileWriter, StreamWriter};
-use arrow_schema::{ArrowError, DataType, Field, Schema, SchemaRef};
+use arrow_schema::{ArrowError, DataType, Field, FieldRef, Schema, SchemaRef};
 use parquet::{
     arrow::ArrowWriter,
     basic::{Compression as PageCompression, ZstdLevel},
@@ -307,7 +307,10 @@ impl TableRows {
         let kept: Vec<usize> = (0..input.fields().len())
             .filter(|at| is_kept(input.field(*at)))
             .collect();
-        let fields = kept.iter().map(|at| Arc::clone(&input.fields()[*at]));
+        let fields = kept.iter().map(|at| match self.format {
+            Format::Parquet => without_order(&input.fields()[*at]),
+            _ => Arc::clone(&input.fields()[*at]),
+        });
         let fields: Vec<_> = fields.chain(added.into_iter().map(Arc::new)).collect();
         let schema = Arc::new(Schema::new_with_metadata(fields, input.metadata().clone()));
         let Some(encoder) = self.encoder.take() else {
@@ -575,6 +578,15 @@ fn properties(schema: &Schema) -> WriterProperties {
         .set_compression(PageCompression::ZSTD(level))
         .set_key_value_metadata((!notes.is_empty()).then_some(notes))
         .build()
+}
+
+/// A column as Parquet has it: its pages have the values of a dictionary in the order in which rows have them, so that another
+/// order, which means something, would become a wrong one.
+fn without_order(field: &FieldRef) -> FieldRef {
+    match field.dict_is_ordered() {
+        Some(true) => Arc::new(field.as_ref().clone().with_dict_is_ordered(false)),
+        _ => Arc::clone(field),
+    }
 }
 
 fn has_dictionary(data_type: &DataType) -> bool {

@@ -1,6 +1,7 @@
 //! `score --job`: what is scored is kept in a directory, and the same command goes on from there.
 
 mod about;
+mod alone;
 mod content;
 mod copy;
 mod dividing;
@@ -13,11 +14,14 @@ mod joined;
 mod known;
 mod model;
 mod output;
+mod places;
 mod plain;
 mod progress;
 #[cfg(feature = "remote")]
 mod servers;
 mod summary;
+mod under_way;
+mod waiting;
 mod work;
 
 use std::{
