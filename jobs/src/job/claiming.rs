@@ -3,7 +3,7 @@
 use super::{Awaited, Claim, Job, SHARDS, Shard, State, key};
 use crate::{
     error::{JobError, Result},
-    journal::Known,
+    journal::{self, Known},
     results,
 };
 
@@ -106,6 +106,10 @@ impl Job {
             self.leases.finish(&key);
             state.done[number] = true;
             return Ok(None);
+        }
+        // Given back since the last look, perhaps.
+        if self.exists(&journal::left(number))? {
+            self.look(state)?;
         }
         let mut known = Known::default();
         for journal in state.journals.get(&number).into_iter().flatten() {

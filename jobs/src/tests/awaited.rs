@@ -96,3 +96,22 @@ fn one_that_owners_died_with_goes_to_a_process_without_others() {
     assert!(matches!(taken, Awaited::Shard(shard) if shard.alone));
     assert!(matches!(other.claim_awaited(0).unwrap(), Awaited::UnderWay));
 }
+
+#[test]
+fn what_was_given_back_since_the_last_look_is_kept() {
+    let dir = tempfile::tempdir().unwrap();
+    let (one, other) = (open(dir.path(), "one"), open(dir.path(), "other"));
+    // It has looked at the directory.
+    assert_eq!(claim(&other).number, 0);
+    let shard = claim(&one);
+    assert_eq!(shard.number, 1);
+    for record in [1, 2] {
+        one.give_back(&shard, &[(record, line(4 + record))].into())
+            .unwrap();
+    }
+    let taken = claim(&other);
+    assert_eq!((taken.number, taken.known.len()), (1, 2));
+    other.commit(&taken, &lines(&taken)).unwrap();
+    let names = fs::read_dir(dir.path().join("shards")).unwrap();
+    assert_eq!(names.count(), 1);
+}
