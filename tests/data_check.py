@@ -262,6 +262,28 @@ def opened_again(binary, model, path, work):
             check(f"{path.name} to {out.name}", kept.select(names).to_pylist() == given.to_pylist())
 
 
+def categories_stay(binary, model, work):
+    """The order of pandas's categories stays in Arrow's streams, and in Parquet no order is said to be there."""
+    frame = pd.DataFrame(strings())
+    names = [["high", "low", None][at % 3] for at in range(ROWS)]
+    frame["kind"] = pd.Categorical(names, ["never", "low", "middle", "high"], ordered=True)
+    sources = {"parquet": work / "categories.parquet", "arrows": work / "categories.arrows"}
+    frame.to_parquet(sources["parquet"], row_group_size=20)
+    table = pa.Table.from_pandas(frame)
+    with pa.ipc.new_stream(sources["arrows"], table.schema) as stream:
+        stream.write_table(table, max_chunksize=9)
+    for source in sources.values():
+        for ending in ["parquet", "arrows"]:
+            out = work / f"categories.out.{ending}"
+            score(binary, model, source, out)
+            kept = read_table(out).to_pandas()["kind"]
+            check(f"{source.name} to {out.name}: values", [value if isinstance(value, str) else None for value in kept] == names)
+            if ending == "arrows":
+                check(f"{source.name} to {out.name}: {kept.dtype!r}", kept.dtype == frame["kind"].dtype)
+            else:
+                check(f"{source.name} to {out.name}: {kept.dtype!r}", not kept.dtype.ordered)
+
+
 def types_stay(binary, model, work):
     """Every type of Arrow's, where the format has it."""
     given = all_types()
@@ -488,7 +510,7 @@ def main():
     with tempfile.TemporaryDirectory(dir=WORK) as work:
         work = Path(work)
         model = make_model(binary, work)
-        for part in [what_they_write, types_stay, what_is_written, splits, pairs, filtered, polars_files, damage]:
+        for part in [what_they_write, types_stay, categories_stay, what_is_written, splits, pairs, filtered, polars_files, damage]:
             before = check.passed
             part(binary, model, work)
             print(f"data_check: {part.__name__}: {check.passed - before} checks")

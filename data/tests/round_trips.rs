@@ -3,8 +3,18 @@
 #![cfg(feature = "parquet")]
 #![allow(clippy::unwrap_used)]
 
-use std::path::{Path, PathBuf};
+use std::{
+    fs::File,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
+use arrow_array::{
+    Array, ArrayRef, DictionaryArray, Int8Array, RecordBatch, StringArray, cast::AsArray,
+};
+use arrow_ipc::{reader::StreamReader, writer::StreamWriter};
+use arrow_schema::{DataType, Field, Schema};
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use proptest::prelude::*;
 use worldpm_ort_data::{
     Compression, DataSet, Files, Format, ReadOptions, Row, WriteOptions, Writer,
@@ -232,4 +242,131 @@ fn cells_stay_as_they_are() {
         .map(|row| row.read.unwrap().0)
         .collect();
     assert_eq!(lines, [2, 5]);
+}
+
+/// Rows with categories in tables of their own: for each, the categories, and which of them each row has.
+fn write_categories(path: &Path, tables: &[(&[&str], &[Option<i8>])]) {
+    let kind = DataType::Dictionary(Box::new(DataType::Int8), Box::new(DataType::Utf8));
+    let schema = Arc::new(Schema::new(vec![
+        Field::new("prompt", DataType::Utf8, true),
+        Field::new("response", DataType::Utf8, true),
+        Field::new("kind", kind, true).with_dict_is_ordered(true),
+    ]));
+    let mut writer = StreamWriter::try_new(File::create(path).unwrap(), &schema).unwrap();
+    for (categories, keys) in tables {
+        let text: ArrayRef = Arc::new(StringArray::from(vec!["Why?"; keys.len()]));
+        let categories = Arc::new(StringArray::from(categories.to_vec()));
+        let kind = DictionaryArray::new(Int8Array::from(keys.to_vec()), categories);
+        let columns = vec![Arc::clone(&text), text, Arc::new(kind)];
+        writer
+            .write(&RecordBatch::try_new(Arc::clone(&schema), columns).unwrap())
+            .unwrap();
+    }
+    writer.finish().unwrap();
+}
+
+fn texts(values: &dyn Array) -> Vec<String> {
+    let texts = values.as_string::<i32>().iter();
+    texts.map(|text| text.unwrap_or("-").to_owned()).collect()
+}
+
+/// Of each table its categories, and of all rows which they have.
+fn categories(batches: impl Iterator<Item = RecordBatch>) -> (Vec<Vec<String>>, Vec<String>) {
+    let (mut all, mut of_rows) = (Vec::new(), Vec::new());
+    for batch in batches {
+        let kind = batch.column_by_name("kind").unwrap();
+        let kind = kind.as_dictionary::<arrow_array::types::Int8Type>();
+        let names = texts(kind.values().as_ref());
+        let of_row =
+            |key: Option<i8>| key.map_or("-".to_owned(), |key| names[key as usize].clone());
+        of_rows.extend(kind.keys().iter().map(of_row));
+        all.push(names);
+    }
+    (all, of_rows)
+}
+
+#[test]
+fn categories_keep_their_order() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let order = ["low", "middle", "high", "never"];
+    let keys: [&[Option<i8>]; 2] = [&[Some(2), None, Some(0), Some(2)], &[Some(1), Some(0)]];
+    write_categories(&at("in.arrows"), &[(&order, keys[0]), (&order, keys[1])]);
+    convert(
+        &at("in.arrows"),
+        &at("out.arrows"),
+        Format::ArrowStream,
+        Compression::None,
+    );
+    let stream = StreamReader::try_new(File::open(at("out.arrows")).unwrap(), None).unwrap();
+    let kind = stream.schema().field_with_name("kind").unwrap().clone();
+    assert_eq!(kind.dict_is_ordered(), Some(true));
+    let (all, of_rows) = categories(stream.map(Result::unwrap));
+    assert!(
+        !all.is_empty() && all.iter().all(|names| *names == order),
+        "{all:?}"
+    );
+    assert_eq!(of_rows, ["high", "-", "low", "high", "middle", "low"]);
+
+    // Parquet's pages have another order, and the column does not say that it means something.
+    convert(
+        &at("in.arrows"),
+        &at("out.parquet"),
+        Format::Parquet,
+        Compression::None,
+    );
+    let file = File::open(at("out.parquet")).unwrap();
+    let table = ParquetRecordBatchReaderBuilder::try_new(file).unwrap();
+    let kind = table.schema().field_with_name("kind").unwrap().clone();
+    assert_eq!(kind.dict_is_ordered(), Some(false));
+    let (all, again) = categories(table.build().unwrap().map(Result::unwrap));
+    assert_eq!(
+        (all, again),
+        (
+            vec![vec!["high".to_owned(), "low".into(), "middle".into()]],
+            of_rows
+        )
+    );
+}
+
+/// Rows that are picked of several tables, as a filter does.
+#[test]
+fn picked_rows_have_each_category_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let order: &[&str] = &["low", "middle", "high"];
+    let other: &[&str] = &["high", "new", "low"];
+    let keys: &[Option<i8>] = &[Some(2), Some(1), None, Some(0)];
+    for (second, expected, of_rows) in [
+        (
+            order,
+            vec!["low", "middle", "high"],
+            ["high", "-", "high", "-"],
+        ),
+        (
+            other,
+            vec!["low", "middle", "high", "new"],
+            ["high", "-", "low", "-"],
+        ),
+    ] {
+        write_categories(&at("in.arrows"), &[(order, keys), (second, keys)]);
+        let set = DataSet::open(Files::find(&[at("in.arrows")]).unwrap(), &keeping()).unwrap();
+        let mut options = WriteOptions::new(Format::ArrowStream);
+        options.sparse = true;
+        let mut writer = Writer::new(&options, &set).unwrap();
+        for (number, row) in set.rows(|_| ()).enumerate() {
+            if number % 2 == 0 {
+                writer.write(row.columns, None, scored(1.0)).unwrap();
+            }
+        }
+        writer.close().unwrap();
+        let bytes = writer.take();
+        let stream = StreamReader::try_new(&bytes[..], None).unwrap();
+        let (all, picked) = categories(stream.map(Result::unwrap));
+        assert_eq!(
+            (all.len(), picked),
+            (1, of_rows.map(str::to_owned).to_vec())
+        );
+        assert_eq!(all[0], expected);
+    }
 }

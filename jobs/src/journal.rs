@@ -19,10 +19,16 @@ use crate::{
     error::{JobError, Result},
     fs::{FileSystem, NewFile},
     input::hex,
-    results::Line,
+    results::{self, Line},
 };
 
 const NO_FAILURE: &str = "-";
+
+/// An empty journal that a shard has once it was given back with results: whoever looked at the directory before does not know
+/// the others.
+pub(crate) fn left(shard: usize) -> String {
+    format!("{}/{shard:06}.left.part", results::DIR)
+}
 
 /// The file that the results of records go to one by one.
 pub struct Journal {

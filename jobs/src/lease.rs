@@ -139,9 +139,9 @@ impl Leases {
     /// Takes a lease whose latest generation is `latest`, if nobody who lives has it. Gives the generation that is held.
     pub(crate) fn take(&self, key: &str, latest: Option<u32>) -> Result<Option<u32>> {
         let generation = match latest {
+            _ if !self.is_free(key, latest)? => return Ok(None),
             None => 0,
-            Some(latest) if self.is_dead(key, latest)? => latest + 1,
-            Some(_) => return Ok(None),
+            Some(latest) => latest + 1,
         };
         let path = path(key, generation);
         let mut file = match self.fs.create_new(&path) {
@@ -156,6 +156,14 @@ impl Leases {
             return Err(self.fault("write", &path)(error));
         }
         Ok(Some(generation))
+    }
+
+    /// Whether nobody who lives has a lease whose latest generation is `latest`.
+    pub(crate) fn is_free(&self, key: &str, latest: Option<u32>) -> Result<bool> {
+        match latest {
+            None => Ok(true),
+            Some(latest) => self.is_dead(key, latest),
+        }
     }
 
     /// Takes a lease that nobody who lives has.

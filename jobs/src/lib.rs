@@ -44,7 +44,7 @@ pub use heartbeat::Heartbeat;
 pub use identity::Identity;
 pub use index::{Index, IndexWriter, Stretch};
 pub use input::{Digested, InputFile};
-pub use job::{Claim, Committed, Job, JobOptions, Shard};
+pub use job::{Awaited, Claim, Committed, Job, JobOptions, Shard};
 pub use journal::Journal;
 pub use lease::Owner;
 pub use ordered::{InOrder, Numbered, OrderOptions, SORT_BYTES};

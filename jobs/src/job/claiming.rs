@@ -1,9 +1,9 @@
 //! Shards are taken by one process at a time.
 
-use super::{Claim, Job, SHARDS, Shard, State, key};
+use super::{Awaited, Claim, Job, SHARDS, Shard, State, key};
 use crate::{
     error::{JobError, Result},
-    journal::Known,
+    journal::{self, Known},
     results,
 };
 
@@ -38,9 +38,7 @@ impl Job {
         let (suspect, sound): (Vec<usize>, Vec<usize>) = left
             .into_iter()
             .filter(|shard| !state.held.contains(shard))
-            .partition(|&shard| {
-                latest(&state, shard).is_some_and(|latest| latest + 1 >= self.options.deaths)
-            });
+            .partition(|&shard| self.is_suspect(latest(&state, shard)));
         let suspect = match state.held.is_empty() {
             true => suspect,
             false => Vec::new(),
@@ -52,6 +50,44 @@ impl Job {
             }
         }
         Ok(Claim::Wait)
+    }
+
+    /// Takes a shard that is waited for, if nobody who lives has it. One whose owners have died again and again is given out
+    /// only while this process has no other.
+    ///
+    /// # Errors
+    /// Whatever the system says.
+    pub fn claim_awaited(&self, shard: usize) -> Result<Awaited> {
+        let mut state = self.state();
+        self.look(&mut state)?;
+        if state.held.contains(&shard) || state.done.get(shard) != Some(&false) {
+            return Ok(Awaited::UnderWay);
+        }
+        let key = key(shard);
+        let latest = state.leases.get(&key).copied();
+        if self.is_suspect(latest) && !state.held.is_empty() {
+            return Ok(match self.leases.is_free(&key, latest)? {
+                true => Awaited::Alone,
+                false => Awaited::UnderWay,
+            });
+        }
+        let taken = self.try_shard(&mut state, shard, latest)?;
+        Ok(taken.map_or(Awaited::UnderWay, Awaited::Shard))
+    }
+
+    /// Whether somebody has a shard who lives.
+    ///
+    /// # Errors
+    /// Whatever the system says.
+    pub fn has_living_owner(&self, shard: usize) -> Result<bool> {
+        let key = key(shard);
+        let latest = self.leases.list()?.get(&key).copied();
+        Ok(!self.leases.is_free(&key, latest)?)
+    }
+
+    /// Whether so many owners of a shard have died that it goes to a process that has no other.
+    fn is_suspect(&self, latest: Option<u32>) -> bool {
+        latest.is_some_and(|latest| latest + 1 >= self.options.deaths)
     }
 
     /// Takes a shard, unless another has it or has committed it.
@@ -70,6 +106,10 @@ impl Job {
             self.leases.finish(&key);
             state.done[number] = true;
             return Ok(None);
+        }
+        // Given back since the last look, perhaps.
+        if self.exists(&journal::left(number))? {
+            self.look(state)?;
         }
         let mut known = Known::default();
         for journal in state.journals.get(&number).into_iter().flatten() {

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, io};
 use super::{Committed, Job, SHARDS, Shard, key};
 use crate::{
     error::{JobError, Result},
-    journal::Journal,
+    journal::{self, Journal},
     results::{self, Line},
 };
 
@@ -88,7 +88,10 @@ impl Job {
             for (record, line) in lines {
                 journal.done(*record, line)?;
             }
-            journal.sync()
+            journal.sync()?;
+            // Where it cannot be made, or is there, the results are found by the next look.
+            let _ = self.fs.create_new(&journal::left(shard.number));
+            Ok(())
         };
         let kept = match lines.is_empty() {
             true => Ok(()),

@@ -83,6 +83,17 @@ pub enum Claim {
     Done,
 }
 
+/// What became of a shard that is waited for.
+#[derive(Debug)]
+pub enum Awaited {
+    /// This process has it now.
+    Shard(Shard),
+    /// It is committed, or somebody has it who lives.
+    UnderWay,
+    /// Its owners have died again and again: a process gets it that has no other.
+    Alone,
+}
+
 /// A shard that this process has.
 #[derive(Clone, Debug)]
 pub struct Shard {
@@ -196,16 +207,16 @@ impl Job {
     /// What the records of a shard are called in messages: by their numbers, or where these are not in order by that of the
     /// shard.
     #[must_use]
-    pub fn name_of(&self, shard: &Shard) -> String {
-        match self.index.get().is_some_and(Index::is_grouped) {
-            true => format!(
-                "the {} records of shard {}",
-                shard.stretch.records, shard.number
-            ),
-            false => {
-                let (first, last) = (shard.first + 1, shard.first + shard.stretch.records);
-                format!("records {first} to {last}")
+    pub fn name_of(&self, shard: usize) -> String {
+        let index = self.index.get();
+        match index.and_then(|index| Some((index.is_grouped(), index.get(shard)?))) {
+            Some((false, (_, first, stretch))) => {
+                format!("records {} to {}", first + 1, first + stretch.records)
             }
+            Some((true, (.., stretch))) => {
+                format!("the {} records of shard {shard}", stretch.records)
+            }
+            None => format!("the records of shard {shard}"),
         }
     }
 

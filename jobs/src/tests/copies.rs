@@ -27,7 +27,7 @@ fn work(job: &Job, leave: Option<usize>) {
             "the {} records of shard {}",
             shard.stretch.records, shard.number
         );
-        assert_eq!(job.name_of(&shard), name);
+        assert_eq!(job.name_of(shard.number), name);
         let mut records = job.records(shard.number).unwrap().unwrap();
         let mut lines = Vec::new();
         let mut found = Vec::new();

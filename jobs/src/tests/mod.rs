@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod awaited;
 mod copies;
 mod directory;
 mod repeats;

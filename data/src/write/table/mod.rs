@@ -6,7 +6,7 @@ mod found;
 use std::{borrow::Cow, sync::Arc};
 
 use arrow_array::{ArrayRef, RecordBatch};
-use arrow_schema::{DataType, Field, Schema, SchemaRef};
+use arrow_schema::{DataType, Field, FieldRef, Schema, SchemaRef};
 use worldpm_ort_runtime::json::Object;
 
 use self::{
@@ -273,7 +273,10 @@ impl TableRows {
         let kept: Vec<usize> = (0..input.fields().len())
             .filter(|at| is_kept(input.field(*at)))
             .collect();
-        let fields = kept.iter().map(|at| Arc::clone(&input.fields()[*at]));
+        let fields = kept.iter().map(|at| match self.format {
+            Format::Parquet => without_order(&input.fields()[*at]),
+            _ => Arc::clone(&input.fields()[*at]),
+        });
         let fields: Vec<_> = fields.chain(added.into_iter().map(Arc::new)).collect();
         let schema = Arc::new(Schema::new_with_metadata(fields, input.metadata().clone()));
         let Some(encoder) = self.encoder.take() else {
@@ -403,5 +406,14 @@ fn clash(path: &str, problem: String) -> Clash {
     Clash {
         path: path.to_owned(),
         problem,
+    }
+}
+
+/// A column as Parquet has it: its pages have the values of a dictionary in the order in which rows have them, so that another
+/// order, which means something, would become a wrong one.
+fn without_order(field: &FieldRef) -> FieldRef {
+    match field.dict_is_ordered() {
+        Some(true) => Arc::new(field.as_ref().clone().with_dict_is_ordered(false)),
+        _ => Arc::clone(field),
     }
 }

@@ -53,6 +53,13 @@ pub(super) struct Item<O> {
     pub(super) outcomes: Vec<(Arc<OnceLock<O>>, bool)>,
 }
 
+impl<O> Item<O> {
+    /// Whether the outcomes of all its conversations have come.
+    pub(super) fn is_known(&self) -> bool {
+        self.outcomes.iter().all(|(place, _)| place.get().is_some())
+    }
+}
+
 impl<O> AsRef<Entry> for Item<O> {
     fn as_ref(&self) -> &Entry {
         &self.place.entry

@@ -6,7 +6,7 @@ use std::{
 };
 
 use anyhow::Result;
-use worldpm_ort_jobs::{First, Job, Repeats, Seen, ShardResults};
+use worldpm_ort_jobs::{First, Job, Line, Seen, ShardResults};
 
 use super::model::Model;
 use crate::answers::Outcome;
@@ -36,42 +36,36 @@ impl<O> KnownOutcomes<O> {
     }
 
     /// The place of an outcome, and whether it is for the caller to fill it. One that is not may be filled by whoever it was for
-    /// before.
+    /// before. What came of its content where it was `first` is in `line`, or in the shard when that is committed.
     pub(super) fn place<M: Model<Outcome = O>>(
         &mut self,
         job: &Job,
-        repeats: &Repeats,
         content: [u8; 16],
+        first: Option<First>,
+        line: Option<&Line>,
     ) -> Result<(Arc<OnceLock<O>>, bool)> {
         let (place, is_new) = self.seen.place(content);
-        if is_new
-            && let Some(first) = repeats.first(&content)
-            && let Some(outcome) = self.recall::<M>(job, first)?
-        {
-            let _ = place.set(outcome);
-            return Ok((place, false));
+        if let (true, Some(first)) = (is_new, first) {
+            let before = match line {
+                Some(line) => outcome::<M>(&line.bytes, first.part),
+                None => self.recall::<M>(job, first)?,
+            };
+            if let Some(before) = before {
+                let _ = place.set(before);
+                return Ok((place, false));
+            }
         }
         Ok((place, is_new))
     }
 
-    /// Whether one of the contents is under way in a shard that is not `ours`.
-    pub(super) fn awaits(
-        &mut self,
-        job: &Job,
-        repeats: &Repeats,
-        contents: &[[u8; 16]],
-        is_ours: impl Fn(usize) -> bool,
-    ) -> Result<bool> {
-        for content in contents {
-            if !self.seen.contains(content)
-                && let Some(first) = repeats.first(content)
-                && !is_ours(first.shard)
-                && self.results(job, first.shard)?.is_none()
-            {
-                return Ok(true);
-            }
-        }
-        Ok(false)
+    /// Whether a content has a place.
+    pub(super) fn is_seen(&self, content: &[u8; 16]) -> bool {
+        self.seen.contains(content)
+    }
+
+    /// Whether a shard is committed, as of the last look.
+    pub(super) fn is_committed(&mut self, job: &Job, shard: usize) -> Result<bool> {
+        Ok(self.results(job, shard)?.is_some())
     }
 
     /// Shards may have been committed since.
@@ -83,12 +77,7 @@ impl<O> KnownOutcomes<O> {
     fn recall<M: Model<Outcome = O>>(&mut self, job: &Job, first: First) -> Result<Option<O>> {
         let results = self.results(job, first.shard)?;
         let line = results.and_then(|results| results.line(first.record));
-        Ok(
-            line.and_then(|line| match serde_json::from_slice(line).ok()? {
-                Outcome::Answer(answer) => M::outcome(&answer, first.part),
-                Outcome::Failure { .. } => None,
-            }),
-        )
+        Ok(line.and_then(|line| outcome::<M>(line, first.part)))
     }
 
     /// The results of a shard, when it is committed.
@@ -114,5 +103,13 @@ impl<O> KnownOutcomes<O> {
             *number == shard || bytes <= HELD_BYTES
         });
         Ok(self.held.front().map(|(_, results)| results))
+    }
+}
+
+/// What came of a part of a record, from its line. `None` where it was not scored.
+pub(super) fn outcome<M: Model>(line: &[u8], part: usize) -> Option<M::Outcome> {
+    match serde_json::from_slice(line).ok()? {
+        Outcome::Answer(answer) => M::outcome(&answer, part),
+        Outcome::Failure { .. } => None,
     }
 }

@@ -13,11 +13,14 @@ mod joined;
 mod known;
 mod model;
 mod output;
+mod places;
 mod plain;
 mod progress;
 #[cfg(feature = "remote")]
 mod servers;
 mod summary;
+mod under_way;
+mod waiting;
 mod work;
 
 use std::{

@@ -1,6 +1,6 @@
-//! A shard whose owners have died: its records are scored one by one.
+//! The records of a shard whose owners have died, scored one by one.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, thread};
 
 use anyhow::{Result, anyhow};
 use worldpm_ort_jobs::{Line, Shard};
@@ -10,8 +10,9 @@ use crate::{
     Conversation,
     cli::score::job::{
         found::Found,
-        item::Item,
+        item::{Item, Prepared},
         model::{Model, Unanswered},
+        waiting::WAITS,
     },
 };
 
@@ -20,9 +21,16 @@ impl<M: Model> Run<'_, '_, M> {
     pub(super) fn one_by_one(&self, shard: Shard) -> Result<()> {
         self.work.progress.report(&format!(
             "{} are scored one by one: the processes that had them have ended",
-            self.work.job.name_of(&shard)
+            self.work.job.name_of(shard.number)
         ));
-        let tried = self.try_each(&shard);
+        let tried = self.work.under_way(&shard).and_then(|under_way| {
+            self.state
+                .borrow_mut()
+                .shards
+                .insert(shard.number, under_way);
+            self.try_each(&shard)
+        });
+        self.state.borrow_mut().shards.remove(&shard.number);
         match tried {
             Ok(Some(lines)) => {
                 self.committing.commit(Complete { shard, lines });
@@ -41,7 +49,6 @@ impl<M: Model> Run<'_, '_, M> {
     fn try_each(&self, shard: &Shard) -> Result<Option<BTreeMap<u64, Line>>> {
         let mut lines = shard.known.clone();
         let mut journal = self.work.job.journal(shard)?;
-        let repeats = self.work.repeats(shard.number)?;
         let mut records = self.work.input.records(self.work.job, shard)?;
         let mut all = Vec::new();
         // All of it, so that nothing is noted of an input that has changed.
@@ -59,7 +66,10 @@ impl<M: Model> Run<'_, '_, M> {
                 Some(deaths) => self.poison(read, *deaths)?,
                 None => {
                     let prepared = self.work.prepare((shard.number, record), read);
-                    let item = self.item(&mut self.state.borrow_mut(), &repeats, prepared)?;
+                    if !self.has_waited(&prepared)? {
+                        return Ok(None);
+                    }
+                    let item = self.item(&mut self.state.borrow_mut(), prepared)?;
                     if !item.1.is_empty() {
                         journal.begin(record)?;
                     }
@@ -72,6 +82,32 @@ impl<M: Model> Run<'_, '_, M> {
             self.work.progress.look(self.work.job, lines.len() as u64);
         }
         Ok(Some(lines))
+    }
+
+    /// Waits for the earlier shards that a record waits for while their owners live; of others it is computed here, since this
+    /// shard is not let go for them. Says whether it was not interrupted.
+    fn has_waited(&self, prepared: &Prepared) -> Result<bool> {
+        let mut wait = WAITS.0;
+        loop {
+            let awaited = {
+                let state = &mut *self.state.borrow_mut();
+                state.known.look_again();
+                self.awaited(state, prepared)?
+            };
+            let Some(shard) = awaited else {
+                return Ok(true);
+            };
+            if !self.work.job.has_living_owner(shard)? {
+                // It may be committed since that look.
+                self.state.borrow_mut().known.look_again();
+                return Ok(true);
+            }
+            if self.work.interrupt.asked() || self.committing.has_failed() {
+                return Ok(false);
+            }
+            thread::sleep(wait);
+            wait = (wait * 2).min(WAITS.1);
+        }
     }
 
     fn score_one(&self, item: (Item<M::Outcome>, Vec<Conversation>)) -> Result<Line> {

@@ -91,7 +91,7 @@ fn commit_all(
             Ok(Committed::First | Committed::Same) => {}
             Ok(Committed::Differs) => progress.report(&format!(
                 "note: {} were scored by two processes, with scores that differ; those that came first stay",
-                job.name_of(&shard)
+                job.name_of(shard.number)
             )),
             Err(error) => {
                 let mut problem = problem.lock().unwrap_or_else(PoisonError::into_inner);

@@ -6,22 +6,24 @@ mod commit;
 use std::{
     cell::{Cell, RefCell},
     collections::{BTreeMap, VecDeque},
-    sync::Arc,
+    sync::{Arc, OnceLock},
     thread,
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use anyhow::{Result, bail};
-use worldpm_ort_jobs::{Claim, Job, JobError, Line, Repeats, Shard};
+use worldpm_ort_jobs::{Awaited, Claim, Job, JobError, Line, Repeats, Shard};
 
 use self::commit::{Committing, Complete};
 use super::{
     found::Found,
     input::{JobInput, ShardRecords},
     item::{Item, Prepared},
-    known::KnownOutcomes,
+    known::{KnownOutcomes, outcome},
     model::{Model, Unanswered},
     progress::Progress,
+    under_way::UnderWay,
+    waiting::{WAITS, Waiting},
 };
 use crate::{
     Conversation,
@@ -32,10 +34,8 @@ use crate::{
     },
 };
 
-/// Shards that are begun while a record waits for what another process computes. Then it is computed here as well.
-const PATIENCE: u64 = 4;
-/// How long it is waited before another look at what others do; the longest after many in vain.
-const WAITS: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
+/// Shards with records that wait. With so many no other is begun, so that they take no more memory.
+const WAITING_SHARDS: usize = 4;
 
 /// How the work ended, when it did not fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,34 +63,35 @@ pub(super) struct Work<'a, M: Model> {
 }
 
 /// What is under way.
-struct State<O> {
-    known: KnownOutcomes<O>,
-    shards: BTreeMap<usize, UnderWay>,
-    /// Records whose contents another process has under way, and how many shards were begun before.
-    waiting: VecDeque<(u64, Prepared)>,
-    /// Those that wait no more.
-    ready: VecDeque<Prepared>,
-    begun: u64,
+pub(super) struct State<O> {
+    pub(super) known: KnownOutcomes<O>,
+    pub(super) shards: BTreeMap<usize, UnderWay<O>>,
+    pub(super) waiting: Waiting,
+    /// Records that wait no more.
+    pub(super) ready: VecDeque<Prepared>,
     /// The shard that is read at the moment.
     reading: Option<(Shard, ShardRecords)>,
     /// A shard whose owners have died, for when nothing else is under way.
     suspect: Option<Shard>,
+    /// The number of one that is waited for.
+    awaited_suspect: Option<usize>,
     is_done: bool,
     /// Why no more is read.
     problem: Option<anyhow::Error>,
-    tally: Tally,
+    pub(super) tally: Tally,
 }
 
-struct UnderWay {
-    shard: Shard,
-    lines: BTreeMap<u64, Line>,
-    /// What of it was in an earlier one.
-    repeats: Arc<Repeats>,
+impl<O> State<O> {
+    /// Records that are done, of shards that are not complete.
+    fn open_records(&self) -> u64 {
+        let open = self.shards.values().map(|shard| shard.lines.len() as u64);
+        open.sum()
+    }
 }
 
-struct Run<'a, 'w, M: Model> {
-    work: &'w Work<'a, M>,
-    state: RefCell<State<M::Outcome>>,
+pub(super) struct Run<'a, 'w, M: Model> {
+    pub(super) work: &'w Work<'a, M>,
+    pub(super) state: RefCell<State<M::Outcome>>,
     /// Whether a record cannot be scored, so that what comes after it would be scored for nothing.
     is_refused: Cell<bool>,
     committing: Committing,
@@ -107,11 +108,11 @@ impl<M: Model> Work<'_, M> {
                 state: RefCell::new(State {
                     known: KnownOutcomes::new(self.is_deduplicated()),
                     shards: BTreeMap::new(),
-                    waiting: VecDeque::new(),
+                    waiting: Waiting::default(),
                     ready: VecDeque::new(),
-                    begun: 0,
                     reading: None,
                     suspect: None,
+                    awaited_suspect: None,
                     is_done: false,
                     problem: None,
                     tally: Tally::default(),
@@ -132,19 +133,39 @@ impl<M: Model> Work<'_, M> {
             }
         })
     }
+}
 
-    fn is_deduplicated(&self) -> bool {
+impl<M: Model> Work<'_, M> {
+    pub(super) fn is_deduplicated(&self) -> bool {
         self.args.job.deduplicate == Deduplication::Always
     }
 
-    fn repeats(&self, shard: usize) -> Result<Repeats> {
-        Ok(match self.is_deduplicated() {
-            true => self.job.repeats(shard)?,
-            false => Repeats::default(),
-        })
+    /// A shard that is begun, with the outcomes that an owner before has left.
+    pub(super) fn under_way(&self, shard: &Shard) -> Result<UnderWay<M::Outcome>> {
+        if !self.is_deduplicated() {
+            return Ok(UnderWay::new(shard.clone(), Repeats::default()));
+        }
+        let mut under_way = UnderWay::new(shard.clone(), self.job.repeats(shard.number)?);
+        if shard.known.is_empty() {
+            return Ok(under_way);
+        }
+        let mut records = self.input.records(self.job, shard)?;
+        while let Some(found) = records.next(self.input, shard)? {
+            let record = records.number() - 1;
+            let Some(line) = shard.known.get(&record) else {
+                continue;
+            };
+            let contents = self.prepare((shard.number, record), found).contents;
+            for (part, content) in contents.into_iter().enumerate() {
+                if let Some(outcome) = outcome::<M>(&line.bytes, part) {
+                    under_way.remember(content, &Arc::new(OnceLock::from(outcome)));
+                }
+            }
+        }
+        Ok(under_way)
     }
 
-    fn prepare(&self, place: (usize, u64), found: Found) -> Prepared {
+    pub(super) fn prepare(&self, place: (usize, u64), found: Found) -> Prepared {
         Prepared::new(
             place,
             found,
@@ -157,6 +178,7 @@ impl<M: Model> Work<'_, M> {
 impl<M: Model> Run<'_, '_, M> {
     fn all(&self) -> Result<Ended> {
         let mut wait = WAITS.0;
+        let mut reported = None;
         loop {
             let mut items = std::iter::from_fn(|| self.next_item());
             let before = self.state.borrow().tally.records;
@@ -172,6 +194,10 @@ impl<M: Model> Run<'_, '_, M> {
             if self.work.interrupt.asked() {
                 return Ok(Ended::Interrupted);
             }
+            let awaited_suspect = self.state.borrow_mut().awaited_suspect.take();
+            if let Some(shard) = awaited_suspect {
+                self.make_way(shard)?;
+            }
             let suspect = self.state.borrow_mut().suspect.take();
             if let Some(shard) = suspect {
                 self.one_by_one(shard)?;
@@ -181,12 +207,17 @@ impl<M: Model> Run<'_, '_, M> {
                 return Ok(Ended::Done);
             }
             // Others have the rest, or it waits for the disk.
-            self.work.progress.look(self.work.job, 0);
+            self.work
+                .progress
+                .look(self.work.job, self.state.borrow().open_records());
             let has_scored = self.state.borrow().tally.records > before;
             wait = match has_scored {
                 true => WAITS.0,
                 false => (wait * 2).min(WAITS.1),
             };
+            if wait == WAITS.1 {
+                self.report_waiting(&mut reported);
+            }
             thread::sleep(wait);
         }
     }
@@ -217,8 +248,11 @@ impl<M: Model> Run<'_, '_, M> {
 
     fn try_next(&self) -> Result<Next<M::Outcome>> {
         let state = &mut *self.state.borrow_mut();
+        if state.waiting.is_due() {
+            self.look_at_waiting(state)?;
+        }
         if let Some(prepared) = state.ready.pop_front() {
-            return self.next_of(state, prepared);
+            return self.released(state, prepared);
         }
         let Some((shard, mut records)) = state.reading.take() else {
             return self.begin(state);
@@ -236,86 +270,116 @@ impl<M: Model> Run<'_, '_, M> {
             return Ok(Next::Again);
         }
         let prepared = self.work.prepare((number, record), found);
-        if self.awaits(state, &prepared)? {
-            state.waiting.push_back((state.begun, prepared));
-            return Ok(Next::Again);
+        match self.awaited(state, &prepared)? {
+            Some(shard) => {
+                state.waiting.add(shard, prepared);
+                Ok(Next::Again)
+            }
+            None => Ok(Next::Item(Box::new(self.item(state, prepared)?))),
         }
-        self.next_of(state, prepared)
     }
 
-    fn next_of(
+    /// A record that waits no more. What came of its contents is known as a rule, and then it need not go behind what the
+    /// model has before it: others may wait for its shard.
+    fn released(
         &self,
         state: &mut State<M::Outcome>,
         prepared: Prepared,
     ) -> Result<Next<M::Outcome>> {
-        let repeats = state.shards.get(&prepared.shard);
-        let repeats = repeats.map_or_else(Arc::default, |shard| Arc::clone(&shard.repeats));
-        Ok(Next::Item(Box::new(self.item(state, &repeats, prepared)?)))
-    }
-
-    /// Whether another process has a part of a record under way.
-    fn awaits(&self, state: &mut State<M::Outcome>, prepared: &Prepared) -> Result<bool> {
-        let State { shards, known, .. } = state;
-        let Some(under_way) = shards.get(&prepared.shard) else {
-            return Ok(false);
-        };
-        let is_ours = |shard| shards.contains_key(&shard);
-        known.awaits(
-            self.work.job,
-            &under_way.repeats,
-            &prepared.contents,
-            is_ours,
-        )
+        let (item, wanted) = self.item(state, prepared)?;
+        if !wanted.is_empty() || !item.is_known() {
+            return Ok(Next::Item(Box::new((item, wanted))));
+        }
+        let (shard, record) = (item.shard, item.record);
+        let line = self.line(item, Vec::new())?;
+        self.keep(state, (shard, record), line);
+        Ok(Next::Again)
     }
 
     /// Takes another shard.
     fn begin(&self, state: &mut State<M::Outcome>) -> Result<Next<M::Outcome>> {
+        if state.waiting.shards() >= WAITING_SHARDS {
+            return self.wait(state);
+        }
         match self.work.job.claim()? {
             Claim::Shard(shard) if shard.alone => state.suspect = Some(shard),
-            Claim::Shard(shard) => {
-                let records = self.work.input.records(self.work.job, &shard)?;
-                let under_way = UnderWay {
-                    shard: shard.clone(),
-                    lines: shard.known.clone(),
-                    repeats: Arc::new(self.work.repeats(shard.number)?),
-                };
-                state.shards.insert(shard.number, under_way);
-                state.reading = Some((shard, records));
-                state.begun += 1;
-                state.known.look_again();
-                for (since, prepared) in std::mem::take(&mut state.waiting) {
-                    let has_waited = state.begun - since >= PATIENCE;
-                    match has_waited || !self.awaits(state, &prepared)? {
-                        true => state.ready.push_back(prepared),
-                        false => state.waiting.push_back((since, prepared)),
-                    }
-                }
-                return Ok(Next::Again);
-            }
-            // What is waited for may be with a process that waits itself.
-            Claim::Wait | Claim::Done if !state.waiting.is_empty() => {
-                state.known.look_again();
-                let waiting = state.waiting.drain(..).map(|(_, prepared)| prepared);
-                state.ready.extend(waiting);
-                return Ok(Next::Again);
-            }
+            Claim::Shard(shard) => return self.open(state, shard),
+            Claim::Wait | Claim::Done if !state.waiting.is_empty() => return self.wait(state),
             Claim::Wait => {}
             Claim::Done => state.is_done = true,
         }
         Ok(Next::Nothing)
     }
 
-    fn item(
+    fn open(&self, state: &mut State<M::Outcome>, shard: Shard) -> Result<Next<M::Outcome>> {
+        let records = self.work.input.records(self.work.job, &shard)?;
+        let under_way = self.work.under_way(&shard)?;
+        state.shards.insert(shard.number, under_way);
+        state.reading = Some((shard, records));
+        Ok(Next::Again)
+    }
+
+    /// Looks again at what records wait for, and goes for the first shard of that if nobody who lives has it.
+    fn wait(&self, state: &mut State<M::Outcome>) -> Result<Next<M::Outcome>> {
+        self.look_at_waiting(state)?;
+        let Some(shard) = state.waiting.first() else {
+            return Ok(Next::Again);
+        };
+        if !state.ready.is_empty() {
+            return Ok(Next::Again);
+        }
+        match self.work.job.claim_awaited(shard)? {
+            Awaited::Shard(shard) => return self.open(state, shard),
+            Awaited::Alone => state.awaited_suspect = Some(shard),
+            Awaited::UnderWay => {}
+        }
+        Ok(Next::Nothing)
+    }
+
+    /// Gives back what it has, all of which waits, and takes a shard that only a process gets that has no other.
+    fn make_way(&self, shard: usize) -> Result<()> {
+        self.give_back();
+        while !self.work.interrupt.asked() && !self.committing.has_failed() {
+            match self.work.job.claim_awaited(shard)? {
+                Awaited::Shard(shard) if shard.alone => {
+                    self.state.borrow_mut().suspect = Some(shard);
+                    break;
+                }
+                Awaited::Shard(shard) => {
+                    self.open(&mut self.state.borrow_mut(), shard)?;
+                    break;
+                }
+                Awaited::UnderWay => break,
+                // What is complete is not committed yet.
+                Awaited::Alone => thread::sleep(WAITS.0),
+            }
+        }
+        Ok(())
+    }
+
+    /// Says once of each shard that it is waited for.
+    fn report_waiting(&self, reported: &mut Option<usize>) {
+        let awaited = self.state.borrow().waiting.first();
+        if let Some(shard) = awaited
+            && awaited != *reported
+        {
+            *reported = awaited;
+            self.work.progress.report(&format!(
+                "another process has {} under way, whose contents are here again; waiting for it",
+                self.work.job.name_of(shard)
+            ));
+        }
+    }
+
+    pub(super) fn item(
         &self,
         state: &mut State<M::Outcome>,
-        repeats: &Repeats,
         prepared: Prepared,
     ) -> Result<(Item<M::Outcome>, Vec<Conversation>)> {
         let mut outcomes = Vec::with_capacity(prepared.parts.len());
         let mut wanted = Vec::new();
         for (part, content) in prepared.parts.into_iter().zip(prepared.contents) {
-            let known = state.known.place::<M>(self.work.job, repeats, content);
-            let (place, is_new) = known?;
+            let (place, is_new) = self.place(state, prepared.shard, content)?;
             match is_new {
                 true => wanted.extend(part),
                 false => state.tally.same += 1,
@@ -335,28 +399,29 @@ impl<M: Model> Run<'_, '_, M> {
     fn take(&self, item: Item<M::Outcome>, came: Vec<M::Outcome>) -> Result<()> {
         let (shard, record) = (item.shard, item.record);
         let line = self.line(item, came)?;
-        let mut state = self.state.borrow_mut();
+        self.keep(&mut self.state.borrow_mut(), (shard, record), line);
+        Ok(())
+    }
+
+    fn keep(&self, state: &mut State<M::Outcome>, (shard, record): (usize, u64), line: Line) {
         state.tally.records += 1;
         if let Some(under_way) = state.shards.get_mut(&shard) {
             under_way.lines.insert(record, line);
         }
-        self.complete(&mut state, shard);
-        let open = state.shards.values().map(|shard| shard.lines.len() as u64);
-        self.work.progress.look(self.work.job, open.sum());
-        Ok(())
+        self.complete(state, shard);
+        self.work.progress.look(self.work.job, state.open_records());
     }
 
     /// Hands a shard over when it is complete.
     fn complete(&self, state: &mut State<M::Outcome>, shard: usize) {
-        let is_complete = |of: &UnderWay| of.lines.len() as u64 == of.shard.stretch.records;
-        if state.shards.get(&shard).is_some_and(is_complete)
+        if state.shards.get(&shard).is_some_and(UnderWay::is_complete)
             && let Some(UnderWay { shard, lines, .. }) = state.shards.remove(&shard)
         {
             self.committing.commit(Complete { shard, lines });
         }
     }
 
-    fn line(&self, item: Item<M::Outcome>, came: Vec<M::Outcome>) -> Result<Line> {
+    pub(super) fn line(&self, item: Item<M::Outcome>, came: Vec<M::Outcome>) -> Result<Line> {
         let mut came = came.into_iter();
         let mut all = Vec::with_capacity(item.outcomes.len());
         for (place, is_mine) in &item.outcomes {
@@ -371,7 +436,11 @@ impl<M: Model> Run<'_, '_, M> {
         self.answer_line(&item.place, answer.map(Outcome::Answer))
     }
 
-    fn answer_line(&self, place: &Place, outcome: Result<Outcome, Unanswered>) -> Result<Line> {
+    pub(super) fn answer_line(
+        &self,
+        place: &Place,
+        outcome: Result<Outcome, Unanswered>,
+    ) -> Result<Line> {
         let (outcome, failure) = match outcome {
             Ok(outcome) => (outcome, None),
             Err(unanswered) => {
@@ -395,7 +464,7 @@ impl<M: Model> Run<'_, '_, M> {
     fn give_back(&self) {
         let mut state = self.state.borrow_mut();
         state.reading = None;
-        state.waiting.clear();
+        state.waiting = Waiting::default();
         state.ready.clear();
         if let Some(shard) = state.suspect.take() {
             let _ = self.work.job.give_back(&shard, &BTreeMap::new());
