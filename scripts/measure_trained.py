@@ -159,7 +159,8 @@ def arguments():
     parser.add_argument("--scoring", action="append", default=[], metavar="NAME=FLAGS",
                         help="score every bundle with these flags of score, too; may be repeated")  # fmt: skip
     parser.add_argument("--simulate", nargs="*", metavar="NAME",
-                        help=f"simulate these ways of rounding, or all, instead of exporting: {'; '.join(simulate.METHODS)}")  # fmt: skip
+                        help="simulate these ways of rounding, or all of METHODS in scripts/trained/simulate.py, instead of "
+                        "exporting")  # fmt: skip
     parser.add_argument("--keep-grid", action="store_true", help="leave the weights on the grid of the GGUF file")
     parser.add_argument("--seed", type=int, default=0, help="of the random part of the weights, and of the random head")
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)), help="[default: all]")

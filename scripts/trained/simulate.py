@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from .decoder import Decoder, Trie, run
+from .decoder import KINDS, Decoder, Trie, run
 from .rounding import Grid, damped, gptq
 
 ROWS = Grid(bits=8, block=None)
@@ -25,6 +25,7 @@ class Method:
     gptq: str | None = None  # `in order` or `by activation`
     basis: str | None = None  # a key of `Simulation.bases`
     targets: str | None = None  # what GPTQ aims at: outputs for `exact inputs`, or the exact `residual stream`
+    in_8_bits: str | None = None  # a kind of weight
     worst_in_8_bits: int = 0  # this many down_proj
     activations: int | None = None  # bits, with a scale for each token
     only: str | None = None  # the only kind of weight that is rounded
@@ -52,20 +53,20 @@ def methods():
     found["int4, asymmetric, GPTQ"] = replace(in_order, grid=asymmetric)
     found["int4, asymmetric, GPTQ by activation"] = replace(by_activation, grid=asymmetric)
     found["int4, asymmetric, GPTQ by activation, least squares"] = replace(best, grid=replace(asymmetric, search=True))
-    for count in (2, 5, 30):
-        found[f"int4, {count} down_proj int8"] = Method(worst_in_8_bits=count)
-        found[f"int4, {count} down_proj int8, GPTQ by activation, least squares"] = replace(best, worst_in_8_bits=count)
-    for kind in ("qkv", "o", "gate_up", "down"):
+    for count in (2, 5):
+        found[f"int4, {count} worst down int8"] = Method(worst_in_8_bits=count)
+    for kind in KINDS:
         found[f"int4, only {kind}"] = Method(only=kind)
-    least = replace(ROWS, search=True)
+        found[f"int4, {kind} int8"] = Method(in_8_bits=kind)
+        found[f"int4, {kind} int8, GPTQ by activation, least squares"] = replace(best, in_8_bits=kind)
     found["rows"] = Method(ROWS)
-    found["rows, least squares"] = Method(least)
+    found["rows, least squares"] = Method(replace(ROWS, search=True))
     for basis in ("norms", "columns", "norms and columns", "inputs and columns", "awq", "rotated"):
         found[f"rows, {basis}"] = Method(ROWS, basis=basis)
-    found["rows, norms and columns, least squares"] = Method(least, basis="norms and columns")
     found["rows, GPTQ"] = Method(ROWS, gptq="in order")
     found["rows, GPTQ by activation"] = Method(ROWS, gptq="by activation")
-    found["rows, norms and columns, GPTQ by activation"] = Method(ROWS, gptq="by activation", basis="norms and columns")
+    for kind in KINDS:
+        found[f"rows, only {kind}"] = Method(ROWS, only=kind)
     for basis in (None, "norms and columns", "inputs and columns", "rotated", "rotated, down_proj too"):
         found[f"rows and 8-bit activations, {basis or 'plain'}"] = Method(ROWS, basis=basis, activations=8)
     return found
@@ -208,6 +209,8 @@ class Simulation:
         if method.targets:
             weight = self.aimed(method, kind, weight, shown, hidden[: self.calibration], *exact)
         grid = method.grid
+        if kind == method.in_8_bits:
+            grid = EIGHT
         if method.worst_in_8_bits and kind == "down" and index in self.worst_down()[: method.worst_in_8_bits]:
             grid = EIGHT
         needed = method.gptq or method.weighted or method.basis == "awq"
