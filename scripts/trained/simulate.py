@@ -277,7 +277,8 @@ class Simulation:
 
 @torch.inference_mode()
 def measure(base, ids, fitted, seed, scores_of, exact, chosen):
-    """Scores by method. `exact` scores are those of transformers, to check this decoder with."""
+    """Scores by method, and what they are with the mean drift of the `fitted` conversations taken off each head's scores.
+    `exact` scores are those of transformers."""
     simulation = Simulation(base, ids, fitted, seed, scores_of)
     difference = (scores_of(simulation.exact()) - exact).abs().max().item()
     if difference > 1e-3:
@@ -286,5 +287,6 @@ def measure(base, ids, fitted, seed, scores_of, exact, chosen):
     for name in chosen:
         begin = time.monotonic()
         found[name] = scores_of(simulation.hidden(METHODS[name]))
+        found[f"{name}; offset"] = found[name] - (found[name] - exact)[:fitted].mean(0)
         print(f"# {name}: {time.monotonic() - begin:.0f} s", file=sys.stderr, flush=True)
     return found
