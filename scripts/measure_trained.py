@@ -13,6 +13,9 @@ is no part of it.
 Scores are scaled so that each head's have a standard deviation of 1 in the reference. A pair's order has changed when
 the sign of its margin has. Accuracy is over the pairs that no head was fitted on.
 
+`--simulate` does not export anything: it rounds the weights here in ways that worldpm-ort may not know, and computes the
+rest in fp32 (scripts/trained/simulate.py).
+
 What `transformers` computes is kept in the work folder; exports and scores of worldpm-ort are made anew each time.
 """
 
@@ -31,7 +34,7 @@ import torch  # noqa: E402
 import transformers  # noqa: E402
 
 import bench  # noqa: E402
-from trained import checkpoint, pairs, reference, speed  # noqa: E402
+from trained import checkpoint, pairs, reference, simulate, speed  # noqa: E402
 
 ROOT = Path(__file__).resolve().parent.parent
 PRECISIONS = {
@@ -108,14 +111,16 @@ def figure(value):
 
 
 def tables(result):
-    """A table of ratios, and one for each head."""
+    """Tables of ratios, and one for each head."""
     heads, systems = result["heads"], result["systems"]
-    rows = []
-    for name, system in systems.items():
-        ratios = [system["heads"][head]["ratio"] for head in heads]
-        rows.append([name, *(f"{ratio:.2g}" for ratio in ratios), f"{max(ratios):.2g}"])
-    found = ["Drift (rms) as a multiple of that of transformers in bf16 with the head in fp32:\n"]
-    found.append(markdown(["", *heads, "worst"], rows))
+    found = []
+    for over, ratio in {"": "ratio", ", over the pairs held out": "ratio_held_out"}.items():
+        rows = []
+        for name, system in systems.items():
+            ratios = [system["heads"][head][ratio] for head in heads]
+            rows.append([name, *(f"{ratio:.2g}" for ratio in ratios), f"{max(ratios):.2g}"])
+        found.append(f"Drift (rms) as a multiple of that of transformers in bf16 with the head in fp32{over}:\n")
+        found.append(markdown(["", *heads, "worst"], rows) + "\n")
     for head, about in heads.items():
         found.append(
             f"\n**{head}**: accuracy in fp32 {about['accuracy']:.0%} on {result['pairs_held_out']} pairs held out, "
@@ -153,6 +158,9 @@ def arguments():
                         f"pairs that heads are fitted on [default: {'; '.join(PRECISIONS)}]")  # fmt: skip
     parser.add_argument("--scoring", action="append", default=[], metavar="NAME=FLAGS",
                         help="score every bundle with these flags of score, too; may be repeated")  # fmt: skip
+    parser.add_argument("--simulate", nargs="*", metavar="NAME",
+                        help="simulate these ways of rounding, or all of METHODS in scripts/trained/simulate.py, instead of "
+                        "exporting")  # fmt: skip
     parser.add_argument("--keep-grid", action="store_true", help="leave the weights on the grid of the GGUF file")
     parser.add_argument("--seed", type=int, default=0, help="of the random part of the weights, and of the random head")
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)), help="[default: all]")
@@ -164,6 +172,9 @@ def arguments():
     parser.add_argument("--token-ids", type=Path, default=ROOT / "target/release/examples/token_ids")
     options = parser.parse_args()
     options.precisions = dict(named(text, "--precisions", PRECISIONS) for text in options.precisions)
+    for name in options.simulate or []:
+        if name not in simulate.METHODS:
+            fail(f"--simulate {name}: give one of {'; '.join(simulate.METHODS)}")
     options.scoring = {"": "", **dict(named(text, "--scoring") for text in options.scoring)}
     return options
 
@@ -197,7 +208,8 @@ def prepare(options):
     for states in hidden.values():
         if not reference.whole_model_agrees(model, ids[:4], states[:4]):
             fail(f"transformers' scores of {model} in {states.dtype} are not those of the hidden states of {base}")
-    check_token_ids(options, model, conversations, ids)
+    if options.simulate is None:
+        check_token_ids(options, model, conversations, ids)
     return model, conversations, ids, fitted, heads, hidden
 
 
@@ -215,6 +227,13 @@ def measure(options):
         "transformers bf16, head fp32": (hidden[torch.bfloat16].float() @ weights.float().T, []),
     }
     yardstick = list(found)[-1]
+    if options.simulate is not None:
+        scores_of = lambda states: states @ weights.float().T  # noqa: E731
+        base = checkpoint.make_base(options.work, options.seed, options.keep_grid)
+        chosen = options.simulate or simulate.METHODS
+        for name, scores in simulate.measure(base, ids, 2 * fitted, options.seed, scores_of, exact, chosen).items():
+            found[name] = (scores, [])
+        options.precisions = {}
     for name, flags in options.precisions.items():
         bundle = options.work / "bundle"
         made = export(options, model, bundle, flags)
@@ -250,7 +269,9 @@ def measure(options):
         result["systems"][name] = {"commands": commands, "heads": rows}
     for system in result["systems"].values():
         for head, row in system["heads"].items():
-            row["ratio"] = row["rms"] / result["systems"][yardstick]["heads"][head]["rms"]
+            theirs = result["systems"][yardstick]["heads"][head]
+            row["ratio"] = row["rms"] / theirs["rms"]
+            row["ratio_held_out"] = row["rms_held_out"] / theirs["rms_held_out"]
     return model, result
 
 

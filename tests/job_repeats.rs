@@ -14,7 +14,7 @@ use std::{
     fs::{self, File},
     io::{self, Write},
     path::{Path, PathBuf},
-    process::{Child, Command, ExitCode, Output, Stdio, abort},
+    process::{Child, Command, ExitCode, Stdio, abort},
     sync::Arc,
     thread,
     time::{Duration, Instant},
