@@ -1,6 +1,10 @@
 //! Attention over packed tokens.
 
-use super::{ATTENTION, Nodes, Replacement, node};
+use super::{
+    nodes::Nodes,
+    operators::ATTENTION,
+    replacement::{Replacement, node},
+};
 use crate::proto::{NodeProto, view::int};
 
 /// The attributes of `GroupQueryAttention` that are known here.

@@ -1,8 +1,12 @@
 //! Two linear layers of which one opens and shuts the other.
 
 use super::{
-    ACTIVATION, EXACT, GATED, GATED_BLOCKS, GATED_F16, GATED_ROWS, GELU_TANH, LINEAR,
-    LINEAR_BLOCKS, LINEAR_F16, LINEAR_ROWS, Nodes, Replacement, SILU, ZERO_POINTS, integer, node,
+    nodes::Nodes,
+    operators::{
+        ACTIVATION, EXACT, GATED, GATED_BLOCKS, GATED_F16, GATED_ROWS, GELU_TANH, LINEAR,
+        LINEAR_BLOCKS, LINEAR_F16, LINEAR_ROWS, SILU, ZERO_POINTS,
+    },
+    replacement::{Replacement, integer, node},
 };
 use crate::proto::{
     NodeProto,

@@ -1,7 +1,9 @@
 //! Linear layers, by how their weights are stored.
 
 use super::{
-    EXACT, LINEAR_BLOCKS, LINEAR_ROWS, Nodes, Replacement, SHORT, ZERO_POINTS, integer, node,
+    nodes::Nodes,
+    operators::{EXACT, LINEAR_BLOCKS, LINEAR_ROWS, SHORT, ZERO_POINTS},
+    replacement::{Replacement, integer, node},
 };
 use crate::proto::{
     AttributeProto, ElementType, NodeProto,

@@ -19,67 +19,26 @@ mod attention;
 mod gated;
 mod linear;
 mod nodes;
+mod operators;
+mod replacement;
 
 use std::{
     collections::{HashMap, HashSet},
     path::Path,
 };
 
-use self::nodes::Nodes;
+pub use self::operators::{
+    ACTIVATION, ATTENTION, DOMAIN, EXACT, GATED, GATED_BLOCKS, GATED_F16, GATED_ROWS, GELU_TANH,
+    LINEAR, LINEAR_BLOCKS, LINEAR_F16, LINEAR_ROWS, SILU, ZERO_POINTS,
+};
+use self::{nodes::Nodes, operators::SHORT, replacement::Replacement};
 use crate::{
     error::{Error, Result},
-    proto::{
-        AttributeKind, AttributeProto, ElementType, GraphProto, ModelProto, NodeProto,
-        OperatorSetIdProto,
-    },
+    proto::{GraphProto, ModelProto, NodeProto, OperatorSetIdProto},
 };
-
-/// Domain of the runtime's operators.
-pub const DOMAIN: &str = "worldpm_ort";
-/// `x . weight + bias`: `x` `[T, inner]` float, `weight` `[width, inner]` bfloat16, `bias` `[width]` float or none. The
-/// attribute [`EXACT`].
-pub const LINEAR: &str = "Linear";
-/// [`LINEAR`] with a half weight.
-pub const LINEAR_F16: &str = "LinearF16";
-/// [`LINEAR`] with a weight as `MatMulNBits` has it: `x`, integers, scales, zero points, bias or none. The attributes
-/// [`EXACT`], `bits`, `block_size` and [`ZERO_POINTS`].
-pub const LINEAR_BLOCKS: &str = "LinearBlocks";
-/// [`LINEAR`] with a weight as `QGemm` has it: `x` in floats, signed integers, scales, zero points, which have to be 0, bias
-/// or none. The attribute [`EXACT`].
-pub const LINEAR_ROWS: &str = "LinearRows";
-/// `activation(x . gate + gate bias) * (x . up + up bias)`: `x`, `gate`, `up`, and the biases or none. The attribute
-/// [`ACTIVATION`].
-pub const GATED: &str = "GatedLinear";
-/// [`GATED`] with half weights.
-pub const GATED_F16: &str = "GatedLinearF16";
-/// [`GATED`] with weights as `MatMulNBits` has them: `x`, integers and scales of `gate`, those of `up`, the zero points of
-/// both, the biases of both or none. The attributes [`ACTIVATION`], `bits`, `block_size` and [`ZERO_POINTS`].
-pub const GATED_BLOCKS: &str = "GatedLinearBlocks";
-/// [`GATED`] with weights as `QGemm` has them: the inputs as those of [`GATED_BLOCKS`]. The attribute [`ACTIVATION`].
-pub const GATED_ROWS: &str = "GatedLinearRows";
-/// Attention: queries, keys and values `[T, heads * size]`, the packed token of each cell `[B, S]`, the cells that attend
-/// `[n]`. The attributes of `GroupQueryAttention`.
-pub const ATTENTION: &str = "PackedAttention";
-/// Whether a product is part of the reward head, which is always computed as exactly as floats are.
-pub const EXACT: &str = "exact";
-/// Whether a weight has zero points. Without them the integers stand in their place, for nothing: ONNX Runtime 1.23 crashes
-/// at an operator of another library that leaves an input out before one that is there.
-pub const ZERO_POINTS: &str = "zero_points";
-/// [`SILU`] or [`GELU_TANH`].
-pub const ACTIVATION: &str = "activation";
-/// `x * sigmoid(x)`.
-pub const SILU: i64 = 0;
-/// Gelu by its approximation with a hyperbolic tangent.
-pub const GELU_TANH: i64 = 1;
 
 /// What a width of heads must be a multiple of.
 const HEAD_MULTIPLE: usize = 16;
-/// Weights of 16 bits, and their linear layer.
-const SHORT: [(ElementType, &str); 2] = [
-    (ElementType::BFloat16, LINEAR),
-    (ElementType::Float16, LINEAR_F16),
-];
-
 /// What is to be replaced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Wanted {
@@ -187,12 +146,6 @@ fn weight_bytes(graph: &GraphProto) -> u64 {
     })
 }
 
-/// A node, and the places of those that it replaces. It goes to the place of the last one.
-struct Replacement {
-    node: NodeProto,
-    places: Vec<usize>,
-}
-
 /// Makes all replacements of one kind, and says how many there were.
 fn replace(graph: &mut GraphProto, find: impl Fn(&Nodes<'_>) -> Vec<Replacement>) -> usize {
     let found = find(&Nodes::new(graph));
@@ -231,34 +184,4 @@ fn remove_unused(graph: &mut GraphProto) {
     }
     kept.reverse();
     graph.node = kept;
-}
-
-/// A node of the runtime's domain that makes what `of` made.
-fn node(
-    operator: &str,
-    of: &NodeProto,
-    mut input: Vec<String>,
-    attribute: Vec<AttributeProto>,
-) -> NodeProto {
-    // Operands at the end that are not there are not named.
-    while input.last().is_some_and(String::is_empty) {
-        input.pop();
-    }
-    NodeProto {
-        input,
-        output: of.output.clone(),
-        name: of.name.clone(),
-        op_type: Some(operator.into()),
-        attribute,
-        domain: Some(DOMAIN.into()),
-    }
-}
-
-fn integer(name: &str, value: i64) -> AttributeProto {
-    AttributeProto {
-        name: Some(name.into()),
-        i: Some(value),
-        r#type: Some(AttributeKind::Int as i32),
-        ..AttributeProto::default()
-    }
 }
