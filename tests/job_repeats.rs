@@ -36,6 +36,8 @@ const GATE: &str = "JOB_REPEATS_GATE";
 /// Set where an engine ends the process over a sequence of more than [`LONG`] tokens.
 const DEADLY: &str = "JOB_REPEATS_DEADLY";
 const LONG: i64 = 300;
+/// Set where an engine takes long for each pack, so that a process does not end before it is interrupted.
+const SLOW: &str = "JOB_REPEATS_SLOW";
 /// Records of a shard. A process takes some thousand records before it waits for its engine.
 const SHARD: usize = 256;
 /// What is printed when a process can do nothing but wait for another one.
@@ -70,11 +72,9 @@ const TESTS: &[(&str, fn())] = &[
 
 fn main() -> ExitCode {
     if let Some(log) = env::var_os(LOG) {
+        let pack = Duration::from_millis(if env::var_os(SLOW).is_some() { 100 } else { 2 });
         let engine = Noting {
-            engine: FakeEngine::start(
-                FakeOptions::default().with_stages(vec![Duration::from_millis(2)]),
-            )
-            .unwrap(),
+            engine: FakeEngine::start(FakeOptions::default().with_stages(vec![pack])).unwrap(),
             log: log.into(),
             gate: env::var_os(GATE).map(PathBuf::from),
             is_deadly: env::var_os(DEADLY).is_some(),
@@ -284,12 +284,15 @@ impl Process<'_> {
         self.child.wait().unwrap().code()
     }
 
-    /// Gives the exit status, which is 130 or, of a process that has not begun, none.
-    fn interrupt(&mut self) -> Option<i32> {
+    fn interrupt(&self) {
         let signalled = Command::new("kill")
             .args(["-INT", &self.child.id().to_string()])
             .status();
         assert!(signalled.unwrap().success());
+    }
+
+    /// Gives the exit status of one that was interrupted, which is 130 or, where it had not begun, none.
+    fn end_interrupted(&mut self) -> Option<i32> {
         let code = self.end();
         assert!(
             matches!(code, Some(130) | None),
@@ -396,7 +399,8 @@ fn a_signal_ends_a_process_that_waits() {
     let slow = place.start_slow("gate");
     let mut other = place.start("second", &[], &[]);
     other.wait_for(WAITS);
-    assert_eq!(other.interrupt(), Some(130));
+    other.interrupt();
+    assert_eq!(other.end_interrupted(), Some(130));
     // It leaves no lease behind.
     let slow_has = |name: &str| {
         let lease = fs::read_to_string(place.at("job/leases").join(name)).unwrap();
@@ -415,15 +419,17 @@ fn a_signal_ends_a_process_that_waits() {
     place.check_log();
 }
 
-/// By two processes, one after the other interrupted, and others that come after them.
+/// By two processes that are interrupted, and others that come after them.
 fn what_a_signal_interrupts_is_kept() {
     let place = Place::new(&records(10_000, 8000, 4), 8000);
     for number in 0..2 {
-        let start = |name: &str| place.start(&format!("{name}-{number}"), &[], &[]);
+        let slow = [(SLOW, Path::new("1"))];
+        let start = |name: &str| place.start(&format!("{name}-{number}"), &[], &slow);
         let mut both = [start("first"), start("second")];
         let before = place.committed();
         wait_until(|| place.committed() > before + 2);
-        let codes: Vec<_> = both.iter_mut().map(Process::interrupt).collect();
+        both.iter().for_each(Process::interrupt);
+        let codes: Vec<_> = both.iter_mut().map(Process::end_interrupted).collect();
         assert!(codes.contains(&Some(130)), "{codes:?}");
     }
     place.start("last", &[], &[]).succeed();

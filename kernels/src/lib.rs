@@ -1,9 +1,8 @@
-//! What ONNX Runtime's CPU provider lacks for reward models: products of floats with bfloat16 weights on the units of
+//! What ONNX Runtime's CPU provider lacks for reward models: products of floats with weights of few bits on the units of
 //! x86 processors that multiply bfloat16 numbers (AMX, AVX-512 BF16), and attention that computes the queries of a
 //! shared prompt once.
 //!
-//! Weights are used where they are, row by row as they are stored: as bfloat16 or half numbers, or as
-//! integers with scales.
+//! Weights are used where they are, row by row as they are stored: as bfloat16 or half numbers, or as integers with scales.
 //! Nothing is converted or packed at load, and a weight file that is mapped into memory is all the memory that they take.
 //!
 //! # Precision

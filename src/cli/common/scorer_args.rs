@@ -75,11 +75,12 @@ impl ScorerArgs {
     /// Says what was asked for and cannot be had: products of another precision than is computed.
     pub(crate) fn report_unused(&self, scorer: &Scorer) {
         let (asked, used) = (self.float32_matmul_precision, scorer.matmul_precision());
-        if asked == Precision::High && used == Precision::Medium {
+        let has_8_bits = scorer.manifest().precision == worldpm_ort_bundle::Precision::W8a8;
+        if has_8_bits && asked == Precision::High {
             report!(
                 "note: activations have 8 bits, not {asked} precision: that is what w8a8 means"
             );
-        } else if asked != Precision::Highest && asked != used {
+        } else if !has_8_bits && asked != used {
             report!(
                 "note: products are computed as exactly as floats, not in {asked} precision: that takes a model on an x86-64 \
                  CPU with AMX or AVX-512 BF16 (see `worldpm-ort doctor`), weights of bf16, fp16, int8 or int4, and \
