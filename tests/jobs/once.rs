@@ -91,7 +91,7 @@ fn what_another_process_has_scored_is_not_computed_again() {
 }
 
 #[test]
-fn what_another_process_computes_is_waited_for_a_while() {
+fn what_another_process_computes_is_waited_for_while_it_lives() {
     let place = JobPlace::new(0);
     let record =
         |id: usize| json!({"id": id, "prompt": "Why?", "response": format!("Since {}.", id % 8)});

@@ -2,8 +2,8 @@
 
 use std::{fs, path::Path, sync::Arc};
 
-use super::{identity, line, make_index};
-use crate::{Awaited, Claim, Directory, Job, JobError, JobOptions, Line, Owner, Shard};
+use super::{claim, identity, line, lines, make_index};
+use crate::{Awaited, Directory, Job, JobError, JobOptions, Owner};
 
 /// A process on another machine, of which nothing is known but what its leases say.
 fn open(path: &Path, machine: &str) -> Job {
@@ -14,18 +14,6 @@ fn open(path: &Path, machine: &str) -> Job {
     job.index::<JobError>(make_index, || panic!("nobody else makes it"))
         .unwrap();
     job
-}
-
-fn claim(job: &Job) -> Shard {
-    match job.claim().unwrap() {
-        Claim::Shard(shard) => shard,
-        other => panic!("{other:?}"),
-    }
-}
-
-fn lines(shard: &Shard) -> Vec<Line> {
-    let first = shard.first;
-    (first..first + shard.stretch.records).map(line).collect()
 }
 
 fn make_silent(path: &Path, lease: &str) {

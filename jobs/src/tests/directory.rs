@@ -9,10 +9,10 @@ use std::{
     time::Duration,
 };
 
-use super::{ALL, RECORDS, SHARDS, identity, line, make_index};
+use super::{ALL, RECORDS, SHARDS, claim, identity, lines, make_index};
 use crate::{
-    Claim, Committed, Directory, Heartbeat, Identity, InputFile, Job, JobError, JobOptions, Line,
-    Owner, Shard, error::Result,
+    Claim, Committed, Directory, Heartbeat, Identity, InputFile, Job, JobError, JobOptions, Owner,
+    Shard, error::Result,
 };
 
 fn open_as(path: &Path, identity: Identity, expiry: Duration) -> Result<Job> {
@@ -29,18 +29,6 @@ fn open(path: &Path) -> Job {
     job.index::<JobError>(make_index, || panic!("nobody else makes it"))
         .unwrap();
     job
-}
-
-fn claim(job: &Job) -> Shard {
-    match job.claim().unwrap() {
-        Claim::Shard(shard) => shard,
-        other => panic!("{other:?}"),
-    }
-}
-
-fn lines(shard: &Shard) -> Vec<Line> {
-    let first = shard.first;
-    (first..first + shard.stretch.records).map(line).collect()
 }
 
 #[test]

@@ -25,6 +25,18 @@ const RECORDS: u64 = 4;
 const REST: u64 = 2;
 const ALL: u64 = (SHARDS - 1) * RECORDS + REST;
 
+fn claim(job: &Job) -> Shard {
+    match job.claim().unwrap() {
+        Claim::Shard(shard) => shard,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn lines(shard: &Shard) -> Vec<Line> {
+    let first = shard.first;
+    (first..first + shard.stretch.records).map(line).collect()
+}
+
 fn line(record: u64) -> Line {
     Line {
         bytes: format!("{{\"id\":{record}}}").into_bytes(),
