@@ -19,20 +19,24 @@ impl Job {
     /// Opens the job in a directory, or begins it where there is none. One of another identity that is not divided yet, which
     /// nobody who lives is about to do, has nothing to lose: it is begun anew as this one.
     ///
+    /// `wanted` says what the job is to be about, given what the one that is there was begun with: what the caller leaves
+    /// open is as it is there, also where another process begins it at the same moment.
+    ///
     /// # Errors
     /// [`JobError::NotAJob`], [`JobError::Version`] and [`JobError::Different`] for a directory of something else, and
     /// whatever the system says.
     pub fn open(
         fs: Arc<dyn FileSystem>,
         owner: Owner,
-        identity: Identity,
+        wanted: impl Fn(Option<&Identity>) -> Identity,
         options: JobOptions,
     ) -> Result<Self> {
         let leases = Leases::new(Arc::clone(&fs), owner, options.expiry);
         let begin = || {
+            let identity = wanted(None);
             identity.write(&*fs, leases.token())?;
             // Another process may have been faster.
-            Ok(Identity::read(&*fs)?.unwrap_or(identity.clone()))
+            Ok(Identity::read(&*fs)?.unwrap_or(identity))
         };
         let mut found = match Identity::read(&*fs)? {
             Some(found) => found,
@@ -45,7 +49,7 @@ impl Job {
             fs.make_dir(dir)
                 .map_err(JobError::io("make the directory", fs.locate(dir)))?;
         }
-        let is_other = !found.differences(&identity).is_empty();
+        let is_other = !found.differences(&wanted(Some(&found))).is_empty();
         if is_other && leases.take_latest(INDEX_LEASE)? {
             let begun_anew = match clear(&*fs) {
                 Ok(true) => begin().map(Some),
@@ -57,7 +61,7 @@ impl Job {
                 found = anew;
             }
         }
-        check_same(&*fs, &found, &identity)?;
+        check_same(&*fs, &found, &wanted(Some(&found)))?;
         fs.sync_dir("")
             .map_err(JobError::io("write", fs.locate("")))?;
         Ok(Self {

@@ -10,7 +10,7 @@ fn open(path: &Path, machine: &str) -> Job {
     let files = Arc::new(Directory::open(path).unwrap());
     let mut owner = Owner::this_process();
     owner.machine = machine.to_owned();
-    let job = Job::open(files, owner, identity(), JobOptions::default()).unwrap();
+    let job = Job::open(files, owner, |_| identity(), JobOptions::default()).unwrap();
     job.index::<JobError>(make_index, || panic!("nobody else makes it"))
         .unwrap();
     job

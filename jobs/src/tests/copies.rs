@@ -14,7 +14,7 @@ use crate::{
 
 fn open(path: &Path) -> Job {
     let files = Arc::new(Directory::open(path).unwrap());
-    Job::open(files, Owner::this_process(), identity(), options()).unwrap()
+    Job::open(files, Owner::this_process(), |_| identity(), options()).unwrap()
 }
 
 /// Commits all shards, or but one.
@@ -154,7 +154,7 @@ fn a_full_disk_leaves_nothing_of_a_copy() {
             Job::open(
                 Arc::new(fs.clone()),
                 owner("a".into()),
-                identity(),
+                |_| identity(),
                 options(),
             )
         };

@@ -21,7 +21,7 @@ fn open_as(path: &Path, identity: Identity, expiry: Duration) -> Result<Job> {
         expiry,
         ..JobOptions::default()
     };
-    Job::open(files, Owner::this_process(), identity, options)
+    Job::open(files, Owner::this_process(), |_| identity.clone(), options)
 }
 
 fn open(path: &Path) -> Job {
@@ -232,6 +232,37 @@ fn the_shards_of_a_process_that_ended_are_taken_at_once() {
 }
 
 #[test]
+fn what_is_left_open_is_as_another_process_begins_it_at_the_same_moment() {
+    let dir = tempfile::tempdir().unwrap();
+    let with_time = |time: &str| {
+        let mut identity = identity();
+        identity.options.insert("time".to_owned(), time.to_owned());
+        identity
+    };
+    let open = |wanted: &dyn Fn(Option<&Identity>) -> Identity| {
+        let files = Arc::new(Directory::open(dir.path()).unwrap());
+        Job::open(files, Owner::this_process(), wanted, JobOptions::default())
+    };
+    let first = std::cell::OnceCell::new();
+    let second = open(&|begun| match begun {
+        Some(begun) => with_time(&begun.options["time"]),
+        None => {
+            first.get_or_init(|| open(&|_| with_time("1")).unwrap());
+            with_time("2")
+        }
+    });
+    let second = second.unwrap();
+    let first = first.into_inner().unwrap();
+    assert_eq!(second.identity().options["time"], "1");
+    assert_eq!(second.identity(), first.identity());
+    for job in [&first, &second] {
+        job.index::<JobError>(make_index, || panic!("nobody else makes it"))
+            .unwrap();
+    }
+    assert_eq!((claim(&first).number, claim(&second).number), (0, 1));
+}
+
+#[test]
 fn a_slow_owner_comes_back() {
     let dir = tempfile::tempdir().unwrap();
     let expiry = Duration::from_millis(200);
@@ -244,7 +275,7 @@ fn a_slow_owner_comes_back() {
             expiry,
             ..JobOptions::default()
         };
-        let job = Job::open(files, owner, identity(), options).unwrap();
+        let job = Job::open(files, owner, |_| identity(), options).unwrap();
         job.index::<JobError>(make_index, || panic!("nobody else makes it"))
             .unwrap();
         Arc::new(job)

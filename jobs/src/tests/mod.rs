@@ -202,7 +202,7 @@ impl Program {
         let job = Job::open(
             Arc::new(fs.clone()),
             owner(token),
-            identity(),
+            |_| identity(),
             self.options.clone(),
         )?;
         let make = match self.is_copied {

@@ -9,7 +9,7 @@ use crate::{
 
 fn open(path: &std::path::Path) -> Job {
     let files = Arc::new(Directory::open(path).unwrap());
-    Job::open(files, Owner::this_process(), identity(), options()).unwrap()
+    Job::open(files, Owner::this_process(), |_| identity(), options()).unwrap()
 }
 
 fn never() -> Result<()> {

@@ -45,47 +45,62 @@ const PART_END: &str = " + ";
 /// The value of an option that is not given.
 const NOT_GIVEN: &str = "not given";
 
-/// What the arguments ask for. What they leave open is as the job was begun.
-pub(super) fn identity(
-    args: &ScoreArgs,
-    input: &JobInput,
-    inputs: Vec<InputFile>,
-    begun: Option<&Identity>,
-) -> Result<Identity> {
-    let shard_records = args.job.shard_records.map(u64::from);
-    let mut options = options(args);
-    // Left out where they are as they always were, so that older jobs are gone on with.
-    if input.is_grouped {
-        options.insert(GROUPED.to_owned(), "yes".to_owned());
-    }
-    let parts = input.files().parts();
-    if !parts.is_empty() {
-        let parts: Vec<_> = parts.iter().map(Part::to_string).collect();
-        options.insert(PARTS.to_owned(), parts.join(PART_END));
-    }
-    if let Some(format) = args.data.formats.input_format {
-        options.insert(INPUT_FORMAT.to_owned(), format.to_string());
-    }
-    let mut model = BTreeMap::new();
-    match &args.model {
-        Some(dir) => {
-            model = of_bundle(dir)?;
-            let begun = begun.and_then(|begun| begun.options.get(TEMPLATE_TIME));
-            let time = begun.cloned().unwrap_or_else(now);
-            options.insert(TEMPLATE_TIME.to_owned(), time);
+/// What the arguments ask for.
+pub(super) struct Wanted {
+    identity: Identity,
+    is_divided_by_default: bool,
+}
+
+impl Wanted {
+    pub(super) fn new(args: &ScoreArgs, input: &JobInput, inputs: Vec<InputFile>) -> Result<Self> {
+        let shard_records = args.job.shard_records.map(u64::from);
+        let mut options = options(args);
+        // Left out where they are as they always were, so that older jobs are gone on with.
+        if input.is_grouped {
+            options.insert(GROUPED.to_owned(), "yes".to_owned());
         }
-        None => {
-            model.insert("name".to_owned(), served(args));
+        let parts = input.files().parts();
+        if !parts.is_empty() {
+            let parts: Vec<_> = parts.iter().map(Part::to_string).collect();
+            options.insert(PARTS.to_owned(), parts.join(PART_END));
         }
+        if let Some(format) = args.data.formats.input_format {
+            options.insert(INPUT_FORMAT.to_owned(), format.to_string());
+        }
+        let mut model = BTreeMap::new();
+        match &args.model {
+            Some(dir) => {
+                model = of_bundle(dir)?;
+                options.insert(TEMPLATE_TIME.to_owned(), now());
+            }
+            None => {
+                model.insert("name".to_owned(), served(args));
+            }
+        }
+        Ok(Self {
+            identity: Identity {
+                inputs,
+                model,
+                options,
+                shard_records: shard_records.unwrap_or(SHARD_RECORDS),
+            },
+            is_divided_by_default: shard_records.is_none(),
+        })
     }
-    Ok(Identity {
-        inputs,
-        model,
-        options,
-        shard_records: shard_records
-            .or(begun.map(|begun| begun.shard_records))
-            .unwrap_or(SHARD_RECORDS),
-    })
+
+    /// What the arguments leave open is as the job was begun.
+    pub(super) fn of(&self, begun: Option<&Identity>) -> Identity {
+        let mut identity = self.identity.clone();
+        let Some(begun) = begun else { return identity };
+        if self.is_divided_by_default {
+            identity.shard_records = begun.shard_records;
+        }
+        let time = begun.options.get(TEMPLATE_TIME);
+        if let Some((wanted, time)) = identity.options.get_mut(TEMPLATE_TIME).zip(time) {
+            wanted.clone_from(time);
+        }
+        identity
+    }
 }
 
 /// The time that chat templates see, in seconds since 1970.

@@ -51,6 +51,7 @@ use crate::{
         progress::InputProgress,
     },
 };
+use about::Wanted;
 use input::JobInput;
 use model::{Local, Model};
 use output::{Output, Written};
@@ -103,10 +104,10 @@ pub(super) fn run(args: &ScoreArgs, files: Files, dir: &Path) -> Result<Status> 
 fn begin(args: &ScoreArgs, dir: &Path, input: &JobInput, found: &[InputFile]) -> Result<Job> {
     let files = Directory::open(dir).with_context(|| format!("cannot make {}", dir.display()))?;
     let files = Arc::new(files);
-    let begun = Job::identity_of(&*files)?;
-    let wanted = about::identity(args, input, found.to_vec(), begun.as_ref())?;
+    let is_begun = Job::identity_of(&*files)?.is_some();
+    let wanted = Wanted::new(args, input, found.to_vec())?;
     // Records that cannot be scored are refused before a job is begun, or where they are met.
-    let keep_going = args.keep_going || begun.is_some() && Job::is_divided(&*files)?;
+    let keep_going = args.keep_going || is_begun && Job::is_divided(&*files)?;
     let progress = InputProgress::new(None);
     let looked = look(args, input.files().clone(), &progress, keep_going);
     progress.finish_and_clear();
@@ -115,7 +116,8 @@ fn begin(args: &ScoreArgs, dir: &Path, input: &JobInput, found: &[InputFile]) ->
         expiry: args.job.lease_seconds,
         ..JobOptions::default()
     };
-    Ok(Job::open(files, Owner::this_process(), wanted, options)?)
+    let owner = Owner::this_process();
+    Ok(Job::open(files, owner, |begun| wanted.of(begun), options)?)
 }
 
 /// The index of the job: made, waited for, or compared with an input that may be a copy.
