@@ -7,8 +7,8 @@ use std::path::Path;
 
 use worldpm_ort_bundle::{Manifest, probes::ProbeInput};
 use worldpm_ort_export::{
-    Checkpoint, Error as ExportError, ExportOptions, ExportPlan, ExportStage, Progress, TextPlan,
-    plan::PlacedStage, text_files,
+    Calibration, Checkpoint, Error as ExportError, ExportOptions, ExportPlan, ExportStage,
+    Progress, TextPlan, plan::PlacedStage, text_files,
 };
 
 use worldpm_ort_runtime::{
@@ -41,30 +41,62 @@ pub enum CheckedExportError {
     Text(#[from] Error),
 }
 
+/// What [`export_checked`] asks of its caller, which may load models for it. Where options are given, they are complete: with
+/// the ids of special tokens.
+pub trait Additions<E> {
+    /// What weights are rounded for. Default: nothing.
+    ///
+    /// # Errors
+    /// What ends the export.
+    fn calibration(&self, options: &ExportOptions) -> Result<Option<Calibration>, E> {
+        let _ = options;
+        Ok(None)
+    }
+
+    /// What is added to the scores of the bundle in `bundle`, see [`ExportPlan::write_then`]. Default: nothing.
+    ///
+    /// # Errors
+    /// What ends the export.
+    fn correction(&self, bundle: &Path, manifest: &Manifest) -> Result<Option<Vec<f32>>, E> {
+        let _ = (bundle, manifest);
+        Ok(None)
+    }
+
+    /// Adds files to the bundle in `bundle`. Default: none.
+    ///
+    /// # Errors
+    /// What ends the export.
+    fn finish(&self, bundle: &Path, manifest: &Manifest, options: &ExportOptions) -> Result<(), E> {
+        let _ = (bundle, manifest, options);
+        Ok(())
+    }
+}
+
+/// No additions.
+impl<E> Additions<E> for () {}
+
 /// As [`worldpm_ort_export::export_then`], after a check of tokenizer and chat template: every file is parsed, every
 /// template compiled, and at least one of the bundle's probes rendered, tokenised and found to end as it must. A template
 /// that refuses every probe, as it would under Python, may still take other conversations: that is a note.
-///
-/// `finish` is also given the options as they were completed: with the ids of special tokens.
 ///
 /// A damaged tokenizer that makes its library abort, or allocate without bound, is not stopped here but for the known
 /// ways: the command runs the same reading in a process of its own first, with a limit of memory.
 ///
 /// # Errors
 /// [`Error::Text`] and [`Error::Ending`] for text files with which no probe can be scored; those of the export and of
-/// `finish`.
+/// `additions`.
 pub fn export_checked<E: From<ExportError> + From<Error>>(
     checkpoint: &Checkpoint,
     out: &Path,
     options: &ExportOptions,
     progress: &(dyn Fn(Progress) + Sync),
-    finish: impl FnOnce(&Path, &Manifest, &ExportOptions) -> Result<(), E>,
+    additions: impl Additions<E>,
 ) -> Result<Exported, E> {
     let files = text_files(checkpoint, options)?;
     let encoder = ChatEncoder::from_files(&files, TextOptions::default()).map_err(Error::from)?;
     let mut options = options.clone();
     options.token_ids = encoder.added_tokens();
-    let plan = ExportPlan::new(checkpoint, &options)?;
+    let mut plan = ExportPlan::new(checkpoint, &options)?;
     let text = plan.text();
     if text.files.described() != files.described() {
         return Err(Error::Bundle {
@@ -79,9 +111,15 @@ pub fn export_checked<E: From<ExportError> + From<Error>>(
     notes.extend(beyond_embedding(&encoder, vocab_size));
     notes.extend(check(text, encoder, vocab_size)?);
 
-    let manifest = plan.write_then(out, progress, |bundle, manifest| {
-        finish(bundle, manifest, &options)
-    })?;
+    if let Some(calibration) = additions.calibration(&options)? {
+        plan = plan.with_calibration(calibration)?;
+    }
+    let manifest = plan.write_then(
+        out,
+        progress,
+        |bundle, manifest| additions.correction(bundle, manifest),
+        |bundle, manifest| additions.finish(bundle, manifest, &options),
+    )?;
     let stages = plan.stages().iter().map(ExportStage::placed).cloned();
     Ok(Exported {
         manifest,

@@ -25,12 +25,13 @@
 // It panics where standard error is closed or full; the command line has `report!`.
 #![warn(clippy::print_stderr)]
 
+pub mod calibration;
 mod checked_export;
 #[cfg(feature = "cli")]
 pub mod cli;
 pub mod references;
 
-pub use checked_export::{CheckedExportError, Exported, export_checked};
+pub use checked_export::{Additions, CheckedExportError, Exported, export_checked};
 pub use worldpm_ort_export as export;
 #[cfg(feature = "hub")]
 pub use worldpm_ort_runtime::hub;

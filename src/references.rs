@@ -100,7 +100,7 @@ pub fn make_and_measure(
 }
 
 /// A bundle on the reference path, see [`is_reference`], for as long as it is needed.
-struct Exact {
+pub(crate) struct Exact {
     bundle: PathBuf,
     /// What it is scored with.
     scorer: ScorerOptions,
@@ -108,7 +108,17 @@ struct Exact {
 }
 
 impl Exact {
-    fn export(
+    /// Where it is.
+    pub(crate) fn bundle(&self) -> &Path {
+        &self.bundle
+    }
+
+    /// What it is scored with.
+    pub(crate) fn scorer(&self) -> &ScorerOptions {
+        &self.scorer
+    }
+
+    pub(crate) fn export(
         checkpoint: &Checkpoint,
         options: &ExportOptions,
         scorer: &ScorerOptions,

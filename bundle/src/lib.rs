@@ -8,6 +8,7 @@
 
 mod bytes;
 pub mod checkpoint_files;
+pub mod corrected;
 pub mod cost;
 mod error;
 pub mod files;
@@ -20,6 +21,7 @@ pub mod hash;
 pub mod json;
 pub mod manifest;
 pub mod names;
+pub mod observed;
 pub mod op;
 mod overflow;
 pub mod probes;

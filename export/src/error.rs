@@ -94,6 +94,13 @@ pub enum Error {
         tensors: Vec<OverflowedTensor>,
     },
 
+    /// The inputs that weights are rounded for cannot be used.
+    #[error("calibration: {problem}")]
+    Calibration {
+        /// What is wrong, and where.
+        problem: String,
+    },
+
     /// An option's value cannot be used.
     #[error("option `{option}`: {problem}")]
     Option {

@@ -17,6 +17,7 @@
 
 mod arch;
 mod block;
+mod calibration;
 pub mod checkpoint;
 mod convert;
 mod error;
@@ -33,6 +34,7 @@ pub mod synth;
 mod text;
 mod write;
 
+pub use calibration::{Calibration, CalibrationWriter};
 pub use checkpoint::Checkpoint;
 pub use convert::Progress;
 pub use error::{Error, Result};

@@ -5,7 +5,9 @@
 use std::time::Instant;
 
 use half::bf16;
-use worldpm_ort_kernels::{Attention, Kernels, Mask, OneThread, Precision, Values, Weight};
+use worldpm_ort_kernels::{
+    Attention, Blocks, Kernels, Mask, OneThread, Precision, Rows, Values, Weight,
+};
 
 /// Tokens, inner dimension, outputs: layers of a 0.5B and of a 7B model, and few tokens.
 const SHAPES: [(usize, usize, usize); 5] = [
@@ -15,6 +17,9 @@ const SHAPES: [(usize, usize, usize); 5] = [
     (64, 896, 4864),
     (512, 3584, 3584),
 ];
+
+/// Integers of a block.
+const BLOCK: usize = 32;
 
 /// Seconds of the fastest of some runs.
 fn fastest(mut work: impl FnMut()) -> f64 {
@@ -36,23 +41,42 @@ fn main() {
             let values: Vec<bf16> = (0..width * inner)
                 .map(|at| bf16::from_f32((at % 13) as f32 - 6.1))
                 .collect();
-            let weight = Weight {
-                values: Values::Bf16(&values),
-                bias: None,
+            let integers: Vec<i8> = (0..width * inner).map(|at| (at % 251) as i8).collect();
+            let bytes: Vec<u8> = integers.iter().map(|integer| *integer as u8).collect();
+            let scales = vec![0.01; width * inner / BLOCK];
+            let blocks = |bits| {
+                Values::Blocks(Blocks {
+                    integers: &bytes[..width * inner * bits / 8],
+                    scales: &scales,
+                    zero_points: None,
+                    bits,
+                    block_size: BLOCK,
+                })
             };
+            let rows = Values::Rows(Rows {
+                integers: &integers,
+                scales: &scales[..width],
+            });
             let mut out = vec![0.0; tokens * width];
             for precision in Precision::ALL {
-                let seconds = fastest(|| {
-                    kernels
-                        .linear(&OneThread, precision, (&x, inner), &weight, &mut out)
-                        .unwrap();
-                });
-                let rate = 2.0 * (tokens * inner * width) as f64 / seconds / 1e9;
-                println!(
-                    "{} {precision:7} {tokens} x {inner} x {width}: {rate:.0} GFLOP/s, {:.0} of bfloat16",
-                    kernels.unit(),
-                    rate * precision.parts() as f64
-                );
+                for (form, values) in [
+                    ("bfloat16", Values::Bf16(&values)),
+                    ("int8 in blocks", blocks(8)),
+                    ("int4 in blocks", blocks(4)),
+                    ("int8 in rows", rows),
+                ] {
+                    let weight = Weight { values, bias: None };
+                    let seconds = fastest(|| {
+                        kernels
+                            .linear(&OneThread, precision, (&x, inner), &weight, &mut out)
+                            .unwrap();
+                    });
+                    let rate = 2.0 * (tokens * inner * width) as f64 / seconds / 1e9;
+                    println!(
+                        "{} {precision:7} {form:14} {tokens} x {inner} x {width}: {rate:.0} GFLOP/s",
+                        kernels.unit()
+                    );
+                }
             }
         }
     }

@@ -11,7 +11,8 @@ pub struct Weight<'a> {
     pub bias: Option<&'a [f32]>,
 }
 
-/// The values of a weight, as they are stored. None of these forms is rounded before it is multiplied.
+/// The values of a weight, as they are stored. None of these forms is rounded before it is multiplied, but blocks are with
+/// [`Precision::Medium`](crate::Precision::Medium).
 #[derive(Clone, Copy, Debug)]
 pub enum Values<'a> {
     /// bfloat16 numbers.
@@ -35,7 +36,8 @@ pub struct Rows<'a> {
 }
 
 /// A weight as ONNX Runtime's `MatMulNBits` takes it: `(integer - zero point) * scale`. The products with a scale are used
-/// as sums of two bfloat16 numbers, which keep 16 of their bits at least.
+/// as sums of two bfloat16 numbers, which keep 16 of their bits at least, or with
+/// [`Precision::Medium`](crate::Precision::Medium) as one, whose rounding is small beside that of the integers.
 #[derive(Clone, Copy, Debug)]
 pub struct Blocks<'a> {
     /// `[width, blocks, block_size * bits / 8]`: unsigned integers, from the lowest bits of a byte up.
@@ -51,11 +53,12 @@ pub struct Blocks<'a> {
 }
 
 impl Values<'_> {
-    /// Bfloat16 numbers that stand for a value.
+    /// Bfloat16 numbers that stand for a value, which is multiplied with inputs of `input_parts`.
     #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
-    pub(crate) fn parts(&self) -> usize {
+    pub(crate) fn parts(&self, input_parts: usize) -> usize {
         match self {
             Self::Bf16(_) | Self::Rows(_) => 1,
+            Self::Blocks(_) if input_parts == 1 => 1,
             Self::F16(_) | Self::Blocks(_) => 2,
         }
     }

@@ -8,7 +8,7 @@ use worldpm_ort_kernels::Precision as MatmulPrecision;
 use crate::{
     batch::Budget,
     deploy::residency::Residency,
-    engine::Observer,
+    engine::{LinearInputs, Observer},
     ep::{Devices, ProviderOptions},
     queue::QueueOptions,
     reward::Reduction,
@@ -50,6 +50,9 @@ pub struct ScorerOptions {
     /// Default: no.
     #[doc(hidden)]
     pub simulate_bf16: bool,
+    /// Who sees the inputs of linear layers on the CPU, as `export` needs them to round weights. Default: nobody.
+    #[doc(hidden)]
+    pub linear_inputs: Option<Arc<dyn LinearInputs>>,
     /// Folder that ONNX Runtime writes a profile of each stage into when the stage is dropped: a JSON file of events for
     /// each node that was run. Default: none. Costs a few microseconds for each node.
     pub profile: Option<PathBuf>,
@@ -104,6 +107,7 @@ impl Default for ScorerOptions {
             kernels: true,
             matmul_precision: MatmulPrecision::default(),
             simulate_bf16: false,
+            linear_inputs: None,
             profile: None,
             budget: Budget::default(),
             queue: QueueOptions::default(),

@@ -25,6 +25,7 @@ class Method:
     gptq: str | None = None  # `in order` or `by activation`
     basis: str | None = None  # a key of `Simulation.bases`
     targets: str | None = None  # what GPTQ aims at: outputs for `exact inputs`, or the exact `residual stream`
+    at_once: bool = False  # GPTQ is shown the inputs that there are without rounding, as one run over all layers gives them
     in_8_bits: str | None = None  # a kind of weight
     worst_in_8_bits: int = 0  # this many down_proj
     activations: int | None = None  # bits, with a scale for each token
@@ -53,6 +54,8 @@ def methods():
     found["int4, asymmetric, GPTQ"] = replace(in_order, grid=asymmetric)
     found["int4, asymmetric, GPTQ by activation"] = replace(by_activation, grid=asymmetric)
     found["int4, asymmetric, GPTQ by activation, least squares"] = replace(best, grid=replace(asymmetric, search=True))
+    found["int4, GPTQ by activation, least squares, at once"] = replace(best, at_once=True)
+    found["int4, GPTQ by activation, least squares, rotated, at once"] = replace(best, basis="rotated", at_once=True)
     for count in (2, 5):
         found[f"int4, {count} worst down int8"] = Method(worst_in_8_bits=count)
     for kind in KINDS:
@@ -65,6 +68,9 @@ def methods():
         found[f"rows, {basis}"] = Method(ROWS, basis=basis)
     found["rows, GPTQ"] = Method(ROWS, gptq="in order")
     found["rows, GPTQ by activation"] = Method(ROWS, gptq="by activation")
+    found["rows, GPTQ by activation, at once"] = Method(ROWS, gptq="by activation", at_once=True)
+    found["int8"] = Method(EIGHT)
+    found["int8, GPTQ by activation"] = Method(EIGHT, gptq="by activation")
     for kind in KINDS:
         found[f"rows, only {kind}"] = Method(ROWS, only=kind)
     for basis in (None, "norms and columns", "inputs and columns", "rotated", "rotated, down_proj too"):
@@ -205,7 +211,7 @@ class Simulation:
         weight = self.decoder.layers[index].weights[kind]
         if method.only not in (None, kind):
             return inputs @ weight.T
-        shown = inputs[: self.calibration]
+        shown = exact[0] if method.at_once else inputs[: self.calibration]
         if method.targets:
             weight = self.aimed(method, kind, weight, shown, hidden[: self.calibration], *exact)
         grid = method.grid
@@ -230,7 +236,7 @@ class Simulation:
 
     def hidden(self, method):
         """Final hidden states with a method."""
-        if not method.targets:
+        if not (method.targets or method.at_once):
             return run(self.decoder.steps(self.all), lambda *asked: self.outputs(method, None, *asked))
         exact = self.decoder.steps(self.shown)
         asked = next(exact)

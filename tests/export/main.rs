@@ -6,6 +6,7 @@
 mod support;
 
 mod adapter;
+mod calibrated;
 mod conversion;
 mod forms;
 mod full_size;

@@ -78,14 +78,14 @@ const PRECISIONS: [(&[&str], f64); 12] = [
     (&["w8a8"], 0.2),
 ];
 
-fn rms(scores: &[f64], expected: &[f64]) -> f64 {
+pub(crate) fn rms(scores: &[f64], expected: &[f64]) -> f64 {
     assert_eq!(scores.len(), expected.len());
     let squares = scores.iter().zip(expected).map(|(a, b)| (a - b).powi(2));
     (squares.sum::<f64>() / scores.len() as f64).sqrt()
 }
 
 /// Conversations of many kinds.
-fn many() -> Vec<u8> {
+pub(crate) fn many() -> Vec<u8> {
     let words =
         "sleep dark bed light walk read quiet water cold warm plan early late work music stop rest";
     let words: Vec<&str> = words.split(' ').collect();

@@ -55,14 +55,8 @@ fn exported(dir: &Path, options: TextOptions) -> ChatEncoder {
         ..ExportOptions::default()
     };
     let checkpoint = Checkpoint::open(dir).unwrap();
-    export_checked(
-        &checkpoint,
-        &bundle,
-        &options_of_export,
-        &|_| {},
-        |_, _, _| Ok::<(), CheckedExportError>(()),
-    )
-    .unwrap();
+    export_checked::<CheckedExportError>(&checkpoint, &bundle, &options_of_export, &|_| {}, ())
+        .unwrap();
     let files = Bundle::open(&bundle, None).unwrap().text_files().unwrap();
     ChatEncoder::from_files(&files, options).unwrap()
 }

@@ -69,9 +69,7 @@ impl Made {
         options: &ExportOptions,
     ) -> Result<Exported, CheckedExportError> {
         let checkpoint = Checkpoint::open(&self.dir())?;
-        export_checked(&checkpoint, &self.bundle(), options, &|_| {}, |_, _, _| {
-            Ok::<(), CheckedExportError>(())
-        })
+        export_checked(&checkpoint, &self.bundle(), options, &|_| {}, ())
     }
 
     pub(crate) fn export(&self) -> Result<Exported, CheckedExportError> {

@@ -150,7 +150,7 @@ pub struct Model {
 }
 
 /// How the linear layers of a bundle are quantised.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Quantization {
     /// ONNX operator that reads the weights.
     pub operator: String,
@@ -164,6 +164,24 @@ pub struct Quantization {
     pub activations: Activations,
     /// Linear layers that were not quantised.
     pub kept: Vec<String>,
+    /// What the weights were rounded for; left out when each was rounded to the nearest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub calibration: Option<CalibrationData>,
+}
+
+/// The conversations whose inputs of linear layers weights were rounded for.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CalibrationData {
+    /// Number of conversations.
+    pub conversations: u64,
+    /// Number of their tokens.
+    pub tokens: u64,
+    /// SHA-256 of what they were read from.
+    pub sha256: String,
+    /// What the graph adds to each label's scores, so that those of the conversations have the mean that they have without
+    /// rounding; none where that was not measured.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub correction: Vec<f32>,
 }
 
 /// What quantised weights are multiplied with.

@@ -70,6 +70,19 @@ fn heading(manifest: &Manifest) -> Checked {
         for (at, name) in quantization.kept.iter().enumerate() {
             printable(&format!("quantization.kept[{at}]"), name)?;
         }
+        if let Some(calibration) = &quantization.calibration {
+            sha256("quantization.calibration.sha256", &calibration.sha256)?;
+            let (corrected, labels) = (&calibration.correction, manifest.model.labels.len());
+            if !corrected.is_empty() && corrected.len() != labels {
+                return fault(
+                    "quantization.calibration.correction",
+                    format!(
+                        "has {} numbers for {labels} labels; {AGAIN}",
+                        corrected.len()
+                    ),
+                );
+            }
+        }
     }
     let version = &manifest.min_ort_version;
     let parts: Vec<Option<u32>> = version.split('.').map(|part| part.parse().ok()).collect();

@@ -11,10 +11,15 @@
 use half::{bf16, f16};
 use worldpm_ort_bundle::float_type::FloatType;
 
-/// Adding it rounds a small value to an integer, ties to even, and leaves that in the lowest bits: 1.5 * 2^23.
-const ROUND: f32 = 12_582_912.0;
+use super::grid::Grid;
+
 /// Elements that are compared at a time.
 const LANES: usize = 8;
+
+/// The shares of a step that are tried in its place.
+const SHARES: [f32; 13] = [
+    0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95, 1.0, 1.05, 1.1, 1.15, 1.2,
+];
 
 /// Width of a quantised weight.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -114,72 +119,147 @@ impl Blocks {
         let integers = integers.chunks_mut(block_bytes);
         let scales = scales.chunks_exact_mut(self.scale.bytes());
         for (index, ((block, integers), scale)) in blocks.zip(integers).zip(scales).enumerate() {
-            let (q, zero_point) = self.quantise(block, scale);
-            match self.bits {
-                Bits::Eight => {
-                    let count = integers.len();
-                    integers.copy_from_slice(q.get(..count).unwrap_or_default());
-                }
-                Bits::Four => {
-                    for (byte, pair) in integers.iter_mut().zip(q.as_chunks::<2>().0) {
-                        let pair = u16::from_le_bytes(*pair) & 0x0f0f;
-                        *byte = (pair | pair >> 4) as u8;
-                    }
-                }
+            let (grid, zero_point) = self.grid(block, scale);
+            let base = self.base(zero_point);
+            let mut q = [0; SIZE];
+            for (q, x) in q.iter_mut().zip(block) {
+                *q = grid.integer(*x).wrapping_add(base);
             }
-            match self.bits {
-                Bits::Eight => {
-                    if let Some(byte) = zero_points.get_mut(index) {
-                        *byte = zero_point;
-                    }
-                }
-                Bits::Four => {
-                    if let Some(byte) = zero_points.get_mut(index / 2) {
-                        *byte |= zero_point << (4 * (index % 2));
-                    }
+            self.pack(&q, integers);
+            self.put_zero_point(index, zero_point, zero_points);
+        }
+    }
+
+    /// Writes the integers of a block, as far as there is room: values that only fill a block up have none.
+    #[inline]
+    pub(super) fn pack(&self, q: &[u8], integers: &mut [u8]) {
+        match self.bits {
+            Bits::Eight => {
+                let count = integers.len();
+                integers.copy_from_slice(q.get(..count).unwrap_or_default());
+            }
+            Bits::Four => {
+                for (byte, pair) in integers.iter_mut().zip(q.as_chunks::<2>().0) {
+                    let pair = u16::from_le_bytes(*pair) & 0x0f0f;
+                    *byte = (pair | pair >> 4) as u8;
                 }
             }
         }
     }
 
-    /// The integers and the zero point of a block; writes its scale.
+    /// Writes the zero point of a row's block of a number to those of the row, which are zeros where none is written.
     #[inline]
-    fn quantise<const SIZE: usize>(
-        &self,
-        block: &[f32; SIZE],
-        scale: &mut [u8],
-    ) -> ([u8; SIZE], u8) {
+    pub(super) fn put_zero_point(&self, index: usize, zero_point: u8, zero_points: &mut [u8]) {
+        match self.bits {
+            Bits::Eight => {
+                if let Some(byte) = zero_points.get_mut(index) {
+                    *byte = zero_point;
+                }
+            }
+            Bits::Four => {
+                if let Some(byte) = zero_points.get_mut(index / 2) {
+                    *byte |= zero_point << (4 * (index % 2));
+                }
+            }
+        }
+    }
+
+    /// What is added to integers that are stored: signed ones are stored as they are, the others from zero.
+    #[inline]
+    pub(super) fn base(&self, zero_point: u8) -> u8 {
+        match self.layout {
+            Layout::Filled => zero_point,
+            Layout::Signed => 0,
+        }
+    }
+
+    /// The integers of a block and their zero point; writes its scale.
+    #[inline]
+    fn grid<const SIZE: usize>(&self, block: &[f32; SIZE], scale: &mut [u8]) -> (Grid, u8) {
         let (low, high) = range(block);
+        self.grid_of_step(self.step(low, high), low, scale)
+    }
+
+    /// The integers of each block of a row, and their zero points; writes the scales. Of four bits, the step is searched with
+    /// which squared errors are the least, each times the `importance` of its column.
+    pub(super) fn grids(
+        &self,
+        row: &[f32],
+        importance: &[f32],
+        scales: &mut [u8],
+    ) -> Vec<(Grid, u8)> {
+        let size = self.size as usize;
+        let scales = scales.chunks_exact_mut(self.scale.bytes());
+        let blocks = row.chunks(size).zip(importance.chunks(size));
+        blocks
+            .zip(scales)
+            .map(|((values, importance), scale)| {
+                let low = values.iter().copied().fold(0.0, f32::min);
+                let high = values.iter().copied().fold(0.0, f32::max);
+                let step = self.step(low, high);
+                let step = match self.bits {
+                    Bits::Eight => step,
+                    Bits::Four => self.searched(step, low, values, importance, scale),
+                };
+                self.grid_of_step(step, low, scale)
+            })
+            .collect()
+    }
+
+    /// The step near `step` with the least squared error.
+    fn searched(
+        &self,
+        step: f32,
+        low: f32,
+        values: &[f32],
+        importance: &[f32],
+        scale: &mut [u8],
+    ) -> f32 {
+        let error = |step: f32, scale: &mut [u8]| {
+            let (grid, _) = self.grid_of_step(step, low, scale);
+            let terms = values.iter().zip(importance).map(|(value, importance)| {
+                let error = grid.nearest(*value).0 - value;
+                error * error * importance
+            });
+            terms.sum::<f32>()
+        };
+        let mut best = (error(step, scale), step);
+        for share in SHARES {
+            for sign in [1.0, -1.0] {
+                if sign < 0.0 && !self.symmetric {
+                    continue;
+                }
+                let tried = step * share * sign;
+                let found = error(tried, scale);
+                if found < best.0 {
+                    best = (found, tried);
+                }
+            }
+        }
+        best.1
+    }
+
+    /// The step of a block whose values reach from `low` to `high`.
+    #[inline]
+    fn step(&self, low: f32, high: f32) -> f32 {
         let half = self.bits.half();
-        let step = match self.symmetric {
+        match self.symmetric {
             true => (if high >= -low { high } else { low }) / -half,
             false => (high - low) / (2.0 * half - 1.0),
-        };
+        }
+    }
+
+    /// The integers of a block in such steps, whose least value is `low`, and their zero point; writes the scale.
+    #[inline]
+    fn grid_of_step(&self, step: f32, low: f32, scale: &mut [u8]) -> (Grid, u8) {
+        let half = self.bits.half();
         let step = write_scale(self.scale, step, scale);
-        // A scale this small is taken for zero, and so is the block.
-        let inverse = if step.abs() < f32::MIN_POSITIVE {
-            0.0
-        } else {
-            1.0 / step
-        };
         let zero_point = match self.symmetric {
             true => half,
-            false => ((-low * inverse + ROUND) - ROUND).min(2.0 * half - 1.0),
+            false => Grid::new(step, 0.0, 0.0).steps(-low).min(2.0 * half - 1.0),
         };
-        let (least, most) = (-zero_point, 2.0 * half - 1.0 - zero_point);
-        // Signed integers are stored as they are, the others from zero.
-        let base = match self.layout {
-            Layout::Filled => zero_point as u8,
-            Layout::Signed => 0,
-        };
-        let mut q = [0; SIZE];
-        for (q, x) in q.iter_mut().zip(block) {
-            let scaled = x * inverse;
-            let scaled = if scaled > least { scaled } else { least };
-            let scaled = if scaled < most { scaled } else { most };
-            *q = ((scaled + ROUND).to_bits() as u8).wrapping_add(base);
-        }
-        (q, zero_point as u8)
+        let grid = Grid::new(step, -zero_point, 2.0 * half - 1.0 - zero_point);
+        (grid, zero_point as u8)
     }
 }
 
@@ -222,6 +302,14 @@ fn write_scale(float: FloatType, scale: f32, bytes: &mut [u8]) -> f32 {
 
 /// One row as signed 8-bit integers, `q * scale`, with the scale `largest magnitude / 127` in 32-bit floats.
 pub(crate) fn encode_channel(row: &[f32], integers: &mut [u8], scale: &mut [u8]) {
+    let grid = channel_grid(row, scale);
+    for (q, x) in integers.iter_mut().zip(row) {
+        *q = grid.integer(*x);
+    }
+}
+
+/// The integers of such a row; writes its scale.
+pub(super) fn channel_grid(row: &[f32], scale: &mut [u8]) -> Grid {
     let mut largest = [0.0_f32; LANES];
     let (lanes, rest) = row.as_chunks::<LANES>();
     for values in lanes {
@@ -237,15 +325,5 @@ pub(crate) fn encode_channel(row: &[f32], integers: &mut [u8], scale: &mut [u8])
     let largest = largest.into_iter().chain(rest.iter().map(|x| x.abs()));
     let step = largest.fold(0.0, f32::max) / 127.0;
     scale.copy_from_slice(&step.to_le_bytes());
-    let inverse = if step < f32::MIN_POSITIVE {
-        0.0
-    } else {
-        1.0 / step
-    };
-    for (q, x) in integers.iter_mut().zip(row) {
-        let scaled = x * inverse;
-        let scaled = if scaled > -127.0 { scaled } else { -127.0 };
-        let scaled = if scaled < 127.0 { scaled } else { 127.0 };
-        *q = (scaled + ROUND).to_bits() as u8;
-    }
+    Grid::new(step, -127.0, 127.0)
 }

@@ -78,6 +78,11 @@ impl Encoding {
         }
     }
 
+    /// Whether values are rounded to a few bits.
+    pub(crate) fn is_rounded(self) -> bool {
+        matches!(self, Self::Blocks(_) | Self::Channels)
+    }
+
     /// What a tensor becomes.
     pub(crate) fn outputs(self, source: &Source) -> Vec<Made> {
         let shape = &source.shape;

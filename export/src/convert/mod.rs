@@ -9,6 +9,10 @@
 
 mod blocks;
 mod file;
+mod gptq;
+#[cfg(test)]
+mod gptq_tests;
+mod grid;
 mod job;
 mod low_rank;
 #[cfg(test)]

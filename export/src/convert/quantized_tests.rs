@@ -17,14 +17,14 @@ use crate::error::Error;
 const ALIGNMENT: usize = 4096;
 
 /// One block as it can be read back.
-struct Block {
-    integers: Vec<f64>,
-    zero_point: f64,
-    scale: f64,
+pub(super) struct Block {
+    pub(super) integers: Vec<f64>,
+    pub(super) zero_point: f64,
+    pub(super) scale: f64,
 }
 
 /// The outputs of one job, each from its place.
-fn outputs<'a>(data: &'a [u8], source: &Source, encoding: Encoding) -> Vec<&'a [u8]> {
+pub(super) fn outputs<'a>(data: &'a [u8], source: &Source, encoding: Encoding) -> Vec<&'a [u8]> {
     let mut begin = 0;
     let outputs = encoding.outputs(source).into_iter().map(|made| {
         let elements = made.shape.iter().product::<u64>() as usize;
@@ -36,7 +36,7 @@ fn outputs<'a>(data: &'a [u8], source: &Source, encoding: Encoding) -> Vec<&'a [
     outputs.collect()
 }
 
-fn read_float(float: FloatType, bytes: &[u8], index: usize) -> f64 {
+pub(super) fn read_float(float: FloatType, bytes: &[u8], index: usize) -> f64 {
     match float {
         FloatType::F32 => f64::from(f32::from_le_bytes(
             bytes[4 * index..][..4].try_into().unwrap(),
@@ -55,7 +55,13 @@ fn read_bits(bytes: &[u8], bits: usize, index: usize) -> u8 {
 }
 
 /// Block `index` of row `row`, as the operator that reads the layout defines it.
-fn read_block(blocks: &Blocks, outputs: &[&[u8]], width: usize, row: usize, index: usize) -> Block {
+pub(super) fn read_block(
+    blocks: &Blocks,
+    outputs: &[&[u8]],
+    width: usize,
+    row: usize,
+    index: usize,
+) -> Block {
     let (size, bits) = (blocks.size as usize, blocks.bits.count() as usize);
     let in_row = width.div_ceil(size);
     let scale = read_float(blocks.scale, outputs[1], row * in_row + index);
@@ -187,7 +193,7 @@ fn check_tensor(
     }
 }
 
-fn every_kind() -> impl Iterator<Item = Blocks> {
+pub(super) fn every_kind() -> impl Iterator<Item = Blocks> {
     let bits = [Bits::Four, Bits::Eight];
     bits.into_iter().flat_map(|bits| {
         [32, 64, 128].into_iter().flat_map(move |size| {

@@ -21,16 +21,20 @@ use worldpm_ort_bundle::{
 };
 
 use super::{
+    gptq,
     job::{Encoding, Job},
     low_rank::{Factors, LowRank},
 };
 use crate::{
+    calibration::{Calibration, Factor, LayerInputs},
     error::{Error, Result},
     output::output_error,
 };
 
 /// Bytes of the source that a worker reads at a time. Its memory is a few times this.
 const CHUNK_BYTES: u64 = 1 << 20;
+/// Rows that are rounded together at least where their inputs are known: all that is known is read for each chunk.
+const CALIBRATED_ROWS: u64 = 128;
 /// Elements that are decoded and encoded together: they stay in the nearest caches.
 const PIECE: usize = 8192;
 
@@ -49,8 +53,23 @@ pub(crate) struct Rules<'a> {
     /// Whether every value has to be finite.
     pub(crate) finite: bool,
     pub(crate) threads: Option<NonZeroUsize>,
+    /// What integers are rounded with.
+    pub(crate) calibration: Option<&'a Calibration>,
     /// Called from every thread, after each chunk.
     pub(crate) progress: &'a (dyn Fn(Progress) + Sync),
+}
+
+impl Rules<'_> {
+    fn threads(&self) -> NonZeroUsize {
+        let all = || thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
+        self.threads.unwrap_or_else(all)
+    }
+
+    /// What the weight that a job rounds is multiplied with, where that is known.
+    fn inputs(&self, job: &Job) -> Option<&Arc<LayerInputs>> {
+        let calibration = self.calibration.filter(|_| job.encoding.is_rounded())?;
+        calibration.inputs(&job.source.tensor)
+    }
 }
 
 /// A file to fill, and what fills it.
@@ -93,7 +112,7 @@ pub(crate) fn run(
         files: sinks.iter().map(open_sink).collect::<Result<_>>()?,
         sinks,
         rules,
-        chunks: chunks(sinks),
+        chunks: chunks(sinks, rules),
         total: sinks
             .iter()
             .flat_map(|sink| sink.jobs)
@@ -105,11 +124,7 @@ pub(crate) fn run(
         failure: Mutex::new(None),
         overflowed: Mutex::new(Vec::new()),
     };
-    let workers = rules
-        .threads
-        .or_else(|| thread::available_parallelism().ok())
-        .map_or(1, NonZeroUsize::get)
-        .min(work.chunks.len());
+    let workers = rules.threads().get().min(work.chunks.len());
     thread::scope(|scope| {
         for _ in 1..workers {
             scope.spawn(|| work.take_chunks());
@@ -146,6 +161,8 @@ struct Buffers {
     outputs: Vec<Vec<u8>>,
     /// What was added last: most chunks that follow need it too.
     factors: Option<Arc<Factors>>,
+    /// What was rounded with last, likewise.
+    factor: Option<Arc<Factor>>,
 }
 
 impl Work<'_> {
@@ -220,7 +237,7 @@ impl Work<'_> {
         if job.encoding == Encoding::Copy {
             write(&buffers.input, 0)?;
         } else {
-            found = encode(job, unit, chunk.first, buffers, self.rules.overflow)?;
+            found = encode(job, unit, chunk.first, buffers, self.rules)?;
             if !self.refused.load(Ordering::Relaxed) {
                 for (number, output) in buffers.outputs.iter().enumerate() {
                     write(output, number)?;
@@ -292,20 +309,25 @@ fn encode(
     unit: usize,
     first: u64,
     buffers: &mut Buffers,
-    overflow: Overflow,
+    rules: &Rules<'_>,
 ) -> Result<Overflowed> {
     let Buffers {
         input,
         values,
         outputs,
         factors,
+        factor,
     } = buffers;
     let element = job.source.float.bytes();
     let units = input.len() / (unit * element);
-    // An update is added to a whole chunk, so that its factors are read once for many rows.
-    let piece = match &job.source.update {
-        Some(_) => units,
-        None => (PIECE / unit).max(1),
+    let factor = match rules.inputs(job) {
+        Some(inputs) => Some(&**factor.insert(inputs.factor(rules.threads())?)),
+        None => None,
+    };
+    // Factors are read once for many rows.
+    let piece = match (&job.source.update, factor) {
+        (None, None) => (PIECE / unit).max(1),
+        _ => units,
     };
     outputs.resize_with(job.outputs.len(), Vec::new);
     for (bytes, output) in outputs.iter_mut().zip(&job.outputs) {
@@ -327,7 +349,13 @@ fn encode(
             .zip(&job.outputs)
             .filter_map(|(rest, output)| rest.split_off_mut(..units * output.unit_bytes as usize))
             .collect();
-        found.add(job.encoding.encode(values, unit, &mut parts, overflow));
+        match factor {
+            Some(factor) => gptq::encode(job.encoding, factor, values, unit, &mut parts),
+            None => found.add(
+                job.encoding
+                    .encode(values, unit, &mut parts, rules.overflow),
+            ),
+        }
     }
     Ok(found)
 }
@@ -358,13 +386,17 @@ fn place(shape: &[u64], mut index: u64) -> String {
     format!("[{}]", indices.join(", "))
 }
 
-fn chunks(sinks: &[Sink<'_>]) -> Vec<Chunk> {
+fn chunks(sinks: &[Sink<'_>], rules: &Rules<'_>) -> Vec<Chunk> {
     let mut chunks = Vec::new();
     for (sink, jobs) in sinks.iter().map(|sink| sink.jobs).enumerate() {
         for (index, job) in jobs.iter().enumerate() {
             let unit = job.encoding.unit(&job.source.shape).max(1);
             let total = job.source.elements() / unit;
-            let most = (CHUNK_BYTES / (unit * job.source.float.bytes() as u64)).max(1);
+            let least = match rules.inputs(job) {
+                Some(_) => CALIBRATED_ROWS,
+                None => 1,
+            };
+            let most = (CHUNK_BYTES / (unit * job.source.float.bytes() as u64)).max(least);
             let mut first = 0;
             while first < total {
                 let units = most.min(total - first);

@@ -72,6 +72,22 @@ pub(super) fn convert_checked(
     finite: bool,
     threads: usize,
 ) -> Result<(Vec<u8>, Vec<OverflowedTensor>)> {
+    let rules = Rules {
+        overflow,
+        finite,
+        calibration: None,
+        threads: NonZeroUsize::new(threads),
+        progress: &|_| {},
+    };
+    convert_by(dir, jobs, rules)
+}
+
+/// As [`convert`], by any rules; whose progress is not reported.
+pub(super) fn convert_by(
+    dir: &Path,
+    jobs: &[(Source, Encoding)],
+    rules: Rules<'_>,
+) -> Result<(Vec<u8>, Vec<OverflowedTensor>)> {
     let mut file = StageFile::new("out".into());
     for (source, encoding) in jobs {
         file.allocate(source.clone(), *encoding);
@@ -80,10 +96,8 @@ pub(super) fn convert_checked(
     fs::write(&path, &head).unwrap();
     let seen = Mutex::new(Vec::new());
     let rules = Rules {
-        overflow,
-        finite,
-        threads: NonZeroUsize::new(threads),
         progress: &|progress| seen.lock().unwrap().push(progress),
+        ..rules
     };
     let sink = Sink {
         path: path.clone(),
@@ -241,6 +255,7 @@ fn a_full_disk() {
         let rules = Rules {
             overflow: Overflow::Refuse,
             finite: false,
+            calibration: None,
             threads: None,
             progress: &|_| {},
         };

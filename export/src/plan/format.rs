@@ -123,6 +123,7 @@ impl Format {
                 symmetric: true,
                 activations: Activations::Int8PerToken,
                 kept,
+                calibration: None,
             },
             Quantized::Blocks(blocks) => Quantization {
                 operator: match self.target {
@@ -137,6 +138,7 @@ impl Format {
                     _ => Activations::Float,
                 },
                 kept,
+                calibration: None,
             },
         }))
     }

@@ -6,6 +6,7 @@ use worldpm_ort_bundle::manifest::{Weights, WeightsPlace};
 
 use super::weight_files::describe;
 use crate::{
+    calibration::Calibration,
     checkpoint::{Checkpoint, adapter::Adapter},
     convert::{self, Progress, Rules, Sink, StageFile},
     error::{Error, Result},
@@ -41,6 +42,13 @@ impl NewFile {
         self.head.len() as u64
     }
 
+    /// Names and shapes of the weights of the checkpoint that are rounded.
+    pub(super) fn rounded(&self) -> impl Iterator<Item = (&str, &[u64])> {
+        let jobs = self.file.jobs().iter();
+        jobs.filter(|job| job.encoding.is_rounded())
+            .map(|job| (job.source.tensor.as_str(), job.source.shape.as_slice()))
+    }
+
     pub(super) fn bytes(&self) -> u64 {
         self.data_start() + self.file.data_bytes()
     }
@@ -57,13 +65,13 @@ impl NewFile {
 }
 
 /// Converts the weights of `checkpoint`, with `adapter` merged into them, into `files` and describes those. All have to
-/// be finite when `finite` says so.
+/// be finite when `finite` says so. Those that are rounded are for the inputs of `calibration`, if there is one.
 pub(super) fn fill(
     checkpoint: &Checkpoint,
     adapter: Option<&Adapter>,
     files: &[&NewFile],
     options: &ExportOptions,
-    finite: bool,
+    (finite, calibration): (bool, Option<&Calibration>),
     output: &StagedDir,
     progress: &(dyn Fn(Progress) + Sync),
 ) -> Result<Weights> {
@@ -92,6 +100,7 @@ pub(super) fn fill(
         overflow: options.overflow,
         finite,
         threads: options.threads,
+        calibration,
         progress,
     };
     let clamped = convert::run(&sources, &sinks, &rules)?;

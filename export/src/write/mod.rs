@@ -14,6 +14,8 @@ use std::path::Path;
 
 use worldpm_ort_bundle::{
     Layout,
+    corrected::add_to_scores,
+    hash::sha256_hex,
     manifest::{self, FORMAT, FORMAT_VERSION, Manifest, Source},
     probes,
 };
@@ -50,7 +52,7 @@ pub fn export_then<E: From<Error>>(
     progress: &(dyn Fn(Progress) + Sync),
     finish: impl FnOnce(&Path, &Manifest) -> Result<(), E>,
 ) -> Result<Manifest, E> {
-    ExportPlan::new(checkpoint, options)?.write_then(out, progress, finish)
+    ExportPlan::new(checkpoint, options)?.write_then(out, progress, |_, _| Ok(None), finish)
 }
 
 /// Puts the reference scores of a bundle's probes into it: the file `probes.json`, whole or not at all.
@@ -77,11 +79,14 @@ impl ExportPlan<'_> {
     /// [`Error::Bundle`] when a file of the checkpoint or the adapter cannot be read, or was written to since it was
     /// opened; [`Error::Overflow`] and [`Error::Tensor`] for values that cannot be converted.
     pub fn write(&self, out: &Path) -> Result<Manifest> {
-        self.write_then(out, &|_| {}, |_, _| Ok(()))
+        self.write_then(out, &|_| {}, |_, _| Ok(None), |_, _| Ok(()))
     }
 
-    /// As [`ExportPlan::write`], and has `finish` add to the bundle before it gets its name: `finish` is given the
-    /// directory, with every file of the bundle in it. When it fails nothing is left.
+    /// As [`ExportPlan::write`], with what the caller adds to the bundle before it gets its name, each of which is given its
+    /// directory, with every file of the bundle in it. When one fails nothing is left.
+    ///
+    /// `correct` says what is to be added to the scores of each label, if anything, where weights were rounded for a
+    /// [`Calibration`](crate::Calibration); it is not called elsewhere. `finish` adds files.
     ///
     /// `progress` is called from every thread that converts weights, after each megabyte or so; never when no weights are
     /// converted.
@@ -92,9 +97,15 @@ impl ExportPlan<'_> {
         &self,
         out: &Path,
         progress: &(dyn Fn(Progress) + Sync),
+        correct: impl FnOnce(&Path, &Manifest) -> Result<Option<Vec<f32>>, E>,
         finish: impl FnOnce(&Path, &Manifest) -> Result<(), E>,
     ) -> Result<Manifest, E> {
-        let (output, manifest) = self.fill(out, progress)?;
+        let (output, mut manifest) = self.fill(out, progress)?;
+        if self.calibration.is_some()
+            && let Some(correction) = correct(output.path(), &manifest)?
+        {
+            self.correct(&output, &mut manifest, correction)?;
+        }
         output.file(probes::FILE_NAME)?;
         finish(output.path(), &manifest)?;
         self.checkpoint.require_unwritten()?;
@@ -134,6 +145,28 @@ impl ExportPlan<'_> {
         Ok((output, manifest))
     }
 
+    /// Has the last graph add `correction` to its scores.
+    fn correct(
+        &self,
+        output: &StagedDir,
+        manifest: &mut Manifest,
+        correction: Vec<f32>,
+    ) -> Result<()> {
+        let (Some(stage), Some(planned)) = (manifest.stages.last_mut(), self.stages.last()) else {
+            return Ok(());
+        };
+        let path = output.path().join(&stage.graph);
+        let graph = add_to_scores(planned.onnx(), &path, &correction)?;
+        stage.bytes = graph.len() as u64;
+        stage.sha256 = sha256_hex(&graph);
+        output.write(&stage.graph, graph)?;
+        let quantization = manifest.quantization.as_mut();
+        if let Some(data) = quantization.and_then(|made| made.calibration.as_mut()) {
+            data.correction = correction;
+        }
+        output.write(manifest::FILE_NAME, manifest.to_json()?)
+    }
+
     fn write_weights(
         &self,
         output: &StagedDir,
@@ -147,7 +180,7 @@ impl ExportPlan<'_> {
                 self.adapter.as_ref(),
                 &new_files,
                 options,
-                self.quantization.is_some(),
+                (self.quantization.is_some(), self.calibration.as_ref()),
                 output,
                 progress,
             );

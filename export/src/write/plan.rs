@@ -17,6 +17,7 @@ use worldpm_ort_bundle::{
 use super::{converted::NewFile, text_plan::TextPlan, weight_files};
 use crate::{
     arch::is_harmless,
+    calibration::Calibration,
     checkpoint::{Checkpoint, ModelConfig, adapter::Adapter},
     error::{Error, Result},
     labels,
@@ -61,6 +62,7 @@ pub struct ExportPlan<'a> {
     pub(super) precision: Precision,
     pub(super) quantization: Option<Quantization>,
     pub(super) stages: Vec<ExportStage>,
+    pub(super) calibration: Option<Calibration>,
     weights: Vec<PlannedWeight>,
     pub(super) text: TextPlan,
 }
@@ -142,6 +144,7 @@ impl<'a> ExportPlan<'a> {
             precision,
             quantization,
             stages,
+            calibration: None,
             weights: draft.weights(checkpoint),
             text,
             adapter: draft.adapter,
@@ -149,6 +152,36 @@ impl<'a> ExportPlan<'a> {
             options,
             paths,
         })
+    }
+
+    /// Has weights that are rounded be rounded for what `calibration` has seen.
+    ///
+    /// # Memory
+    /// With `n` inputs of the widest layer, up to `16 n^2` bytes, and some megabytes for each thread.
+    ///
+    /// # Errors
+    /// [`Error::Calibration`] when no weights are rounded, or it has not seen a layer's inputs.
+    pub fn with_calibration(mut self, calibration: Calibration) -> Result<Self> {
+        let refused = |problem: String| Err(Error::Calibration { problem });
+        let Some(quantization) = &mut self.quantization else {
+            let precision = self.precision;
+            return refused(format!(
+                "weights of {precision} are not rounded to integers"
+            ));
+        };
+        let files = self.stages.iter().filter_map(|stage| stage.file.as_ref());
+        for (tensor, shape) in files.flat_map(NewFile::rounded) {
+            let width = shape.last().copied().unwrap_or(0);
+            let seen = calibration.inputs(tensor).map(|inputs| inputs.width());
+            if seen.map(|seen| seen as u64) != Some(width) {
+                return refused(format!(
+                    "no inputs of `{tensor}`, each of {width} numbers, were seen"
+                ));
+            }
+        }
+        quantization.calibration = Some(calibration.data().clone());
+        self.calibration = Some(calibration);
+        Ok(self)
     }
 
     /// The stages, in order.

@@ -75,10 +75,10 @@ fn split(row: &[f32], mask: u32) -> [__m512i; 3] {
     parts(low, high)
 }
 
-/// 32 floats as three bfloat16 numbers each: the nearest one, the nearest to what is left, and so on.
+/// 32 floats as up to three bfloat16 numbers each: the nearest one, the nearest to what is left, and so on.
 #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
-pub(crate) fn parts(mut low: __m512, mut high: __m512) -> [__m512i; 3] {
-    let mut parts = [_mm512_setzero_si512(); 3];
+pub(crate) fn parts<const PARTS: usize>(mut low: __m512, mut high: __m512) -> [__m512i; PARTS] {
+    let mut parts = [_mm512_setzero_si512(); PARTS];
     for part in &mut parts {
         // SAFETY: both are 64 bytes of plain numbers.
         *part = unsafe { std::mem::transmute::<__m512bh, __m512i>(_mm512_cvtne2ps_pbh(high, low)) };

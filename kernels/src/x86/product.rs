@@ -247,7 +247,7 @@ fn accumulate<'s>(
     for first in (0..steps).step_by(at_once) {
         let steps = first..steps.min(first + at_once);
         let block_lines = steps.len() * STEP_LINES;
-        let panels = panel.take(weight.parts() * blocks * block_lines);
+        let panels = panel.take(weight.parts(tokens.parts) * blocks * block_lines);
         let (whole, rest) = panels.split_at_mut(blocks * block_lines);
         for block in 0..blocks {
             let start = range.start + block * BLOCK;

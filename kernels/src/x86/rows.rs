@@ -35,6 +35,10 @@ pub(crate) fn pack_rows(
             let column = (first_step + step) * STEP;
             let [whole, second] = match row {
                 None => [_mm512_setzero_si512(); 2],
+                Some(row) if rest.is_empty() => {
+                    let [whole] = read(values, row, inner, column);
+                    [whole, _mm512_setzero_si512()]
+                }
                 Some(row) => read(values, row, inner, column),
             };
             put(whole, &mut out[at]);
@@ -51,16 +55,23 @@ fn put(values: __m512i, line: &mut Line) {
     unsafe { _mm512_store_si512(line.0.as_mut_ptr().cast(), values) };
 }
 
-/// The parts of up to 32 values of a row, from `column` on.
+/// The first parts of up to 32 values of a row, from `column` on.
 #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
-fn read(values: &Values<'_>, row: usize, inner: usize, column: usize) -> [__m512i; 2] {
+fn read<const PARTS: usize>(
+    values: &Values<'_>,
+    row: usize,
+    inner: usize,
+    column: usize,
+) -> [__m512i; PARTS] {
     let mask = first(inner - column);
     match values {
         Values::Bf16(values) => {
             let values = &values[row * inner + column..(row + 1) * inner];
             // SAFETY: only elements in the mask are read, which the row has.
             let whole = unsafe { _mm512_maskz_loadu_epi16(mask, values.as_ptr().cast()) };
-            [whole, _mm512_setzero_si512()]
+            let mut found = [_mm512_setzero_si512(); PARTS];
+            found[0] = whole;
+            found
         }
         Values::F16(values) => {
             let values = &values[row * inner + column..(row + 1) * inner];
@@ -68,7 +79,7 @@ fn read(values: &Values<'_>, row: usize, inner: usize, column: usize) -> [__m512
             let halves = unsafe { _mm512_maskz_loadu_epi16(mask, values.as_ptr().cast()) };
             let low = _mm512_cvtph_ps(_mm512_castsi512_si256(halves));
             let high = _mm512_cvtph_ps(_mm512_extracti64x4_epi64::<1>(halves));
-            two(low, high)
+            parts(low, high)
         }
         Values::Rows(rows) => {
             let integers = &rows.integers[row * inner + column..(row + 1) * inner];
@@ -77,7 +88,7 @@ fn read(values: &Values<'_>, row: usize, inner: usize, column: usize) -> [__m512
             let floats = |bytes| _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(bytes));
             let low = floats(_mm512_castsi512_si128(bytes));
             let high = floats(_mm512_extracti32x4_epi32::<1>(bytes));
-            two(low, high)
+            parts(low, high)
         }
         Values::Blocks(blocks) => {
             let block = column / blocks.block_size;
@@ -97,18 +108,12 @@ fn read(values: &Values<'_>, row: usize, inner: usize, column: usize) -> [__m512
                 // SAFETY: as above.
                 _ => nibbles(unsafe { _mm_loadu_si128(bytes.as_ptr().cast()) }),
             };
-            two(
+            parts(
                 floats(low, zero_point, scale),
                 floats(high, zero_point, scale),
             )
         }
     }
-}
-
-#[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
-fn two(low: __m512, high: __m512) -> [__m512i; 2] {
-    let [whole, second, _] = parts(low, high);
-    [whole, second]
 }
 
 fn zero_point(blocks: &Blocks<'_>, row: usize, inner: usize, block: usize) -> i32 {

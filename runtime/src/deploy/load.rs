@@ -131,6 +131,7 @@ pub(crate) fn load(bundle: &Bundle, options: &ScorerOptions, max_length: usize) 
                 shares_device: budgets.is_shared(slot),
                 kernels,
                 rounds_to_bf16: options.simulate_bf16,
+                linear_inputs: options.linear_inputs.clone(),
                 profile: options.profile.clone(),
             })
             .collect()

@@ -10,6 +10,7 @@ mod kernels;
 mod library;
 mod library_error;
 mod library_search;
+mod linear_inputs;
 mod matrix;
 mod memory;
 #[cfg(test)]
@@ -44,6 +45,8 @@ pub use interface::{Capacity, Completion, Engine, Health, Submission};
 pub(crate) use kernels::KernelChoice;
 pub use library::{OnnxRuntime, library_candidates};
 pub use library_error::LibraryError;
+#[doc(hidden)]
+pub use linear_inputs::LinearInputs;
 pub(crate) use matrix::{MatrixProbe, MatrixSizes};
 pub use memory::return_large_blocks;
 pub(crate) use pending::Pending;

@@ -445,7 +445,7 @@ impl Operator for PackedAttention {
     }
 }
 
-fn required(context: &ComputeContext, input: usize) -> ort::Result<ValueRef<'_>> {
+pub(super) fn required(context: &ComputeContext, input: usize) -> ort::Result<ValueRef<'_>> {
     context
         .input(input)?
         .ok_or_else(|| ort::Error::new(format!("input {input} is missing")))
@@ -459,7 +459,7 @@ fn optional(context: &ComputeContext, input: usize) -> ort::Result<Option<ValueR
     }
 }
 
-fn output(context: &ComputeContext, shape: [usize; 2]) -> ort::Result<ValueRefMut<'_>> {
+pub(super) fn output(context: &ComputeContext, shape: [usize; 2]) -> ort::Result<ValueRefMut<'_>> {
     context
         .output(0, shape.map(|size| size as i64))?
         .ok_or_else(|| ort::Error::new("nothing reads the output"))
@@ -475,7 +475,7 @@ fn elements<'a, T: PrimitiveTensorElementType>(
 }
 
 /// The elements of a matrix of floats, and its columns.
-fn rows<'a>(value: &'a ValueRef<'_>) -> ort::Result<(&'a [f32], usize)> {
+pub(super) fn rows<'a>(value: &'a ValueRef<'_>) -> ort::Result<(&'a [f32], usize)> {
     let (shape, elements) = value.try_extract_tensor::<f32>()?;
     match (shape.len(), shape.last()) {
         (2, Some(&columns)) if columns > 0 => Ok((elements, usize::try_from(columns).unwrap_or(1))),

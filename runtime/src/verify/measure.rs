@@ -7,7 +7,7 @@ use worldpm_ort_bundle::{Device, Interface, Manifest, Precision, manifest::Weigh
 use super::{
     Limit, MeasuredDrift, ProbeDrift, Reference, VerifyError,
     reference::for_references,
-    scoring::{numbers, scorer_options},
+    scoring::{scorer_options, scores_of_ids},
 };
 use crate::{Scorer, ScorerOptions};
 
@@ -83,6 +83,6 @@ fn scores(
     // The limit has to hold on every processor: our own kernels, which not all of them have, round less.
     options.kernels = false;
     let scorer = Scorer::open(bundle, &options)?;
-    let scores: crate::Result<Vec<_>> = numbers(&scorer, &sequences).into_iter().collect();
+    let scores: crate::Result<Vec<_>> = scores_of_ids(&scorer, &sequences).into_iter().collect();
     Ok(scores?)
 }

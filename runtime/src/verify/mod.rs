@@ -37,4 +37,4 @@ pub use measured::{MeasuredDrift, ProbeDrift};
 pub use probes::{ProbeReport, ProbeResult, run, run_on_ids};
 pub use published::{PublishedResult, run_published};
 pub use reference::Reference;
-pub use scoring::scorer_options;
+pub use scoring::{scorer_options, scores_of_ids};

@@ -1,6 +1,6 @@
 //! Runs a bundle's probes and compares their scores with the reference.
 
-use super::{Limit, ProbeDrift, Reference, reference, scoring::numbers};
+use super::{Limit, ProbeDrift, Reference, reference, scoring::scores_of_ids};
 use crate::{Result, Scorer};
 
 /// What came of a bundle's probes.
@@ -98,7 +98,7 @@ fn report(
     let results = reference
         .probes
         .iter()
-        .zip(numbers(scorer, &sequences))
+        .zip(scores_of_ids(scorer, &sequences))
         .map(|(expected, got)| {
             let got = check_text(expected).and_then(|()| got.map_err(|error| error.to_string()));
             compare(expected, got, &limit)

@@ -18,7 +18,7 @@ use worldpm_ort_bundle::{
 pub use super::exact::is_reference;
 use super::{
     MeasuredDrift, VerifyError,
-    scoring::{numbers, scorer_options},
+    scoring::{scorer_options, scores_of_ids},
 };
 use crate::{
     Bundle, Conversation, Error, Message, Scorer, ScorerOptions,
@@ -147,7 +147,7 @@ pub fn of_probes(
         .collect();
     // Together, for weights that are streamed; each has an outcome of its own.
     let sequences: Vec<_> = ids.iter().flatten().cloned().collect();
-    let mut scores = numbers(&scorer, &sequences).into_iter();
+    let mut scores = scores_of_ids(&scorer, &sequences).into_iter();
     let mut taken = Vec::new();
     let mut skipped = Vec::new();
     for (probe, ids) in probes.iter().zip(ids) {

@@ -13,8 +13,8 @@ pub fn scorer_options(options: ScorerOptions) -> ScorerOptions {
     options.with_now(PROBE_TIME)
 }
 
-/// The numbers that the model gives for each sequence, in the order of the graph's output.
-pub(super) fn numbers(scorer: &Scorer, sequences: &[Vec<u32>]) -> Vec<crate::Result<Vec<f32>>> {
+/// The numbers that the model gives for each sequence of tokens, in the order of the graph's output.
+pub fn scores_of_ids(scorer: &Scorer, sequences: &[Vec<u32>]) -> Vec<crate::Result<Vec<f32>>> {
     let rewards = scorer.rewards_of_ids(sequences);
     rewards
         .into_iter()

@@ -71,6 +71,14 @@ pub(crate) struct ExportArgs {
     /// Give each block a zero point of its own, for int8 and int4
     #[arg(long, help_heading = heading::PRECISION)]
     pub(crate) asymmetric: bool,
+    /// Conversations to round the weights of int8, int4 and w8a8 for, in any form of `score`, as JSON Lines or a JSON array:
+    /// their products with what goes into each layer are kept, rather than the weights (GPTQ), and the mean of the scores.
+    /// Scores them in fp32 on this machine's CPU. Take some hundred like those that will be scored (docs/precision.md)
+    #[arg(long, help_heading = heading::PRECISION, value_name = "FILE")]
+    pub(crate) calibrate: Option<PathBuf>,
+    /// Most tokens to calibrate on: the first conversations that have them
+    #[arg(long, help_heading = heading::PRECISION, value_name = "N", default_value = "16384", requires = "calibrate")]
+    pub(crate) calibration_tokens: NonZeroUsize,
     /// Linear layers that are not quantised, for example layers.0.* or *.down_proj; may be given more than once
     #[arg(long, help_heading = heading::PRECISION, value_name = "PATTERN")]
     pub(crate) keep: Vec<String>,

@@ -1,19 +1,20 @@
 //! `worldpm-ort export`.
 
 mod args;
+mod calibrate;
 mod layout_args;
 
 use std::{collections::BTreeMap, num::NonZeroU64, path::Path};
 
 use anyhow::{Context, Result, bail};
-use indicatif::DecimalBytes;
+use indicatif::{DecimalBytes, ProgressBar};
 use worldpm_ort_bundle::{
-    Bytes, Interface, Layout, Manifest, Pooling,
+    Bytes, Interface, Layout, Manifest, Pooling, Precision,
     checkpoint_files::CONFIG_FILE,
     cost::{StageMemory, TokenBudget},
 };
 use worldpm_ort_export::{
-    Checkpoint, ExportOptions, Progress, QuantizationOptions,
+    Calibration, Checkpoint, ExportOptions, Progress, QuantizationOptions,
     plan::{DeviceMemory, PlacedStage, Stages},
     recipe::Recipe,
     text_files,
@@ -25,12 +26,13 @@ use super::{
     recipes,
 };
 use crate::{
-    ScorerOptions, export_checked,
+    Additions, ScorerOptions, export_checked,
     references::{self, Asked, ReferenceError},
     verify::{MeasuredDrift, VerifyError, is_lossy, reference},
 };
 pub(crate) use args::ExportArgs;
 use args::{PoolingRule, ProbeScores};
+use calibrate::Calibrating;
 
 /// The bar over the bytes of the checkpoint that are converted.
 const CONVERTED: &str = "{wide_bar} {bytes}/{total_bytes} converted, {bytes_per_sec}, {eta} left";
@@ -90,11 +92,18 @@ pub(crate) fn run(args: &ExportArgs) -> Result<Status> {
         bar.set_position(progress.done);
     };
     check_text::in_own_process(text_files(&checkpoint, &options)?.dir())?;
-    let finish = |bundle: &Path, manifest: &Manifest, options: &ExportOptions| {
-        bar.finish_and_clear();
-        score_probes(&checkpoint, options, args, bundle, manifest)
+    let calibrating = args
+        .calibrate
+        .as_deref()
+        .map(|file| Calibrating::new(file, args.calibration_tokens.get()))
+        .transpose()?;
+    let measured = Measured {
+        checkpoint: &checkpoint,
+        args,
+        bar: &bar,
+        calibrating,
     };
-    let exported = export_checked(&checkpoint, &args.out, &options, &progress, finish)?;
+    let exported = export_checked(&checkpoint, &args.out, &options, &progress, measured)?;
     for note in &exported.notes {
         report!("note: {note}");
     }
@@ -141,6 +150,53 @@ pub(crate) fn run(args: &ExportArgs) -> Result<Status> {
         );
     }
     Ok(Status::Done)
+}
+
+/// What the program measures with the model and adds to the bundle.
+struct Measured<'a> {
+    checkpoint: &'a Checkpoint,
+    args: &'a ExportArgs,
+    bar: &'a ProgressBar,
+    calibrating: Option<Calibrating>,
+}
+
+impl Measured<'_> {
+    fn scorer(&self) -> ScorerOptions {
+        let mut scorer = ScorerOptions::default();
+        scorer.ort_library.clone_from(&self.args.ort_lib);
+        scorer
+    }
+}
+
+impl Additions<anyhow::Error> for Measured<'_> {
+    fn calibration(&self, options: &ExportOptions) -> Result<Option<Calibration>> {
+        let Some(calibrating) = &self.calibrating else {
+            return Ok(None);
+        };
+        if !matches!(
+            options.precision,
+            Some(Precision::Int8 | Precision::Int4 | Precision::W8a8)
+        ) {
+            bail!(
+                "--calibrate is for weights that are rounded to integers: give --precision int8, int4 or w8a8"
+            );
+        }
+        let gathered = calibrating.gather(self.checkpoint, options, &self.scorer())?;
+        Ok(Some(gathered))
+    }
+
+    fn correction(&self, bundle: &Path, manifest: &Manifest) -> Result<Option<Vec<f32>>> {
+        self.bar.finish_and_clear();
+        match &self.calibrating {
+            Some(calibrating) => calibrating.correction(bundle, manifest, &self.scorer()),
+            None => Ok(None),
+        }
+    }
+
+    fn finish(&self, bundle: &Path, manifest: &Manifest, options: &ExportOptions) -> Result<()> {
+        self.bar.finish_and_clear();
+        score_probes(self.checkpoint, options, self.args, bundle, manifest)
+    }
 }
 
 /// The checkpoint of the options or of the recipe, which must be of the recipe's model.

@@ -22,7 +22,7 @@ use self::{
     graph::{Floats, rounded, with_kernels},
     values::{detached, list},
 };
-use super::{EngineError, Failure, Flow, OnnxRuntime, Stage, Watch};
+use super::{EngineError, Failure, Flow, OnnxRuntime, Stage, Watch, linear_inputs::observe};
 use crate::{
     batch::PackInputs,
     bundle::read_graph,
@@ -77,6 +77,13 @@ impl SessionStage {
             Provider::Cpu if setup.rounds_to_bf16 => rounded(&setup, &graph).map_err(&fault)?,
             _ => graph,
         };
+        let (graph, observing) = match (&setup.provider, &setup.linear_inputs) {
+            (Provider::Cpu, Some(seen)) => {
+                let (graph, domain) = observe(&graph, &setup.graph, seen).map_err(&fault)?;
+                (graph, Some(domain))
+            }
+            _ => (graph, None),
+        };
         let (graph, domain) = match setup.provider {
             Provider::Cpu => with_kernels(&setup, graph).map_err(&fault)?,
             _ => (graph, None),
@@ -105,7 +112,7 @@ impl SessionStage {
                 .with_config_entry(EXACT_BYTE_PRODUCTS, if has_vnni() { "0" } else { "1" })?
                 .with_config_entry(NO_QUANTISED_GRAPHS, "1")?;
             let mut builder = setup.threads.configure(builder)?;
-            if let Some(domain) = domain {
+            for domain in [domain, observing].into_iter().flatten() {
                 builder = builder.with_operators(domain)?;
             }
             if let Some(folder) = &setup.profile {

@@ -8,7 +8,12 @@ use std::{
 use worldpm_ort_bundle::{Manifest, manifest};
 
 use super::threads::Threads;
-use crate::{batch::Budget, engine::KernelChoice, ep::Provider, weights::WeightFiles};
+use crate::{
+    batch::Budget,
+    engine::{KernelChoice, LinearInputs},
+    ep::Provider,
+    weights::WeightFiles,
+};
 
 /// A stage that is to be loaded.
 #[derive(Clone, Debug)]
@@ -44,6 +49,8 @@ pub(crate) struct StageSetup {
     pub(crate) kernels: Option<KernelChoice>,
     /// Whether results are rounded to bfloat16, on the CPU.
     pub(crate) rounds_to_bf16: bool,
+    /// Who sees the inputs of linear layers, on the CPU.
+    pub(crate) linear_inputs: Option<Arc<dyn LinearInputs>>,
     /// Folder for a profile of its runs.
     pub(crate) profile: Option<PathBuf>,
 }

@@ -1,0 +1,51 @@
+//! What goes into the linear layers of a model, gathered in a run over conversations, and what weights can be rounded with
+//! because of it.
+//!
+//! Rounding to the nearest integers keeps a weight `w` as it is as far as possible. What counts is its products with the
+//! inputs `x` that it meets: `sum (w . x - q . x)^2 = (w - q) H (w - q)'`, with `H = sum x x'`. `GPTQ` (Frantar et al., 2022,
+//! arXiv:2210.17323) rounds one column after the other, the ones with the largest inputs first, and lets those that follow
+//! make up for its error. It is the same as Babai's way to a near point of a lattice (arXiv:2507.18553), which is how it is
+//! computed here: see [`Factor`].
+
+mod factor;
+mod gram;
+mod inputs;
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+pub(crate) mod tests;
+mod writer;
+
+use std::{collections::HashMap, path::PathBuf, sync::Arc};
+
+use worldpm_ort_bundle::manifest::CalibrationData;
+
+pub(crate) use factor::Factor;
+pub(crate) use inputs::LayerInputs;
+pub use writer::CalibrationWriter;
+
+/// The inputs of a model's linear layers over some conversations, in files of a directory.
+#[derive(Debug)]
+pub struct Calibration {
+    data: CalibrationData,
+    inputs: HashMap<String, Arc<LayerInputs>>,
+    directory: PathBuf,
+}
+
+impl Calibration {
+    /// What the conversations are.
+    #[must_use]
+    pub fn data(&self) -> &CalibrationData {
+        &self.data
+    }
+
+    /// The directory of the files, which have to stay until weights are rounded.
+    #[must_use]
+    pub fn directory(&self) -> &std::path::Path {
+        &self.directory
+    }
+
+    /// What goes into the layer with the weight `tensor`.
+    pub(crate) fn inputs(&self, tensor: &str) -> Option<&Arc<LayerInputs>> {
+        self.inputs.get(tensor)
+    }
+}

@@ -1,0 +1,162 @@
+//! Gathers what goes into the linear layers of a checkpoint over some conversations, which weights are then rounded for.
+
+use std::{io, path::Path, sync::Arc};
+
+use worldpm_ort_bundle::{Manifest, Pooling, manifest::CalibrationData};
+use worldpm_ort_export::{Calibration, CalibrationWriter, Checkpoint, ExportOptions};
+use worldpm_ort_runtime::{
+    Conversation, Error, Scorer, ScorerOptions,
+    engine::LinearInputs,
+    verify::{scorer_options, scores_of_ids},
+};
+
+use crate::references::{Asked, Exact, ReferenceError};
+
+/// Conversations to round weights for.
+#[derive(Clone, Debug)]
+pub struct CalibrationSet {
+    /// The conversations.
+    pub conversations: Vec<Conversation>,
+    /// SHA-256 of what they were read from, for the manifest.
+    pub sha256: String,
+}
+
+/// Weights cannot be rounded for conversations.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CalibrationError {
+    /// The checkpoint cannot be exported without rounding, or its scores not be computed.
+    #[error(transparent)]
+    Reference(#[from] ReferenceError),
+    /// A conversation cannot be scored.
+    #[error("conversation {number}: {source}")]
+    Conversation {
+        /// Its number, from 1.
+        number: usize,
+        /// Why.
+        source: Error,
+    },
+    /// The model cannot be loaded.
+    #[error(transparent)]
+    Score(#[from] Error),
+    /// There are no conversations.
+    #[error("there are no conversations")]
+    Empty,
+    /// What was gathered cannot be written.
+    #[error("cannot write to the directory for temporary files: {0}")]
+    Write(#[from] io::Error),
+}
+
+/// What was gathered, for as long as it is needed, and the scores without rounding.
+#[derive(Debug)]
+pub struct Gathered {
+    ids: Vec<Vec<u32>>,
+    scores: Vec<Vec<f32>>,
+    _place: tempfile::TempDir,
+}
+
+impl Gathered {
+    /// Scores `set` with the weights of `checkpoint` as they are, and keeps what goes into the linear layers: of the first
+    /// conversations, up to `max_tokens` tokens of them, in the directory for temporary files. `options` are those of the
+    /// bundle; of `scorer`, the library, the number of threads and the memory count.
+    ///
+    /// # Memory
+    /// 1.1 times the weights in fp32, or of one layer where that is more than there is. On the disk, two bytes for each token
+    /// and number that goes into a layer: 0.2 MB a token for the 0.5B shape, 9 MB for 72B.
+    ///
+    /// # Errors
+    /// [`CalibrationError`].
+    pub fn new(
+        checkpoint: &Checkpoint,
+        options: &ExportOptions,
+        scorer: &ScorerOptions,
+        set: &CalibrationSet,
+        max_tokens: usize,
+    ) -> Result<(Self, Calibration), CalibrationError> {
+        let place = tempfile::Builder::new()
+            .prefix("worldpm-ort-calibration-")
+            .tempdir()?;
+        let exact = Exact::export(checkpoint, options, scorer, Asked::Yes)?;
+        let writer = Arc::new(Inputs(CalibrationWriter::new(place.path())));
+        let mut own = scorer_options(exact.scorer().clone());
+        own.linear_inputs = Some(Arc::<Inputs>::clone(&writer));
+        let opened = Scorer::open(exact.bundle(), &own)?;
+        let (mut ids, mut tokens) = (Vec::new(), 0);
+        for (index, conversation) in set.conversations.iter().enumerate() {
+            let found = opened.token_ids(conversation).map_err(at(index))?;
+            if !ids.is_empty() && tokens + found.len() > max_tokens {
+                break;
+            }
+            tokens += found.len();
+            ids.push(found);
+        }
+        if ids.is_empty() {
+            return Err(CalibrationError::Empty);
+        }
+        let scores = scores_of_ids(&opened, &ids)
+            .into_iter()
+            .enumerate()
+            .map(|(index, scores)| scores.map_err(at(index)))
+            .collect::<Result<_, _>>()?;
+        drop(opened);
+        drop(own);
+        let stopped = || io::Error::other("a stage of the model is still running");
+        let writer = Arc::into_inner(writer).ok_or_else(stopped)?;
+        let calibration = writer.0.finish(CalibrationData {
+            conversations: ids.len() as u64,
+            tokens: tokens as u64,
+            sha256: set.sha256.clone(),
+            correction: Vec::new(),
+        });
+        let gathered = Self {
+            ids,
+            scores,
+            _place: place,
+        };
+        Ok((gathered, calibration))
+    }
+
+    /// What has to be added to the scores of each label of the bundle in `bundle`, which has this manifest, so that those of
+    /// the conversations have the mean that they have without rounding. `None` for a model that scores steps: their rewards
+    /// are shares.
+    ///
+    /// # Errors
+    /// [`CalibrationError`].
+    pub fn correction(
+        &self,
+        bundle: &Path,
+        manifest: &Manifest,
+        scorer: &ScorerOptions,
+    ) -> Result<Option<Vec<f32>>, CalibrationError> {
+        if matches!(manifest.pooling, Pooling::EachToken { .. }) {
+            return Ok(None);
+        }
+        let opened = Scorer::open(bundle, &scorer_options(scorer.clone()))?;
+        let labels = self.scores.first().map_or(0, Vec::len);
+        let mut sums = vec![0.0; labels];
+        for (index, scores) in scores_of_ids(&opened, &self.ids).into_iter().enumerate() {
+            let scores = scores.map_err(at(index))?;
+            for ((sum, exact), score) in sums.iter_mut().zip(&self.scores[index]).zip(scores) {
+                *sum += f64::from(*exact) - f64::from(score);
+            }
+        }
+        let count = self.ids.len() as f64;
+        Ok(Some(sums.iter().map(|sum| (sum / count) as f32).collect()))
+    }
+}
+
+fn at(index: usize) -> impl Fn(Error) -> CalibrationError {
+    move |source| CalibrationError::Conversation {
+        number: index + 1,
+        source,
+    }
+}
+
+#[derive(Debug)]
+struct Inputs(CalibrationWriter);
+
+impl LinearInputs for Inputs {
+    fn see(&self, weights: &[&str], inputs: &[f32], width: usize) -> io::Result<()> {
+        self.0.add(weights, inputs, width)
+    }
+}
