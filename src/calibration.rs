@@ -2,10 +2,11 @@
 
 use std::{io, path::Path, sync::Arc};
 
-use worldpm_ort_bundle::{Manifest, Pooling, manifest::CalibrationData};
+use serde::Deserialize;
+use worldpm_ort_bundle::{Manifest, Pooling, hash::sha256_hex, manifest::CalibrationData};
 use worldpm_ort_export::{Calibration, CalibrationWriter, Checkpoint, ExportOptions};
 use worldpm_ort_runtime::{
-    Conversation, Error, Scorer, ScorerOptions,
+    Conversation, Error, ErrorKind, Message, Scorer, ScorerOptions,
     engine::LinearInputs,
     verify::{scorer_options, scores_of_ids},
 };
@@ -19,6 +20,46 @@ pub struct CalibrationSet {
     pub conversations: Vec<Conversation>,
     /// SHA-256 of what they were read from, for the manifest.
     pub sha256: String,
+    /// Whether those that the model does not take are left out. Else they are errors.
+    pub may_be_refused: bool,
+}
+
+/// Conversations of many kinds, with good and bad answers.
+const BUILT_IN: &str = include_str!("../models/calibration/conversations.jsonl");
+
+impl CalibrationSet {
+    /// Conversations that the program has with it: of many kinds and in some languages, with good and bad answers. Those that
+    /// the model does not take are left out.
+    ///
+    /// # Errors
+    /// [`CalibrationError::BuiltIn`], which its tests exclude.
+    pub fn built_in() -> Result<Self, CalibrationError> {
+        let conversation = |line: &str| {
+            let record: BuiltIn = serde_json::from_str(line)?;
+            let messages = record.messages.into_iter();
+            let messages = messages.map(|message| Message::new(message.role, message.content));
+            Ok(Conversation::new(messages.collect()))
+        };
+        Ok(Self {
+            conversations: BUILT_IN
+                .lines()
+                .map(conversation)
+                .collect::<Result<_, serde_json::Error>>()?,
+            sha256: sha256_hex(BUILT_IN.as_bytes()),
+            may_be_refused: true,
+        })
+    }
+}
+
+#[derive(Deserialize)]
+struct BuiltIn {
+    messages: Vec<BuiltInMessage>,
+}
+
+#[derive(Deserialize)]
+struct BuiltInMessage {
+    role: String,
+    content: String,
 }
 
 /// Weights cannot be rounded for conversations.
@@ -40,8 +81,11 @@ pub enum CalibrationError {
     #[error(transparent)]
     Score(#[from] Error),
     /// There are no conversations.
-    #[error("there are no conversations")]
+    #[error("there are no conversations that the model takes")]
     Empty,
+    /// The conversations of [`CalibrationSet::built_in`] cannot be read.
+    #[error("the built-in conversations: {0}")]
+    BuiltIn(#[from] serde_json::Error),
     /// What was gathered cannot be written.
     #[error("cannot write to the directory for temporary files: {0}")]
     Write(#[from] io::Error),
@@ -58,7 +102,7 @@ pub struct Gathered {
 impl Gathered {
     /// Scores `set` with the weights of `checkpoint` as they are, and keeps what goes into the linear layers: of the first
     /// conversations, up to `max_tokens` tokens of them, in the directory for temporary files. `options` are those of the
-    /// bundle; of `scorer`, the library, the number of threads and the memory count.
+    /// bundle; of `scorer`, the library, the number of threads and the memory count. `asked` says who wants it.
     ///
     /// # Memory
     /// 1.1 times the weights in fp32, or of one layer where that is more than there is. On the disk, two bytes for each token
@@ -70,34 +114,48 @@ impl Gathered {
         checkpoint: &Checkpoint,
         options: &ExportOptions,
         scorer: &ScorerOptions,
-        set: &CalibrationSet,
-        max_tokens: usize,
+        (set, max_tokens): (&CalibrationSet, usize),
+        asked: Asked,
     ) -> Result<(Self, Calibration), CalibrationError> {
         let place = tempfile::Builder::new()
             .prefix("worldpm-ort-calibration-")
             .tempdir()?;
-        let exact = Exact::export(checkpoint, options, scorer, Asked::Yes)?;
+        let exact = Exact::export(checkpoint, options, scorer, asked)?;
         let writer = Arc::new(Inputs(CalibrationWriter::new(place.path())));
         let mut own = scorer_options(exact.scorer().clone());
         own.linear_inputs = Some(Arc::<Inputs>::clone(&writer));
         let opened = Scorer::open(exact.bundle(), &own)?;
         let (mut ids, mut tokens) = (Vec::new(), 0);
         for (index, conversation) in set.conversations.iter().enumerate() {
-            let found = opened.token_ids(conversation).map_err(at(index))?;
+            let found = match opened.token_ids(conversation) {
+                Err(_) if set.may_be_refused => continue,
+                found => found.map_err(at(index))?,
+            };
             if !ids.is_empty() && tokens + found.len() > max_tokens {
                 break;
             }
             tokens += found.len();
             ids.push(found);
         }
+        let mut scores = Vec::new();
+        let mut taken = Vec::new();
+        for (index, found) in scores_of_ids(&opened, &ids).into_iter().enumerate() {
+            match found {
+                Err(error) if set.may_be_refused && error.kind() == ErrorKind::InvalidInput => {}
+                found => {
+                    scores.push(found.map_err(at(index))?);
+                    taken.push(index);
+                }
+            }
+        }
+        let ids: Vec<_> = taken
+            .into_iter()
+            .map(|index| std::mem::take(&mut ids[index]))
+            .collect();
         if ids.is_empty() {
             return Err(CalibrationError::Empty);
         }
-        let scores = scores_of_ids(&opened, &ids)
-            .into_iter()
-            .enumerate()
-            .map(|(index, scores)| scores.map_err(at(index)))
-            .collect::<Result<_, _>>()?;
+        let tokens: usize = ids.iter().map(Vec::len).sum();
         drop(opened);
         drop(own);
         let stopped = || io::Error::other("a stage of the model is still running");

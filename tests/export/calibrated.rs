@@ -6,6 +6,7 @@ use worldpm_ort::{
     Conversation, Message, ScorerOptions,
     calibration::{CalibrationSet, Gathered},
     export::{Calibration, Checkpoint, ExportOptions, Precision},
+    references::Asked,
 };
 
 use crate::{
@@ -194,11 +195,12 @@ fn a_model_larger_than_memory() {
             })
             .to_vec(),
         sha256: String::new(),
+        may_be_refused: false,
     };
     let gather = |memory: Option<u64>| {
         let mut scorer = ScorerOptions::default();
         scorer.memory = memory;
-        Gathered::new(&checkpoint, &options, &scorer, &set, 1000).unwrap()
+        Gathered::new(&checkpoint, &options, &scorer, (&set, 1000), Asked::Yes).unwrap()
     };
     let (_whole, whole) = gather(None);
     let (_streamed, streamed) = gather(Some(560_000_000));
@@ -271,6 +273,56 @@ fn what_cannot_be_calibrated_on() {
     args.extend(["--out", out.to_str().unwrap(), "--precision", "int4"]);
     args.extend(["--calibrate", gone.to_str().unwrap()]);
     expect_failure("gone", &run(&args), &["cannot open", "gone.jsonl"]);
+}
+
+#[test]
+fn the_built_in_conversations() {
+    let place = tempfile::tempdir().unwrap();
+    let file = place.path().join("many.jsonl");
+    fs::write(&file, many()).unwrap();
+    let export = |synth: &[&str], flags: &[&str]| {
+        let checkpoint = support::checkpoint(synth);
+        let out = place.path().join("bundle");
+        let mut args = vec!["export", "--checkpoint", checkpoint.to_str().unwrap()];
+        args.extend(["--out", out.to_str().unwrap(), "--precision", "int4"]);
+        args.extend(flags);
+        let output = run(&args);
+        let told = support::stderr(&output);
+        let manifest = output.status.success().then(|| manifest(&out));
+        (manifest, told)
+    };
+    let conversations = |synth: &[&str], flags: &[&str]| {
+        let (manifest, told) = export(synth, flags);
+        let manifest = manifest.unwrap_or_else(|| panic!("{told}"));
+        let calibration = &manifest["quantization"]["calibration"];
+        (calibration["conversations"].as_u64(), told)
+    };
+    let (all, _) = conversations(WIDE, &["--calibrate", "builtin", "--probes", "off"]);
+    assert!(all.is_some_and(|all| all > 70), "{all:?}");
+    // Where the probes are scored, and not where no model is to be loaded.
+    let (found, told) = conversations(WIDE, &[]);
+    assert_eq!(found, all);
+    assert!(told.contains("the built-in conversations"), "{told}");
+    for flags in [&["--probes", "off"][..], &["--calibrate", "off"]] {
+        assert_eq!(conversations(WIDE, flags).0, None, "{flags:?}");
+    }
+    // A template that takes no system message.
+    let gemma = [SHAPE, &["--architecture", "gemma2"]].concat();
+    let (found, _) = conversations(&gemma, &[]);
+    assert!(found.is_some(), "{found:?}");
+    // A model that scores steps takes none of them.
+    let steps = [SHAPE, &["--head", "process"]].concat();
+    let (found, told) = conversations(&steps, &[]);
+    assert_eq!(found, None);
+    assert!(
+        told.contains("rounded to the nearest") && told.contains("no conversations"),
+        "{told}"
+    );
+    let (found, told) = export(&steps, &["--calibrate", "builtin"]);
+    assert!(
+        found.is_none() && told.contains("no conversations"),
+        "{told}"
+    );
 }
 
 /// Weights for GPUs are rounded on the CPU; what that does to the mean cannot be seen there.

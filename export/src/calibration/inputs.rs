@@ -10,7 +10,7 @@ use std::{
 
 use half::{bf16, slice::HalfFloatSliceExt};
 
-use super::{Factor, gram::Gram};
+use super::{factor::Factor, gram::Gram};
 use crate::error::{Error, Result};
 
 /// Rows that are read at a time.

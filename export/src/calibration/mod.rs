@@ -8,6 +8,7 @@
 //! computed here: see [`Factor`].
 
 mod factor;
+mod gathered;
 mod gram;
 mod inputs;
 #[cfg(test)]
@@ -15,37 +16,7 @@ mod inputs;
 pub(crate) mod tests;
 mod writer;
 
-use std::{collections::HashMap, path::PathBuf, sync::Arc};
-
-use worldpm_ort_bundle::manifest::CalibrationData;
-
 pub(crate) use factor::Factor;
+pub use gathered::Calibration;
 pub(crate) use inputs::LayerInputs;
 pub use writer::CalibrationWriter;
-
-/// The inputs of a model's linear layers over some conversations, in files of a directory.
-#[derive(Debug)]
-pub struct Calibration {
-    data: CalibrationData,
-    inputs: HashMap<String, Arc<LayerInputs>>,
-    directory: PathBuf,
-}
-
-impl Calibration {
-    /// What the conversations are.
-    #[must_use]
-    pub fn data(&self) -> &CalibrationData {
-        &self.data
-    }
-
-    /// The directory of the files, which have to stay until weights are rounded.
-    #[must_use]
-    pub fn directory(&self) -> &std::path::Path {
-        &self.directory
-    }
-
-    /// What goes into the layer with the weight `tensor`.
-    pub(crate) fn inputs(&self, tensor: &str) -> Option<&Arc<LayerInputs>> {
-        self.inputs.get(tensor)
-    }
-}

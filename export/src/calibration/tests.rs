@@ -131,7 +131,7 @@ fn columns_without_inputs_carry_nothing() {
     let found = factor(&inputs, width, 1);
     assert_eq!(found.order.last(), Some(&2));
     assert!(found.carried.row(3).iter().all(|&share| share == 0.0));
-    let none = factor(&vec![0.0; 8], width, 1);
+    let none = factor(&[0.0; 8], width, 1);
     assert_eq!(none.order, [0, 1, 2, 3]);
     assert!(none.carried.iter().all(|&share| share == 0.0));
 }

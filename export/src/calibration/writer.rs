@@ -11,7 +11,7 @@ use std::{
 use half::{bf16, slice::HalfFloatSliceExt};
 use worldpm_ort_bundle::manifest::CalibrationData;
 
-use super::{Calibration, LayerInputs};
+use super::{gathered::Calibration, inputs::LayerInputs};
 
 /// Puts inputs of linear layers into files, as bfloat16 numbers: one file for the layers that have the same inputs.
 #[derive(Debug)]

@@ -1,6 +1,7 @@
 //! What `worldpm-ort export` accepts.
 
 use std::{
+    ffi::OsString,
     num::{NonZeroU64, NonZeroUsize},
     path::PathBuf,
 };
@@ -71,13 +72,14 @@ pub(crate) struct ExportArgs {
     /// Give each block a zero point of its own, for int8 and int4
     #[arg(long, help_heading = heading::PRECISION)]
     pub(crate) asymmetric: bool,
-    /// Conversations to round the weights of int8, int4 and w8a8 for, in any form of `score`, as JSON Lines or a JSON array:
-    /// their products with what goes into each layer are kept, rather than the weights (GPTQ), and the mean of the scores.
-    /// Scores them in fp32 on this machine's CPU. Take some hundred like those that will be scored (docs/precision.md)
-    #[arg(long, help_heading = heading::PRECISION, value_name = "FILE")]
-    pub(crate) calibrate: Option<PathBuf>,
+    /// Conversations to round the weights of int8, int4 and w8a8 for: what layers make of their inputs is kept (GPTQ), rather
+    /// than the weights, and the mean of the scores. A file of them, in any form of `score` as JSON Lines or a JSON array, best
+    /// some hundred like those that will be scored; builtin; off; or auto: the built-in ones when --probes scores the probes,
+    /// too. They are scored in fp32 on this machine's CPU (docs/precision.md)
+    #[arg(long, help_heading = heading::PRECISION, value_name = "FILE|builtin|auto|off", default_value = "auto")]
+    pub(crate) calibrate: CalibrateOn,
     /// Most tokens to calibrate on: the first conversations that have them
-    #[arg(long, help_heading = heading::PRECISION, value_name = "N", default_value = "16384", requires = "calibrate")]
+    #[arg(long, help_heading = heading::PRECISION, value_name = "N", default_value = "16384")]
     pub(crate) calibration_tokens: NonZeroUsize,
     /// Linear layers that are not quantised, for example layers.0.* or *.down_proj; may be given more than once
     #[arg(long, help_heading = heading::PRECISION, value_name = "PATTERN")]
@@ -131,6 +133,30 @@ pub(crate) struct ExportArgs {
     /// places]
     #[arg(long, help_heading = heading::PROBES, value_name = "FILE")]
     pub(crate) ort_lib: Option<PathBuf>,
+}
+
+/// What `--calibrate` names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum CalibrateOn {
+    /// The built-in conversations, where the probes are scored too.
+    Auto,
+    /// The built-in conversations.
+    BuiltIn,
+    /// Nothing: weights are rounded to the nearest.
+    Off,
+    /// Those of a file.
+    File(PathBuf),
+}
+
+impl From<OsString> for CalibrateOn {
+    fn from(text: OsString) -> Self {
+        match text.to_str() {
+            Some("auto") => Self::Auto,
+            Some("builtin") => Self::BuiltIn,
+            Some("off") => Self::Off,
+            _ => Self::File(text.into()),
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]

@@ -1,66 +1,96 @@
 //! `export --calibrate`.
 
-use std::{
-    cell::RefCell,
-    fs::File,
-    io::BufReader,
-    path::{Path, PathBuf},
-};
+use std::{cell::RefCell, fs::File, io::BufReader, path::Path};
 
 use anyhow::{Context, Result, bail};
-use worldpm_ort_bundle::{Manifest, hash::file_sha256};
+use worldpm_ort_bundle::{Manifest, Precision, hash::file_sha256};
 use worldpm_ort_export::{Calibration, Checkpoint, ExportOptions};
 
+use super::args::{CalibrateOn, ExportArgs, ProbeScores};
 use crate::{
     Conversation, ScorerOptions,
     calibration::{CalibrationSet, Gathered},
+    cli::common::outcome::describe,
     records::{Entry, RecordReader},
+    references::Asked,
     verify::unmeasurable,
 };
 
 /// The conversations of `--calibrate`, and what was gathered from them.
 pub(super) struct Calibrating {
-    file: PathBuf,
+    name: String,
     set: CalibrationSet,
     max_tokens: usize,
+    asked: Asked,
     gathered: RefCell<Option<Gathered>>,
 }
 
 impl Calibrating {
-    /// Reads the file.
-    pub(super) fn new(file: &Path, max_tokens: usize) -> Result<Self> {
-        let conversations = read(file)?;
-        let set = CalibrationSet {
-            conversations,
-            sha256: file_sha256(file)?,
+    /// Reads the conversations; `None` where there are none to be taken.
+    pub(super) fn new(args: &ExportArgs) -> Result<Option<Self>> {
+        let asked = match &args.calibrate {
+            CalibrateOn::Off => return Ok(None),
+            CalibrateOn::Auto if args.probes == ProbeScores::Off => return Ok(None),
+            CalibrateOn::Auto => Asked::No,
+            CalibrateOn::BuiltIn | CalibrateOn::File(_) => Asked::Yes,
         };
-        Ok(Self {
-            file: file.to_owned(),
+        let (name, set) = match &args.calibrate {
+            CalibrateOn::File(file) => (file.display().to_string(), read(file)?),
+            _ => (
+                "the built-in conversations".to_owned(),
+                CalibrationSet::built_in()?,
+            ),
+        };
+        Ok(Some(Self {
+            name,
             set,
-            max_tokens,
+            max_tokens: args.calibration_tokens.get(),
+            asked,
             gathered: RefCell::default(),
-        })
+        }))
     }
 
+    /// What weights are rounded for, where they are rounded.
     pub(super) fn gather(
         &self,
         checkpoint: &Checkpoint,
         options: &ExportOptions,
         scorer: &ScorerOptions,
-    ) -> Result<Calibration> {
-        let file = self.file.display();
-        report!("calibrating on {file}: scoring it in fp32");
-        let (gathered, calibration) =
-            Gathered::new(checkpoint, options, scorer, &self.set, self.max_tokens)
-                .with_context(|| format!("--calibrate {file}"))?;
-        let data = calibration.data();
-        report!(
-            "calibrating on {file}: {} conversations, {} tokens",
-            data.conversations,
-            data.tokens
+    ) -> Result<Option<Calibration>> {
+        let rounds = matches!(
+            options.precision,
+            Some(Precision::Int8 | Precision::Int4 | Precision::W8a8)
         );
-        self.gathered.replace(Some(gathered));
-        Ok(calibration)
+        match (rounds, self.asked) {
+            (true, _) => {}
+            (false, Asked::No) => return Ok(None),
+            (false, Asked::Yes) => bail!(
+                "--calibrate is for weights that are rounded to integers: give --precision int8, int4 or w8a8"
+            ),
+        }
+        report!("calibrating on {}: scoring in fp32", self.name);
+        let set = (&self.set, self.max_tokens);
+        match Gathered::new(checkpoint, options, scorer, set, self.asked) {
+            Ok((gathered, calibration)) => {
+                let data = calibration.data();
+                report!(
+                    "calibrating on {}: {} conversations, {} tokens",
+                    self.name,
+                    data.conversations,
+                    data.tokens
+                );
+                self.gathered.replace(Some(gathered));
+                Ok(Some(calibration))
+            }
+            Err(error) if self.asked == Asked::No => {
+                report!(
+                    "note: weights are rounded to the nearest integers, which moves scores further than --calibrate does: {}",
+                    describe(&error.into())
+                );
+                Ok(None)
+            }
+            Err(error) => Err(error).with_context(|| format!("--calibrate, {}", self.name)),
+        }
     }
 
     pub(super) fn correction(
@@ -81,14 +111,14 @@ impl Calibrating {
         report!("calibrating: the mean of the scores");
         gathered
             .correction(bundle, manifest, scorer)
-            .with_context(|| format!("--calibrate {}", self.file.display()))
+            .with_context(|| format!("--calibrate, {}", self.name))
     }
 }
 
-fn read(file: &Path) -> Result<Vec<Conversation>> {
+fn read(file: &Path) -> Result<CalibrationSet> {
     let shown = file.display();
     let opened = File::open(file).with_context(|| format!("cannot open {shown}"))?;
-    let mut all = Vec::new();
+    let mut all: Vec<Conversation> = Vec::new();
     for record in RecordReader::new(BufReader::new(opened)) {
         let (entry, conversations) = Entry::prepare(record, false);
         entry
@@ -99,5 +129,9 @@ fn read(file: &Path) -> Result<Vec<Conversation>> {
     if all.is_empty() {
         bail!("{shown} has no conversations to calibrate on");
     }
-    Ok(all)
+    Ok(CalibrationSet {
+        conversations: all,
+        sha256: file_sha256(file)?,
+        may_be_refused: false,
+    })
 }

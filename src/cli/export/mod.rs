@@ -9,7 +9,7 @@ use std::{collections::BTreeMap, num::NonZeroU64, path::Path};
 use anyhow::{Context, Result, bail};
 use indicatif::{DecimalBytes, ProgressBar};
 use worldpm_ort_bundle::{
-    Bytes, Interface, Layout, Manifest, Pooling, Precision,
+    Bytes, Interface, Layout, Manifest, Pooling,
     checkpoint_files::CONFIG_FILE,
     cost::{StageMemory, TokenBudget},
 };
@@ -92,16 +92,11 @@ pub(crate) fn run(args: &ExportArgs) -> Result<Status> {
         bar.set_position(progress.done);
     };
     check_text::in_own_process(text_files(&checkpoint, &options)?.dir())?;
-    let calibrating = args
-        .calibrate
-        .as_deref()
-        .map(|file| Calibrating::new(file, args.calibration_tokens.get()))
-        .transpose()?;
     let measured = Measured {
         checkpoint: &checkpoint,
         args,
         bar: &bar,
-        calibrating,
+        calibrating: Calibrating::new(args)?,
     };
     let exported = export_checked(&checkpoint, &args.out, &options, &progress, measured)?;
     for note in &exported.notes {
@@ -173,16 +168,7 @@ impl Additions<anyhow::Error> for Measured<'_> {
         let Some(calibrating) = &self.calibrating else {
             return Ok(None);
         };
-        if !matches!(
-            options.precision,
-            Some(Precision::Int8 | Precision::Int4 | Precision::W8a8)
-        ) {
-            bail!(
-                "--calibrate is for weights that are rounded to integers: give --precision int8, int4 or w8a8"
-            );
-        }
-        let gathered = calibrating.gather(self.checkpoint, options, &self.scorer())?;
-        Ok(Some(gathered))
+        calibrating.gather(self.checkpoint, options, &self.scorer())
     }
 
     fn correction(&self, bundle: &Path, manifest: &Manifest) -> Result<Option<Vec<f32>>> {
