@@ -13,6 +13,8 @@ is no part of it.
 Scores are scaled so that each head's have a standard deviation of 1 in the reference. A pair's order has changed when
 the sign of its margin has. Accuracy is over the pairs that no head was fitted on.
 
+Integers are calibrated on the built-in conversations, on those that the heads are fitted on (own), or not at all (nearest).
+
 `--simulate` does not export anything: it rounds the weights here in ways that worldpm-ort may not know, and computes the
 rest in fp32 (scripts/trained/simulate.py).
 
@@ -37,15 +39,22 @@ import bench  # noqa: E402
 from trained import checkpoint, pairs, reference, simulate, speed  # noqa: E402
 
 ROOT = Path(__file__).resolve().parent.parent
+BUILT_IN, OWN, NEAREST = "--calibrate builtin", "--calibrate {fit}", "--calibrate off"
 PRECISIONS = {
     "bf16": "",
     "fp32": "--precision fp32",
-    "int8": "--precision int8",
-    "int8, blocks of 128": "--precision int8 --block-size 128",
-    "int4": "--precision int4",
-    "int4, asymmetric": "--precision int4 --asymmetric",
-    "int4, blocks of 128": "--precision int4 --block-size 128",
-    "w8a8": "--precision w8a8",
+    "int8": f"--precision int8 {BUILT_IN}",
+    "int8, own conversations": f"--precision int8 {OWN}",
+    "int8, nearest": f"--precision int8 {NEAREST}",
+    "int8, blocks of 128": f"--precision int8 --block-size 128 {BUILT_IN}",
+    "w8a8": f"--precision w8a8 {BUILT_IN}",
+    "w8a8, own conversations": f"--precision w8a8 {OWN}",
+    "w8a8, nearest": f"--precision w8a8 {NEAREST}",
+    "int4": f"--precision int4 {BUILT_IN}",
+    "int4, own conversations": f"--precision int4 {OWN}",
+    "int4, nearest": f"--precision int4 {NEAREST}",
+    "int4, asymmetric": f"--precision int4 --asymmetric {BUILT_IN}",
+    "int4, blocks of 128": f"--precision int4 --block-size 128 {BUILT_IN}",
 }
 
 

@@ -17,6 +17,7 @@ use super::{
     plan::{self, PlanArgs},
     rank::{self, RankArgs},
     recipes::{self, RecipesArgs},
+    rotate::{self, RotateArgs},
     score::{self, ScoreArgs},
     synth::{self, SynthArgs},
     verify::{self, VerifyArgs},
@@ -47,6 +48,8 @@ pub(crate) enum Command {
     Serve(Box<ServeArgs>),
     /// List the recipes: published reward models, and how they are exported
     Recipes(RecipesArgs),
+    /// Make a checkpoint with the same scores and weights that are easier to round, for --precision int4 and w8a8
+    Rotate(RotateArgs),
     /// Make a checkpoint with random weights, for tests and benchmarks
     Synth(Box<SynthArgs>),
     /// Check that a bundle gives the scores it should
@@ -82,6 +85,7 @@ pub(crate) fn run(command: &Command) -> anyhow::Result<Status> {
     match command {
         Command::Synth(args) => synth::run(args),
         Command::Export(args) => export::run(args),
+        Command::Rotate(args) => rotate::run(args),
         Command::Recipes(args) => recipes::run(args),
         Command::Score(args) => score::run(args),
         Command::Rank(args) => rank::run(args),
@@ -100,7 +104,7 @@ pub(crate) fn run(command: &Command) -> anyhow::Result<Status> {
 /// Whether a command has results for standard output.
 fn prints(command: &Command) -> bool {
     match command {
-        Command::Synth(_) | Command::Export(_) => false,
+        Command::Synth(_) | Command::Rotate(_) | Command::Export(_) => false,
         #[cfg(feature = "serve")]
         Command::Serve(_) => false,
         Command::Score(args) => args.output == Path::new("-"),

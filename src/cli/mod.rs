@@ -14,6 +14,7 @@ mod inspect;
 mod plan;
 mod rank;
 mod recipes;
+mod rotate;
 mod score;
 #[cfg(feature = "serve")]
 mod serve;

@@ -13,4 +13,5 @@ mod full_size;
 mod precision;
 mod recipes;
 mod replace;
+mod rotated;
 mod spoiled_adapters;

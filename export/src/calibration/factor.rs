@@ -4,7 +4,8 @@ use std::num::NonZeroUsize;
 
 use ndarray::{Array2, Axis, linalg::general_mat_mul, s};
 
-use super::gram::{Gram, each};
+use super::gram::Gram;
+use crate::parallel::each;
 
 /// What is added to the diagonal, as a share of its mean: inputs that come are not only those that were seen. As in the
 /// authors' code of GPTQ.

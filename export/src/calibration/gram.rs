@@ -1,8 +1,10 @@
 //! The sum of the products of inputs with themselves.
 
-use std::{num::NonZeroUsize, thread};
+use std::num::NonZeroUsize;
 
 use ndarray::{Array2, ArrayView2, ArrayViewMut2, Axis, s};
+
+use crate::parallel::each;
 
 /// Columns that are computed together. The sums do not depend on the number of threads, so this does not either.
 const COLUMNS: usize = 128;
@@ -41,31 +43,4 @@ fn add_columns(mut sums: ArrayViewMut2<'_, f64>, first: usize, inputs: ArrayView
     let products = left.t().dot(&right);
     let mut sums = sums.slice_mut(s![first.., ..]);
     sums.zip_mut_with(&products, |sum, product| *sum += f64::from(*product));
-}
-
-/// Does `work` with all parts, on so many threads.
-pub(super) fn each<T: Send>(parts: Vec<T>, threads: NonZeroUsize, work: impl Fn(T) + Sync) {
-    let threads = threads.get().min(parts.len());
-    if threads <= 1 {
-        parts.into_iter().for_each(work);
-        return;
-    }
-    let parts = std::sync::Mutex::new(parts.into_iter());
-    let next = || {
-        let mut parts = parts
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
-        parts.next()
-    };
-    let take_parts = || {
-        while let Some(part) = next() {
-            work(part);
-        }
-    };
-    thread::scope(|scope| {
-        for _ in 1..threads {
-            scope.spawn(take_parts);
-        }
-        take_parts();
-    });
 }

@@ -2,20 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::{Map, Value, json};
-use worldpm_ort_bundle::{
-    checkpoint_files::SINGLE_FILE,
-    safetensors::{
-        Dtype,
-        header::{LENGTH_BYTES, TensorEntry},
-    },
-};
+use serde_json::Value;
+use worldpm_ort_bundle::safetensors::Dtype;
 
 use super::options::{Head, SynthOptions};
 
 use crate::{
     checkpoint::ModelConfig,
     error::{Error, Result},
+    shards,
 };
 
 /// Weights are bf16.
@@ -172,10 +167,8 @@ pub(super) fn shards(tensors: Vec<Tensor>, options: &SynthOptions) -> Result<Vec
         true => u64::MAX,
         false => options.shard_bytes,
     };
-    let mut groups: Vec<Vec<Tensor>> = Vec::new();
-    let mut room = 0;
     let mut total: u64 = 0;
-    for tensor in tensors {
+    for tensor in &tensors {
         total = total
             .checked_add(tensor.bytes)
             .filter(|&total| total <= i64::MAX as u64)
@@ -183,68 +176,35 @@ pub(super) fn shards(tensors: Vec<Tensor>, options: &SynthOptions) -> Result<Vec
                 option: "num_hidden_layers".to_owned(),
                 problem: "makes a model too large for any disk".to_owned(),
             })?;
-        match groups.last_mut() {
-            Some(group) if tensor.bytes <= room => {
-                room -= tensor.bytes;
-                group.push(tensor);
-            }
-            _ => {
-                room = limit.saturating_sub(tensor.bytes);
-                groups.push(vec![tensor]);
-            }
-        }
     }
-    let count = groups.len();
-    let shards = groups.into_iter().enumerate().map(|(number, group)| {
-        let name = match count {
-            1 => SINGLE_FILE.to_owned(),
-            _ => format!("model-{:05}-of-{count:05}.safetensors", number + 1),
-        };
-        shard(name, group)
+    let counts = shards::divide(tensors.iter().map(|tensor| tensor.bytes), limit);
+    let mut tensors = tensors.into_iter();
+    let files = counts.iter().enumerate().map(|(number, &count)| {
+        let group = tensors.by_ref().take(count).collect();
+        shard(shards::file_name(number, counts.len()), group)
     });
-    Ok(shards.collect())
+    Ok(files.collect())
 }
 
 fn shard(name: String, mut group: Vec<Tensor>) -> Shard {
     group.sort_by(|a, b| a.name.cmp(&b.name));
-    let mut header = Map::new();
-    header.insert("__metadata__".to_owned(), json!({"format": "pt"}));
-    let mut end = 0;
-    let mut placed = Vec::with_capacity(group.len());
-    for tensor in group {
-        let begin = end;
-        end += tensor.bytes;
-        let entry = TensorEntry {
-            dtype: Dtype::Bf16,
-            shape: tensor.shape.clone(),
-            data_offsets: (begin, end),
-        };
-        header.insert(tensor.name.clone(), json!(entry));
-        placed.push((begin, tensor));
-    }
-    let mut json = Value::Object(header).to_string();
-    // Aligned data is faster to map into memory; the format pads with spaces.
-    while !json.len().is_multiple_of(LENGTH_BYTES as usize) {
-        json.push(' ');
-    }
-    let mut head = (json.len() as u64).to_le_bytes().to_vec();
-    head.extend_from_slice(json.as_bytes());
-    let data_start = head.len() as u64;
-    for (offset, _) in &mut placed {
-        *offset += data_start;
-    }
+    let entries = group
+        .iter()
+        .map(|tensor| (tensor.name.as_str(), Dtype::Bf16, tensor.shape.as_slice()));
+    let (head, offsets) = shards::head(entries);
+    let bytes = group.iter().map(|tensor| tensor.bytes).sum::<u64>();
     Shard {
         name,
-        bytes: data_start + end,
+        bytes: head.len() as u64 + bytes,
         head,
-        tensors: placed,
+        tensors: offsets.into_iter().zip(group).collect(),
     }
 }
 
 /// The index of sharded weights.
-pub(super) fn index(shards: &[Shard]) -> Value {
+pub(super) fn index(files: &[Shard]) -> Value {
     let all = || {
-        shards
+        files
             .iter()
             .flat_map(|shard| shard.tensors.iter().map(move |(_, tensor)| (shard, tensor)))
     };
@@ -252,11 +212,5 @@ pub(super) fn index(shards: &[Shard]) -> Value {
         .map(|(shard, tensor)| (tensor.name.as_str(), shard.name.as_str()))
         .collect();
     let total_size: u64 = all().map(|(_, tensor)| tensor.bytes).sum();
-    json!({
-        "metadata": {
-            "total_parameters": total_size / ELEMENT_BYTES,
-            "total_size": total_size,
-        },
-        "weight_map": weight_map,
-    })
+    shards::index(&weight_map, total_size / ELEMENT_BYTES, total_size)
 }
