@@ -13,7 +13,8 @@ is no part of it.
 Scores are scaled so that each head's have a standard deviation of 1 in the reference. A pair's order has changed when
 the sign of its margin has. Accuracy is over the pairs that no head was fitted on.
 
-Integers are calibrated on the built-in conversations, on those that the heads are fitted on (own), or not at all (nearest).
+Integers are calibrated on the built-in conversations, on those that the heads are fitted on (own), or not at all (nearest);
+some are of a rotated checkpoint.
 
 `--simulate` does not export anything: it rounds the weights here in ways that worldpm-ort may not know, and computes the
 rest in fp32 (scripts/trained/simulate.py).
@@ -26,6 +27,7 @@ import hashlib
 import json
 import os
 import shlex
+import shutil
 import subprocess
 import sys
 from datetime import datetime, timezone
@@ -55,6 +57,10 @@ PRECISIONS = {
     "int4, nearest": f"--precision int4 {NEAREST}",
     "int4, asymmetric": f"--precision int4 --asymmetric {BUILT_IN}",
     "int4, blocks of 128": f"--precision int4 --block-size 128 {BUILT_IN}",
+    "int8, rotated": f"{{rotated}} --precision int8 {BUILT_IN}",
+    "w8a8, rotated": f"{{rotated}} --precision w8a8 {BUILT_IN}",
+    "int4, rotated": f"{{rotated}} --precision int4 {BUILT_IN}",
+    "int4, rotated, own conversations": f"{{rotated}} --precision int4 {OWN}",
 }
 
 
@@ -77,9 +83,22 @@ def check_token_ids(options, folder, conversations, expected):
             fail(f"conversation {index} is other tokens here than in transformers: {ours}, {theirs}")
 
 
+def rotated(options, model):
+    """The checkpoint with rotated weights: made anew in each run."""
+    made = options.work / "rotated"
+    if made not in options.made:
+        shutil.rmtree(made, ignore_errors=True)
+        run([options.binary, "rotate", "--checkpoint", model, "--out", made])
+        options.made.add(made)
+    return made
+
+
 def export(options, model, bundle, flags):
     """The command that was run."""
     flags = shlex.split(flags.replace("{fit}", shlex.quote(str(options.work / "fit.jsonl"))))
+    if "{rotated}" in flags:
+        flags.remove("{rotated}")
+        model = rotated(options, model)
     command = [options.binary, "export", "--checkpoint", model, "--out", bundle, "--probes", "off", *flags]
     run(command)
     return shlex.join(map(str, command))
@@ -164,7 +183,8 @@ def arguments():
     parser.add_argument("--fit", type=int, help="pairs that heads are fitted on, the first ones [default: half]")
     parser.add_argument("--precisions", nargs="*", metavar="NAME[=FLAGS]", default=list(PRECISIONS),
                         help="known ones, or NAME=FLAGS of export; {fit} in FLAGS is a file with the conversations of the "
-                        f"pairs that heads are fitted on [default: {'; '.join(PRECISIONS)}]")  # fmt: skip
+                        "pairs that heads are fitted on, and {rotated} exports a rotated checkpoint "
+                        f"[default: {'; '.join(PRECISIONS)}]")  # fmt: skip
     parser.add_argument("--scoring", action="append", default=[], metavar="NAME=FLAGS",
                         help="score every bundle with these flags of score, too; may be repeated")  # fmt: skip
     parser.add_argument("--simulate", nargs="*", metavar="NAME",
@@ -184,6 +204,7 @@ def arguments():
     for name in options.simulate or []:
         if name not in simulate.METHODS:
             fail(f"--simulate {name}: give one of {'; '.join(simulate.METHODS)}")
+    options.made = set()
     options.scoring = {"": "", **dict(named(text, "--scoring") for text in options.scoring)}
     return options
 

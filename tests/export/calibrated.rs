@@ -39,6 +39,13 @@ fn scores(bundle: &Path, input: &[u8]) -> Vec<f64> {
     scores.iter().map(score).collect()
 }
 
+/// What is in a directory.
+fn names(dir: &Path) -> Vec<String> {
+    let mut names = crate::precision::names(dir);
+    names.sort();
+    names
+}
+
 fn mean(values: &[f64]) -> f64 {
     values.iter().sum::<f64>() / values.len() as f64
 }
@@ -70,6 +77,7 @@ fn scores_drift_less() {
         let nearest = rms(&scores(&support::bundle(WIDE, flags), &many()), &expected);
         let told = calibrated(&checkpoint, &out, &file, flags);
         assert!(told.contains("40 conversations"), "{told}");
+        assert_eq!(names(place.path()), ["bundle", "many.jsonl"]);
         let found = scores(&out, &many());
         let drift = rms(&found, &expected);
         eprintln!("{flags:?}: drift {drift:.5}, {nearest:.5} without");
@@ -181,6 +189,7 @@ fn rows(calibration: &Calibration) -> Vec<Vec<Vec<u8>>> {
 #[test]
 fn a_model_larger_than_memory() {
     let flags = ["--shape", "tiny", "--num-hidden-layers", "12"];
+    let place = tempfile::tempdir().unwrap();
     let checkpoint = Checkpoint::open(&support::checkpoint(&flags)).unwrap();
     let options = ExportOptions {
         precision: Some(Precision::Int4),
@@ -200,7 +209,16 @@ fn a_model_larger_than_memory() {
     let gather = |memory: Option<u64>| {
         let mut scorer = ScorerOptions::default();
         scorer.memory = memory;
-        Gathered::new(&checkpoint, &options, &scorer, (&set, 1000), Asked::Yes).unwrap()
+        let set = (&set, 1000);
+        Gathered::new(
+            &checkpoint,
+            &options,
+            &scorer,
+            set,
+            Asked::Yes,
+            place.path(),
+        )
+        .unwrap()
     };
     let (_whole, whole) = gather(None);
     let (_streamed, streamed) = gather(Some(560_000_000));

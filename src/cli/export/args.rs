@@ -62,8 +62,8 @@ pub(crate) struct ExportArgs {
     pub(crate) max_batch_tokens: Option<NonZeroU64>,
     /// What the weights are stored as: bf16, fp16, fp32, int8, int4 or w8a8 (8-bit weights and activations, for
     /// the CPU) [default: the recipe's, or as in the checkpoint]. Any but the checkpoint's makes new weight files in the
-    /// bundle. On trained weights int8 moves scores 2 to 3 times as far as bf16 does (as far, where score has its own
-    /// kernels), w8a8 6 to 12 times (with AMX about 2), int4 14 times and more (docs/precision.md); --probes measures it
+    /// bundle. On trained weights calibrated int8 moves scores twice as far as bf16 does (0.5 to 0.8 times as far where score
+    /// has its own kernels), w8a8 6 to 10 times (with AMX as far), int4 7 to 8 times (docs/precision.md); --probes measures it
     #[arg(long, help_heading = heading::PRECISION, value_name = "PRECISION")]
     pub(crate) precision: Option<Precision>,
     /// Weights that share a scale, for int8 and int4: 32, 64 or 128 [default: 32]

@@ -1,6 +1,11 @@
 //! `export --calibrate`.
 
-use std::{cell::RefCell, fs::File, io::BufReader, path::Path};
+use std::{
+    cell::RefCell,
+    fs::File,
+    io::BufReader,
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Context, Result, bail};
 use worldpm_ort_bundle::{Manifest, Precision, hash::file_sha256};
@@ -22,6 +27,8 @@ pub(super) struct Calibrating {
     set: CalibrationSet,
     max_tokens: usize,
     asked: Asked,
+    /// Where what goes into layers is kept meanwhile.
+    beside: PathBuf,
     gathered: RefCell<Option<Gathered>>,
 }
 
@@ -35,7 +42,10 @@ impl Calibrating {
             CalibrateOn::BuiltIn | CalibrateOn::File(_) => Asked::Yes,
         };
         let (name, set) = match &args.calibrate {
-            CalibrateOn::File(file) => (file.display().to_string(), read(file)?),
+            CalibrateOn::File(file) => {
+                let most = args.calibration_tokens.get();
+                (file.display().to_string(), read(file, most)?)
+            }
             _ => (
                 "the built-in conversations".to_owned(),
                 CalibrationSet::built_in()?,
@@ -46,6 +56,7 @@ impl Calibrating {
             set,
             max_tokens: args.calibration_tokens.get(),
             asked,
+            beside: existing_parent(&args.out),
             gathered: RefCell::default(),
         }))
     }
@@ -70,7 +81,7 @@ impl Calibrating {
         }
         report!("calibrating on {}: scoring in fp32", self.name);
         let set = (&self.set, self.max_tokens);
-        match Gathered::new(checkpoint, options, scorer, set, self.asked) {
+        match Gathered::new(checkpoint, options, scorer, set, self.asked, &self.beside) {
             Ok((gathered, calibration)) => {
                 let data = calibration.data();
                 report!(
@@ -115,7 +126,17 @@ impl Calibrating {
     }
 }
 
-fn read(file: &Path) -> Result<CalibrationSet> {
+/// The directory that is there and that the bundle will be in.
+fn existing_parent(out: &Path) -> PathBuf {
+    let parents = out.ancestors().skip(1).filter(|parent| parent.is_dir());
+    parents
+        .map(Path::to_owned)
+        .next()
+        .unwrap_or_else(|| ".".into())
+}
+
+/// Reads at most so many conversations.
+fn read(file: &Path, most: usize) -> Result<CalibrationSet> {
     let shown = file.display();
     let opened = File::open(file).with_context(|| format!("cannot open {shown}"))?;
     let mut all: Vec<Conversation> = Vec::new();
@@ -125,6 +146,9 @@ fn read(file: &Path) -> Result<CalibrationSet> {
             .check()
             .with_context(|| format!("{shown}, line {}", entry.line))?;
         all.extend(conversations);
+        if all.len() >= most {
+            break;
+        }
     }
     if all.is_empty() {
         bail!("{shown} has no conversations to calibrate on");

@@ -328,8 +328,8 @@ fn report_drift(manifest: &Manifest, drift: &MeasuredDrift) {
     }
     alert!(
         "warning: {precision} moves the scores of this model further than bf16 does. Drift from fp32 over the probes: \
-         {bundle}; of bf16, simulated: {bf16}. Export without --precision to keep the checkpoint's own weights, keep \
-         layers of them with --keep, or measure on your own data with `worldpm-ort verify --against` whether it matters"
+         {bundle}; of bf16, simulated: {bf16}. Export without --precision to keep the checkpoint's own weights, give \
+         conversations like yours to --calibrate, keep layers as they are with --keep, or measure on your own data with `worldpm-ort verify --against` whether it matters"
     );
 }
 
