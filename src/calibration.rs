@@ -1,12 +1,12 @@
 //! Gathers what goes into the linear layers of a checkpoint over some conversations, which weights are then rounded for.
 
-use std::{io, path::Path, sync::Arc};
+use std::{fmt::Display, io, path::Path, sync::Arc};
 
-use serde::Deserialize;
+use serde_json::Value;
 use worldpm_ort_bundle::{Manifest, Pooling, hash::sha256_hex, manifest::CalibrationData};
 use worldpm_ort_export::{Calibration, CalibrationWriter, Checkpoint, ExportOptions};
 use worldpm_ort_runtime::{
-    Conversation, Error, ErrorKind, Message, Scorer, ScorerOptions,
+    Conversation, Error, ErrorKind, Scorer, ScorerOptions,
     engine::LinearInputs,
     verify::{scorer_options, scores_of_ids},
 };
@@ -35,31 +35,19 @@ impl CalibrationSet {
     /// [`CalibrationError::BuiltIn`], which its tests exclude.
     pub fn built_in() -> Result<Self, CalibrationError> {
         let conversation = |line: &str| {
-            let record: BuiltIn = serde_json::from_str(line)?;
-            let messages = record.messages.into_iter();
-            let messages = messages.map(|message| Message::new(message.role, message.content));
-            Ok(Conversation::new(messages.collect()))
+            let fault = |problem: &dyn Display| CalibrationError::BuiltIn(problem.to_string());
+            let record: Value = serde_json::from_str(line).map_err(|problem| fault(&problem))?;
+            Conversation::from_value(record).map_err(|problem| fault(&problem))
         };
         Ok(Self {
             conversations: BUILT_IN
                 .lines()
                 .map(conversation)
-                .collect::<Result<_, serde_json::Error>>()?,
+                .collect::<Result<_, _>>()?,
             sha256: sha256_hex(BUILT_IN.as_bytes()),
             may_be_refused: true,
         })
     }
-}
-
-#[derive(Deserialize)]
-struct BuiltIn {
-    messages: Vec<BuiltInMessage>,
-}
-
-#[derive(Deserialize)]
-struct BuiltInMessage {
-    role: String,
-    content: String,
 }
 
 /// Weights cannot be rounded for conversations.
@@ -85,7 +73,7 @@ pub enum CalibrationError {
     Empty,
     /// The conversations of [`CalibrationSet::built_in`] cannot be read.
     #[error("the built-in conversations: {0}")]
-    BuiltIn(#[from] serde_json::Error),
+    BuiltIn(String),
     /// What was gathered cannot be written.
     #[error("cannot write what goes into the layers: {0}")]
     Write(#[from] io::Error),
@@ -101,8 +89,9 @@ pub struct Gathered {
 
 impl Gathered {
     /// Scores `set` with the weights of `checkpoint` as they are, and keeps what goes into the linear layers: of the first
-    /// conversations, up to `max_tokens` tokens of them, in the directory `beside`, or that for temporary files. `options` are those of the
-    /// bundle; of `scorer`, the library, the number of threads and the memory count. `asked` says who wants it.
+    /// conversations, up to `max_tokens` tokens of them, in the directory `beside`, or that for temporary files. `options`
+    /// are those of the bundle; of `scorer`, the library, the number of threads and the memory count. `asked` says who wants
+    /// it.
     ///
     /// # Memory
     /// 1.1 times the weights in fp32, or of one layer where that is more than there is. On the disk, two bytes for each token
@@ -158,9 +147,6 @@ impl Gathered {
         }
         let tokens: usize = ids.iter().map(Vec::len).sum();
         drop(opened);
-        drop(own);
-        let stopped = || io::Error::other("a stage of the model is still running");
-        let writer = Arc::into_inner(writer).ok_or_else(stopped)?;
         let calibration = writer.0.finish(CalibrationData {
             conversations: ids.len() as u64,
             tokens: tokens as u64,

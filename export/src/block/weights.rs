@@ -306,7 +306,7 @@ impl<'a> Weights<'a> {
         }
     }
 
-    /// BundlePaths in the new file for what `encoding` makes of a tensor.
+    /// Places in the new file for what `encoding` makes of a tensor.
     fn allocate(&mut self, source: Source, encoding: Encoding) -> Result<Vec<Allocated>> {
         let name = source.tensor.clone();
         let Storage::Converted(_, file) = &mut self.storage else {

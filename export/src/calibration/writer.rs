@@ -4,6 +4,7 @@ use std::{
     collections::HashMap,
     fs::File,
     io::{self, Write},
+    mem,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
 };
@@ -83,13 +84,10 @@ impl CalibrationWriter {
         Ok(())
     }
 
-    /// Ends. `data` says what the inputs are of.
+    /// Ends. `data` says what the inputs are of. What is taken afterwards is of another calibration.
     #[must_use]
-    pub fn finish(self, data: CalibrationData) -> Calibration {
-        let files = self
-            .files
-            .into_inner()
-            .unwrap_or_else(PoisonError::into_inner);
+    pub fn finish(&self, data: CalibrationData) -> Calibration {
+        let files = mem::take(&mut *self.files.lock().unwrap_or_else(PoisonError::into_inner));
         let mut inputs = HashMap::new();
         for open in files.into_values() {
             let gathered = Arc::new(LayerInputs::new(open.path, open.width, open.rows));
@@ -99,7 +97,7 @@ impl CalibrationWriter {
         Calibration {
             data,
             inputs,
-            directory: self.directory,
+            directory: self.directory.clone(),
         }
     }
 }
