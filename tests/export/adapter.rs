@@ -110,10 +110,15 @@ fn a_merged_model_is_quantised() {
         .iter()
         .map(|case| case.input_ids.clone())
         .collect();
-    for precision in ["int8", "w8a8"] {
+    for (precision, calibrate) in [
+        ("int8", "off"),
+        ("w8a8", "off"),
+        ("int8", "builtin"),
+        ("w8a8", "builtin"),
+    ] {
         let place = tempfile::tempdir().unwrap();
         let out = place.path().join("out");
-        let flags = ["--precision", precision];
+        let flags = ["--precision", precision, "--calibrate", calibrate];
         run_ok(&arguments(&checkpoint, adapter.path(), &out, &flags));
         let scorer = Scorer::open(&out, &ScorerOptions::default()).unwrap();
         let (mut merged, mut base) = (0.0_f64, 0.0_f64);
@@ -128,7 +133,7 @@ fn a_merged_model_is_quantised() {
         }
         assert!(
             merged < 0.1 * base,
-            "{precision}: {merged} from merged, {base} from base"
+            "{precision}, {calibrate}: {merged} from merged, {base} from base"
         );
     }
 }

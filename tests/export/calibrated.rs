@@ -166,6 +166,29 @@ fn every_architecture() {
     }
 }
 
+/// The rewards of steps are shares: there is no mean to correct.
+#[test]
+fn a_model_that_scores_steps() {
+    let place = tempfile::tempdir().unwrap();
+    let (file, out) = (
+        place.path().join("steps.jsonl"),
+        place.path().join("bundle"),
+    );
+    let record = |n: usize| {
+        let response = format!("{n} + {n} is a sum.<extra_0>It is {}.<extra_0>", 2 * n);
+        format!(
+            "{}\n",
+            serde_json::json!({"prompt": format!("What is {n} + {n}?"), "response": response})
+        )
+    };
+    fs::write(&file, (0..12).map(record).collect::<String>()).unwrap();
+    let checkpoint = support::checkpoint(&[SHAPE, &["--head", "process"]].concat());
+    calibrated(&checkpoint, &out, &file, &["--precision", "int4"]);
+    let calibration = manifest(&out)["quantization"]["calibration"].clone();
+    assert_eq!(calibration["conversations"], 12);
+    assert_eq!(calibration.get("correction"), None);
+}
+
 /// Rows of the files of a directory, sorted.
 fn rows(calibration: &Calibration) -> Vec<Vec<Vec<u8>>> {
     let mut all: Vec<Vec<Vec<u8>>> = fs::read_dir(calibration.directory())
