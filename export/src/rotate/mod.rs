@@ -84,15 +84,16 @@ const OTHER_WEIGHTS: [&str; 8] = [
     "msgpack",
 ];
 
+/// Weights that a loss of power has made zeros would give other scores in silence.
 const KIND: OutputKind = OutputKind {
     last: CONFIG_FILE,
-    durable: false,
+    durable: true,
     owned: |_| None,
     hint: "remove it, or choose another directory",
 };
 
 /// Writes a checkpoint to `out` that has the scores of `checkpoint`, and rotated weights. Configuration, tokenizer and whatever
-/// else is in its directory, but for weights, are copied. `progress` is called after each tensor, with bytes of the checkpoint.
+/// else its directory has, but for weights, folders and files of more than 64 MiB, are copied. `progress` is called after each tensor, with bytes of the checkpoint.
 ///
 /// The rotations are always the same, so the same checkpoint gives the same bytes. `out` appears when everything is written.
 ///
