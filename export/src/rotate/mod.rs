@@ -93,7 +93,8 @@ const KIND: OutputKind = OutputKind {
 };
 
 /// Writes a checkpoint to `out` that has the scores of `checkpoint`, and rotated weights. Configuration, tokenizer and whatever
-/// else its directory has, but for weights, folders and files of more than 64 MiB, are copied. `progress` is called after each tensor, with bytes of the checkpoint.
+/// else its directory has, but for weights, folders and files of more than 64 MiB, are copied. `progress` is called after each
+/// tensor, with bytes of the checkpoint.
 ///
 /// The rotations are always the same, so the same checkpoint gives the same bytes. `out` appears when everything is written.
 ///
