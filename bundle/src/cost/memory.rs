@@ -2,7 +2,10 @@
 
 use std::ops::Range;
 
-use super::graph::{Costs, Part, Peak, RunSizes};
+use super::{
+    graph::{Costs, Part, Peak},
+    node::RunSizes,
+};
 use crate::vocabulary::Device;
 
 /// What one run of the model may hold; the same limits as when scoring.

@@ -3,7 +3,9 @@
 mod graph;
 mod memory;
 mod model;
+mod node;
 
-pub use graph::{Costs, Part, Peak, RunSizes};
+pub use graph::{Costs, Part, Peak};
 pub use memory::{DEFAULT_MEAN_LENGTH, Overheads, StageMemory, TokenBudget};
 pub use model::{GraphCosts, ModelCosts};
+pub use node::RunSizes;

@@ -1,19 +1,17 @@
-//! Whether a manifest makes sense as a whole, asked once, before anything in it is used.
+//! Whether a manifest makes sense as a whole, asked once, before anything in it is used: every part of it, of which the
+//! stages have a file of their own.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    path::{Component, Path},
+mod field;
+mod stages;
+
+use std::{collections::BTreeSet, path::Path};
+
+use self::{
+    field::{AGAIN, Checked, MOST_BYTES, fault, listed, no_nul, path, printable, sha256, within},
+    stages::stages,
 };
-
-use super::{Manifest, Stage, TensorInfo};
-use crate::{
-    files, names,
-    vocabulary::{Activation, Interface, Pooling},
-};
-
-/// The field that is wrong, with dots and places in lists, and how.
-pub(super) type Fault = (String, String);
-type Checked = Result<(), Fault>;
+use super::Manifest;
+use crate::vocabulary::{Activation, Pooling};
 
 /// Most of a dimension of a model, and of its layers: far beyond any model, and products of them stay within 64 bits.
 const MOST_SIZE: usize = 1 << 24;
@@ -22,20 +20,8 @@ const MOST_LAYERS: usize = 1 << 16;
 const MOST_TOKENS: usize = 1 << 32;
 /// Lengths of conversations go into 32-bit integers.
 const MOST_LENGTH: usize = i32::MAX as usize;
-/// Most files, labels or probes that are listed.
-const MOST_LISTED: usize = 1 << 20;
-/// Most bytes of a file of weights, or of a stage's weights.
-const MOST_BYTES: u64 = 1 << 50;
-/// Most bytes of a path.
-const MOST_PATH: usize = 4096;
 /// Bytes of a safetensors file's length of the header.
 const LEAST_BYTES: u64 = 8;
-
-const AGAIN: &str = "export the checkpoint again";
-
-fn fault(field: impl Into<String>, problem: impl Into<String>) -> Checked {
-    Err((field.into(), problem.into()))
-}
 
 /// Checks every field of a manifest, and what they say of one another.
 pub(super) fn validate(manifest: &Manifest) -> Checked {
@@ -129,146 +115,6 @@ fn model(manifest: &Manifest) -> Checked {
         return fault("model.labels", "is empty");
     }
     listed("model.labels", model.labels.len())
-}
-
-fn stages(manifest: &Manifest) -> Checked {
-    if manifest.stages.is_empty() {
-        return fault("stages", "is empty");
-    }
-    let mut graphs = BTreeSet::new();
-    let mut next = 0;
-    let last = manifest.stages.len() - 1;
-    for (at, stage) in manifest.stages.iter().enumerate() {
-        let field = |name: &str| format!("stages[{at}].{name}");
-        path(&field("graph"), &stage.graph)?;
-        if !graphs.insert(&stage.graph) {
-            return fault(
-                field("graph"),
-                format!("is {}, which another stage has", stage.graph),
-            );
-        }
-        if !(1..=files::MAX_GRAPH_BYTES).contains(&stage.bytes) {
-            return fault(field("bytes"), format!("is {}; {AGAIN}", stage.bytes));
-        }
-        sha256(&field("sha256"), &stage.sha256)?;
-        let (first, end) = stage.layers;
-        if first != next || end <= first {
-            return fault(
-                field("layers"),
-                format!(
-                    "is [{first}, {end}], and has to begin with layer {next} and end behind it"
-                ),
-            );
-        }
-        next = end;
-        if stage.weight_bytes > MOST_BYTES {
-            return fault(field("weight_bytes"), format!("is {}", stage.weight_bytes));
-        }
-        edges(manifest, at, stage, (at == 0, at == last))?;
-    }
-    if next != manifest.model.num_hidden_layers {
-        return fault(
-            format!("stages[{last}].layers"),
-            format!(
-                "ends at {next}, and the model has {} layers (model.num_hidden_layers)",
-                manifest.model.num_hidden_layers
-            ),
-        );
-    }
-    Ok(())
-}
-
-/// The inputs and outputs of a stage are those of its place and interface, each once.
-fn edges(manifest: &Manifest, at: usize, stage: &Stage, (first, last): (bool, bool)) -> Checked {
-    let hidden = manifest.model.hidden_size.to_string();
-    let labels = manifest.model.labels.len().to_string();
-    // All stages hand on what the first one makes.
-    let element = manifest
-        .stages
-        .iter()
-        .flat_map(|stage| &stage.outputs)
-        .find(|output| output.name == names::NEXT_HIDDEN_STATES)
-        .map_or("float", |output| output.element.as_str());
-    let element = match element {
-        "float16" | "bfloat16" => element,
-        _ => "float",
-    };
-    let states: (&str, Vec<&str>) = (element, vec!["T", &hidden]);
-    let mut inputs: BTreeMap<&str, (&str, Vec<&str>)> = BTreeMap::new();
-    if !first {
-        inputs.insert(names::HIDDEN_STATES, states.clone());
-    }
-    let scored = match manifest.interface {
-        Interface::Packed => {
-            inputs.insert(names::POSITION_IDS, ("int64", vec!["T"]));
-            inputs.insert(names::ROW_TOKENS, ("int64", vec!["B", "S"]));
-            inputs.insert(names::TOKEN_CELLS, ("int64", vec!["T"]));
-            if first {
-                inputs.insert(names::INPUT_IDS, ("int64", vec!["T"]));
-            }
-            if last {
-                inputs.insert(names::SCORE_TOKENS, ("int64", vec!["N"]));
-            }
-            let lengths = [names::SEQLENS_K, names::TOTAL_SEQUENCE_LENGTH];
-            let has = |input: &TensorInfo| lengths.contains(&input.name.as_str());
-            if stage.inputs.iter().any(has) {
-                inputs.insert(names::SEQLENS_K, ("int32", vec!["B"]));
-                inputs.insert(names::TOTAL_SEQUENCE_LENGTH, ("int32", Vec::new()));
-            }
-            "N"
-        }
-        Interface::Padded => {
-            inputs.insert(names::ATTENTION_MASK, ("int64", vec!["batch", "sequence"]));
-            if first {
-                inputs.insert(names::INPUT_IDS, ("int64", vec!["batch", "sequence"]));
-            }
-            "batch"
-        }
-    };
-    let output = match last {
-        true => (names::SCORES, ("float", vec![scored, &labels])),
-        false => (names::NEXT_HIDDEN_STATES, states),
-    };
-    tensors(&format!("stages[{at}].inputs"), &stage.inputs, &inputs)?;
-    let outputs = BTreeMap::from([output]);
-    tensors(&format!("stages[{at}].outputs"), &stage.outputs, &outputs)
-}
-
-fn tensors(
-    field: &str,
-    tensors: &[TensorInfo],
-    expected: &BTreeMap<&str, (&str, Vec<&str>)>,
-) -> Checked {
-    let mut found = BTreeSet::new();
-    for (at, tensor) in tensors.iter().enumerate() {
-        let field = format!("{field}[{at}]");
-        let name = &tensor.name;
-        let Some((element, shape)) = expected.get(name.as_str()) else {
-            return fault(
-                format!("{field}.name"),
-                format!("is {name:?}, which this stage does not have; {AGAIN}"),
-            );
-        };
-        if !found.insert(name.as_str()) {
-            return fault(format!("{field}.name"), format!("is {name:?} once more"));
-        }
-        if tensor.element != *element {
-            return fault(
-                format!("{field}.type"),
-                format!("is {:?}, and `{name}` is {element}", tensor.element),
-            );
-        }
-        if tensor.shape != *shape {
-            return fault(
-                format!("{field}.shape"),
-                format!("is {:?}, and that of `{name}` is {shape:?}", tensor.shape),
-            );
-        }
-    }
-    match expected.keys().find(|name| !found.contains(*name)) {
-        Some(missing) => fault(field, format!("lacks `{missing}`; {AGAIN}")),
-        None => Ok(()),
-    }
 }
 
 fn weights(manifest: &Manifest) -> Checked {
@@ -374,72 +220,4 @@ fn probes(manifest: &Manifest) -> Checked {
         }
     }
     Ok(())
-}
-
-fn within(field: &str, size: usize, least: usize, most: usize) -> Checked {
-    match (least..=most).contains(&size) {
-        true => Ok(()),
-        false => fault(
-            field,
-            format!("is {size}, and must be {least} to {most}; {AGAIN}"),
-        ),
-    }
-}
-
-fn listed(field: &str, count: usize) -> Checked {
-    match count <= MOST_LISTED {
-        true => Ok(()),
-        false => fault(
-            field,
-            format!("has {count} entries, more than {MOST_LISTED}"),
-        ),
-    }
-}
-
-fn sha256(field: &str, hash: &str) -> Checked {
-    let is_digit = |c: u8| matches!(c, b'0'..=b'9' | b'a'..=b'f');
-    match hash.len() == 64 && hash.bytes().all(is_digit) {
-        true => Ok(()),
-        false => fault(
-            field,
-            format!("is no SHA-256: it must be 64 digits of 0 to 9 and a to f; {AGAIN}"),
-        ),
-    }
-}
-
-/// Text that is shown to people: there, and without control characters.
-fn printable(field: &str, text: &str) -> Checked {
-    match text.is_empty() || text.chars().any(char::is_control) {
-        true => fault(
-            field,
-            format!("is {text:?}, empty or with control characters"),
-        ),
-        false => Ok(()),
-    }
-}
-
-fn no_nul(field: &str, text: &str) -> Checked {
-    match text.contains('\0') || text.len() > MOST_PATH {
-        true => fault(
-            field,
-            format!("is no path: it has a NUL, or more than {MOST_PATH} bytes"),
-        ),
-        false => Ok(()),
-    }
-}
-
-/// A path in a folder, which leads to nothing outside of it.
-fn path(field: &str, path: &str) -> Checked {
-    no_nul(field, path)?;
-    let parts = Path::new(path).components();
-    let mut parts = parts
-        .map(|part| matches!(part, Component::Normal(_)))
-        .peekable();
-    match parts.peek().is_some() && parts.all(|normal| normal) && !path.ends_with('/') {
-        true => Ok(()),
-        false => fault(
-            field,
-            format!("is {path:?}, and must be the path of a file inside the folder; {AGAIN}"),
-        ),
-    }
 }

@@ -1,4 +1,4 @@
-//! Graphs for the CPU whose weights are made into floats before ONNX Runtime sees them.
+//! Graphs for the CPU whose weights are made into floats before ONNX Runtime sees them: such a graph without its casts.
 //!
 //! ONNX Runtime's CPU provider has no bfloat16 arithmetic, so such a graph has a `Cast` behind every weight. ONNX
 //! Runtime runs the casts when it loads the graph, one after the other, on one core, and holds both forms of a weight
@@ -10,31 +10,25 @@
 //! weight may be given another value, so it is no constant. Packed weights are summed in one order whatever the product's
 //! other rows; without packing that holds only for weights that are wide enough, see [`sums_alike`].
 
+mod weights;
+
 use std::{
     collections::{HashMap, HashSet},
-    fs::{self, File},
     num::NonZeroUsize,
-    os::unix::fs::FileExt,
     path::{Path, PathBuf},
-    sync::{
-        Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
-    thread,
 };
 
+pub use self::weights::FloatWeight;
+use self::weights::{inline, read, weight};
 use crate::{
     error::{Error, Result},
-    files::{inside, open_regular},
-    float_type::{FloatType, decode},
+    float_type::FloatType,
     proto::{
         DimensionProto, ElementType, GraphProto, ModelProto, StringStringEntryProto, TensorProto,
         TensorShapeProto, TensorTypeProto, TypeProto, ValueInfoProto, view,
     },
 };
 
-/// Elements that a core reads and converts at a time.
-const CHUNK: usize = 1 << 19;
 /// The operators that multiply by integers.
 const QUANTISED: [&str; 2] = ["MatMulNBits", "QGemm"];
 /// `onnx.TensorProto.DataLocation`: the bytes are in another file.
@@ -54,22 +48,6 @@ pub struct FloatGraph {
     folder: PathBuf,
 }
 
-/// A weight that is stored as 16-bit floats and wanted as 32-bit floats.
-#[derive(Clone, Debug)]
-pub struct FloatWeight {
-    /// Name of the initializer.
-    pub name: String,
-    /// Shape.
-    pub shape: Vec<usize>,
-    /// Whether ONNX Runtime makes a packed copy of it.
-    pub packed: bool,
-    /// Path in the folder of the weights.
-    file: String,
-    /// Where its bytes begin.
-    offset: u64,
-    stored: FloatType,
-}
-
 /// Whether a product with a weight of `columns` outputs that is not packed sums every row alike, on `threads` threads.
 ///
 /// The CPU provider's product of floats gives each thread a range of columns, in blocks of 16, and how many threads take
@@ -83,14 +61,6 @@ pub fn sums_alike(columns: usize, threads: NonZeroUsize) -> bool {
     let fewest = blocks / threads.get().min(blocks.max(1)) * BLOCK;
     // The last block may have fewer.
     fewest > NARROW + (blocks * BLOCK - columns)
-}
-
-impl FloatWeight {
-    /// Number of elements.
-    #[must_use]
-    pub fn elements(&self) -> usize {
-        self.shape.iter().product()
-    }
 }
 
 impl FloatGraph {
@@ -232,62 +202,7 @@ impl FloatGraph {
     /// # Errors
     /// [`Error::Io`] when a file cannot be opened or read.
     pub fn read_weights(&self, threads: NonZeroUsize) -> Result<Vec<Vec<f32>>> {
-        let folder = &self.folder;
-        let mut files: HashMap<&str, File> = HashMap::new();
-        for weight in &self.weights {
-            if !files.contains_key(weight.file.as_str()) {
-                let path = folder.join(&weight.file);
-                let file = open_regular(&path).map_err(|error| Error::io("open", &path, error))?;
-                files.insert(&weight.file, file);
-            }
-        }
-        // Zeros come from the system untouched; the threads that write them also fault them in.
-        let mut values: Vec<Vec<f32>> = self
-            .weights
-            .iter()
-            .map(|weight| vec![0.0; weight.elements()])
-            .collect();
-        let chunks = self
-            .weights
-            .iter()
-            .zip(&mut values)
-            .flat_map(|(weight, values)| {
-                let chunks = values.chunks_mut(CHUNK).enumerate();
-                chunks.map(move |(index, chunk)| (weight, index, chunk))
-            });
-        let chunks = Mutex::new(chunks);
-        let failed = Mutex::new(None);
-        let stop = AtomicBool::new(false);
-        thread::scope(|scope| {
-            for _ in 0..threads.get() {
-                scope.spawn(|| {
-                    let mut bytes = Vec::new();
-                    while !stop.load(Ordering::Relaxed) {
-                        let next = chunks.lock().unwrap_or_else(PoisonError::into_inner).next();
-                        let Some((weight, index, chunk)) = next else {
-                            return;
-                        };
-                        let size = weight.stored.bytes();
-                        bytes.resize(chunk.len() * size, 0);
-                        let offset = weight.offset + (index * CHUNK * size) as u64;
-                        if let Err(error) =
-                            files[weight.file.as_str()].read_exact_at(&mut bytes, offset)
-                        {
-                            let path = folder.join(&weight.file);
-                            *failed.lock().unwrap_or_else(PoisonError::into_inner) =
-                                Some(Error::io("read", &path, error));
-                            stop.store(true, Ordering::Relaxed);
-                            return;
-                        }
-                        decode(weight.stored, &bytes, chunk);
-                    }
-                });
-            }
-        });
-        match failed.into_inner().unwrap_or_else(PoisonError::into_inner) {
-            Some(error) => Err(error),
-            None => Ok(values),
-        }
+        read(&self.weights, &self.folder, threads)
     }
 }
 
@@ -343,81 +258,6 @@ fn half(tensor: &TensorProto) -> Option<FloatType> {
     [FloatType::Bf16, FloatType::F16]
         .into_iter()
         .find(|float| tensor.data_type == Some(float.element() as i32))
-}
-
-/// What the graph says of a weight, when the file in `folder` has it.
-fn weight(
-    tensor: &TensorProto,
-    stored: FloatType,
-    name: &str,
-    folder: &Path,
-) -> Result<FloatWeight, String> {
-    let entry = |key: &str| {
-        tensor
-            .external_data
-            .iter()
-            .find(|entry| entry.key.as_deref() == Some(key))
-            .and_then(|entry| entry.value.as_deref())
-            .ok_or_else(|| format!("has no `{key}`"))
-    };
-    let offset = entry("offset")?;
-    let shape = tensor
-        .dims
-        .iter()
-        .map(|&size| usize::try_from(size).map_err(|_| format!("has a dimension of {size}")));
-    let shape = shape.collect::<Result<Vec<usize>, _>>()?;
-    let offset: u64 = offset
-        .parse()
-        .map_err(|_| format!("has the offset `{offset}`"))?;
-    let file = entry("location")?;
-    if inside(file).is_none() {
-        return Err(format!(
-            "is in `{file}`, which is not in the folder of the weights"
-        ));
-    }
-    // Before anything is allocated for it.
-    let path = folder.join(file);
-    let there = fs::metadata(&path).map_err(|error| format!("{}: {error}", path.display()))?;
-    let end = shape
-        .iter()
-        .try_fold(stored.bytes() as u64, |bytes, &size| {
-            bytes.checked_mul(size as u64)
-        })
-        .and_then(|bytes| bytes.checked_add(offset));
-    if end.is_none_or(|end| end > there.len()) {
-        return Err(format!("does not end within {}", path.display()));
-    }
-    Ok(FloatWeight {
-        name: name.to_owned(),
-        shape,
-        packed: true,
-        file: file.to_owned(),
-        offset,
-        stored,
-    })
-}
-
-/// A small weight, as floats in the graph.
-fn inline(weight: &FloatWeight, folder: &Path) -> Result<TensorProto> {
-    let path = folder.join(&weight.file);
-    let file = open_regular(&path).map_err(|error| Error::io("open", &path, error))?;
-    let mut bytes = vec![0; weight.elements() * weight.stored.bytes()];
-    file.read_exact_at(&mut bytes, weight.offset)
-        .map_err(|error| Error::io("read", &path, error))?;
-    let mut values = vec![0.0; weight.elements()];
-    decode(weight.stored, &bytes, &mut values);
-    Ok(TensorProto {
-        name: Some(weight.name.clone()),
-        data_type: Some(ElementType::Float as i32),
-        dims: weight.shape.iter().map(|&size| size as i64).collect(),
-        raw_data: Some(
-            values
-                .iter()
-                .flat_map(|value| value.to_le_bytes())
-                .collect(),
-        ),
-        ..TensorProto::default()
-    })
 }
 
 /// The initializer that stands for a cast. It refers to the stored bytes, which are never read through it.
