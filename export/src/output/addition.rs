@@ -2,7 +2,12 @@
 
 use std::{fs, path::Path};
 
-use super::{OutputKind, Target, journal::Journal, output_error, owned, place, write_file};
+use super::{
+    file::{output_error, write_file},
+    journal::Journal,
+    owned, place,
+    target::{OutputKind, Target},
+};
 use crate::error::Result;
 
 /// Puts a file of its own into the output `out`, in one step. What a killed process leaves is beside the output, or in

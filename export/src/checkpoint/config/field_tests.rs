@@ -13,7 +13,8 @@ use serde_json::{Value, json};
 
 use super::{
     Found, ModelConfig, RopeScaling,
-    table::{FIELDS, ROPE_FIELDS, Rule, entry},
+    check::entry,
+    table::{FIELDS, ROPE_FIELDS, Rule},
 };
 use crate::{
     arch::{Architecture, Backbone},

@@ -1,5 +1,6 @@
 //! The model's dimensions and rules, read from `config.json`.
 
+mod check;
 #[cfg(test)]
 mod families;
 #[cfg(test)]
@@ -148,10 +149,10 @@ impl Found {
 
         let architecture = identity::read(&fields, head_is_lent)?;
         let decoder = architecture.backbone().decoder();
-        let table::Checked {
+        let check::Checked {
             read: ref map,
             mut unknown,
-        } = table::check(&fields, table::FIELDS, decoder)?;
+        } = check::check(&fields, table::FIELDS, decoder)?;
         let fields = Fields { map, ..fields };
         let hidden_size = fields.size("hidden_size")?;
         let num_hidden_layers = fields.size("num_hidden_layers")?;

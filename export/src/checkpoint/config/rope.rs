@@ -3,7 +3,7 @@
 use serde_json::Value;
 use worldpm_ort_bundle::json::kind;
 
-use super::table;
+use super::{check, table};
 use crate::{
     arch::Decoder,
     checkpoint::{fields::Fields, python_json::is_number},
@@ -134,11 +134,11 @@ pub(super) fn read(
 /// Names of fields of rotary positions that nobody knows.
 ///
 /// # Errors
-/// As for [`table::check`].
+/// As for [`check::check`].
 pub(super) fn unknown_fields(fields: &Fields<'_>, decoder: &Decoder) -> Result<Vec<String>> {
     let mut unknown = Vec::new();
     for rope in sets(fields)? {
-        unknown.extend(table::check(&rope, table::ROPE_FIELDS, decoder)?.unknown);
+        unknown.extend(check::check(&rope, table::ROPE_FIELDS, decoder)?.unknown);
     }
     Ok(unknown)
 }
