@@ -12,6 +12,7 @@ pub(crate) mod mlp;
 pub(crate) mod norm;
 pub(crate) mod packed;
 pub(crate) mod padded;
+pub(crate) mod pattern;
 pub(crate) mod quantized_rows;
 pub(crate) mod reward_head;
 pub(crate) mod rope;

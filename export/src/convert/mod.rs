@@ -8,6 +8,7 @@
 //! Whatever changes values between reading and writing belongs between decoding and encoding.
 
 mod blocks;
+mod encode;
 mod file;
 mod gptq;
 #[cfg(test)]
@@ -17,6 +18,7 @@ mod job;
 mod low_rank;
 #[cfg(test)]
 mod quantized_tests;
+mod rules;
 mod run;
 #[cfg(test)]
 mod tests;
@@ -25,5 +27,6 @@ pub(crate) use blocks::{Bits, Blocks, Layout};
 pub(crate) use file::{Allocated, StageFile};
 pub(crate) use job::{Encoding, Source};
 pub(crate) use low_rank::LowRank;
-pub use run::Progress;
-pub(crate) use run::{Rules, Sink, run};
+pub use rules::Progress;
+pub(crate) use rules::Rules;
+pub(crate) use run::{Sink, run};

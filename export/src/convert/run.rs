@@ -3,11 +3,10 @@
 use std::{
     fs::File,
     io,
-    num::NonZeroUsize,
     os::unix::fs::FileExt,
     path::{Path, PathBuf},
     sync::{
-        Arc, Mutex, PoisonError,
+        Mutex, PoisonError,
         atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     thread,
@@ -21,12 +20,11 @@ use worldpm_ort_bundle::{
 };
 
 use super::{
-    gptq,
+    encode::{Buffers, encode},
     job::{Encoding, Job},
-    low_rank::{Factors, LowRank},
+    rules::{Progress, Rules},
 };
 use crate::{
-    calibration::{Calibration, Factor, LayerInputs},
     error::{Error, Result},
     output::output_error,
 };
@@ -35,42 +33,6 @@ use crate::{
 const CHUNK_BYTES: u64 = 1 << 20;
 /// Rows that are rounded together at least where their inputs are known: all that is known is read for each chunk.
 const CALIBRATED_ROWS: u64 = 128;
-/// Elements that are decoded and encoded together: they stay in the nearest caches.
-const PIECE: usize = 8192;
-
-/// How far a conversion is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Progress {
-    /// Bytes of the checkpoint's weights that have been converted.
-    pub done: u64,
-    /// Bytes of the checkpoint's weights that have to be converted.
-    pub total: u64,
-}
-
-/// How a conversion is done.
-pub(crate) struct Rules<'a> {
-    pub(crate) overflow: Overflow,
-    /// Whether every value has to be finite.
-    pub(crate) finite: bool,
-    pub(crate) threads: Option<NonZeroUsize>,
-    /// What integers are rounded with.
-    pub(crate) calibration: Option<&'a Calibration>,
-    /// Called from every thread, after each chunk.
-    pub(crate) progress: &'a (dyn Fn(Progress) + Sync),
-}
-
-impl Rules<'_> {
-    fn threads(&self) -> NonZeroUsize {
-        let all = || thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
-        self.threads.unwrap_or_else(all)
-    }
-
-    /// What the weight that a job rounds is multiplied with, where that is known.
-    fn inputs(&self, job: &Job) -> Option<&Arc<LayerInputs>> {
-        let calibration = self.calibration.filter(|_| job.encoding.is_rounded())?;
-        calibration.inputs(&job.source.tensor)
-    }
-}
 
 /// A file to fill, and what fills it.
 pub(crate) struct Sink<'a> {
@@ -151,18 +113,6 @@ struct Work<'a> {
     failure: Mutex<Option<(usize, Error)>>,
     /// The chunks with values that overflowed.
     overflowed: Mutex<Vec<(usize, Overflowed)>>,
-}
-
-/// What a worker keeps between chunks.
-#[derive(Default)]
-struct Buffers {
-    input: Vec<u8>,
-    values: Vec<f32>,
-    outputs: Vec<Vec<u8>>,
-    /// What was added last: most chunks that follow need it too.
-    factors: Option<Arc<Factors>>,
-    /// What was rounded with last, likewise.
-    factor: Option<Arc<Factor>>,
 }
 
 impl Work<'_> {
@@ -300,79 +250,6 @@ impl Work<'_> {
                 .map_err(|e| output_error(&sink.path, "write it to the disk", e))?;
         }
         Ok(tensors)
-    }
-}
-
-/// Encodes the chunk in `buffers.input`, which begins at unit `first`, piece by piece.
-fn encode(
-    job: &Job,
-    unit: usize,
-    first: u64,
-    buffers: &mut Buffers,
-    rules: &Rules<'_>,
-) -> Result<Overflowed> {
-    let Buffers {
-        input,
-        values,
-        outputs,
-        factors,
-        factor,
-    } = buffers;
-    let element = job.source.float.bytes();
-    let units = input.len() / (unit * element);
-    let factor = match rules.inputs(job) {
-        Some(inputs) => Some(&**factor.insert(inputs.factor(rules.threads())?)),
-        None => None,
-    };
-    // Factors are read once for many rows.
-    let piece = match (&job.source.update, factor) {
-        (None, None) => (PIECE / unit).max(1),
-        _ => units,
-    };
-    outputs.resize_with(job.outputs.len(), Vec::new);
-    for (bytes, output) in outputs.iter_mut().zip(&job.outputs) {
-        bytes.resize(units * output.unit_bytes as usize, 0);
-    }
-    let mut found = Overflowed::default();
-    let mut rest: Vec<&mut [u8]> = outputs.iter_mut().map(Vec::as_mut_slice).collect();
-    for input in input.chunks(piece * unit * element) {
-        values.resize(input.len() / element, 0.0);
-        float_type::decode(job.source.float, input, values);
-        if let Some(update) = &job.source.update {
-            let factors = factors.insert(update.factors()?);
-            factors.add(first as usize * unit, values);
-            require_finite(values, job, update)?;
-        }
-        let units = values.len() / unit;
-        let mut parts: Vec<&mut [u8]> = rest
-            .iter_mut()
-            .zip(&job.outputs)
-            .filter_map(|(rest, output)| rest.split_off_mut(..units * output.unit_bytes as usize))
-            .collect();
-        match factor {
-            Some(factor) => gptq::encode(job.encoding, factor, values, unit, &mut parts),
-            None => found.add(
-                job.encoding
-                    .encode(values, unit, &mut parts, rules.overflow),
-            ),
-        }
-    }
-    Ok(found)
-}
-
-/// Values that are each finite can add up to more than a float holds.
-fn require_finite(values: &[f32], job: &Job, update: &LowRank) -> Result<()> {
-    let finite = values
-        .iter()
-        .fold(true, |all, value| all & value.is_finite());
-    match finite {
-        true => Ok(()),
-        false => Err(Error::Tensor {
-            tensor: job.source.tensor.clone(),
-            file: update.path().display().to_string(),
-            problem: "has values that are infinite or not a number after the adapter is added"
-                .to_owned(),
-        }),
     }
 }
 

@@ -1,7 +1,7 @@
 //! An output directory that appears whole or not at all.
 //!
 //! It is filled under a temporary name beside its final one and takes its place in one step when it is complete. What
-//! is not ours is never touched: [`journal`] says how ownership is proved.
+//! is not ours is never touched: [`journal`] says how ownership is proved, and [`target`] what may be replaced.
 
 pub(crate) mod addition;
 mod file;

@@ -9,7 +9,10 @@ use worldpm_ort_bundle::{
 
 use crate::{
     arch::EMBED_TOKENS,
-    block::weights::{Conversion, Quantized, Storage, Used, matches},
+    block::{
+        pattern::matches,
+        weights::{Conversion, Quantized, Storage, Used},
+    },
     checkpoint::Checkpoint,
     convert::{self, Bits, Blocks, StageFile},
     error::{Error, Result},

@@ -7,6 +7,7 @@ mod plan;
 mod plan_tests;
 #[cfg(test)]
 mod readiness_tests;
+mod summary;
 mod text_plan;
 mod weight_files;
 
