@@ -2,6 +2,7 @@
 
 mod file;
 mod found;
+mod parts;
 
 use std::{borrow::Cow, sync::Arc};
 
@@ -24,18 +25,14 @@ use crate::{
     error::DataError,
     format::Format,
     options::WriteOptions,
-    row::{Columns, Kept},
+    row::Kept,
     rows::step::text_bytes,
     shape::Shape,
     table::{
         build::{self, Misfit},
         infer::{Clash, Type},
-        pick::pick,
     },
 };
-
-/// Rows of a table are few where they are less than one of so many.
-const SPARSE: usize = 4;
 
 pub(super) struct TableRows {
     format: Format,
@@ -181,40 +178,12 @@ impl TableRows {
             Kept::Cells { cells, .. } => cells.as_slice().len(),
             _ => 0,
         };
-        if self.is_sparse
-            && !self.held.is_empty()
-            && !follows(&self.held[self.held.len() - 1], &held, false)
-        {
-            self.let_go()?;
-        }
+        self.let_go(&held)?;
         self.held.push(held);
         match self.held.len() < HELD_ROWS && self.held_bytes < HELD_BYTES {
             true => Ok(()),
             false => self.flush(),
         }
-    }
-
-    /// Makes tables of their own of the rows that were held last, where they are few of theirs.
-    fn let_go(&mut self) -> Result<(), DataError> {
-        let rows = &mut self.held[self.alone..];
-        self.alone += rows.len();
-        let all = match rows.first().map(|row| &row.columns.0) {
-            Some(Kept::Batch { batch, .. }) => batch.num_rows(),
-            _ => return Ok(()),
-        };
-        if rows.len() >= all / SPARSE {
-            return Ok(());
-        }
-        let picked =
-            pick(rows.iter().filter_map(part)).map_err(|error| refused(self.format, &error))?;
-        let Some(picked) = picked.map(Arc::new) else {
-            return Ok(());
-        };
-        for (at, row) in rows.iter_mut().enumerate() {
-            let batch = Arc::clone(&picked);
-            row.columns = Columns(Kept::Batch { batch, row: at });
-        }
-        Ok(())
     }
 
     /// Writes the rows that are held. Of those that do not fit the first is reported, and the ones before it are written.
@@ -291,26 +260,6 @@ impl TableRows {
         Ok(())
     }
 
-    /// Rows of tables: their parts, as they are.
-    fn put_parts(&mut self, rows: &[Held]) -> Result<(), DataError> {
-        let is_end = |at: &usize| !follows(&rows[at - 1], &rows[*at], true);
-        if self.is_sparse && (1..rows.len()).any(|at| is_end(&at)) {
-            let picked =
-                pick(rows.iter().filter_map(part)).map_err(|error| refused(self.format, &error))?;
-            return picked.map_or(Ok(()), |picked| self.put(&picked, rows));
-        }
-        let mut start = 0;
-        while start < rows.len() {
-            let end = (start + 1..rows.len()).find(is_end).unwrap_or(rows.len());
-            if let Kept::Batch { batch, row } = &rows[start].columns.0 {
-                let part = batch.slice(*row, end - start);
-                self.put(&part, &rows[start..end])?;
-            }
-            start = end;
-        }
-        Ok(())
-    }
-
     /// Rows of text: columns are made of them.
     fn put_objects(&mut self, rows: &[Held]) -> Result<Result<(), Misfit>, DataError> {
         let Some(open) = &self.open else {
@@ -381,24 +330,6 @@ impl TableRows {
             Some(open) => flushed.and(open.file.close()),
             None => flushed,
         }
-    }
-}
-
-/// The table that a row is a part of, and its place there.
-fn part(row: &Held) -> Option<(&Arc<RecordBatch>, usize)> {
-    match &row.columns.0 {
-        Kept::Batch { batch, row } => Some((batch, *row)),
-        _ => None,
-    }
-}
-
-/// Whether a row is of the same table as another, and `next` to it where that is asked.
-fn follows(one: &Held, other: &Held, next: bool) -> bool {
-    match (part(one), part(other)) {
-        (Some((batch, row)), Some((same, at))) => {
-            Arc::ptr_eq(batch, same) && (!next || at == row + 1)
-        }
-        _ => false,
     }
 }
 
