@@ -1,7 +1,9 @@
-//! The shards of a job, scored one behind the other so that packs stay full, and committed as they are complete.
+//! The records of the shards of a job, scored one behind the other so that packs stay full; a shard is handed over to be
+//! committed as it is complete.
 
 mod alone;
 mod commit;
+mod shards;
 
 use std::{
     cell::{Cell, RefCell},
@@ -12,7 +14,7 @@ use std::{
 };
 
 use anyhow::{Result, bail};
-use worldpm_ort_jobs::{Awaited, Claim, Job, JobError, Line, Repeats, Shard};
+use worldpm_ort_jobs::{Job, Line, Repeats, Shard};
 
 use self::commit::{Committing, Complete};
 use super::{
@@ -33,9 +35,6 @@ use crate::{
         score::{args::ScoreArgs, input::Place, job_args::Deduplication},
     },
 };
-
-/// Shards with records that wait. With so many no other is begun, so that they take no more memory.
-const WAITING_SHARDS: usize = 4;
 
 /// How the work ended, when it did not fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -296,81 +295,6 @@ impl<M: Model> Run<'_, '_, M> {
         Ok(Next::Again)
     }
 
-    /// Takes another shard.
-    fn begin(&self, state: &mut State<M::Outcome>) -> Result<Next<M::Outcome>> {
-        if state.waiting.shards() >= WAITING_SHARDS {
-            return self.wait(state);
-        }
-        match self.work.job.claim()? {
-            Claim::Shard(shard) if shard.alone => state.suspect = Some(shard),
-            Claim::Shard(shard) => return self.open(state, shard),
-            Claim::Wait | Claim::Done if !state.waiting.is_empty() => return self.wait(state),
-            Claim::Wait => {}
-            Claim::Done => state.is_done = true,
-        }
-        Ok(Next::Nothing)
-    }
-
-    fn open(&self, state: &mut State<M::Outcome>, shard: Shard) -> Result<Next<M::Outcome>> {
-        let records = self.work.input.records(self.work.job, &shard)?;
-        let under_way = self.work.under_way(&shard)?;
-        state.shards.insert(shard.number, under_way);
-        state.reading = Some((shard, records));
-        Ok(Next::Again)
-    }
-
-    /// Looks again at what records wait for, and goes for the first shard of that if nobody who lives has it.
-    fn wait(&self, state: &mut State<M::Outcome>) -> Result<Next<M::Outcome>> {
-        self.look_at_waiting(state)?;
-        let Some(shard) = state.waiting.first() else {
-            return Ok(Next::Again);
-        };
-        if !state.ready.is_empty() {
-            return Ok(Next::Again);
-        }
-        match self.work.job.claim_awaited(shard)? {
-            Awaited::Shard(shard) => return self.open(state, shard),
-            Awaited::Alone => state.awaited_suspect = Some(shard),
-            Awaited::UnderWay => {}
-        }
-        Ok(Next::Nothing)
-    }
-
-    /// Gives back what it has, all of which waits, and takes a shard that only a process gets that has no other.
-    fn make_way(&self, shard: usize) -> Result<()> {
-        self.give_back();
-        while !self.work.interrupt.asked() && !self.committing.has_failed() {
-            match self.work.job.claim_awaited(shard)? {
-                Awaited::Shard(shard) if shard.alone => {
-                    self.state.borrow_mut().suspect = Some(shard);
-                    break;
-                }
-                Awaited::Shard(shard) => {
-                    self.open(&mut self.state.borrow_mut(), shard)?;
-                    break;
-                }
-                Awaited::UnderWay => break,
-                // What is complete is not committed yet.
-                Awaited::Alone => thread::sleep(WAITS.0),
-            }
-        }
-        Ok(())
-    }
-
-    /// Says once of each shard that it is waited for.
-    fn report_waiting(&self, reported: &mut Option<usize>) {
-        let awaited = self.state.borrow().waiting.first();
-        if let Some(shard) = awaited
-            && awaited != *reported
-        {
-            *reported = awaited;
-            self.work.progress.report(&format!(
-                "another process has {} under way, whose contents are here again; waiting for it",
-                self.work.job.name_of(shard)
-            ));
-        }
-    }
-
     pub(super) fn item(
         &self,
         state: &mut State<M::Outcome>,
@@ -458,35 +382,6 @@ impl<M: Model> Run<'_, '_, M> {
             bytes: serde_json::to_vec(&AnswerLine { id, outcome })?,
             failure,
         })
-    }
-
-    /// Gives back what is not complete, with the results that there are.
-    fn give_back(&self) {
-        let mut state = self.state.borrow_mut();
-        state.reading = None;
-        state.waiting = Waiting::default();
-        state.ready.clear();
-        if let Some(shard) = state.suspect.take() {
-            let _ = self.work.job.give_back(&shard, &BTreeMap::new());
-        }
-        for (
-            _,
-            UnderWay {
-                shard, mut lines, ..
-            },
-        ) in std::mem::take(&mut state.shards)
-        {
-            // Those of an input that has changed are of no use.
-            if self.work.input.check(&shard).is_err() {
-                lines.clear();
-            }
-            if let Err(JobError::Io { source, .. }) = self.work.job.give_back(&shard, &lines) {
-                self.work.progress.report(&format!(
-                    "note: {} results of a shard that is not complete could not be kept: {source}",
-                    lines.len()
-                ));
-            }
-        }
     }
 }
 
