@@ -2,31 +2,29 @@
 //!
 //! They stand in graphs that [`worldpm_ort_bundle::fused`] rewrites when they are loaded.
 
+mod operand;
+
 use std::{
     cell::RefCell,
     num::NonZeroUsize,
     sync::{Arc, Mutex, PoisonError},
 };
 
-use half::{bf16, f16};
 use ort::{
     operator::{
         BoxedKernel, ComputeContext, KernelContext, Operator, OperatorDomain, OperatorInput,
         OperatorOutput,
     },
-    value::{PrimitiveTensorElementType, TensorElementType, ValueRef, ValueRefMut},
+    value::{TensorElementType, ValueRef, ValueRefMut},
 };
 use worldpm_ort_bundle::fused;
 use worldpm_ort_kernels::{
-    Activation, Attention, Blocks, Kernels, Mask, Precision, Rows, ShapeError, Threads, Values,
-    Weight,
+    Activation, Attention, Kernels, Mask, Precision, ShapeError, Threads, Weight,
 };
 
-const FLOAT: TensorElementType = TensorElementType::Float32;
-const BF16: TensorElementType = TensorElementType::Bfloat16;
-const F16: TensorElementType = TensorElementType::Float16;
-const BYTES: TensorElementType = TensorElementType::Uint8;
-const SIGNED_BYTES: TensorElementType = TensorElementType::Int8;
+pub(super) use self::operand::required;
+use self::operand::{FLOAT, Form, Operand, Sizes};
+
 const INT64: TensorElementType = TensorElementType::Int64;
 
 /// The kernels of a session: its nodes run one after the other.
@@ -100,164 +98,6 @@ impl Threads for SessionThreads<'_> {
         } else if let Err(error) = self.context.par_for(tasks, 0, task) {
             self.problem.replace(Some(error));
         }
-    }
-}
-
-/// How the weights of linear layers are stored.
-#[derive(Clone, Copy)]
-enum Form {
-    Bf16,
-    F16,
-    Blocks,
-    Rows,
-}
-
-/// Where the parts of a weight are among the inputs.
-#[derive(Clone, Copy)]
-struct Places {
-    values: usize,
-    scales: usize,
-    zero_points: usize,
-    bias: usize,
-}
-
-impl Form {
-    const ALL: [Self; 4] = [Self::Bf16, Self::F16, Self::Blocks, Self::Rows];
-
-    /// How exactly floats are multiplied where they need not be multiplied exactly. A row of integers stands for 8 bits on
-    /// both sides, and a bfloat16 number has 8.
-    fn precision(self, asked: Precision) -> Precision {
-        match self {
-            Self::Bf16 | Self::F16 | Self::Blocks => asked,
-            Self::Rows => Precision::Medium,
-        }
-    }
-
-    /// The inputs of a linear layer with one weight, or with two.
-    fn inputs(self, weights: usize) -> Vec<OperatorInput> {
-        let (parts, zero_points): (&[TensorElementType], &[TensorElementType]) = match self {
-            Self::Bf16 => (&[BF16], &[]),
-            Self::F16 => (&[F16], &[]),
-            Self::Blocks => (&[BYTES, FLOAT], &[BYTES]),
-            Self::Rows => (&[SIGNED_BYTES, FLOAT], &[SIGNED_BYTES]),
-        };
-        let parts = (0..weights).flat_map(|_| parts.iter().copied());
-        let zero_points = (0..weights).flat_map(|_| zero_points.iter().copied());
-        let biases = (0..weights).map(|_| OperatorInput::optional(FLOAT));
-        [FLOAT]
-            .into_iter()
-            .chain(parts)
-            .chain(zero_points)
-            .map(OperatorInput::required)
-            .chain(biases)
-            .collect()
-    }
-
-    /// Where the parts of the weight of a number are, of so many.
-    fn places(self, number: usize, weights: usize) -> Places {
-        match self {
-            Self::Bf16 | Self::F16 => Places {
-                values: 1 + number,
-                scales: 0,
-                zero_points: 0,
-                bias: 1 + weights + number,
-            },
-            Self::Blocks | Self::Rows => Places {
-                values: 1 + 2 * number,
-                scales: 2 + 2 * number,
-                zero_points: 1 + 2 * weights + number,
-                bias: 1 + 3 * weights + number,
-            },
-        }
-    }
-}
-
-/// The sizes of a weight's blocks.
-#[derive(Clone, Copy, Default)]
-struct Sizes {
-    bits: usize,
-    block_size: usize,
-    has_zero_points: bool,
-}
-
-impl Sizes {
-    fn read(context: &KernelContext<'_>) -> Self {
-        let size = |name: &str| {
-            let value = context.get::<i64>(name).map(usize::try_from);
-            value.and_then(Result::ok).unwrap_or(0)
-        };
-        Self {
-            bits: size("bits"),
-            block_size: size("block_size"),
-            has_zero_points: size(fused::ZERO_POINTS) == 1,
-        }
-    }
-}
-
-/// A weight among the inputs of a node.
-struct Operand<'a> {
-    form: Form,
-    sizes: Sizes,
-    values: ValueRef<'a>,
-    scales: Option<ValueRef<'a>>,
-    zero_points: Option<ValueRef<'a>>,
-    bias: Option<ValueRef<'a>>,
-}
-
-impl<'a> Operand<'a> {
-    fn new(
-        context: &'a ComputeContext,
-        form: Form,
-        sizes: Sizes,
-        places: Places,
-    ) -> ort::Result<Self> {
-        let (scales, zero_points) = match form {
-            Form::Bf16 | Form::F16 => (None, None),
-            Form::Blocks | Form::Rows => {
-                let has_zero_points = sizes.has_zero_points || matches!(form, Form::Rows);
-                (
-                    Some(required(context, places.scales)?),
-                    match has_zero_points {
-                        true => Some(required(context, places.zero_points)?),
-                        false => None,
-                    },
-                )
-            }
-        };
-        Ok(Self {
-            form,
-            sizes,
-            values: required(context, places.values)?,
-            scales,
-            zero_points,
-            bias: optional(context, places.bias)?,
-        })
-    }
-
-    fn weight(&self) -> ort::Result<Weight<'_>> {
-        let values = match self.form {
-            Form::Bf16 => Values::Bf16(self.values.try_extract_tensor::<bf16>()?.1),
-            Form::F16 => Values::F16(self.values.try_extract_tensor::<f16>()?.1),
-            Form::Blocks => Values::Blocks(Blocks {
-                integers: self.values.try_extract_tensor::<u8>()?.1,
-                scales: elements::<f32>(self.scales.as_ref())?.unwrap_or_default(),
-                zero_points: elements::<u8>(self.zero_points.as_ref())?,
-                bits: self.sizes.bits,
-                block_size: self.sizes.block_size,
-            }),
-            Form::Rows => {
-                let zero_points = elements::<i8>(self.zero_points.as_ref())?.unwrap_or_default();
-                if zero_points.iter().any(|&zero_point| zero_point != 0) {
-                    return Err(ort::Error::new("zero points of rows that are not 0"));
-                }
-                Values::Rows(Rows {
-                    integers: self.values.try_extract_tensor::<i8>()?.1,
-                    scales: elements::<f32>(self.scales.as_ref())?.unwrap_or_default(),
-                })
-            }
-        };
-        let bias = elements::<f32>(self.bias.as_ref())?;
-        Ok(Weight { values, bias })
     }
 }
 
@@ -445,33 +285,10 @@ impl Operator for PackedAttention {
     }
 }
 
-pub(super) fn required(context: &ComputeContext, input: usize) -> ort::Result<ValueRef<'_>> {
-    context
-        .input(input)?
-        .ok_or_else(|| ort::Error::new(format!("input {input} is missing")))
-}
-
-/// An input that may be left out, at the end.
-fn optional(context: &ComputeContext, input: usize) -> ort::Result<Option<ValueRef<'_>>> {
-    match input < context.num_inputs()? {
-        true => context.input(input),
-        false => Ok(None),
-    }
-}
-
 pub(super) fn output(context: &ComputeContext, shape: [usize; 2]) -> ort::Result<ValueRefMut<'_>> {
     context
         .output(0, shape.map(|size| size as i64))?
         .ok_or_else(|| ort::Error::new("nothing reads the output"))
-}
-
-fn elements<'a, T: PrimitiveTensorElementType>(
-    value: Option<&'a ValueRef<'_>>,
-) -> ort::Result<Option<&'a [T]>> {
-    Ok(match value {
-        Some(value) => Some(value.try_extract_tensor::<T>()?.1),
-        None => None,
-    })
 }
 
 /// The elements of a matrix of floats, and its columns.

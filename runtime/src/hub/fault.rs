@@ -1,4 +1,4 @@
-//! What ends one attempt at a request, and what ends them all.
+//! What ends one attempt at a request, in words too, and what ends them all.
 
 use std::{
     sync::{Condvar, Mutex, PoisonError},
@@ -73,4 +73,26 @@ impl Stop {
         }
         Ok(())
     }
+}
+
+/// An input or output error without the layers around it.
+pub(super) fn describe(error: &std::io::Error, timeout: Duration) -> String {
+    let inner = error.get_ref();
+    if let Some(ureq::Error::Timeout(_)) = inner.and_then(|e| e.downcast_ref()) {
+        return silence(timeout);
+    }
+    if let Some(tls @ rustls::Error::InvalidCertificate(_)) = inner.and_then(|e| e.downcast_ref()) {
+        return format!(
+            "{tls} (add the certificate of its authority to the system's, or name its file in SSL_CERT_FILE)"
+        );
+    }
+    match error.kind() {
+        std::io::ErrorKind::UnexpectedEof => "the connection was cut".to_owned(),
+        _ => error.to_string(),
+    }
+}
+
+/// Says that nothing came for as long as is allowed.
+pub(super) fn silence(timeout: Duration) -> String {
+    format!("nothing came for {} seconds", timeout.as_secs_f32())
 }

@@ -1,5 +1,7 @@
 //! Requests to a hub: redirects, the token, waits and repeats.
 
+mod failure;
+
 use std::{
     io::Read,
     sync::atomic::{AtomicBool, Ordering},
@@ -8,17 +10,17 @@ use std::{
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use ureq::{
-    Agent, Body, Timeout,
+    Agent, Body,
     http::{HeaderMap, HeaderValue, Method, Request, Uri},
 };
 
 use super::{
     HubError, HubOptions, Repository,
     address::{resolve, same_origin, shown, split_login},
-    fault::{Fault, Passing, Stop},
+    fault::{Fault, Stop, describe},
     options::LONGEST_TIMEOUT,
     pace::Pace,
-    response::{Response, asked_wait, header, next_link},
+    response::{Response, header, next_link},
 };
 use crate::http_agent;
 
@@ -332,121 +334,6 @@ impl<'a> Client<'a> {
             .run(request)
             .map_err(|error| self.no_answer(error, url, timeout))
     }
-
-    /// A connection that does not come about, or is lost before an answer. Until the hub has answered once, the
-    /// reason is likely to stay.
-    fn no_answer(&self, error: ureq::Error, url: &str, timeout: Duration) -> Fault {
-        let (problem, may_pass) = match error {
-            ureq::Error::Io(e) => (
-                describe(&e, timeout),
-                e.kind() != std::io::ErrorKind::InvalidData,
-            ),
-            ureq::Error::Timeout(Timeout::RecvResponse) => (
-                format!(
-                    "the head of the answer was not whole after {} seconds",
-                    timeout.saturating_mul(2).as_secs_f32()
-                ),
-                true,
-            ),
-            ureq::Error::Timeout(_) => (silence(timeout), true),
-            // Its text would show the address.
-            ureq::Error::BadUri(_) => ("the address cannot be asked".to_owned(), false),
-            ureq::Error::HostNotFound | ureq::Error::ConnectionFailed => (error.to_string(), true),
-            other => (other.to_string(), false),
-        };
-        if may_pass && self.reached.load(Ordering::Relaxed) {
-            return Fault::passing(problem);
-        }
-        Fault::Final(HubError::Unreachable {
-            url: url.to_owned(),
-            attempts: 1,
-            problem,
-        })
-    }
-
-    /// What a status other than success means.
-    fn refused(&self, status: u16, headers: &HeaderMap, url: &str, what: &str) -> Fault {
-        let message = header(headers, "x-error-message").map(str::to_owned);
-        let code = header(headers, "x-error-code");
-        match status {
-            // Also the answer to a stranger who asks for a repository that does not exist.
-            401 | 403 => Fault::Final(HubError::Access {
-                repository: self.repository.to_string(),
-                status,
-                message,
-                advice: self.advice(code == Some("GatedRepo")),
-            }),
-            404 => Fault::Final(HubError::NotFound {
-                endpoint: self.endpoint.clone(),
-                what: match code {
-                    Some("RepoNotFound") => format!("repository {}", self.repository.id()),
-                    Some("RevisionNotFound") => format!(
-                        "revision `{}` of {}",
-                        self.repository.revision(),
-                        self.repository.id()
-                    ),
-                    _ => what.to_owned(),
-                },
-                message,
-            }),
-            408 | 429 | 500..=599 => Fault::Passing(Passing {
-                problem: match message {
-                    Some(message) => format!("the hub answers with status {status}: {message}"),
-                    None => format!("the hub answers with status {status}"),
-                },
-                wait: asked_wait(headers),
-                limited: status == 429,
-                progress: false,
-            }),
-            _ => Fault::Final(HubError::Answer {
-                url: url.to_owned(),
-                problem: match message {
-                    Some(message) => format!("the answer has status {status}: {message}"),
-                    None => format!("the answer has status {status}"),
-                },
-            }),
-        }
-    }
-
-    fn advice(&self, gated: bool) -> String {
-        let kind = self.repository.kind().prefix();
-        let page = format!("{}/{kind}{}", self.endpoint, self.repository.id());
-        let terms = match gated {
-            true => format!("It is gated: accept its terms at {page}, then"),
-            false => "It is private or gated, or there is no such repository:".to_owned(),
-        };
-        match &self.options.token {
-            None => format!(
-                "{terms} give a token that may read it, in HF_TOKEN, or log in with `hf auth login`"
-            ),
-            Some(token) => format!(
-                "{terms} check that the token from {} is valid and may read it",
-                token.from()
-            ),
-        }
-    }
-}
-
-/// An input or output error without the layers around it.
-pub(super) fn describe(error: &std::io::Error, timeout: Duration) -> String {
-    let inner = error.get_ref();
-    if let Some(ureq::Error::Timeout(_)) = inner.and_then(|e| e.downcast_ref()) {
-        return silence(timeout);
-    }
-    if let Some(tls @ rustls::Error::InvalidCertificate(_)) = inner.and_then(|e| e.downcast_ref()) {
-        return format!(
-            "{tls} (add the certificate of its authority to the system's, or name its file in SSL_CERT_FILE)"
-        );
-    }
-    match error.kind() {
-        std::io::ErrorKind::UnexpectedEof => "the connection was cut".to_owned(),
-        _ => error.to_string(),
-    }
-}
-
-/// Says that nothing came for as long as is allowed.
-fn silence(timeout: Duration) -> String {
-    format!("nothing came for {} seconds", timeout.as_secs_f32())
 }
 
 /// Percent-encodes a revision or a file name as one part of a path.

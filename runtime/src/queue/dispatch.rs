@@ -1,21 +1,31 @@
-//! The thread that fills packs and gives them to the engine.
+//! The queue as its callers have it: they put sequences in, and a thread of the queue does the rest.
+
+// With paths for the model check, which has this file elsewhere.
+#[path = "dispatch/dispatcher.rs"]
+mod dispatcher;
+#[path = "dispatch/shared.rs"]
+mod shared;
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
+use self::{
+    dispatcher::dispatch,
+    shared::{Shared, State},
+};
 use super::{
     error::QueueError,
-    line::{Arrivals, Departure, Line, Next, Window},
+    line::{Arrivals, Line},
     options::{QueueOptions, RequestOptions},
     sequence::Sequence,
-    sync::{Arc, Condvar, Mutex, MutexGuard, Weak, thread},
-    ticket::{Numbers, Slot, Ticket, Withdraw},
+    sync::{Arc, Condvar, Mutex, thread},
+    ticket::Ticket,
 };
 use crate::{
-    batch::{Budget, PackInputs, PlanStats, plan},
-    engine::{Completion, Engine, EngineError, Health, Submission},
+    batch::{Budget, PlanStats},
+    engine::{Engine, EngineError, Health},
 };
 
 /// One line for all who want sequences computed.
@@ -47,26 +57,6 @@ pub struct QueueCounters {
     pub planned: PlanStats,
     /// Time spent with plans and with making the inputs of packs.
     pub planning: Duration,
-}
-
-struct Shared {
-    state: Mutex<State>,
-    /// Something has changed for the dispatcher.
-    changed: Condvar,
-    /// Something has left, for those who wait to be admitted.
-    left: Condvar,
-    budget: Budget,
-    /// Numbers for each scored token.
-    width: usize,
-}
-
-struct State {
-    line: Line<Arc<Slot>>,
-    /// Those that the dispatcher is woken for.
-    arrivals: Arrivals,
-    closed: bool,
-    planned: PlanStats,
-    planning: Duration,
 }
 
 impl Queue {
@@ -188,230 +178,4 @@ impl std::fmt::Debug for Queue {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_tuple("Queue").field(&self.counters()).finish()
     }
-}
-
-impl Shared {
-    fn lock(&self) -> MutexGuard<'_, State> {
-        // The line is changed by functions that do not panic half way.
-        self.state
-            .lock()
-            .unwrap_or_else(|poisoned| poisoned.into_inner())
-    }
-
-    fn admit(
-        self: &Arc<Self>,
-        state: &mut State,
-        sequence: Sequence,
-        request: &RequestOptions,
-    ) -> Ticket {
-        let slot = Arc::new(Slot::default());
-        let kept = Arc::clone(&slot);
-        let refused = match sequence.check() {
-            _ if state.closed => Some(QueueError::Closed),
-            Ok(()) => None,
-            Err(error) => Some(error.into()),
-        };
-        let id = match refused {
-            None => state.line.admit(sequence, request, kept, Instant::now()),
-            Some(error) => {
-                slot.fill(Err(error));
-                u64::MAX
-            }
-        };
-        let queue: Weak<Self> = Arc::downgrade(self);
-        Ticket { id, slot, queue }
-    }
-
-    /// The dispatcher is gone.
-    fn abandon(&self) {
-        let mut state = self.lock();
-        state.closed = true;
-        for slot in state.line.drain() {
-            let stopped = EngineError::Stopped("the queue panicked".into());
-            slot.fill(Err(stopped.into()));
-        }
-        self.left.notify_all();
-    }
-
-    /// Hands the answer to a pack to those who wait for its members.
-    fn finish(&self, departure: &Departed, answer: Result<Vec<f32>, EngineError>) {
-        let slots = self.lock().line.finish(departure.number, Instant::now());
-        self.changed.notify_one();
-        self.left.notify_all();
-        let expected = departure.scored_tokens * self.width;
-        let answer = answer.and_then(|values| match values.len() {
-            found if found == expected => Ok(values),
-            found => Err(EngineError::Scores { found, expected }),
-        });
-        let computed = Instant::now();
-        let mut work = Some(departure.work);
-        let mut scores = departure.member_scores.iter();
-        for (slot, &count) in slots.into_iter().zip(&departure.counts) {
-            let own = scores.by_ref().take(count);
-            let Some(slot) = slot else {
-                own.for_each(drop);
-                continue;
-            };
-            slot.fill(match &answer {
-                Ok(values) => {
-                    let of_token = |&token: &usize| {
-                        values[token * self.width..(token + 1) * self.width].iter()
-                    };
-                    Ok(Numbers {
-                        values: own.flat_map(of_token).copied().collect(),
-                        work: work.take().unwrap_or_default(),
-                        begun: departure.begun,
-                        computed,
-                    })
-                }
-                Err(error) => {
-                    own.for_each(drop);
-                    Err(error.clone().into())
-                }
-            });
-        }
-    }
-}
-
-impl Withdraw for Shared {
-    fn withdraw(&self, id: u64) {
-        let withdrawn = self.lock().line.withdraw(id);
-        let Some(withdrawn) = withdrawn else {
-            return;
-        };
-        if let Some(run) = withdrawn.unwanted {
-            run.cancel();
-        }
-        self.changed.notify_one();
-        self.left.notify_all();
-    }
-}
-
-/// What has to be known of a pack when its answer comes.
-struct Departed {
-    number: u64,
-    /// When it was given to the engine.
-    begun: Instant,
-    /// Scored positions of each member.
-    counts: Vec<usize>,
-    member_scores: Vec<usize>,
-    scored_tokens: usize,
-    work: PlanStats,
-}
-
-/// The life of the dispatcher: until the queue is closed and empty.
-fn dispatch(shared: &Arc<Shared>, engine: &dyn Engine) {
-    let mut state = shared.lock();
-    loop {
-        let now = Instant::now();
-        for expired in state.line.expire(now) {
-            expired.kept.fill(Err(QueueError::DeadlineExceeded));
-            if let Some(run) = expired.unwanted {
-                run.cancel();
-            }
-            shared.left.notify_all();
-        }
-        if state.closed && state.line.is_idle() {
-            return;
-        }
-        let closed = state.closed;
-        match state.line.next(engine.capacity(), now, closed) {
-            Next::Plan(window) => {
-                drop(state);
-                state = plan_window(shared, engine, window, now);
-            }
-            Next::Send(departures) => {
-                drop(state);
-                let submissions = departures
-                    .into_iter()
-                    .filter_map(|pack| submission(shared, pack));
-                let submissions: Vec<Submission> = submissions.collect();
-                let spent = now.elapsed();
-                engine.submit(submissions);
-                state = shared.lock();
-                state.planning += spent;
-            }
-            Next::Wait(None, arrivals) => {
-                state.arrivals = arrivals;
-                let changed = shared.changed.wait(state);
-                state = changed.unwrap_or_else(|poisoned| poisoned.into_inner());
-            }
-            Next::Wait(Some(time), arrivals) => {
-                state.arrivals = arrivals;
-                let changed = shared.changed.wait_timeout(state, time);
-                state = changed.unwrap_or_else(|poisoned| poisoned.into_inner()).0;
-            }
-        }
-    }
-}
-
-fn plan_window<'s>(
-    shared: &'s Shared,
-    engine: &dyn Engine,
-    window: Window,
-    begun: Instant,
-) -> MutexGuard<'s, State> {
-    let span = tracing::debug_span!("plan", conversations = window.sequences.len());
-    let planned = span.in_scope(|| plan(&window.sequences, &shared.budget));
-    let mut state = shared.lock();
-    match planned {
-        Ok(plan) => {
-            let planned = state.line.planned(window, plan, engine.capacity());
-            state.planned += planned;
-        }
-        Err(error) => {
-            for slot in state.line.refuse(&window) {
-                slot.fill(Err(error.clone().into()));
-            }
-            shared.left.notify_all();
-        }
-    }
-    state.planning += begun.elapsed();
-    state
-}
-
-/// A pack as the engine takes it; `None` when it cannot be made, which its members get as their error.
-fn submission(shared: &Arc<Shared>, pack: Departure) -> Option<Submission> {
-    let Departure {
-        number,
-        pack,
-        work,
-        window,
-        cancellation,
-    } = pack;
-    let inputs: PackInputs = match pack.inputs_scored_at(&window.sequences, &window.scored) {
-        Ok(inputs) => inputs,
-        Err(error) => {
-            let slots = shared.lock().line.finish(number, Instant::now());
-            for slot in slots.into_iter().flatten() {
-                slot.fill(Err(error.clone().into()));
-            }
-            shared.left.notify_all();
-            return None;
-        }
-    };
-    let departed = Departed {
-        number,
-        begun: Instant::now(),
-        counts: pack
-            .members
-            .iter()
-            .map(|&m| window.scored[m].len())
-            .collect(),
-        member_scores: inputs.member_scores.clone(),
-        scored_tokens: inputs.score_tokens.len(),
-        work,
-    };
-    // Weak: whoever ends the queue must not be a thread of its engine, which would wait for itself.
-    let shared = Arc::downgrade(shared);
-    let completion = Completion::new(move |answer| {
-        if let Some(shared) = shared.upgrade() {
-            shared.finish(&departed, answer);
-        }
-    });
-    Some(Submission {
-        inputs,
-        cancellation,
-        completion,
-    })
 }

@@ -1,25 +1,20 @@
 //! From conversations to scores: the façade over text, batching and the engine.
 
+mod about;
 mod open;
 
 use std::{ops::Range, sync::Arc, time::Instant};
 
-use worldpm_ort_bundle::{Manifest, Pooling};
+use worldpm_ort_bundle::Pooling;
 
 use crate::{
-    MatmulPrecision,
     batch::plan,
     bundle::Bundle,
-    counters::Counters,
-    deploy::{
-        load::Loaded,
-        reason::{PlacementReason, ResidencyReason},
-    },
-    engine::{EngineError, Health},
-    ep::Provider,
+    deploy::load::Loaded,
+    engine::EngineError,
     error::{Error, Result},
     pooling::scored_positions,
-    queue::{Queue, QueueCounters, RequestOptions, Sequence, Ticket},
+    queue::{Queue, RequestOptions, Sequence, Ticket},
     reward::{Reward, Score},
     submitted::{Entered, Finishing, PendingScore, PendingScores, ScoredToken},
     templated::{Templated, of_text},
@@ -76,57 +71,6 @@ struct Waiting {
 }
 
 impl Scorer {
-    /// The manifest of the bundle.
-    #[must_use]
-    pub fn manifest(&self) -> &Manifest {
-        self.bundle.manifest()
-    }
-
-    /// How exactly products are computed: what was asked for where our own kernels multiply, [`MatmulPrecision::Medium`]
-    /// where they multiply the integers of `w8a8`, else [`MatmulPrecision::Highest`], as floats.
-    #[must_use]
-    pub fn matmul_precision(&self) -> MatmulPrecision {
-        self.loaded.matmul_precision
-    }
-
-    /// The device of each stage, for each copy of the model.
-    #[must_use]
-    pub fn providers(&self) -> &[Vec<Provider>] {
-        &self.loaded.providers
-    }
-
-    /// Why the stages are where they are; `None` where the devices were asked for.
-    #[must_use]
-    pub fn placement_reason(&self) -> Option<&PlacementReason> {
-        self.loaded.reason.as_ref()
-    }
-
-    /// Whether one stage at a time is in memory.
-    #[must_use]
-    pub fn is_streamed(&self) -> bool {
-        self.loaded.residency.streamed.is_some()
-    }
-
-    /// Why the stages are resident or streamed.
-    #[must_use]
-    pub fn residency_reason(&self) -> &ResidencyReason {
-        &self.loaded.residency.reason
-    }
-
-    /// What has been done since the scorer was opened.
-    #[must_use]
-    pub fn counters(&self) -> Counters {
-        let queue = self.queue.counters();
-        let stages = self.loaded.activity.counters();
-        self.finishing.tally.counters(&queue, stages)
-    }
-
-    /// Unique tokens that one pass over the weights serves best: a window of a stream should have as many.
-    pub(crate) fn wave_tokens(&self) -> Option<usize> {
-        let streaming = self.loaded.residency.streamed.as_ref()?;
-        Some(streaming.wave.tokens)
-    }
-
     /// Scores conversations; the results are in their order.
     ///
     /// Conversations that share a beginning are computed once up to where they part. On the CPU, a
@@ -327,25 +271,6 @@ impl Scorer {
             scored,
             text,
         })
-    }
-
-    /// Most tokens of a conversation.
-    #[must_use]
-    pub fn max_length(&self) -> usize {
-        self.length.max_tokens
-    }
-
-    /// Whether the devices of the model still work. Without any, every conversation fails until the process is started
-    /// again.
-    #[must_use]
-    pub fn health(&self) -> Health {
-        self.queue.health()
-    }
-
-    /// What waits and is computed at the moment.
-    #[must_use]
-    pub fn queue(&self) -> QueueCounters {
-        self.queue.counters()
     }
 
     fn enqueue_encoded(&self, encoded: Encoded, request: &RequestOptions) -> Result<PendingScore> {

@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use super::{
     conversation::Conversation,
+    conversation_error::ConversationError,
     encoder::ChatEncoder,
-    error::{ConversationError, TextError},
+    error::TextError,
     guard::{Guard, changed},
     handling::SpecialTokenHandling,
     literal::Literal,

@@ -1,6 +1,6 @@
 use std::borrow::Cow;
 
-use super::{error::ConversationError, roles};
+use super::{conversation_error::ConversationError, roles};
 use crate::json::{Json, Object};
 
 /// One message: `role`, `content` and whatever else the chat template reads (`tool_calls`, `name`, …), in given order.

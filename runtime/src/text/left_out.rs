@@ -1,10 +1,8 @@
 //! Messages that a chat template would leave out for their role.
 
 use super::{
-    conversation::Conversation,
-    error::{ConversationError, TextError},
-    roles::TEMPLATE_ROLES,
-    template::ChatTemplates,
+    conversation::Conversation, conversation_error::ConversationError, error::TextError,
+    roles::TEMPLATE_ROLES, template::ChatTemplates,
 };
 
 /// Refuses a message with one of [`TEMPLATE_ROLES`] of which the template writes nothing. That is found by rendering the

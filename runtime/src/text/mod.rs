@@ -6,6 +6,7 @@
 mod config;
 mod content_tokens;
 mod conversation;
+mod conversation_error;
 mod encoder;
 mod error;
 mod files;
@@ -26,8 +27,9 @@ mod tokenizer;
 mod truncation;
 
 pub use conversation::{Conversation, Message};
+pub use conversation_error::ConversationError;
 pub use encoder::ChatEncoder;
-pub use error::{ConversationError, TextError};
+pub use error::TextError;
 pub(crate) use foreign_system::ForeignSystem;
 pub use handling::{SpecialTokenHandling, SystemDefault};
 pub use length::{Encoded, LengthRule};

@@ -1,6 +1,8 @@
 //! Special tokens as the classes of `transformers` 5 collect them from a checkpoint's files, and the order in which
 //! they are added to the tokenizer, on which the ids of new ones depend.
 
+mod token;
+
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
@@ -12,6 +14,7 @@ use worldpm_ort_bundle::text_files::{
     ADDED_TOKENS, SPECIAL_TOKENS_MAP, TOKENIZER_CONFIG, TextFiles, TokenizerClass,
 };
 
+use self::token::{Token, added_token};
 use super::{error::TextError, files::object};
 
 /// The names that every class knows, in the order in which they are added.
@@ -62,53 +65,6 @@ pub(super) struct SpecialTokens {
     pub(super) variables: Vec<(String, String)>,
     /// What is added to the tokenizer, in this order.
     pub(super) additions: Vec<Addition>,
-}
-
-/// A token as a file gives it. Two are the same when they are of one kind, and equal.
-#[derive(Clone, PartialEq)]
-enum Token {
-    Text(String),
-    /// With whether it is normalised, where that is said: else it is when it is not special.
-    Object(AddedToken, Option<bool>),
-}
-
-impl Token {
-    fn text(&self) -> &str {
-        match self {
-            Self::Text(text) => text,
-            Self::Object(token, _) => &token.content,
-        }
-    }
-
-    fn read(value: &Value) -> Option<Self> {
-        match value {
-            Value::String(text) => Some(Self::Text(text.clone())),
-            value => {
-                let normalized = value.get("normalized").and_then(Value::as_bool);
-                Some(Self::Object(added_token(value)?, normalized))
-            }
-        }
-    }
-
-    /// As it is added when it stands under a name.
-    fn special(&self) -> AddedToken {
-        match self {
-            Self::Text(text) => AddedToken::from(text.as_str(), true),
-            Self::Object(token, normalized) => {
-                let mut token = token.clone();
-                token.special = true;
-                token.normalized(normalized.unwrap_or(false))
-            }
-        }
-    }
-
-    /// As it is added when it stands in a list.
-    fn listed(&self) -> AddedToken {
-        match self {
-            Self::Text(text) => AddedToken::from(text.as_str(), true),
-            Self::Object(token, _) => token.clone(),
-        }
-    }
 }
 
 /// Names and their tokens, in the order in which names first came.
@@ -420,18 +376,4 @@ fn added_tokens_file(
         by_id.insert(number, entry);
     }
     Ok(by_id.into_values().collect())
-}
-
-/// A token that is an object.
-fn added_token(value: &Value) -> Option<AddedToken> {
-    let content = value.get("content").and_then(Value::as_str)?;
-    let flag = |name: &str| value.get(name).and_then(Value::as_bool);
-    let special = flag("special").unwrap_or(false);
-    Some(
-        AddedToken::from(content, special)
-            .single_word(flag("single_word").unwrap_or(false))
-            .lstrip(flag("lstrip").unwrap_or(false))
-            .rstrip(flag("rstrip").unwrap_or(false))
-            .normalized(flag("normalized").unwrap_or(!special)),
-    )
 }

@@ -5,6 +5,7 @@ mod case;
 mod containers;
 mod names;
 mod numbers;
+mod search;
 mod split;
 mod text;
 

@@ -2,6 +2,9 @@
 
 mod cursor;
 mod expressions;
+mod macros;
+mod postfix;
 mod statements;
+mod targets;
 
 pub(crate) use statements::parse;

@@ -1,12 +1,9 @@
-//! Statements.
+//! Statements: the body of a template and of each tag.
 
 use std::sync::Arc;
 
-use super::cursor::Parser;
-use crate::ast::{
-    Block, Escape, Expr, FilterCall, For, LoopTest, MacroDef, Names, Output, Postfix, Stmt,
-    StmtKind, Target, Var,
-};
+use super::{cursor::Parser, targets::copy};
+use crate::ast::{Block, Escape, FilterCall, For, LoopTest, Names, Output, Stmt, StmtKind};
 use crate::{error::Result, lexer::Token};
 
 type Ends = &'static [&'static str];
@@ -105,7 +102,7 @@ impl Parser<'_> {
     }
 
     /// As [`Self::inner`], with the name of the end tag passed over.
-    fn whole(&mut self, ends: Ends) -> Result<Vec<Stmt>> {
+    pub(super) fn whole(&mut self, ends: Ends) -> Result<Vec<Stmt>> {
         let body = self.inner(ends)?;
         self.skip();
         Ok(body)
@@ -343,153 +340,4 @@ impl Parser<'_> {
         }
         Ok(StmtKind::Loader(name))
     }
-
-    fn macro_definition(&mut self) -> Result<StmtKind> {
-        self.skip();
-        let name = self.any_name()?;
-        let (parameters, defaults) = self.signature()?;
-        let body = self.whole(&["endmacro"])?;
-        let def = macro_def(Some(name), parameters, defaults, body);
-        Ok(StmtKind::Macro(def, Var::default(), Vec::new()))
-    }
-
-    fn call_block(&mut self) -> Result<StmtKind> {
-        self.skip();
-        let (parameters, defaults) = if self.token().is_op("(") {
-            self.signature()?
-        } else {
-            (Vec::new(), Vec::new())
-        };
-        let call = self.expression()?;
-        if !matches!(&call, Expr::Postfix(_, links) if matches!(links.last(), Some(Postfix::Call(_))))
-        {
-            return self.fail("expected call");
-        }
-        let body = self.whole(&["endcall"])?;
-        let name = Some("caller".into());
-        let def = macro_def(name, parameters, defaults, body);
-        Ok(StmtKind::Call { def, call })
-    }
-
-    fn generation(&mut self) -> Result<StmtKind> {
-        self.skip();
-        let body = self.whole(&["endgeneration"])?;
-        let name = Some("caller".into());
-        let def = macro_def(name, Vec::new(), Vec::new(), body);
-        Ok(StmtKind::Generation(def))
-    }
-
-    #[allow(clippy::type_complexity)]
-    fn signature(&mut self) -> Result<(Vec<(Arc<str>, u32)>, Vec<Expr>)> {
-        let (mut parameters, mut defaults) = (Vec::new(), Vec::new());
-        self.expect_op("(")?;
-        while !self.token().is_op(")") {
-            if !parameters.is_empty() {
-                self.expect_op(",")?;
-            }
-            let name = self.any_name()?;
-            if self.skip_op("=") {
-                defaults.push(self.expression()?);
-            } else if !defaults.is_empty() {
-                return self.fail("non-default argument follows default argument");
-            }
-            if parameters.iter().any(|(given, _)| *given == name) {
-                return self.fail(format!("duplicate argument '{name}' in macro definition"));
-            }
-            parameters.push((name, 0));
-        }
-        self.expect_op(")")?;
-        Ok((parameters, defaults))
-    }
-
-    /// What is assigned to: a name, `namespace.attribute` where allowed, or a tuple of them.
-    fn target(&mut self, end_names: &[&str], attributes: bool) -> Result<Target> {
-        let mut items = Vec::new();
-        let mut is_tuple = false;
-        loop {
-            if !items.is_empty() {
-                self.expect_op(",")?;
-            }
-            let ends = match self.token() {
-                Token::VariableEnd | Token::BlockEnd | Token::Op(")") => true,
-                token => end_names.iter().any(|name| token.is_name(name)),
-            };
-            if ends {
-                break;
-            }
-            items.push(self.single_target(attributes)?);
-            if !self.token().is_op(",") {
-                break;
-            }
-            is_tuple = true;
-        }
-        if !is_tuple {
-            if let Some(item) = items.pop() {
-                return Ok(item);
-            }
-            let found = self.token().describe();
-            return self.fail(format!("Expected an expression, got '{found}'"));
-        }
-        Ok(Target::Tuple(items))
-    }
-
-    fn single_target(&mut self, attributes: bool) -> Result<Target> {
-        if attributes
-            && let Token::Name(name) = self.token().clone()
-            && self.look().is_op(".")
-            && !is_constant(&name)
-        {
-            self.skip();
-            self.skip();
-            let attribute = self.any_name()?;
-            return Ok(Target::Attribute(name, Var::default(), attribute));
-        }
-        let value = self.nested(Self::primary)?;
-        self.as_target(value)
-    }
-
-    fn as_target(&self, value: Expr) -> Result<Target> {
-        match value {
-            Expr::Name(name, var) => Ok(Target::Name(name, var)),
-            Expr::Tuple(items) => {
-                let items = items.into_iter().map(|item| self.as_target(item));
-                Ok(Target::Tuple(items.collect::<Result<_>>()?))
-            }
-            other => self.fail(format!("can't assign to '{}'", other.kind_name())),
-        }
-    }
-}
-
-fn is_constant(name: &str) -> bool {
-    matches!(name, "true" | "True" | "false" | "False" | "none" | "None")
-}
-
-fn copy(target: &Target) -> Target {
-    match target {
-        Target::Name(name, var) => Target::Name(name.clone(), *var),
-        Target::Attribute(name, var, attribute) => {
-            Target::Attribute(name.clone(), *var, attribute.clone())
-        }
-        Target::Tuple(items) => Target::Tuple(items.iter().map(copy).collect()),
-    }
-}
-
-fn macro_def(
-    name: Option<Arc<str>>,
-    parameters: Vec<(Arc<str>, u32)>,
-    defaults: Vec<Expr>,
-    body: Vec<Stmt>,
-) -> Arc<MacroDef> {
-    Arc::new(MacroDef {
-        name,
-        explicit_caller: parameters.iter().any(|(name, _)| **name == *"caller"),
-        parameters,
-        defaults,
-        caller: None,
-        kwargs: None,
-        varargs: None,
-        loads: Vec::new(),
-        slots: 0,
-        body,
-    })
 }
