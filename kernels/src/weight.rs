@@ -63,6 +63,12 @@ impl Values<'_> {
         }
     }
 
+    /// Whether other numbers are stored than those that are multiplied.
+    #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+    pub(crate) fn is_converted(&self) -> bool {
+        !matches!(self, Self::Bf16(_))
+    }
+
     /// What the sums of each row are multiplied by.
     #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
     pub(crate) fn row_scales(&self) -> Option<&[f32]> {

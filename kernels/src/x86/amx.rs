@@ -4,6 +4,7 @@ use std::arch::asm;
 
 use super::{
     lines::Line,
+    pack::{STEP_LINES, SUMS},
     unit::{Proof, Unit},
 };
 
@@ -53,64 +54,85 @@ impl Drop for Tiles {
     }
 }
 
-/// Sums the products of a block of 32 rows with one of 32 tokens, over `steps` steps: with the first `$used` parts of the
-/// tokens, of which there are `$skipped` more.
-macro_rules! product {
-    ($name:ident, $used:literal, $skipped:literal) => {
-        /// # Safety
-        /// `rows` and `tokens` are packed and of as many steps, and `sums` has four tiles.
-        pub(crate) unsafe fn $name(
-            _tiles: &Tiles,
-            steps: usize,
-            rows: *const Line,
-            tokens: *const Line,
-            sums: *mut Line,
-        ) {
-            if steps == 0 {
-                return;
-            }
-            // SAFETY: reads what the caller promises, writes to `sums` alone. A thread's tiles belong to nobody but this
-            // module, and they are configured while there is a `Tiles`.
-            unsafe {
+impl Tiles {
+    /// Sums the products of a block of 32 rows with the first `USED` of the `PARTS` of one of 32 tokens, over the steps that
+    /// both have, from zero or from what is in `sums`. `meanwhile` is called at each step: the processor does it beside the
+    /// products, which keep the tiles busy and nothing else.
+    pub(crate) fn product<const USED: usize, const PARTS: usize>(
+        &self,
+        rows: &[Line],
+        tokens: &[Line],
+        begin: bool,
+        sums: &mut [Line],
+        mut meanwhile: impl FnMut(),
+    ) {
+        const { assert!(USED <= PARTS) };
+        let rows = rows.chunks_exact(STEP_LINES);
+        let tokens = tokens.chunks_exact(PARTS * STEP_LINES);
+        assert!(sums.len() == SUMS && rows.len() == tokens.len());
+        // SAFETY: reads four tiles of sums at most. A thread's tiles belong to nobody but this module, and they are
+        // configured while there is a `Tiles`.
+        unsafe {
+            if begin {
                 asm!(
                     "tilezero tmm0",
                     "tilezero tmm1",
                     "tilezero tmm2",
                     "tilezero tmm3",
-                    "3:",
-                    "tileloadd tmm4, [{rows} + {line}]",
-                    "tileloadd tmm5, [{rows} + {line} + 1024]",
-                    concat!(".rept ", $used),
-                    "tileloadd tmm6, [{tokens} + {line}]",
-                    "tileloadd tmm7, [{tokens} + {line} + 1024]",
-                    "tdpbf16ps tmm0, tmm4, tmm6",
-                    "tdpbf16ps tmm1, tmm4, tmm7",
-                    "tdpbf16ps tmm2, tmm5, tmm6",
-                    "tdpbf16ps tmm3, tmm5, tmm7",
-                    "add {tokens}, 2048",
-                    ".endr",
-                    concat!("add {tokens}, 2048*", $skipped),
-                    "add {rows}, 2048",
-                    "dec {steps}",
-                    "jnz 3b",
-                    "tilestored [{sums} + {line}], tmm0",
-                    "tilestored [{sums} + {line} + 1024], tmm1",
-                    "tilestored [{sums} + {line} + 2048], tmm2",
-                    "tilestored [{sums} + {line} + 3072], tmm3",
-                    steps = inout(reg) steps => _,
-                    rows = inout(reg) rows => _,
-                    tokens = inout(reg) tokens => _,
-                    sums = in(reg) sums,
-                    line = in(reg) 64usize,
-                    options(nostack),
+                    options(nostack, nomem, preserves_flags),
+                );
+            } else {
+                asm!(
+                    "tileloadd tmm0, [{sums} + {line}]",
+                    "tileloadd tmm1, [{sums} + {line} + 1024]",
+                    "tileloadd tmm2, [{sums} + {line} + 2048]",
+                    "tileloadd tmm3, [{sums} + {line} + 3072]",
+                    sums = in(reg) sums.as_ptr(),
+                    line = in(reg) size_of::<Line>(),
+                    options(nostack, readonly, preserves_flags),
                 );
             }
         }
-    };
+        for (rows, tokens) in rows.zip(tokens) {
+            // SAFETY: reads two tiles of rows.
+            unsafe {
+                asm!(
+                    "tileloadd tmm4, [{rows} + {line}]",
+                    "tileloadd tmm5, [{rows} + {line} + 1024]",
+                    rows = in(reg) rows.as_ptr(),
+                    line = in(reg) size_of::<Line>(),
+                    options(nostack, readonly, preserves_flags),
+                );
+            }
+            for tokens in tokens.chunks_exact(STEP_LINES).take(USED) {
+                // SAFETY: reads two tiles of tokens.
+                unsafe {
+                    asm!(
+                        "tileloadd tmm6, [{tokens} + {line}]",
+                        "tileloadd tmm7, [{tokens} + {line} + 1024]",
+                        "tdpbf16ps tmm0, tmm4, tmm6",
+                        "tdpbf16ps tmm1, tmm4, tmm7",
+                        "tdpbf16ps tmm2, tmm5, tmm6",
+                        "tdpbf16ps tmm3, tmm5, tmm7",
+                        tokens = in(reg) tokens.as_ptr(),
+                        line = in(reg) size_of::<Line>(),
+                        options(nostack, readonly, preserves_flags),
+                    );
+                }
+            }
+            meanwhile();
+        }
+        // SAFETY: writes four tiles of sums.
+        unsafe {
+            asm!(
+                "tilestored [{sums} + {line}], tmm0",
+                "tilestored [{sums} + {line} + 1024], tmm1",
+                "tilestored [{sums} + {line} + 2048], tmm2",
+                "tilestored [{sums} + {line} + 3072], tmm3",
+                sums = in(reg) sums.as_mut_ptr(),
+                line = in(reg) size_of::<Line>(),
+                options(nostack, preserves_flags),
+            );
+        }
+    }
 }
-
-product!(one_of_one, "1", "0");
-product!(one_of_two, "1", "1");
-product!(two_of_two, "2", "0");
-product!(two_of_three, "2", "1");
-product!(three_of_three, "3", "0");

@@ -8,10 +8,12 @@
 mod amx;
 mod attention;
 mod avx512;
+mod finish;
 mod lines;
 mod pack;
 mod product;
 mod rows;
+mod sums;
 mod unit;
 mod vector;
 

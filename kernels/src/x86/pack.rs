@@ -22,6 +22,8 @@ pub(crate) const STEP: usize = 32;
 pub(crate) const TILE: usize = 16;
 /// Lines of a step: two tiles.
 pub(crate) const STEP_LINES: usize = 2 * TILE;
+/// Lines of the sums of a block of rows and one of tokens: by half of the rows, half of the tokens.
+pub(crate) const SUMS: usize = 4 * TILE;
 
 /// A mask of the first `count` of 32 elements.
 pub(crate) fn first(count: usize) -> u32 {
@@ -31,10 +33,18 @@ pub(crate) fn first(count: usize) -> u32 {
 /// Packs up to 32 rows of `x`, which has `inner` columns, as tokens of `parts` parts.
 #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
 pub(crate) fn pack_tokens(x: &[f32], inner: usize, parts: usize, out: &mut [Line]) {
-    let steps = inner.div_ceil(STEP);
-    debug_assert_eq!(out.len(), steps * parts * STEP_LINES);
-    let mut rows = [[_mm512_setzero_si512(); TILE]; 3];
-    for (step, out) in out.chunks_exact_mut(parts * STEP_LINES).enumerate() {
+    match parts {
+        1 => pack_parts::<1>(x, inner, out),
+        2 => pack_parts::<2>(x, inner, out),
+        _ => pack_parts::<3>(x, inner, out),
+    }
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
+fn pack_parts<const PARTS: usize>(x: &[f32], inner: usize, out: &mut [Line]) {
+    debug_assert_eq!(out.len(), inner.div_ceil(STEP) * PARTS * STEP_LINES);
+    let mut rows = [[_mm512_setzero_si512(); TILE]; PARTS];
+    for (step, out) in out.chunks_exact_mut(PARTS * STEP_LINES).enumerate() {
         let from = step * STEP;
         let mask = first(inner - from);
         for half in 0..2 {
@@ -42,27 +52,26 @@ pub(crate) fn pack_tokens(x: &[f32], inner: usize, parts: usize, out: &mut [Line
                 let start = (half * TILE + token) * inner;
                 let split = match x.get(start..start + inner) {
                     Some(row) => split(&row[from..], mask),
-                    None => [_mm512_setzero_si512(); 3],
+                    None => [_mm512_setzero_si512(); PARTS],
                 };
                 for (rows, part) in rows.iter_mut().zip(split) {
                     rows[token] = part;
                 }
             }
-            for (part, rows) in rows.iter_mut().take(parts).enumerate() {
-                transpose(rows);
+            for (part, rows) in rows.iter().enumerate() {
                 let tile = &mut out[(part * 2 + half) * TILE..][..TILE];
-                for (line, row) in tile.iter_mut().zip(rows) {
+                for (line, pairs) in tile.iter_mut().zip(transpose(*rows)) {
                     // SAFETY: a line is aligned and of the vector's size.
-                    unsafe { _mm512_store_si512(line.0.as_mut_ptr().cast(), *row) };
+                    unsafe { _mm512_store_si512(line.0.as_mut_ptr().cast(), pairs) };
                 }
             }
         }
     }
 }
 
-/// The first 32 elements of a row, of which those in the mask count, as three bfloat16 numbers each.
+/// The first 32 elements of a row, of which those in the mask count, as some bfloat16 numbers each.
 #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
-fn split(row: &[f32], mask: u32) -> [__m512i; 3] {
+fn split<const PARTS: usize>(row: &[f32], mask: u32) -> [__m512i; PARTS] {
     let (low, high) = (mask as u16, (mask >> 16) as u16);
     debug_assert!(mask.count_ones() as usize <= row.len());
     // SAFETY: only elements in the mask are read, which the row has.

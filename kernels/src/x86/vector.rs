@@ -11,9 +11,10 @@ use std::arch::x86_64::{
 use crate::Activation;
 
 /// Lines become columns: a square of 16 by 16 numbers of 32 bits.
+#[inline]
 #[target_feature(enable = "avx512f")]
-pub(crate) fn transpose(rows: &mut [__m512i; 16]) {
-    let mut pairs = *rows;
+pub(crate) fn transpose(rows: [__m512i; 16]) -> [__m512i; 16] {
+    let mut pairs = rows;
     for i in (0..16).step_by(2) {
         pairs[i] = _mm512_unpacklo_epi32(rows[i], rows[i + 1]);
         pairs[i + 1] = _mm512_unpackhi_epi32(rows[i], rows[i + 1]);
@@ -26,16 +27,18 @@ pub(crate) fn transpose(rows: &mut [__m512i; 16]) {
         fours[i + 2] = _mm512_unpacklo_epi64(pairs[i + 1], pairs[i + 3]);
         fours[i + 3] = _mm512_unpackhi_epi64(pairs[i + 1], pairs[i + 3]);
     }
+    let mut columns = fours;
     for c in 0..4 {
         let even = _mm512_shuffle_i32x4::<0x88>(fours[c], fours[4 + c]);
         let odd = _mm512_shuffle_i32x4::<0xdd>(fours[c], fours[4 + c]);
         let later_even = _mm512_shuffle_i32x4::<0x88>(fours[8 + c], fours[12 + c]);
         let later_odd = _mm512_shuffle_i32x4::<0xdd>(fours[8 + c], fours[12 + c]);
-        rows[c] = _mm512_shuffle_i32x4::<0x88>(even, later_even);
-        rows[4 + c] = _mm512_shuffle_i32x4::<0x88>(odd, later_odd);
-        rows[8 + c] = _mm512_shuffle_i32x4::<0xdd>(even, later_even);
-        rows[12 + c] = _mm512_shuffle_i32x4::<0xdd>(odd, later_odd);
+        columns[c] = _mm512_shuffle_i32x4::<0x88>(even, later_even);
+        columns[4 + c] = _mm512_shuffle_i32x4::<0x88>(odd, later_odd);
+        columns[8 + c] = _mm512_shuffle_i32x4::<0xdd>(even, later_even);
+        columns[12 + c] = _mm512_shuffle_i32x4::<0xdd>(odd, later_odd);
     }
+    columns
 }
 
 /// `e^x`, within two units in the last place. Below -104 it is 0; NaN stays NaN.
