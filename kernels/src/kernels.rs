@@ -18,7 +18,7 @@ enum Unit {}
 pub struct Kernels {
     unit: Unit,
     #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
-    scratch: crate::x86::Lines,
+    scratch: crate::x86::Scratch,
 }
 
 impl Kernels {
@@ -36,7 +36,7 @@ impl Kernels {
             .into_iter()
             .map(|unit| Self {
                 unit,
-                scratch: crate::x86::Lines::default(),
+                scratch: crate::x86::Scratch::default(),
             })
             .collect();
         #[cfg(not(all(target_arch = "x86_64", target_os = "linux")))]
@@ -122,11 +122,7 @@ impl Kernels {
         activation: Activation,
         out: &mut [f32],
     ) -> Result<(), ShapeError> {
-        let width = gate.width(inner)?;
-        let other = up.width(inner)?;
-        require(width == other, || {
-            format!("a gate of {width} outputs beside {other}")
-        })?;
+        let width = width_of_both(gate, up, inner)?;
         check_rows(x, inner, width, out)?;
         #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
         crate::x86::gated(
@@ -140,6 +136,37 @@ impl Kernels {
         );
         #[cfg(not(all(target_arch = "x86_64", target_os = "linux")))]
         let _ = (threads, precision, width, activation);
+        Ok(())
+    }
+
+    /// `out[token, n] = gated[token] . down[n]`, of what [`Self::gated`] gives: the same bits as both after each other.
+    ///
+    /// # Errors
+    /// [`ShapeError`] for operands that do not fit each other.
+    pub fn mlp(
+        &mut self,
+        threads: &dyn Threads,
+        precision: Precision,
+        (x, inner): (&[f32], usize),
+        (gate, up, down): (&Weight<'_>, &Weight<'_>, &Weight<'_>),
+        activation: Activation,
+        out: &mut [f32],
+    ) -> Result<(), ShapeError> {
+        let intermediate = width_of_both(gate, up, inner)?;
+        let width = down.width(intermediate)?;
+        check_rows(x, inner, width, out)?;
+        #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+        crate::x86::mlp(
+            (self.unit, &mut self.scratch),
+            threads,
+            precision.parts(),
+            (x, inner),
+            ([gate, up], down),
+            (activation, intermediate),
+            (out, width),
+        );
+        #[cfg(not(all(target_arch = "x86_64", target_os = "linux")))]
+        let _ = (threads, precision, activation);
         Ok(())
     }
 
@@ -160,6 +187,15 @@ impl Kernels {
         let _ = threads;
         Ok(())
     }
+}
+
+/// Outputs of a gate and of what it opens and shuts.
+fn width_of_both(gate: &Weight<'_>, up: &Weight<'_>, inner: usize) -> Result<usize, ShapeError> {
+    let (width, other) = (gate.width(inner)?, up.width(inner)?);
+    require(width == other, || {
+        format!("a gate of {width} outputs beside {other}")
+    })?;
+    Ok(width)
 }
 
 fn check_rows(x: &[f32], inner: usize, width: usize, out: &[f32]) -> Result<(), ShapeError> {

@@ -10,7 +10,7 @@ use worldpm_ort::{
     batch::Budget,
     bundle_format::{
         Manifest,
-        fused::{DOMAIN, FusedGraph, Wanted, fuse},
+        fused::{DOMAIN, FusedGraph, MLP, MLP_BLOCKS, MLP_F16, MLP_ROWS, Wanted, fuse},
         proto::ModelProto,
     },
 };
@@ -212,6 +212,29 @@ fn what_is_wanted_is_replaced_and_other_forms_stay() {
     assert_eq!(counts(&integers, Wanted { rows: false, ..ALL }), (0, 2, 16));
     let standard = bundle(DECODERS[0], &["--target", "onnx"]);
     assert_eq!(counts(&standard, ALL), (16, 0, 0));
+}
+
+#[test]
+fn the_mlp_of_each_layer_is_one_operator() {
+    let forms: [(&[&str], &str); 5] = [
+        (&[], MLP),
+        (&["--precision", "fp16"], MLP_F16),
+        (&["--precision", "int8"], MLP_BLOCKS),
+        (&["--precision", "int4", "--asymmetric"], MLP_BLOCKS),
+        (&["--precision", "w8a8"], MLP_ROWS),
+    ];
+    for decoder in DECODERS {
+        for (flags, operator) in forms {
+            let graphs = fused(&bundle(decoder, flags), ALL);
+            let model = ModelProto::from_bytes(&graphs[0].bytes, Path::new("graph")).unwrap();
+            let nodes = model.graph.unwrap().node.into_iter();
+            let gated: Vec<String> = nodes
+                .filter_map(|node| node.op_type)
+                .filter(|name| name.starts_with("Gated"))
+                .collect();
+            assert_eq!(gated, [operator, operator], "{decoder:?} {flags:?}");
+        }
+    }
 }
 
 /// Most that scores may differ by, in proportion to those beyond 1, at each precision. Rounding each input of a linear

@@ -3,8 +3,7 @@
 use super::{
     nodes::Nodes,
     operators::{
-        ACTIVATION, EXACT, GATED, GATED_BLOCKS, GATED_F16, GATED_ROWS, GELU_TANH, LINEAR,
-        LINEAR_BLOCKS, LINEAR_F16, LINEAR_ROWS, SILU, ZERO_POINTS,
+        ACTIVATION, BLOCK_ATTRIBUTES, EXACT, FORMS, GATED_BLOCKS, GATED_ROWS, GELU_TANH, SILU,
     },
     replacement::{Replacement, integer, node},
 };
@@ -13,19 +12,9 @@ use crate::proto::{
     view::{attribute, int},
 };
 
-/// The linear layers, and the gated form of each.
-const FORMS: [(&str, &str); 4] = [
-    (LINEAR, GATED),
-    (LINEAR_F16, GATED_F16),
-    (LINEAR_BLOCKS, GATED_BLOCKS),
-    (LINEAR_ROWS, GATED_ROWS),
-];
-/// What linear layers with blocks say of them.
-const BLOCK_ATTRIBUTES: [&str; 3] = ["bits", "block_size", ZERO_POINTS];
-
 /// The linear layer that makes a value, its place, and its gated form.
 fn linear_maker<'a>(nodes: &Nodes<'a>, name: &str) -> Option<(usize, &'a NodeProto, &'static str)> {
-    FORMS.into_iter().find_map(|(linear, gated)| {
+    FORMS.into_iter().find_map(|(linear, gated, _)| {
         let (place, node) = nodes.maker(name, linear)?;
         Some((place, node, gated))
     })

@@ -11,6 +11,7 @@
 //! | [`LINEAR_BLOCKS`] | `MatMulNBits` |
 //! | [`LINEAR_ROWS`] | `QGemm` of rows made integers, `Mul` with their scales, `Add` of a bias |
 //! | [`GATED`], [`GATED_F16`], [`GATED_BLOCKS`], [`GATED_ROWS`] | two of these with one input, the activation of one, `Mul` |
+//! | [`MLP`], [`MLP_F16`], [`MLP_BLOCKS`], [`MLP_ROWS`] | one of these, and the linear layer that reads it |
 //! | [`ATTENTION`] | three `Gather`s of rows, `GroupQueryAttention`, `Reshape`, `Gather` of cells |
 //!
 //! What does not have exactly that form stays as it is. A bundle always holds the plain graph.
@@ -18,6 +19,7 @@
 mod attention;
 mod gated;
 mod linear;
+mod mlp;
 mod nodes;
 mod operators;
 mod replacement;
@@ -29,7 +31,8 @@ use std::{
 
 pub use self::operators::{
     ACTIVATION, ATTENTION, DOMAIN, EXACT, GATED, GATED_BLOCKS, GATED_F16, GATED_ROWS, GELU_TANH,
-    LINEAR, LINEAR_BLOCKS, LINEAR_F16, LINEAR_ROWS, SILU, ZERO_POINTS,
+    LINEAR, LINEAR_BLOCKS, LINEAR_F16, LINEAR_ROWS, MLP, MLP_BLOCKS, MLP_F16, MLP_ROWS, SILU,
+    ZERO_POINTS,
 };
 use self::{nodes::Nodes, operators::SHORT, replacement::Replacement};
 use crate::{
@@ -88,6 +91,9 @@ pub fn fuse(bytes: &[u8], path: &Path, head_dim: usize, wanted: Wanted) -> Resul
     }
     if products + rows > 0 {
         replace(graph, gated::find);
+        // What made integers of its outputs reads them, too.
+        remove_unused(graph);
+        replace(graph, mlp::find);
     }
     if wanted.attention && head_dim.is_multiple_of(HEAD_MULTIPLE) {
         attention = replace(graph, attention::find);

@@ -25,6 +25,15 @@ pub const GATED_F16: &str = "GatedLinearF16";
 pub const GATED_BLOCKS: &str = "GatedLinearBlocks";
 /// [`GATED`] with weights as `QGemm` has them: the inputs as those of [`GATED_BLOCKS`]. The attribute [`ACTIVATION`].
 pub const GATED_ROWS: &str = "GatedLinearRows";
+/// `GatedLinear . down + down bias`: `x`, `gate`, `up`, `down`, and the biases or none. The attribute [`ACTIVATION`].
+pub const MLP: &str = "GatedMLP";
+/// [`MLP`] with half weights.
+pub const MLP_F16: &str = "GatedMLPF16";
+/// [`MLP`] with weights as `MatMulNBits` has them: `x`, integers and scales of each, the zero points of all, the biases of all
+/// or none. The attributes [`ACTIVATION`], `bits`, `block_size` and [`ZERO_POINTS`].
+pub const MLP_BLOCKS: &str = "GatedMLPBlocks";
+/// [`MLP`] with weights as `QGemm` has them: the inputs as those of [`MLP_BLOCKS`]. The attribute [`ACTIVATION`].
+pub const MLP_ROWS: &str = "GatedMLPRows";
 /// Attention: queries, keys and values `[T, heads * size]`, the packed token of each cell `[B, S]`, the cells that attend
 /// `[n]`. The attributes of `GroupQueryAttention`.
 pub const ATTENTION: &str = "PackedAttention";
@@ -45,3 +54,13 @@ pub(super) const SHORT: [(ElementType, &str); 2] = [
     (ElementType::BFloat16, LINEAR),
     (ElementType::Float16, LINEAR_F16),
 ];
+
+/// The linear layers, and the gated form and the MLP of each.
+pub(super) const FORMS: [(&str, &str, &str); 4] = [
+    (LINEAR, GATED, MLP),
+    (LINEAR_F16, GATED_F16, MLP_F16),
+    (LINEAR_BLOCKS, GATED_BLOCKS, MLP_BLOCKS),
+    (LINEAR_ROWS, GATED_ROWS, MLP_ROWS),
+];
+/// What operators say of blocks.
+pub(super) const BLOCK_ATTRIBUTES: [&str; 3] = ["bits", "block_size", ZERO_POINTS];

@@ -1,17 +1,17 @@
-//! What becomes of sums: scales, bias and activation, and their way into the output.
+//! What becomes of sums: scales, bias and activation, and their way into the output or into packed tokens.
 
 use std::{
     arch::x86_64::{
-        __m512, __m512i, _mm512_add_ps, _mm512_castsi512_ps, _mm512_load_si512,
-        _mm512_mask_storeu_ps, _mm512_maskz_loadu_ps, _mm512_mul_ps, _mm512_setzero_ps,
-        _mm512_setzero_si512,
+        __m512, __m512i, _mm512_add_ps, _mm512_castsi512_ps, _mm512_load_ps, _mm512_load_si512,
+        _mm512_mask_storeu_ps, _mm512_maskz_loadu_ps, _mm512_mul_ps, _mm512_set1_ps,
+        _mm512_setzero_ps, _mm512_setzero_si512, _mm512_store_si512,
     },
     ops::Range,
 };
 
 use super::{
     lines::{Line, Shared},
-    pack::{SUMS, TILE},
+    pack::{STEP, STEP_LINES, SUMS, TILE, in_pairs, parts},
     vector::{activate, transpose},
 };
 use crate::{Activation, Weight};
@@ -116,6 +116,66 @@ pub(crate) fn finish_gated(
         }
         place.write(out, &tile, values);
     }
+}
+
+/// The outputs of a gated layer in some columns, a step of them, as packed tokens of `parts` parts.
+#[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
+pub(crate) fn finish_packed(
+    columns: Range<usize>,
+    sums: [&[Line]; 2],
+    weights: [&Weight<'_>; 2],
+    activation: Activation,
+    parts: usize,
+    out: &mut [Line],
+) {
+    match parts {
+        1 => finish_parts::<1>(columns, sums, weights, activation, out),
+        2 => finish_parts::<2>(columns, sums, weights, activation, out),
+        _ => finish_parts::<3>(columns, sums, weights, activation, out),
+    }
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
+fn finish_parts<const PARTS: usize>(
+    columns: Range<usize>,
+    [gates, ups]: [&[Line]; 2],
+    [gate, up]: [&Weight<'_>; 2],
+    activation: Activation,
+    out: &mut [Line],
+) {
+    assert!(columns.len() <= STEP && out.len() == PARTS * STEP_LINES);
+    let value = |side: usize, place: usize| {
+        let line = (place / TILE * 2 + side) * TILE + place % TILE;
+        let column = columns.start + place;
+        let gate = activate(activation, complete_row(&gates[line], gate, column));
+        _mm512_mul_ps(gate, complete_row(&ups[line], up, column))
+    };
+    for side in 0..2 {
+        for pair in 0..TILE {
+            let (even, odd) = (value(side, 2 * pair), value(side, 2 * pair + 1));
+            for (part, elements) in parts::<PARTS>(even, odd).into_iter().enumerate() {
+                let line = &mut out[part * STEP_LINES + side * TILE + pair];
+                // SAFETY: a line is aligned and of the vector's size.
+                unsafe { _mm512_store_si512(line.0.as_mut_ptr().cast(), in_pairs(elements)) };
+            }
+        }
+    }
+}
+
+/// What [`Complete`] makes of the sums of one column with 16 tokens. Beyond the last column it is zero.
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn complete_row(sums: &Line, weight: &Weight<'_>, column: usize) -> __m512 {
+    let of = |elements: &[f32]| {
+        let element = elements.get(column).copied().unwrap_or(0.0);
+        _mm512_set1_ps(element)
+    };
+    let complete = Complete {
+        scales: weight.values.row_scales().map(of),
+        bias: weight.bias.map(of),
+    };
+    // SAFETY: a line is aligned and of the vector's size.
+    complete.apply(unsafe { _mm512_load_ps(sums.0.as_ptr().cast()) })
 }
 
 /// The sums of a tile, by token.

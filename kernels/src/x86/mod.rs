@@ -18,6 +18,5 @@ mod unit;
 mod vector;
 
 pub(crate) use attention::attention;
-pub(crate) use lines::Lines;
-pub(crate) use product::{gated, linear};
+pub(crate) use product::{Scratch, gated, linear, mlp};
 pub(crate) use unit::Unit;

@@ -8,8 +8,9 @@
 
 use std::arch::x86_64::{
     __m512, __m512bh, __m512i, _mm512_castsi512_ps, _mm512_castsi512_si256, _mm512_cvtepu16_epi32,
-    _mm512_cvtne2ps_pbh, _mm512_extracti64x4_epi64, _mm512_maskz_loadu_ps, _mm512_setzero_si512,
-    _mm512_slli_epi32, _mm512_store_si512, _mm512_sub_ps,
+    _mm512_cvtne2ps_pbh, _mm512_extracti64x4_epi64, _mm512_loadu_si512, _mm512_maskz_loadu_ps,
+    _mm512_permutexvar_epi16, _mm512_setzero_si512, _mm512_slli_epi32, _mm512_store_si512,
+    _mm512_sub_ps,
 };
 
 use super::{lines::Line, vector::transpose};
@@ -97,4 +98,22 @@ pub(crate) fn parts<const PARTS: usize>(mut low: __m512, mut high: __m512) -> [_
         high = _mm512_sub_ps(high, floats(_mm512_extracti64x4_epi64::<1>(*part)));
     }
     parts
+}
+
+/// 16 bfloat16 numbers and 16 more, by turns.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw")]
+pub(crate) fn in_pairs(numbers: __m512i) -> __m512i {
+    const ORDER: [u16; 32] = {
+        let mut order = [0; 32];
+        let mut at = 0;
+        while at < 32 {
+            order[at] = (at / 2 + at % 2 * 16) as u16;
+            at += 1;
+        }
+        order
+    };
+    // SAFETY: reads the whole array.
+    let order = unsafe { _mm512_loadu_si512(ORDER.as_ptr().cast()) };
+    _mm512_permutexvar_epi16(order, numbers)
 }

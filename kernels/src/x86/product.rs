@@ -5,9 +5,9 @@
 use std::{cell::RefCell, ops::Range};
 
 use super::{
-    finish::{Place, finish, finish_gated},
+    finish::{Place, finish, finish_gated, finish_packed},
     lines::{Lines, Shared},
-    pack::{BLOCK, STEP, STEP_LINES, pack_tokens},
+    pack::{BLOCK, STEP, STEP_LINES, SUMS, pack_tokens},
     sums::{Buffers, Tokens, sum},
     unit::Unit,
 };
@@ -17,13 +17,21 @@ use crate::{Activation, Threads, Weight};
 const TOKENS: usize = 512;
 /// Tasks for each thread, where there are rows enough: the threads are done at about the same time.
 const TASKS: usize = 4;
+/// Packed tokens, kept from call to call.
+#[derive(Debug, Default)]
+pub(crate) struct Scratch {
+    tokens: Lines,
+    /// Of a gated layer's outputs.
+    gated: Lines,
+}
+
 thread_local! {
     static BUFFERS: RefCell<Buffers> = RefCell::default();
 }
 
 /// `x . weight + bias`, of `width` outputs.
 pub(crate) fn linear(
-    (unit, scratch): (Unit, &mut Lines),
+    (unit, scratch): (Unit, &mut Scratch),
     threads: &dyn Threads,
     parts: usize,
     (x, inner): (&[f32], usize),
@@ -31,31 +39,20 @@ pub(crate) fn linear(
     (out, width): (&mut [f32], usize),
 ) {
     let out = Shared::new(out);
-    each_tokens(scratch, threads, parts, (x, inner), |first, tokens| {
-        each_rows(threads, width, |rows, buffers| {
-            sum(
-                unit,
-                tokens,
-                [&weight.values],
-                &rows,
-                buffers,
-                |columns, block, sums| {
-                    let place = Place {
-                        tokens: first + block.start..first + block.end,
-                        columns: columns.clone(),
-                        width,
-                    };
-                    // SAFETY: whoever has a `Unit` has AVX-512.
-                    unsafe { finish(&place, sums, weight, out) };
-                },
-            );
-        });
-    });
+    each_tokens(
+        &mut scratch.tokens,
+        threads,
+        parts,
+        (x, inner),
+        |first, tokens| {
+            multiply(unit, threads, (first, tokens), weight, (out, width));
+        },
+    );
 }
 
 /// `activation(x . gate) * (x . up)`, of `width` outputs.
 pub(crate) fn gated(
-    (unit, scratch): (Unit, &mut Lines),
+    (unit, scratch): (Unit, &mut Scratch),
     threads: &dyn Threads,
     parts: usize,
     (x, inner): (&[f32], usize),
@@ -64,8 +61,55 @@ pub(crate) fn gated(
     (out, width): (&mut [f32], usize),
 ) {
     let out = Shared::new(out);
-    each_tokens(scratch, threads, parts, (x, inner), |first, tokens| {
-        each_rows(threads, width, |rows, buffers| {
+    each_tokens(
+        &mut scratch.tokens,
+        threads,
+        parts,
+        (x, inner),
+        |first, tokens| {
+            each_rows(threads, width, |rows, buffers| {
+                let values = [&gate.values, &up.values];
+                sum(
+                    unit,
+                    tokens,
+                    values,
+                    &rows,
+                    buffers,
+                    |columns, block, sums| {
+                        let place = Place {
+                            tokens: first + block.start..first + block.end,
+                            columns: columns.clone(),
+                            width,
+                        };
+                        // SAFETY: whoever has a `Unit` has AVX-512.
+                        unsafe { finish_gated(&place, sums, [gate, up], activation, out) };
+                    },
+                );
+            });
+        },
+    );
+}
+
+/// `(activation(x . gate) * (x . up)) . down`, of `width` outputs. What comes out of the gated layer is packed for the next
+/// one at once, and never stored as floats.
+pub(crate) fn mlp(
+    (unit, scratch): (Unit, &mut Scratch),
+    threads: &dyn Threads,
+    parts: usize,
+    (x, inner): (&[f32], usize),
+    ([gate, up], down): ([&Weight<'_>; 2], &Weight<'_>),
+    (activation, intermediate): (Activation, usize),
+    (out, width): (&mut [f32], usize),
+) {
+    const { assert!(BLOCK == STEP) };
+    let out = Shared::new(out);
+    let Scratch { tokens, gated } = scratch;
+    let steps = intermediate.div_ceil(STEP);
+    let step_lines = parts * STEP_LINES;
+    each_tokens(tokens, threads, parts, (x, inner), |first, tokens| {
+        let lines = gated.take(tokens.blocks() * steps * step_lines);
+        let shared = Shared::new(lines);
+        each_rows(threads, intermediate, |rows, buffers| {
             let values = [&gate.values, &up.values];
             sum(
                 unit,
@@ -74,16 +118,58 @@ pub(crate) fn gated(
                 &rows,
                 buffers,
                 |columns, block, sums| {
-                    let place = Place {
-                        tokens: first + block.start..first + block.end,
-                        columns: columns.clone(),
-                        width,
-                    };
-                    // SAFETY: whoever has a `Unit` has AVX-512.
-                    unsafe { finish_gated(&place, sums, [gate, up], activation, out) };
+                    let blocks = columns
+                        .clone()
+                        .step_by(BLOCK)
+                        .zip(sums.chunks_exact(2 * SUMS));
+                    for (column, sums) in blocks {
+                        let step = block.start / BLOCK * steps + column / STEP;
+                        // SAFETY: a task writes the steps of its own columns.
+                        let lines = unsafe { shared.slice(step * step_lines, step_lines) };
+                        let (gates, ups) = sums.split_at(SUMS);
+                        let columns = column..columns.end.min(column + STEP);
+                        let (sums, weights) = ([gates, ups], [gate, up]);
+                        // SAFETY: whoever has a `Unit` has AVX-512.
+                        unsafe { finish_packed(columns, sums, weights, activation, parts, lines) };
+                    }
                 },
             );
         });
+        let gated = Tokens {
+            lines,
+            inner: intermediate,
+            ..tokens
+        };
+        multiply(unit, threads, (first, gated), down, (out, width));
+    });
+}
+
+/// The products of some hundred tokens, of which the first has that number, with a weight.
+fn multiply(
+    unit: Unit,
+    threads: &dyn Threads,
+    (first, tokens): (usize, Tokens<'_>),
+    weight: &Weight<'_>,
+    (out, width): (Shared<f32>, usize),
+) {
+    each_rows(threads, width, |rows, buffers| {
+        let values = [&weight.values];
+        sum(
+            unit,
+            tokens,
+            values,
+            &rows,
+            buffers,
+            |columns, block, sums| {
+                let place = Place {
+                    tokens: first + block.start..first + block.end,
+                    columns: columns.clone(),
+                    width,
+                };
+                // SAFETY: whoever has a `Unit` has AVX-512.
+                unsafe { finish(&place, sums, weight, out) };
+            },
+        );
     });
 }
 
@@ -107,7 +193,7 @@ fn each_tokens(
     threads: &dyn Threads,
     parts: usize,
     (x, inner): (&[f32], usize),
-    work: impl Fn(usize, Tokens<'_>),
+    mut work: impl FnMut(usize, Tokens<'_>),
 ) {
     let block_lines = inner.div_ceil(STEP) * parts * STEP_LINES;
     for (index, x) in x.chunks(TOKENS * inner).enumerate() {

@@ -44,7 +44,7 @@ pub(crate) struct Tokens<'a> {
 }
 
 impl Tokens<'_> {
-    fn blocks(&self) -> usize {
+    pub(crate) fn blocks(&self) -> usize {
         self.count.div_ceil(BLOCK)
     }
 

@@ -50,7 +50,8 @@ pub(crate) fn operators(
     for form in Form::ALL {
         domain = domain
             .add(Linear(shared.clone(), form))?
-            .add(Gated(shared.clone(), form))?;
+            .add(Gated(shared.clone(), form))?
+            .add(Mlp(shared.clone(), form))?;
     }
     Ok(domain)
 }
@@ -178,11 +179,7 @@ impl Operator for Gated {
         context: &KernelContext<'attr>,
     ) -> ort::Result<BoxedKernel<'attr>> {
         let (shared, form) = (self.0.clone(), self.1);
-        let activation = match context.get::<i64>(fused::ACTIVATION) {
-            Some(fused::SILU) => Activation::Silu,
-            Some(fused::GELU_TANH) => Activation::GeluTanh,
-            other => return Err(ort::Error::new(format!("an activation of {other:?}"))),
-        };
+        let activation = activation(context)?;
         let sizes = Sizes::read(context);
         Ok(Box::new(move |context: &ComputeContext| {
             let x = required(context, 0)?;
@@ -201,6 +198,64 @@ impl Operator for Gated {
             });
             threads.outcome(result)
         }))
+    }
+}
+
+/// See [`fused::MLP`] and what follows it.
+struct Mlp(Shared, Form);
+
+impl Operator for Mlp {
+    type Kernel<'attr> = BoxedKernel<'attr>;
+
+    fn name(&self) -> &str {
+        match self.1 {
+            Form::Bf16 => fused::MLP,
+            Form::F16 => fused::MLP_F16,
+            Form::Blocks => fused::MLP_BLOCKS,
+            Form::Rows => fused::MLP_ROWS,
+        }
+    }
+
+    fn inputs(&self) -> impl IntoIterator<Item = OperatorInput> {
+        self.1.inputs(3)
+    }
+
+    fn outputs(&self) -> impl IntoIterator<Item = OperatorOutput> {
+        [OperatorOutput::required(FLOAT)]
+    }
+
+    fn create_kernel<'attr>(
+        &self,
+        context: &KernelContext<'attr>,
+    ) -> ort::Result<BoxedKernel<'attr>> {
+        let (shared, form) = (self.0.clone(), self.1);
+        let activation = activation(context)?;
+        let sizes = Sizes::read(context);
+        Ok(Box::new(move |context: &ComputeContext| {
+            let x = required(context, 0)?;
+            let operand = |number| Operand::new(context, form, sizes, form.places(number, 3));
+            let (gate, up, down) = (operand(0)?, operand(1)?, operand(2)?);
+            let (x, inner) = rows(&x)?;
+            let (gate, up, down) = (gate.weight()?, up.weight()?, down.weight()?);
+            let shape = [x.len() / inner, width(&down, width(&gate, inner)?)?];
+            let mut out = output(context, shape)?;
+            let (_, out) = out.try_extract_tensor_mut::<f32>()?;
+            let threads = SessionThreads::new(context, shared.threads);
+            let weights = (&gate, &up, &down);
+            let result = shared.with(|kernels| {
+                let precision = form.precision(shared.precision);
+                kernels.mlp(&threads, precision, (x, inner), weights, activation, out)
+            });
+            threads.outcome(result)
+        }))
+    }
+}
+
+fn activation(context: &KernelContext<'_>) -> ort::Result<Activation> {
+    match context.get::<i64>(fused::ACTIVATION) {
+        Some(fused::SILU) => Ok(Activation::Silu),
+        Some(fused::GELU_TANH) => Ok(Activation::GeluTanh),
+        other => Err(ort::Error::new(format!("an activation of {other:?}"))),
     }
 }
 

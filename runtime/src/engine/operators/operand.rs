@@ -44,7 +44,7 @@ impl Form {
         }
     }
 
-    /// The inputs of a linear layer with one weight, or with two.
+    /// The inputs of an operator with so many weights.
     pub(super) fn inputs(self, weights: usize) -> Vec<OperatorInput> {
         let (parts, zero_points): (&[TensorElementType], &[TensorElementType]) = match self {
             Self::Bf16 => (&[BF16], &[]),
