@@ -6,7 +6,7 @@ mod support;
 
 use fastrand::Rng;
 use support::{Several, floats};
-use worldpm_ort_kernels::{Attention, Kernels, Mask, OneThread};
+use worldpm_ort_kernels::{Attention, Kernels, Mask, OneThread, Precision};
 
 /// Operands of attention, owned.
 #[derive(Clone)]
@@ -82,7 +82,7 @@ impl Case {
             mask: self.mask,
         };
         kernels
-            .attention(&Several(threads), &attention, &mut out)
+            .attention(&Several(threads), Precision::Highest, &attention, &mut out)
             .unwrap();
         out
     }
@@ -266,7 +266,7 @@ fn operands_that_do_not_fit_are_refused() {
             mask: case.mask,
         };
         let mut out = vec![0.0; cells.len() * 256];
-        let error = kernels.attention(&OneThread, &attention, &mut out);
+        let error = kernels.attention(&OneThread, Precision::Highest, &attention, &mut out);
         error.unwrap_err().problem
     };
     assert_eq!(problem(&[0, 1, 5], &[0], 3), "token 5 of 5");

@@ -439,7 +439,8 @@ impl Operator for PackedAttention {
             let mut out = output(context, [cells.len(), heads * size])?;
             let (_, out) = out.try_extract_tensor_mut::<f32>()?;
             let threads = SessionThreads::new(context, shared.threads);
-            let result = shared.with(|kernels| kernels.attention(&threads, &attention, out));
+            let result = shared
+                .with(|kernels| kernels.attention(&threads, shared.precision, &attention, out));
             threads.outcome(result)
         }))
     }

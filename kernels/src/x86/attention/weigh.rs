@@ -1,0 +1,145 @@
+//! Weights of scores.
+
+use std::{
+    arch::x86_64::{
+        __m512, _CMP_NLT_UQ, _MM_FROUND_NO_EXC, _MM_FROUND_TO_NEAREST_INT, _mm512_add_ps,
+        _mm512_fmadd_ps, _mm512_fmsub_ps, _mm512_loadu_ps, _mm512_mask_cmp_ps_mask,
+        _mm512_mask_max_ps, _mm512_maskz_scalef_ps, _mm512_max_ps, _mm512_mul_ps,
+        _mm512_roundscale_ps, _mm512_set1_ps, _mm512_setzero_ps, _mm512_storeu_ps, _mm512_sub_ps,
+    },
+    f32::consts::LOG2_E,
+};
+
+use super::{
+    KEYS, Pair, Products,
+    vectors::{load, store},
+};
+use crate::{
+    Mask,
+    x86::{
+        lines::Line,
+        pack::{STEP, TILE},
+        vector::tanh,
+    },
+};
+
+/// Coefficients of polynomials nearest to `2^x` where `x` is within half of 1, of the highest power first.
+/// The relative error is at most 1.9e-9, which is less than that of a float; 2.6e-6, 2^-18; and 7.5e-5, 2^-13.
+const OF_FLOATS: [f32; 7] = [
+    1.534_582e-4,
+    1.339_993_1e-3,
+    9.618_489e-3,
+    5.550_328_8e-2,
+    2.402_264_7e-1,
+    6.931_472e-1,
+    1.0,
+];
+const OF_TWO_PARTS: [f32; 5] = [
+    9.570_102e-3,
+    5.591_786e-2,
+    2.402_474_5e-1,
+    6.931_218e-1,
+    9.999_992_6e-1,
+];
+const OF_ONE_PART: [f32; 4] = [5.517_167_5e-2, 2.426_111_2e-1, 6.932_61e-1, 9.999_281e-1];
+
+/// Below it a weight is 0: nothing of it would be left in a sum.
+const LEAST: f32 = -100.0;
+
+/// Makes the scores of a pair's tile into weights, for `products`, and counts them in. What the sums of the tile's lanes
+/// are to be multiplied by is returned.
+#[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
+pub(super) fn weigh<P: Products>(
+    products: &mut P,
+    mask: Mask,
+    pair: &mut Pair<'_>,
+    tile: usize,
+    scores: &mut [Line],
+) -> __m512 {
+    let scores: &mut [Line; KEYS] = scores.try_into().expect("a line for each key of a block");
+    let seen = &pair.seen[tile];
+    let keys = pair.steps.start * STEP..pair.steps.end * STEP;
+    let scale = match mask.softcap {
+        None => mask.scale * LOG2_E,
+        Some(cap) => {
+            let scale = _mm512_set1_ps(mask.scale / cap);
+            for line in &mut scores[keys.clone()] {
+                store(tanh(_mm512_mul_ps(load(line), scale)), line);
+            }
+            cap * LOG2_E
+        }
+    };
+    let scale = _mm512_set1_ps(scale);
+    let lanes = &mut pair.lanes[tile];
+    // SAFETY: there are as many elements as a vector has.
+    let (before, total) = unsafe {
+        (
+            _mm512_loadu_ps(lanes.most.as_ptr()),
+            _mm512_loadu_ps(lanes.total.as_ptr()),
+        )
+    };
+    let mut tops = [before; 4];
+    for (scores, seen) in scores[keys.clone()]
+        .chunks_exact(4)
+        .zip(seen[keys.clone()].chunks_exact(4))
+    {
+        for ((top, score), seen) in tops.iter_mut().zip(scores).zip(seen) {
+            // The second operand is what comes out of NaN.
+            *top = _mm512_mask_max_ps(*top, *seen, _mm512_mul_ps(load(score), scale), *top);
+        }
+    }
+    let [one, two, three, four] = tops;
+    let most = _mm512_max_ps(_mm512_max_ps(one, two), _mm512_max_ps(three, four));
+    let mut sums = [_mm512_setzero_ps(); 4];
+    for step in keys.step_by(STEP) {
+        for key in step..step + TILE {
+            let weight = |key: usize| {
+                let power = _mm512_fmsub_ps(load(&scores[key]), scale, most);
+                power_of_two::<P>(power, seen[key])
+            };
+            let weights = [weight(key), weight(key + TILE)];
+            for (half, weight) in weights.iter().enumerate() {
+                let sum = &mut sums[key % 2 * 2 + half];
+                *sum = _mm512_add_ps(*sum, *weight);
+            }
+            // SAFETY: the processor has AVX-512.
+            unsafe { products.put(tile, key, weights) };
+        }
+    }
+    let [one, two, three, four] = sums;
+    let sum = _mm512_add_ps(_mm512_add_ps(one, two), _mm512_add_ps(three, four));
+    // Exactly 1 where no larger score came.
+    let factor = power_of(&OF_FLOATS, _mm512_sub_ps(before, most), u16::MAX);
+    // SAFETY: there is room for a vector.
+    unsafe {
+        _mm512_storeu_ps(lanes.most.as_mut_ptr(), most);
+        _mm512_storeu_ps(
+            lanes.total.as_mut_ptr(),
+            _mm512_fmadd_ps(total, factor, sum),
+        );
+    }
+    factor
+}
+
+/// `2^x` in the lanes of the mask, as exactly as weights are multiplied.
+#[target_feature(enable = "avx512f")]
+fn power_of_two<P: Products>(x: __m512, seen: u16) -> __m512 {
+    match P::PARTS {
+        1 => power_of(&OF_ONE_PART, x, seen),
+        2 => power_of(&OF_TWO_PARTS, x, seen),
+        _ => power_of(&OF_FLOATS, x, seen),
+    }
+}
+
+#[target_feature(enable = "avx512f")]
+fn power_of<const COUNT: usize>(coefficients: &[f32; COUNT], x: __m512, seen: u16) -> __m512 {
+    let whole = _mm512_roundscale_ps::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(x);
+    let rest = _mm512_sub_ps(x, whole);
+    let mut sum = _mm512_set1_ps(coefficients[0]);
+    for coefficient in &coefficients[1..] {
+        sum = _mm512_fmadd_ps(sum, rest, _mm512_set1_ps(*coefficient));
+    }
+    // NaN is not less than anything, and stays.
+    let seen = _mm512_mask_cmp_ps_mask::<_CMP_NLT_UQ>(seen, x, _mm512_set1_ps(LEAST));
+    _mm512_maskz_scalef_ps(seen, sum, whole)
+}
