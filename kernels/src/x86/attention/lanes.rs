@@ -8,14 +8,25 @@ use super::{
 };
 use crate::x86::pack::TILE;
 
-/// What a tile's queries see, and their sums so far. Lanes behind the last query repeat it.
+/// The columns that each of a tile's queries sees. Both ends grow from lane to lane; lanes behind the last query repeat it.
 pub(super) struct Lanes {
-    /// The columns that each sees. Both ends grow from lane to lane.
     pub(super) keys: [Range<usize>; TILE],
-    /// The largest score, in powers of two.
+}
+
+/// What each of them has summed.
+pub(super) struct State {
+    /// The largest score, as a power of two.
     pub(super) most: [f32; TILE],
     /// The sum of the weights.
     pub(super) total: [f32; TILE],
+}
+
+impl State {
+    /// Of no keys. The largest score is not infinity, from which nothing can be subtracted.
+    pub(super) const NEW: Self = Self {
+        most: [f32::MIN; TILE],
+        total: [0.0; TILE],
+    };
 }
 
 impl Lanes {
@@ -26,9 +37,6 @@ impl Lanes {
         };
         Self {
             keys: array::from_fn(keys),
-            // Not infinity, from which nothing can be subtracted.
-            most: [f32::MIN; TILE],
-            total: [0.0; TILE],
         }
     }
 
@@ -45,8 +53,9 @@ impl Lanes {
         }
         let mut seen = [0; KEYS];
         for (lane, keys) in self.keys.iter().enumerate() {
-            for seen in &mut seen[block.within(keys)] {
-                *seen |= 1 << lane;
+            let keys = block.within(keys);
+            for (key, seen) in seen.iter_mut().enumerate() {
+                *seen |= u16::from(keys.start <= key && key < keys.end) << lane;
             }
         }
         seen

@@ -25,11 +25,11 @@ use std::{
 };
 
 use self::{
-    lanes::Lanes,
+    lanes::{Lanes, State},
     on_tiles::OnTiles,
     on_vectors::OnVectors,
     task::{Block, Task},
-    vectors::{columns, load, store},
+    vectors::{load, store, turn},
     weigh::weigh,
 };
 use super::{
@@ -59,23 +59,38 @@ trait Products {
     /// The processor has AVX-512, here and below.
     unsafe fn take(&mut self, task: &Task<'_>, block: &Block);
 
-    /// The products of a pair's queries with the keys of some steps: for each of its tiles, a line for each of [`KEYS`].
-    unsafe fn score(&self, task: &Task<'_>, block: &Block, pair: &Pair<'_>, scores: &mut [Line]);
+    /// Starts to sum a pair's values, times the weights that were put, and to score another pair. All of it is done when
+    /// [`Self::finish`] returns, and some of it in each of `puts` calls of [`Self::put`] before that.
+    unsafe fn start(
+        &mut self,
+        task: &Task<'_>,
+        block: &Block,
+        sum: Option<&Pair<'_>>,
+        score: Option<&Pair<'_>>,
+        puts: usize,
+    );
 
-    /// Keeps the weights of key `key` of the block and of the 16th behind it, for a tile of a pair.
-    unsafe fn put(&mut self, tile: usize, key: usize, weights: [__m512; 2]);
+    /// The products of a tile of a pair with the keys of a block, a line for each. Those of no step are anything.
+    fn scores(&mut self, pair: &Pair<'_>, tile: usize) -> &mut [Line];
 
-    /// The sums of the values of some steps, times the weights that were put: for each of a pair's tiles, a line for
-    /// each element. A lane without a key adds nothing; a value that a lane does not see does not reach it.
-    unsafe fn sum(&mut self, task: &Task<'_>, block: &Block, pair: &Pair<'_>, sums: &mut [Line]);
+    /// Keeps the weights of a key, and of the 16th behind it, for a tile of a pair.
+    unsafe fn put(&mut self, pair: &Pair<'_>, tile: usize, key: usize, weights: [__m512; 2]);
+
+    fn finish(&mut self);
+
+    /// The sums of a pair: for each of its tiles, a line for each element. A value that a lane does not see does not
+    /// reach it.
+    fn sums(&self) -> &[Line];
 }
 
-/// What is computed at a time: a pair of tiles with some steps of a block.
+/// A pair of tiles, with a block.
 struct Pair<'a> {
     /// Its number.
     index: usize,
-    lanes: &'a mut [Lanes; 2],
-    /// Those of the block that any of its queries sees a key of.
+    /// Its place in the buffers of two pairs.
+    slot: usize,
+    lanes: &'a [Lanes; 2],
+    /// The steps of the block that any of its queries sees a key of.
     steps: Range<usize>,
     /// The lanes that see each key of the block.
     seen: [[u16; KEYS]; 2],
@@ -83,13 +98,9 @@ struct Pair<'a> {
 
 #[derive(Default)]
 struct Buffers {
-    lanes: Vec<[Lanes; 2]>,
     on_tiles: on_tiles::Buffers,
     on_vectors: on_vectors::Buffers,
-    /// Of a pair and a block.
-    scores: Lines,
-    sums: Lines,
-    /// Of all blocks, for each pair.
+    /// Of all blocks: for each tile, a line for each element.
     totals: Lines,
 }
 
@@ -141,110 +152,112 @@ pub(crate) fn attention(
 /// The attention of a task's queries.
 #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
 fn attend(unit: Unit, parts: usize, task: &Task<'_>, buffers: &mut Buffers, out: Shared<f32>) {
-    let columns = task.size().next_multiple_of(STEP);
-    let pairs = task.rows().div_ceil(PAIR);
-    let lanes = &mut buffers.lanes;
-    lanes.clear();
-    lanes.extend((0..pairs).map(|pair| [0, 1].map(|half| Lanes::new(task, 2 * pair + half))));
-    let totals = buffers.totals.take(pairs * 2 * columns);
-    totals.fill(Line([0; 16]));
-    let sums = Sums {
-        lanes,
-        scores: buffers.scores.take(2 * KEYS),
-        sums: buffers.sums.take(2 * columns),
+    let Buffers {
+        on_tiles,
+        on_vectors,
         totals,
-    };
-    match (Tiles::configure(unit), parts) {
-        (None, _) => sums.add(task, OnVectors::new(task, &mut buffers.on_vectors)),
-        (Some(tiles), 1) => sums.add(task, OnTiles::<1>::new(&tiles, task, &mut buffers.on_tiles)),
-        (Some(tiles), 2) => sums.add(task, OnTiles::<2>::new(&tiles, task, &mut buffers.on_tiles)),
-        (Some(tiles), _) => sums.add(task, OnTiles::<3>::new(&tiles, task, &mut buffers.on_tiles)),
-    }
-    for (index, (lanes, totals)) in lanes
-        .iter()
-        .zip(
-            buffers
-                .totals
-                .take(pairs * 2 * columns)
-                .chunks_exact(2 * columns),
-        )
-        .enumerate()
-    {
-        for (half, (lanes, totals)) in lanes.iter().zip(totals.chunks_exact(columns)).enumerate() {
-            write(task, 2 * index + half, lanes, totals, out);
-        }
+    } = buffers;
+    let pairs = task.rows().div_ceil(PAIR);
+    let totals = totals.take(pairs * 2 * task.size().next_multiple_of(STEP));
+    match (&Tiles::configure(unit), parts) {
+        (None, _) => sum(task, OnVectors::new(task, on_vectors), totals, out),
+        (Some(tiles), 1) => sum(task, OnTiles::<1>::new(tiles, task, on_tiles), totals, out),
+        (Some(tiles), 2) => sum(task, OnTiles::<2>::new(tiles, task, on_tiles), totals, out),
+        (Some(tiles), _) => sum(task, OnTiles::<3>::new(tiles, task, on_tiles), totals, out),
     }
 }
 
-/// What is summed over blocks.
-struct Sums<'a> {
-    lanes: &'a mut [[Lanes; 2]],
-    scores: &'a mut [Line],
-    sums: &'a mut [Line],
-    totals: &'a mut [Line],
-}
-
-impl Sums<'_> {
-    /// Adds all blocks.
-    #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
-    fn add<P: Products>(self, task: &Task<'_>, mut products: P) {
-        let lines = self.sums.len();
-        for block in task.blocks() {
-            // SAFETY: the processor has AVX-512, here and below.
-            unsafe { products.take(task, &block) };
-            let pairs = self
-                .lanes
-                .iter_mut()
-                .zip(self.totals.chunks_exact_mut(lines));
-            for (index, (lanes, totals)) in pairs.enumerate() {
-                let [one, other] = [&lanes[0], &lanes[1]].map(|lanes| lanes.within(&block));
-                let keys = one.start.min(other.start)..one.end.max(other.end);
-                if keys.is_empty() {
-                    continue;
-                }
-                let mut pair = Pair {
+#[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
+fn sum<P: Products>(task: &Task<'_>, mut products: P, totals: &mut [Line], out: Shared<f32>) {
+    let columns = task.size().next_multiple_of(STEP);
+    let tiles = totals.len() / columns;
+    let lanes: Vec<[Lanes; 2]> = (0..tiles)
+        .step_by(2)
+        .map(|tile| [Lanes::new(task, tile), Lanes::new(task, tile + 1)])
+        .collect();
+    let mut states: Vec<State> = (0..tiles).map(|_| State::NEW).collect();
+    totals.fill(Line([0; 16]));
+    let mut pairs = Vec::new();
+    for block in task.blocks() {
+        pairs.clear();
+        for (index, lanes) in lanes.iter().enumerate() {
+            let [one, other] = [&lanes[0], &lanes[1]].map(|lanes| lanes.within(&block));
+            let keys = one.start.min(other.start)..one.end.max(other.end);
+            if !keys.is_empty() {
+                pairs.push(Pair {
                     index,
-                    seen: [&lanes[0], &lanes[1]].map(|lanes| lanes.seen(&block)),
+                    slot: pairs.len() % 2,
                     lanes,
                     steps: keys.start / STEP..keys.end.div_ceil(STEP),
-                };
-                // SAFETY: as above.
-                unsafe { products.score(task, &block, &pair, self.scores) };
-                let mut factors = [_mm512_setzero_ps(); 2];
-                for (tile, scores) in self.scores.chunks_exact_mut(KEYS).enumerate() {
-                    let mask = task.attention.mask;
-                    factors[tile] = weigh(&mut products, mask, &mut pair, tile, scores);
-                }
-                // SAFETY: as above.
-                unsafe { products.sum(task, &block, &pair, self.sums) };
-                for (tile, factor) in factors.into_iter().enumerate() {
-                    let lines = tile * lines / 2..(tile + 1) * lines / 2;
-                    for (total, sum) in totals[lines.clone()].iter_mut().zip(&self.sums[lines]) {
-                        store(_mm512_fmadd_ps(load(total), factor, load(sum)), total);
-                    }
-                }
+                    seen: [lanes[0].seen(&block), lanes[1].seen(&block)],
+                });
             }
+        }
+        // SAFETY: the processor has AVX-512, here and below.
+        unsafe {
+            products.take(task, &block);
+            products.start(task, &block, None, pairs.first(), 0);
+        }
+        products.finish();
+        let mut before: Option<(&Pair<'_>, [__m512; 2])> = None;
+        for (at, pair) in pairs.iter().enumerate() {
+            let sum = before.map(|(pair, _)| pair);
+            let puts = pair.steps.len() * STEP;
+            // SAFETY: as above.
+            unsafe { products.start(task, &block, sum, pairs.get(at + 1), puts) };
+            let mask = task.attention.mask;
+            let mut factors = [_mm512_setzero_ps(); 2];
+            for (tile, factor) in factors.iter_mut().enumerate() {
+                let state = &mut states[2 * pair.index + tile];
+                *factor = weigh(&mut products, mask, pair, tile, state);
+            }
+            products.finish();
+            if let Some((pair, factors)) = before {
+                add(totals, pair, factors, products.sums());
+            }
+            before = Some((pair, factors));
+        }
+        if let Some((pair, factors)) = before {
+            // SAFETY: as above.
+            unsafe { products.start(task, &block, Some(pair), None, 0) };
+            products.finish();
+            add(totals, pair, factors, products.sums());
+        }
+    }
+    for ((tile, totals), state) in totals.chunks_exact_mut(columns).enumerate().zip(&states) {
+        write(task, tile, state, totals, out);
+    }
+}
+
+/// Adds a pair's sums to those of the blocks before, times their factors.
+#[target_feature(enable = "avx512f")]
+fn add(totals: &mut [Line], pair: &Pair<'_>, factors: [__m512; 2], sums: &[Line]) {
+    let totals = &mut totals[pair.index * sums.len()..][..sums.len()];
+    let halves = totals.chunks_exact_mut(sums.len() / 2);
+    for ((totals, sums), factor) in halves.zip(sums.chunks_exact(sums.len() / 2)).zip(factors) {
+        for (total, sum) in totals.iter_mut().zip(sums) {
+            store(_mm512_fmadd_ps(load(total), factor, load(sum)), total);
         }
     }
 }
 
 /// Writes the outputs of a tile.
 #[target_feature(enable = "avx512f")]
-fn write(task: &Task<'_>, tile: usize, lanes: &Lanes, totals: &[Line], out: Shared<f32>) {
+fn write(task: &Task<'_>, tile: usize, state: &State, totals: &mut [Line], out: Shared<f32>) {
     // SAFETY: there are as many elements as a vector has.
-    let total = unsafe { _mm512_loadu_ps(lanes.total.as_ptr()) };
-    for element in (0..task.size()).step_by(TILE) {
-        let mut values = [_mm512_setzero_ps(); TILE];
-        for (value, line) in values.iter_mut().zip(&totals[element..]) {
-            *value = _mm512_div_ps(load(line), total);
-        }
-        let rows = tile * TILE..task.rows();
-        for (row, value) in rows.zip(columns(values)) {
-            // SAFETY: a task writes to its own heads of its own queries, and there is room for a vector.
-            unsafe {
-                let out = out.slice(task.out(row) + element, TILE);
-                _mm512_storeu_ps(out.as_mut_ptr(), value);
-            }
+    let total = unsafe { _mm512_loadu_ps(state.total.as_ptr()) };
+    for line in &mut *totals {
+        store(_mm512_div_ps(load(line), total), line);
+    }
+    totals
+        .chunks_exact_mut(TILE)
+        .for_each(|square| turn(square));
+    for row in tile * TILE..task.rows().min((tile + 1) * TILE) {
+        // SAFETY: a task writes to its own heads of its own queries.
+        let out = unsafe { out.slice(task.out(row), task.size()) };
+        for (out, square) in out.chunks_exact_mut(TILE).zip(totals.chunks_exact(TILE)) {
+            // SAFETY: there is room for a vector.
+            unsafe { _mm512_storeu_ps(out.as_mut_ptr(), load(&square[row % TILE])) };
         }
     }
 }

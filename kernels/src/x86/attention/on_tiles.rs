@@ -1,27 +1,27 @@
 //! Attention on AMX tiles.
 //!
-//! Each float is split into bfloat16 parts, see `pack.rs`: for a step of 32 elements, and each part, there are two tiles.
+//! Each float is split into bfloat16 parts, see `pack.rs`: a step of 32 elements has two tiles for each part.
 //! - Keys: a line is a key's 32 elements.
 //! - Queries: line `p` has elements `2p` and `2p + 1` of 16 queries.
-//! - Values: a line is an element of 32 keys: each with the 16th behind it.
+//! - Values: a line is an element of 32 keys, each beside the 16th behind it.
 //! - Weights: line `p` has keys `p` and `p + 16` for 16 queries.
 
 use std::{
     arch::x86_64::{
-        __m512, __m512i, _CMP_NLE_UQ, _mm512_abs_ps, _mm512_add_epi32, _mm512_and_si512,
+        __m512, _CMP_NLE_UQ, _mm512_abs_ps, _mm512_add_epi32, _mm512_and_si512,
         _mm512_castps_si512, _mm512_castsi512_ps, _mm512_cmp_ps_mask, _mm512_loadu_si512,
         _mm512_mask_blend_epi16, _mm512_mask_mov_ps, _mm512_permutexvar_epi16, _mm512_set1_epi32,
-        _mm512_set1_ps, _mm512_setzero_ps, _mm512_setzero_si512, _mm512_srli_epi32,
-        _mm512_store_si512, _mm512_sub_ps,
+        _mm512_set1_ps, _mm512_srli_epi32, _mm512_sub_ps,
     },
+    mem,
     ops::Range,
 };
 
 use super::{
     KEYS, PAIR, Pair, Products,
-    product::product,
+    product::{Product, Progress},
     task::{Block, Task},
-    vectors::{load, read, store, store_columns},
+    vectors::{load, put, read, store, turn},
 };
 use crate::x86::{
     amx::Tiles,
@@ -29,11 +29,12 @@ use crate::x86::{
     pack::{STEP, STEP_LINES, TILE, parts},
 };
 
-/// The largest bfloat16 number: what is larger may be infinity when it is rounded.
+/// Steps of a block.
+const STEPS: usize = KEYS / STEP;
+/// The largest bfloat16 number: what is larger may be rounded to infinity.
 const LARGEST: f32 = 3.389_531_4e38;
-
-/// The order in which 16 elements of a key stand in turn with those of the 16th behind it.
-const MIXED: [u16; STEP] = {
+/// The order in which 16 elements of a key stand in turn with those of the 16th key behind it.
+const IN_TURN: [u16; STEP] = {
     let mut order = [0; STEP];
     let mut at = 0;
     while at < STEP {
@@ -42,80 +43,113 @@ const MIXED: [u16; STEP] = {
     }
     order
 };
+/// What stands for a product that is due.
+const ONE: usize = 1 << 16;
 
 #[derive(Default)]
 pub(super) struct Buffers {
     queries: Lines,
     keys: Lines,
     values: Lines,
+    scores: Lines,
     weights: Lines,
-    sums: Lines,
+    sums: [Lines; 2],
+    products: Vec<Kind>,
+}
+
+/// A product, by the line where each operand begins.
+#[derive(Clone, Copy)]
+enum Kind {
+    /// Of a step's keys and a pair's queries.
+    Scores {
+        keys: usize,
+        queries: usize,
+        scores: usize,
+    },
+    /// Of 32 elements of the values of some steps, and the weights of a pair.
+    Sums {
+        values: usize,
+        weights: usize,
+        steps: usize,
+        sums: usize,
+    },
 }
 
 pub(super) struct OnTiles<'a, const PARTS: usize> {
     tiles: &'a Tiles,
+    /// Lines of all elements of a step's keys, and of a pair's queries.
+    lines: usize,
     queries: &'a mut [Line],
     keys: &'a mut [Line],
     values: &'a mut [Line],
+    scores: &'a mut [Line],
     weights: &'a mut [Line],
-    /// Of a query alone.
+    /// The second ones are of one query after the other.
     sums: &'a mut [Line],
-    /// Whether the products of the block's values with 0 are 0.
+    alone: &'a mut [Line],
+    /// Whether the block's values are finite: their products with 0 are 0.
     finite: bool,
+    /// What is to be multiplied, of which some is done.
+    products: &'a mut Vec<Kind>,
+    done: usize,
+    progress: Progress,
+    /// What of it is due at each call of `put`, and was not done.
+    pace: usize,
+    due: usize,
 }
 
 impl<'a, const PARTS: usize> OnTiles<'a, PARTS> {
-    /// Lines of a step.
+    /// Lines of a step of 32 elements, or keys.
     const STEP: usize = PARTS * STEP_LINES;
 
     #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
     pub(super) fn new(tiles: &'a Tiles, task: &Task<'_>, buffers: &'a mut Buffers) -> Self {
-        let steps = task.size().div_ceil(STEP);
-        let lines = steps * Self::STEP;
+        let lines = task.size().div_ceil(STEP) * Self::STEP;
         let queries = buffers.queries.take(task.rows().div_ceil(PAIR) * lines);
         for (pair, lines) in queries.chunks_exact_mut(lines).enumerate() {
-            for half in 0..2 {
-                let rows = (2 * pair + half) * TILE..;
-                let query = |lane, element| match task.query(rows.start + lane) {
-                    Some(query) => [read(query, element), read(query, element + TILE)],
-                    None => [_mm512_setzero_ps(); 2],
-                };
-                for (step, lines) in lines.chunks_exact_mut(Self::STEP).enumerate() {
-                    let mut columns = [[_mm512_setzero_si512(); TILE]; PARTS];
-                    for lane in 0..TILE {
-                        let [low, high] = query(lane, step * STEP);
-                        for (columns, part) in columns.iter_mut().zip(parts::<PARTS>(low, high)) {
-                            columns[lane] = part;
-                        }
+            for (step, lines) in lines.chunks_exact_mut(Self::STEP).enumerate() {
+                for place in 0..PAIR {
+                    let query = task.query(pair * PAIR + place).unwrap_or_default();
+                    let low = read(query, step * STEP);
+                    let high = read(query, step * STEP + TILE);
+                    for (part, value) in parts::<PARTS>(low, high).into_iter().enumerate() {
+                        put(value, &mut lines[part * STEP_LINES + place]);
                     }
-                    store_parts(&mut columns, half, lines);
                 }
+                lines.chunks_exact_mut(TILE).for_each(|tile| turn(tile));
             }
         }
+        let [sums, alone] = &mut buffers.sums;
+        let columns = task.size().next_multiple_of(STEP);
         Self {
             tiles,
+            lines,
             queries,
-            keys: buffers.keys.take(KEYS / STEP * lines),
-            values: buffers.values.take(KEYS / STEP * lines),
-            weights: buffers.weights.take(KEYS / STEP * Self::STEP),
-            sums: buffers.sums.take(2 * steps * STEP),
+            keys: buffers.keys.take(STEPS * lines),
+            values: buffers.values.take(STEPS * lines),
+            scores: buffers.scores.take(2 * 2 * KEYS),
+            weights: buffers.weights.take(2 * STEPS * Self::STEP),
+            sums: sums.take(2 * columns),
+            alone: alone.take(2 * columns),
             finite: true,
+            products: &mut buffers.products,
+            done: 0,
+            progress: Progress::default(),
+            pace: 0,
+            due: 0,
         }
     }
 
     #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
     fn pack_keys(&mut self, task: &Task<'_>, block: &Block) {
-        let lines = task.size().div_ceil(STEP) * Self::STEP;
         for (key, &place) in block.places.iter().enumerate().take(block.keys) {
             let elements = &task.attention.key[place..place + task.size()];
-            let lines = &mut self.keys[key / STEP * lines..][..lines];
+            let lines = &mut self.keys[key / STEP * self.lines..][..self.lines];
             for (step, lines) in lines.chunks_exact_mut(Self::STEP).enumerate() {
                 let low = read(elements, step * STEP);
                 let high = read(elements, step * STEP + TILE);
                 for (part, value) in parts::<PARTS>(low, high).into_iter().enumerate() {
-                    let line = &mut lines[part * STEP_LINES + key % STEP];
-                    // SAFETY: a line is aligned and of the vector's size.
-                    unsafe { _mm512_store_si512(line.0.as_mut_ptr().cast(), value) };
+                    put(value, &mut lines[part * STEP_LINES + key % STEP]);
                 }
             }
         }
@@ -126,54 +160,120 @@ impl<'a, const PARTS: usize> OnTiles<'a, PARTS> {
     fn pack_values(&mut self, task: &Task<'_>, block: &Block, keys: &Range<usize>) -> bool {
         let mut large = 0;
         let mut value = |key: usize, element| {
-            let value = match keys.contains(&key) {
-                true => {
-                    let place = block.places[key];
-                    read(&task.attention.value[place..place + task.size()], element)
-                }
-                false => _mm512_setzero_ps(),
+            let values = match keys.contains(&key) {
+                true => &task.attention.value[block.places[key]..][..task.size()],
+                false => &[],
             };
-            large |=
-                _mm512_cmp_ps_mask::<_CMP_NLE_UQ>(_mm512_abs_ps(value), _mm512_set1_ps(LARGEST));
+            let value = read(values, element);
+            let largest = _mm512_set1_ps(LARGEST);
+            large |= _mm512_cmp_ps_mask::<_CMP_NLE_UQ>(_mm512_abs_ps(value), largest);
             value
         };
-        // SAFETY: there are as many elements as a vector has.
-        let mixed = unsafe { _mm512_loadu_si512(MIXED.as_ptr().cast()) };
+        // SAFETY: there are as many numbers as a vector has.
+        let in_turn = unsafe { _mm512_loadu_si512(IN_TURN.as_ptr().cast()) };
         for (index, lines) in self.values.chunks_exact_mut(Self::STEP).enumerate() {
-            let (element, first) = (index / (KEYS / STEP) * STEP, index % (KEYS / STEP) * STEP);
+            let (element, first) = (index / STEPS * STEP, index % STEPS * STEP);
             if first >= block.keys {
                 continue;
             }
-            for half in 0..2 {
-                let mut columns = [[_mm512_setzero_si512(); TILE]; PARTS];
-                for key in 0..TILE {
-                    let element = element + half * TILE;
-                    let low = value(first + key, element);
-                    let high = value(first + key + TILE, element);
-                    for (columns, part) in columns.iter_mut().zip(parts::<PARTS>(low, high)) {
-                        columns[key] = _mm512_permutexvar_epi16(mixed, part);
-                    }
+            for place in 0..STEP {
+                let element = element + place / TILE * TILE;
+                let key = first + place % TILE;
+                let (low, high) = (value(key, element), value(key + TILE, element));
+                for (part, value) in parts::<PARTS>(low, high).into_iter().enumerate() {
+                    let value = _mm512_permutexvar_epi16(in_turn, value);
+                    put(value, &mut lines[part * STEP_LINES + place]);
                 }
-                store_parts(&mut columns, half, lines);
             }
+            lines.chunks_exact_mut(TILE).for_each(|tile| turn(tile));
         }
         large == 0
     }
 
-    /// The values of a pair's steps, times their weights.
-    fn multiply(&self, steps: &Range<usize>, sums: &mut [Line]) {
-        let lines = steps.start * Self::STEP..steps.end * Self::STEP;
-        let between = sums.len() / 2;
-        let blocks = self.values.chunks_exact(KEYS / STEP * Self::STEP);
-        for (index, values) in blocks.enumerate() {
-            product::<PARTS>(
-                self.tiles,
-                &values[lines.clone()],
-                &self.weights[lines.clone()],
-                &mut sums[index * STEP..],
-                between,
-            );
+    fn push_scores(&mut self, pair: &Pair<'_>) {
+        self.products
+            .extend(pair.steps.clone().map(|step| Kind::Scores {
+                keys: step * self.lines,
+                queries: pair.index * self.lines,
+                scores: pair.slot * 2 * KEYS + step * STEP,
+            }));
+    }
+
+    fn push_sums(&mut self, pair: &Pair<'_>) {
+        let first = pair.steps.start * Self::STEP;
+        let blocks = self.sums.len() / 2 / STEP;
+        self.products.extend((0..blocks).map(|block| Kind::Sums {
+            values: block * STEPS * Self::STEP + first,
+            weights: pair.slot * STEPS * Self::STEP + first,
+            steps: pair.steps.len(),
+            sums: block * STEP,
+        }));
+    }
+
+    /// The sums of a pair's queries, each of which gets the values that it sees alone.
+    #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
+    fn sum_alone(&mut self, task: &Task<'_>, block: &Block, pair: &Pair<'_>) {
+        self.alone.fill(Line([0; 16]));
+        let columns = self.sums.len() / 2;
+        let mut before = 0..0;
+        for keys in pair.lanes.iter().flat_map(|lanes| &lanes.keys) {
+            if *keys == before {
+                continue;
+            }
+            before = keys.clone();
+            self.pack_values(task, block, &block.within(keys));
+            self.push_sums(pair);
+            self.advance_all();
+            for (place, line) in self.alone.iter_mut().enumerate() {
+                let mask = pair.lanes[place / columns].with(keys);
+                store(
+                    _mm512_mask_mov_ps(load(line), mask, load(&self.sums[place])),
+                    line,
+                );
+            }
         }
+        mem::swap(&mut self.sums, &mut self.alone);
+    }
+
+    #[inline(always)]
+    fn advance(&mut self, kind: Kind) {
+        let more = match kind {
+            Kind::Scores {
+                keys,
+                queries,
+                scores,
+            } => Product::<PARTS> {
+                left: &self.keys[keys..][..self.lines],
+                right: &self.queries[queries..][..self.lines],
+                sums: &mut self.scores[scores..],
+                between: KEYS,
+            }
+            .advance(self.tiles, &mut self.progress),
+            Kind::Sums {
+                values,
+                weights,
+                steps,
+                sums,
+            } => {
+                let between = self.sums.len() / 2;
+                Product::<PARTS> {
+                    left: &self.values[values..][..steps * Self::STEP],
+                    right: &self.weights[weights..][..steps * Self::STEP],
+                    sums: &mut self.sums[sums..],
+                    between,
+                }
+                .advance(self.tiles, &mut self.progress)
+            }
+        };
+        self.done += usize::from(!more);
+    }
+
+    fn advance_all(&mut self) {
+        while let Some(&kind) = self.products.get(self.done) {
+            self.advance(kind);
+        }
+        self.products.clear();
+        self.done = 0;
     }
 }
 
@@ -187,33 +287,41 @@ impl<const PARTS: usize> Products for OnTiles<'_, PARTS> {
     }
 
     #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
-    unsafe fn score(&self, task: &Task<'_>, _: &Block, pair: &Pair<'_>, scores: &mut [Line]) {
-        let lines = task.size().div_ceil(STEP) * Self::STEP;
-        for step in pair.steps.clone() {
-            product::<PARTS>(
-                self.tiles,
-                &self.keys[step * lines..][..lines],
-                &self.queries[pair.index * lines..][..lines],
-                &mut scores[step * STEP..],
-                KEYS,
-            );
+    unsafe fn start(
+        &mut self,
+        task: &Task<'_>,
+        block: &Block,
+        sum: Option<&Pair<'_>>,
+        score: Option<&Pair<'_>>,
+        puts: usize,
+    ) {
+        match sum {
+            Some(pair) if self.finite => self.push_sums(pair),
+            Some(pair) => self.sum_alone(task, block, pair),
+            None => {}
         }
+        if let Some(pair) = score {
+            self.push_scores(pair);
+        }
+        let counts = self.products.iter().map(|kind| match kind {
+            Kind::Scores { .. } => Product::<PARTS>::count(task.size().div_ceil(STEP)),
+            Kind::Sums { steps, .. } => Product::<PARTS>::count(*steps),
+        });
+        self.pace = counts.sum::<usize>() * ONE / puts.max(1);
+        self.due = 0;
+    }
+
+    fn scores(&mut self, pair: &Pair<'_>, tile: usize) -> &mut [Line] {
+        &mut self.scores[(pair.slot * 2 + tile) * KEYS..][..KEYS]
     }
 
     /// The parts are cut off, not rounded: three have all of a weight's bits. The last one of fewer is rounded.
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
-    unsafe fn put(&mut self, tile: usize, key: usize, [mut low, mut high]: [__m512; 2]) {
-        let upper = _mm512_set1_epi32(0xffff_0000_u32.cast_signed());
-        let rest = |value| {
-            let part = _mm512_and_si512(_mm512_castps_si512(value), upper);
-            _mm512_sub_ps(value, _mm512_castsi512_ps(part))
-        };
-        let round = |value| {
-            let half = _mm512_set1_epi32(0x8000);
-            _mm512_castsi512_ps(_mm512_add_epi32(_mm512_castps_si512(value), half))
-        };
-        let lines = &mut self.weights[key / STEP * Self::STEP..][..Self::STEP];
+    unsafe fn put(&mut self, pair: &Pair<'_>, tile: usize, key: usize, weights: [__m512; 2]) {
+        let [mut low, mut high] = weights;
+        let step = pair.slot * STEPS + key / STEP;
+        let lines = &mut self.weights[step * Self::STEP..][..Self::STEP];
         for (part, lines) in lines.chunks_exact_mut(STEP_LINES).enumerate() {
             if PARTS < 3 && part == PARTS - 1 {
                 (low, high) = (round(low), round(high));
@@ -223,51 +331,38 @@ impl<const PARTS: usize> Products for OnTiles<'_, PARTS> {
                 _mm512_srli_epi32::<16>(_mm512_castps_si512(low)),
                 _mm512_castps_si512(high),
             );
-            store(
-                _mm512_castsi512_ps(line),
-                &mut lines[tile * TILE + key % STEP],
-            );
+            put(line, &mut lines[tile * TILE + key % STEP]);
             (low, high) = (rest(low), rest(high));
+        }
+        self.due += self.pace;
+        while self.due >= ONE {
+            self.due -= ONE;
+            if let Some(&kind) = self.products.get(self.done) {
+                self.advance(kind);
+            }
         }
     }
 
-    #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
-    unsafe fn sum(&mut self, task: &Task<'_>, block: &Block, pair: &Pair<'_>, sums: &mut [Line]) {
-        if self.finite {
-            return self.multiply(&pair.steps, sums);
-        }
-        // A weight of 0 times infinity is not 0: each query gets the values that it sees.
-        sums.fill(Line([0; 16]));
-        let alone = std::mem::take(&mut self.sums);
-        let mut before = 0..0;
-        for keys in pair.lanes.iter().flat_map(|lanes| &lanes.keys) {
-            if *keys == before {
-                continue;
-            }
-            before = keys.clone();
-            self.pack_values(task, block, &block.within(keys));
-            self.multiply(&pair.steps, alone);
-            let halves = sums.len() / 2;
-            for (tile, lanes) in pair.lanes.iter().enumerate() {
-                let mask = lanes.with(keys);
-                let lines = tile * halves..(tile + 1) * halves;
-                for (sum, alone) in sums[lines.clone()].iter_mut().zip(&alone[lines]) {
-                    store(_mm512_mask_mov_ps(load(sum), mask, load(alone)), sum);
-                }
-            }
-        }
-        self.sums = alone;
+    fn finish(&mut self) {
+        self.advance_all();
+    }
+
+    fn sums(&self) -> &[Line] {
+        self.sums
     }
 }
 
-/// Writes the tiles of a half of a step, whose columns the vectors are.
+/// What is left of floats when a part of them is cut off.
 #[target_feature(enable = "avx512f")]
-fn store_parts<const PARTS: usize>(
-    columns: &mut [[__m512i; TILE]; PARTS],
-    half: usize,
-    lines: &mut [Line],
-) {
-    for (columns, lines) in columns.iter_mut().zip(lines.chunks_exact_mut(STEP_LINES)) {
-        store_columns(columns, &mut lines[half * TILE..][..TILE]);
-    }
+fn rest(value: __m512) -> __m512 {
+    let upper = _mm512_set1_epi32(0xffff_0000_u32.cast_signed());
+    let part = _mm512_and_si512(_mm512_castps_si512(value), upper);
+    _mm512_sub_ps(value, _mm512_castsi512_ps(part))
+}
+
+/// Floats, of which the upper half is the nearest bfloat16 number.
+#[target_feature(enable = "avx512f")]
+fn round(value: __m512) -> __m512 {
+    let half = _mm512_set1_epi32(0x8000);
+    _mm512_castsi512_ps(_mm512_add_epi32(_mm512_castps_si512(value), half))
 }

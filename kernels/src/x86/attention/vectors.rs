@@ -1,8 +1,8 @@
 //! Lines as vectors.
 
 use std::arch::x86_64::{
-    __m512, __m512i, _mm512_castps_si512, _mm512_castsi512_ps, _mm512_load_ps, _mm512_loadu_ps,
-    _mm512_setzero_ps, _mm512_setzero_si512, _mm512_store_ps, _mm512_store_si512,
+    __m512, __m512i, _mm512_load_ps, _mm512_loadu_ps, _mm512_setzero_ps, _mm512_store_ps,
+    _mm512_store_si512,
 };
 
 use crate::x86::{lines::Line, pack::TILE, vector::transpose};
@@ -19,6 +19,12 @@ pub(super) fn store(value: __m512, line: &mut Line) {
     unsafe { _mm512_store_ps(line.0.as_mut_ptr().cast(), value) };
 }
 
+#[target_feature(enable = "avx512f")]
+pub(super) fn put(value: __m512i, line: &mut Line) {
+    // SAFETY: as above.
+    unsafe { _mm512_store_si512(line.0.as_mut_ptr().cast(), value) };
+}
+
 /// 16 elements from `start` on, or zeros where there are none.
 #[target_feature(enable = "avx512f")]
 pub(super) fn read(elements: &[f32], start: usize) -> __m512 {
@@ -29,27 +35,10 @@ pub(super) fn read(elements: &[f32], start: usize) -> __m512 {
     }
 }
 
-/// Writes a tile whose columns the vectors are.
+/// Makes a tile's lines its columns.
 #[target_feature(enable = "avx512f")]
-pub(super) fn store_columns(columns: &mut [__m512i; TILE], tile: &mut [Line]) {
-    transpose(columns);
-    for (line, value) in tile.iter_mut().zip(columns) {
-        // SAFETY: a line is aligned and of the vector's size.
-        unsafe { _mm512_store_si512(line.0.as_mut_ptr().cast(), *value) };
-    }
-}
-
-/// A tile's columns.
-#[target_feature(enable = "avx512f")]
-pub(super) fn columns(lines: [__m512; TILE]) -> [__m512; TILE] {
-    let mut square = [_mm512_setzero_si512(); TILE];
-    for (row, line) in square.iter_mut().zip(lines) {
-        *row = _mm512_castps_si512(line);
-    }
-    transpose(&mut square);
-    let mut columns = lines;
-    for (column, row) in columns.iter_mut().zip(square) {
-        *column = _mm512_castsi512_ps(row);
-    }
-    columns
+pub(super) fn turn(tile: &mut [Line]) {
+    let tile: &mut [Line; TILE] = tile.try_into().expect("a tile");
+    // SAFETY: a line is aligned and of the vector's size, and both are plain numbers.
+    transpose(unsafe { &mut *std::ptr::from_mut(tile).cast::<[__m512i; TILE]>() });
 }

@@ -11,13 +11,13 @@ use std::{
 };
 
 use super::{
-    KEYS, Pair, Products,
+    Pair, Products,
+    lanes::State,
     vectors::{load, store},
 };
 use crate::{
     Mask,
     x86::{
-        lines::Line,
         pack::{STEP, TILE},
         vector::tanh,
     },
@@ -46,19 +46,19 @@ const OF_ONE_PART: [f32; 4] = [5.517_167_5e-2, 2.426_111_2e-1, 6.932_61e-1, 9.99
 /// Below it a weight is 0: nothing of it would be left in a sum.
 const LEAST: f32 = -100.0;
 
-/// Makes the scores of a pair's tile into weights, for `products`, and counts them in. What the sums of the tile's lanes
-/// are to be multiplied by is returned.
+/// Makes the scores of a tile of a pair into weights, for `products`, and counts them in. What the sums of the tile's
+/// values are to be multiplied by is returned.
 #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
 pub(super) fn weigh<P: Products>(
     products: &mut P,
     mask: Mask,
-    pair: &mut Pair<'_>,
+    pair: &Pair<'_>,
     tile: usize,
-    scores: &mut [Line],
+    state: &mut State,
 ) -> __m512 {
-    let scores: &mut [Line; KEYS] = scores.try_into().expect("a line for each key of a block");
     let seen = &pair.seen[tile];
     let keys = pair.steps.start * STEP..pair.steps.end * STEP;
+    let scores = products.scores(pair, tile);
     let scale = match mask.softcap {
         None => mask.scale * LOG2_E,
         Some(cap) => {
@@ -70,12 +70,11 @@ pub(super) fn weigh<P: Products>(
         }
     };
     let scale = _mm512_set1_ps(scale);
-    let lanes = &mut pair.lanes[tile];
     // SAFETY: there are as many elements as a vector has.
     let (before, total) = unsafe {
         (
-            _mm512_loadu_ps(lanes.most.as_ptr()),
-            _mm512_loadu_ps(lanes.total.as_ptr()),
+            _mm512_loadu_ps(state.most.as_ptr()),
+            _mm512_loadu_ps(state.total.as_ptr()),
         )
     };
     let mut tops = [before; 4];
@@ -93,6 +92,7 @@ pub(super) fn weigh<P: Products>(
     let mut sums = [_mm512_setzero_ps(); 4];
     for step in keys.step_by(STEP) {
         for key in step..step + TILE {
+            let scores = products.scores(pair, tile);
             let weight = |key: usize| {
                 let power = _mm512_fmsub_ps(load(&scores[key]), scale, most);
                 power_of_two::<P>(power, seen[key])
@@ -103,7 +103,7 @@ pub(super) fn weigh<P: Products>(
                 *sum = _mm512_add_ps(*sum, *weight);
             }
             // SAFETY: the processor has AVX-512.
-            unsafe { products.put(tile, key, weights) };
+            unsafe { products.put(pair, tile, key, weights) };
         }
     }
     let [one, two, three, four] = sums;
@@ -112,9 +112,9 @@ pub(super) fn weigh<P: Products>(
     let factor = power_of(&OF_FLOATS, _mm512_sub_ps(before, most), u16::MAX);
     // SAFETY: there is room for a vector.
     unsafe {
-        _mm512_storeu_ps(lanes.most.as_mut_ptr(), most);
+        _mm512_storeu_ps(state.most.as_mut_ptr(), most);
         _mm512_storeu_ps(
-            lanes.total.as_mut_ptr(),
+            state.total.as_mut_ptr(),
             _mm512_fmadd_ps(total, factor, sum),
         );
     }
