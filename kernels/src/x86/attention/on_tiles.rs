@@ -13,13 +13,12 @@ use std::{
         _mm512_mask_blend_epi16, _mm512_mask_mov_ps, _mm512_permutexvar_epi16, _mm512_set1_epi32,
         _mm512_set1_ps, _mm512_srli_epi32, _mm512_sub_ps,
     },
-    mem,
     ops::Range,
 };
 
 use super::{
     KEYS, PAIR, Pair, Products,
-    product::{Product, Progress},
+    product::{Product, Queue},
     task::{Block, Task},
     vectors::{load, put, read, store, turn},
 };
@@ -48,52 +47,36 @@ const ONE: usize = 1 << 16;
 
 #[derive(Default)]
 pub(super) struct Buffers {
-    queries: Lines,
-    keys: Lines,
-    values: Lines,
-    scores: Lines,
-    weights: Lines,
-    sums: [Lines; 2],
-    products: Vec<Kind>,
+    lines: Lines,
+    queue: Queue,
 }
 
-/// A product, by the line where each operand begins.
-#[derive(Clone, Copy)]
-enum Kind {
-    /// Of a step's keys and a pair's queries.
-    Scores {
-        keys: usize,
-        queries: usize,
-        scores: usize,
-    },
-    /// Of 32 elements of the values of some steps, and the weights of a pair.
-    Sums {
-        values: usize,
-        weights: usize,
-        steps: usize,
-        sums: usize,
-    },
+/// Where operands begin in the buffer.
+struct Places {
+    queries: usize,
+    keys: usize,
+    values: usize,
+    /// Of two pairs: for each of a pair's tiles a line for each key.
+    scores: usize,
+    /// Of two pairs.
+    weights: usize,
+    /// Of a pair: for each of its tiles a line for each element.
+    sums: usize,
+    /// Such sums of one query after the other.
+    alone: usize,
+    end: usize,
 }
 
 pub(super) struct OnTiles<'a, const PARTS: usize> {
     tiles: &'a Tiles,
-    /// Lines of all elements of a step's keys, and of a pair's queries.
-    lines: usize,
-    queries: &'a mut [Line],
-    keys: &'a mut [Line],
-    values: &'a mut [Line],
-    scores: &'a mut [Line],
-    weights: &'a mut [Line],
-    /// The second ones are of one query after the other.
-    sums: &'a mut [Line],
-    alone: &'a mut [Line],
+    lines: &'a mut [Line],
+    places: Places,
+    /// Lines of all elements of a pair's queries, and of a step's keys.
+    elements: usize,
     /// Whether the block's values are finite: their products with 0 are 0.
     finite: bool,
-    /// What is to be multiplied, of which some is done.
-    products: &'a mut Vec<Kind>,
-    done: usize,
-    progress: Progress,
-    /// What of it is due at each call of `put`, and was not done.
+    queue: &'a mut Queue,
+    /// How much of a part is due at each call of `put`, and has not been done.
     pace: usize,
     due: usize,
 }
@@ -104,9 +87,20 @@ impl<'a, const PARTS: usize> OnTiles<'a, PARTS> {
 
     #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
     pub(super) fn new(tiles: &'a Tiles, task: &Task<'_>, buffers: &'a mut Buffers) -> Self {
-        let lines = task.size().div_ceil(STEP) * Self::STEP;
-        let queries = buffers.queries.take(task.rows().div_ceil(PAIR) * lines);
-        for (pair, lines) in queries.chunks_exact_mut(lines).enumerate() {
+        let elements = task.size().div_ceil(STEP) * Self::STEP;
+        let columns = task.size().next_multiple_of(STEP);
+        let places = Places::new([
+            task.rows().div_ceil(PAIR) * elements,
+            STEPS * elements,
+            STEPS * elements,
+            2 * 2 * KEYS,
+            2 * STEPS * Self::STEP,
+            2 * columns,
+            2 * columns,
+        ]);
+        let lines = buffers.lines.take(places.end);
+        let queries = &mut lines[places.queries..places.keys];
+        for (pair, lines) in queries.chunks_exact_mut(elements).enumerate() {
             for (step, lines) in lines.chunks_exact_mut(Self::STEP).enumerate() {
                 for place in 0..PAIR {
                     let query = task.query(pair * PAIR + place).unwrap_or_default();
@@ -119,22 +113,13 @@ impl<'a, const PARTS: usize> OnTiles<'a, PARTS> {
                 lines.chunks_exact_mut(TILE).for_each(|tile| turn(tile));
             }
         }
-        let [sums, alone] = &mut buffers.sums;
-        let columns = task.size().next_multiple_of(STEP);
         Self {
             tiles,
             lines,
-            queries,
-            keys: buffers.keys.take(STEPS * lines),
-            values: buffers.values.take(STEPS * lines),
-            scores: buffers.scores.take(2 * 2 * KEYS),
-            weights: buffers.weights.take(2 * STEPS * Self::STEP),
-            sums: sums.take(2 * columns),
-            alone: alone.take(2 * columns),
+            places,
+            elements,
             finite: true,
-            products: &mut buffers.products,
-            done: 0,
-            progress: Progress::default(),
+            queue: &mut buffers.queue,
             pace: 0,
             due: 0,
         }
@@ -142,9 +127,10 @@ impl<'a, const PARTS: usize> OnTiles<'a, PARTS> {
 
     #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
     fn pack_keys(&mut self, task: &Task<'_>, block: &Block) {
+        let lines = &mut self.lines[self.places.keys..self.places.values];
         for (key, &place) in block.places.iter().enumerate().take(block.keys) {
             let elements = &task.attention.key[place..place + task.size()];
-            let lines = &mut self.keys[key / STEP * self.lines..][..self.lines];
+            let lines = &mut lines[key / STEP * self.elements..][..self.elements];
             for (step, lines) in lines.chunks_exact_mut(Self::STEP).enumerate() {
                 let low = read(elements, step * STEP);
                 let high = read(elements, step * STEP + TILE);
@@ -171,7 +157,8 @@ impl<'a, const PARTS: usize> OnTiles<'a, PARTS> {
         };
         // SAFETY: there are as many numbers as a vector has.
         let in_turn = unsafe { _mm512_loadu_si512(IN_TURN.as_ptr().cast()) };
-        for (index, lines) in self.values.chunks_exact_mut(Self::STEP).enumerate() {
+        let lines = &mut self.lines[self.places.values..self.places.scores];
+        for (index, lines) in lines.chunks_exact_mut(Self::STEP).enumerate() {
             let (element, first) = (index / STEPS * STEP, index % STEPS * STEP);
             if first >= block.keys {
                 continue;
@@ -191,30 +178,37 @@ impl<'a, const PARTS: usize> OnTiles<'a, PARTS> {
     }
 
     fn push_scores(&mut self, pair: &Pair<'_>) {
-        self.products
-            .extend(pair.steps.clone().map(|step| Kind::Scores {
-                keys: step * self.lines,
-                queries: pair.index * self.lines,
-                scores: pair.slot * 2 * KEYS + step * STEP,
-            }));
+        for step in pair.steps.clone() {
+            let product = Product {
+                left: self.places.keys + step * self.elements,
+                right: self.places.queries + pair.index * self.elements,
+                steps: self.elements / Self::STEP,
+                sums: self.places.scores + pair.slot * 2 * KEYS + step * STEP,
+                between: KEYS,
+            };
+            self.queue.push(&product, PARTS, self.lines.len());
+        }
     }
 
     fn push_sums(&mut self, pair: &Pair<'_>) {
         let first = pair.steps.start * Self::STEP;
-        let blocks = self.sums.len() / 2 / STEP;
-        self.products.extend((0..blocks).map(|block| Kind::Sums {
-            values: block * STEPS * Self::STEP + first,
-            weights: pair.slot * STEPS * Self::STEP + first,
-            steps: pair.steps.len(),
-            sums: block * STEP,
-        }));
+        let blocks = self.elements / Self::STEP;
+        for block in 0..blocks {
+            let product = Product {
+                left: self.places.values + block * STEPS * Self::STEP + first,
+                right: self.places.weights + pair.slot * STEPS * Self::STEP + first,
+                steps: pair.steps.len(),
+                sums: self.places.sums + block * STEP,
+                between: blocks * STEP,
+            };
+            self.queue.push(&product, PARTS, self.lines.len());
+        }
     }
 
     /// The sums of a pair's queries, each of which gets the values that it sees alone.
     #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
     fn sum_alone(&mut self, task: &Task<'_>, block: &Block, pair: &Pair<'_>) {
-        self.alone.fill(Line([0; 16]));
-        let columns = self.sums.len() / 2;
+        self.lines[self.places.alone..].fill(Line([0; 16]));
         let mut before = 0..0;
         for keys in pair.lanes.iter().flat_map(|lanes| &lanes.keys) {
             if *keys == before {
@@ -223,57 +217,37 @@ impl<'a, const PARTS: usize> OnTiles<'a, PARTS> {
             before = keys.clone();
             self.pack_values(task, block, &block.within(keys));
             self.push_sums(pair);
-            self.advance_all();
-            for (place, line) in self.alone.iter_mut().enumerate() {
+            self.queue.finish(self.tiles, self.lines);
+            let (sums, alone) =
+                self.lines[self.places.sums..].split_at_mut(self.places.alone - self.places.sums);
+            let columns = sums.len() / 2;
+            for (place, (sum, alone)) in sums.iter().zip(alone).enumerate() {
                 let mask = pair.lanes[place / columns].with(keys);
-                store(
-                    _mm512_mask_mov_ps(load(line), mask, load(&self.sums[place])),
-                    line,
-                );
+                store(_mm512_mask_mov_ps(load(alone), mask, load(sum)), alone);
             }
         }
-        mem::swap(&mut self.sums, &mut self.alone);
+        self.lines
+            .copy_within(self.places.alone..self.places.end, self.places.sums);
     }
+}
 
-    #[inline(always)]
-    fn advance(&mut self, kind: Kind) {
-        let more = match kind {
-            Kind::Scores {
-                keys,
-                queries,
-                scores,
-            } => Product::<PARTS> {
-                left: &self.keys[keys..][..self.lines],
-                right: &self.queries[queries..][..self.lines],
-                sums: &mut self.scores[scores..],
-                between: KEYS,
-            }
-            .advance(self.tiles, &mut self.progress),
-            Kind::Sums {
-                values,
-                weights,
-                steps,
-                sums,
-            } => {
-                let between = self.sums.len() / 2;
-                Product::<PARTS> {
-                    left: &self.values[values..][..steps * Self::STEP],
-                    right: &self.weights[weights..][..steps * Self::STEP],
-                    sums: &mut self.sums[sums..],
-                    between,
-                }
-                .advance(self.tiles, &mut self.progress)
-            }
-        };
-        self.done += usize::from(!more);
-    }
-
-    fn advance_all(&mut self) {
-        while let Some(&kind) = self.products.get(self.done) {
-            self.advance(kind);
+impl Places {
+    fn new(lines: [usize; 7]) -> Self {
+        let mut end = 0;
+        let [queries, keys, values, scores, weights, sums, alone] = lines.map(|lines| {
+            end += lines;
+            end - lines
+        });
+        Self {
+            queries,
+            keys,
+            values,
+            scores,
+            weights,
+            sums,
+            alone,
+            end,
         }
-        self.products.clear();
-        self.done = 0;
     }
 }
 
@@ -303,16 +277,13 @@ impl<const PARTS: usize> Products for OnTiles<'_, PARTS> {
         if let Some(pair) = score {
             self.push_scores(pair);
         }
-        let counts = self.products.iter().map(|kind| match kind {
-            Kind::Scores { .. } => Product::<PARTS>::count(task.size().div_ceil(STEP)),
-            Kind::Sums { steps, .. } => Product::<PARTS>::count(*steps),
-        });
-        self.pace = counts.sum::<usize>() * ONE / puts.max(1);
+        self.pace = self.queue.len() * ONE / puts.max(1);
         self.due = 0;
     }
 
     fn scores(&mut self, pair: &Pair<'_>, tile: usize) -> &mut [Line] {
-        &mut self.scores[(pair.slot * 2 + tile) * KEYS..][..KEYS]
+        let place = self.places.scores + (pair.slot * 2 + tile) * KEYS;
+        &mut self.lines[place..place + KEYS]
     }
 
     /// The parts are cut off, not rounded: three have all of a weight's bits. The last one of fewer is rounded.
@@ -320,8 +291,8 @@ impl<const PARTS: usize> Products for OnTiles<'_, PARTS> {
     #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
     unsafe fn put(&mut self, pair: &Pair<'_>, tile: usize, key: usize, weights: [__m512; 2]) {
         let [mut low, mut high] = weights;
-        let step = pair.slot * STEPS + key / STEP;
-        let lines = &mut self.weights[step * Self::STEP..][..Self::STEP];
+        let place = self.places.weights + (pair.slot * STEPS + key / STEP) * Self::STEP;
+        let lines = &mut self.lines[place..place + Self::STEP];
         for (part, lines) in lines.chunks_exact_mut(STEP_LINES).enumerate() {
             if PARTS < 3 && part == PARTS - 1 {
                 (low, high) = (round(low), round(high));
@@ -337,18 +308,16 @@ impl<const PARTS: usize> Products for OnTiles<'_, PARTS> {
         self.due += self.pace;
         while self.due >= ONE {
             self.due -= ONE;
-            if let Some(&kind) = self.products.get(self.done) {
-                self.advance(kind);
-            }
+            self.queue.advance(self.tiles, self.lines);
         }
     }
 
     fn finish(&mut self) {
-        self.advance_all();
+        self.queue.finish(self.tiles, self.lines);
     }
 
     fn sums(&self) -> &[Line] {
-        self.sums
+        &self.lines[self.places.sums..self.places.alone]
     }
 }
 

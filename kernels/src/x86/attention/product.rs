@@ -5,81 +5,110 @@ use std::arch::asm;
 use crate::x86::{amx::Tiles, lines::Line, pack::STEP_LINES};
 
 /// Which parts are multiplied with each other: those whose numbers together are below the number of parts. The products of
-/// the first parts are summed last: what the others are rounded to is far below the sum's last bit. Each of the others
-/// has one part in common with the next where that can be.
+/// the first parts are summed last: what the others are rounded to is far below the sum's last bit.
 const ORDER: [&[(usize, usize)]; 3] = [
     &[(0, 0)],
     &[(1, 0), (0, 1), (0, 0)],
     &[(2, 0), (1, 0), (1, 1), (0, 1), (0, 2), (0, 0)],
 ];
 
-/// `sums[row, column] = left[row] . right[column]` for two tiles of rows and two of columns, packed in steps of `PARTS`
-/// parts.
-pub(super) struct Product<'a, const PARTS: usize> {
-    pub(super) left: &'a [Line],
-    pub(super) right: &'a [Line],
-    pub(super) sums: &'a mut [Line],
-    /// Lines from the first tile of columns to the second. The second of rows stands behind the first.
+/// `sums[row, column] = left[row] . right[column]` for two tiles of rows and two of columns, packed in steps of some parts.
+/// Each is told by its first line.
+pub(super) struct Product {
+    pub(super) left: usize,
+    pub(super) right: usize,
+    pub(super) steps: usize,
+    pub(super) sums: usize,
+    /// Lines from the sums of the first tile of columns to those of the second.
     pub(super) between: usize,
 }
 
-/// How far a product is.
-#[derive(Clone, Copy, Default)]
-pub(super) struct Progress {
-    step: usize,
-    /// In the order of parts.
-    place: usize,
+/// Products that are to be computed, in lines of one buffer.
+#[derive(Default)]
+pub(super) struct Queue {
+    parts: Vec<Part>,
+    done: usize,
 }
 
-impl<const PARTS: usize> Product<'_, PARTS> {
-    /// Lines of a step.
-    const STEP: usize = PARTS * STEP_LINES;
+/// The product of two tiles with two others.
+struct Part {
+    left: usize,
+    right: usize,
+    /// Where the sums are written, when it is the last one: those of each tile of columns.
+    sums: Option<[usize; 2]>,
+}
 
-    /// How often a product of some steps is to be advanced.
-    pub(super) fn count(steps: usize) -> usize {
-        steps * ORDER[PARTS - 1].len()
+impl Queue {
+    /// Adds a product of `parts` parts.
+    ///
+    /// # Panics
+    /// When it is not within `lines` lines.
+    pub(super) fn push(&mut self, product: &Product, parts: usize, lines: usize) {
+        let &Product {
+            left,
+            right,
+            steps,
+            sums,
+            between,
+        } = product;
+        let length = steps * parts * STEP_LINES;
+        assert!(
+            [left + length, right + length, sums + between + STEP_LINES]
+                .iter()
+                .all(|&end| end <= lines)
+        );
+        let (&last, small) = ORDER[parts - 1].split_last().expect("a product");
+        let mut push = |step: usize, (one, other): (usize, usize)| {
+            let place = |part| (step * parts + part) * STEP_LINES;
+            self.parts.push(Part {
+                left: left + place(one),
+                right: right + place(other),
+                sums: None,
+            });
+        };
+        for step in 0..steps {
+            small.iter().for_each(|&parts| push(step, parts));
+        }
+        for step in 0..steps {
+            push(step, last);
+        }
+        if let Some(part) = self.parts.last_mut() {
+            part.sums = Some([sums, sums + between]);
+        }
     }
 
-    /// Multiplies the tiles of two parts of a step. Whether more is left is returned.
+    /// How many parts there are.
+    pub(super) fn len(&self) -> usize {
+        self.parts.len()
+    }
+
+    /// Computes a part, where there is one left.
     #[inline(always)]
-    pub(super) fn advance(self, _tiles: &Tiles, progress: &mut Progress) -> bool {
-        let order = ORDER[PARTS - 1];
-        let last = order.len() - 1;
-        let steps = self.left.len() / Self::STEP;
-        let &mut Progress { step, place } = progress;
-        let (one, other) = order[place];
-        let left = &self.left[step * Self::STEP + one * STEP_LINES..][..STEP_LINES];
-        let right = &self.right[step * Self::STEP + other * STEP_LINES..][..STEP_LINES];
-        let loaded = (0 < place && place < last).then(|| order[place - 1]);
-        // SAFETY: the tiles are configured, and there are as many lines as are read.
-        unsafe {
-            if step == 0 && place == 0 {
-                clear();
-            }
-            if loaded.is_none_or(|(loaded, _)| loaded != one) {
-                load_left(left.as_ptr());
-            }
-            if loaded.is_none_or(|(_, loaded)| loaded != other) {
-                load_right(right.as_ptr());
-            }
-            multiply();
-        }
-        let (step, place) = if place + 1 < last {
-            (step, place + 1)
-        } else if step + 1 < steps {
-            (step + 1, if place < last { 0 } else { last })
-        } else if place < last {
-            (0, last)
-        } else {
-            let (first, second) = self.sums.split_at_mut(self.between);
-            let first = first[..STEP_LINES].as_mut_ptr();
-            // SAFETY: there is room for two tiles in both.
-            unsafe { store(first, second[..STEP_LINES].as_mut_ptr()) };
-            *progress = Progress::default();
+    pub(super) fn advance(&mut self, _tiles: &Tiles, lines: &mut [Line]) -> bool {
+        let Some(part) = self.parts.get(self.done) else {
             return false;
         };
-        *progress = Progress { step, place };
+        self.done += 1;
+        let lines = lines.as_mut_ptr();
+        // SAFETY: the tiles are configured, and there are as many lines: that was checked.
+        unsafe {
+            load_left(lines.add(part.left));
+            load_right(lines.add(part.right));
+            multiply();
+            if let Some(sums) = part.sums {
+                let [first, second] = sums.map(|sums| lines.add(sums));
+                store(first, second);
+                clear();
+            }
+        }
         true
+    }
+
+    /// Computes all that is left.
+    pub(super) fn finish(&mut self, tiles: &Tiles, lines: &mut [Line]) {
+        while self.advance(tiles, lines) {}
+        self.parts.clear();
+        self.done = 0;
     }
 }
 

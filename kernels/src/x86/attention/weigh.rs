@@ -89,7 +89,7 @@ pub(super) fn weigh<P: Products>(
     }
     let [one, two, three, four] = tops;
     let most = _mm512_max_ps(_mm512_max_ps(one, two), _mm512_max_ps(three, four));
-    let mut sums = [_mm512_setzero_ps(); 4];
+    let mut sums = [_mm512_setzero_ps(); 2];
     for step in keys.step_by(STEP) {
         for key in step..step + TILE {
             let scores = products.scores(pair, tile);
@@ -98,16 +98,15 @@ pub(super) fn weigh<P: Products>(
                 power_of_two::<P>(power, seen[key])
             };
             let weights = [weight(key), weight(key + TILE)];
-            for (half, weight) in weights.iter().enumerate() {
-                let sum = &mut sums[key % 2 * 2 + half];
-                *sum = _mm512_add_ps(*sum, *weight);
+            for (sum, weight) in sums.iter_mut().zip(weights) {
+                *sum = _mm512_add_ps(*sum, weight);
             }
             // SAFETY: the processor has AVX-512.
             unsafe { products.put(pair, tile, key, weights) };
         }
     }
-    let [one, two, three, four] = sums;
-    let sum = _mm512_add_ps(_mm512_add_ps(one, two), _mm512_add_ps(three, four));
+    let [low, high] = sums;
+    let sum = _mm512_add_ps(low, high);
     // Exactly 1 where no larger score came.
     let factor = power_of(&OF_FLOATS, _mm512_sub_ps(before, most), u16::MAX);
     // SAFETY: there is room for a vector.
