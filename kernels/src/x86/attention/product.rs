@@ -34,6 +34,8 @@ pub(super) struct Queue {
 struct Part {
     left: usize,
     right: usize,
+    /// Whether they are those of the part before.
+    loaded: [bool; 2],
     /// Where the sums are written, when it is the last one: those of each tile of columns.
     sums: Option<[usize; 2]>,
 }
@@ -58,11 +60,17 @@ impl Queue {
                 .all(|&end| end <= lines)
         );
         let (&last, small) = ORDER[parts - 1].split_last().expect("a product");
+        let mut before = None;
         let mut push = |step: usize, (one, other): (usize, usize)| {
             let place = |part| (step * parts + part) * STEP_LINES;
+            let (left, right) = (left + place(one), right + place(other));
+            let loaded = before
+                .map(|(before_left, before_right)| [left == before_left, right == before_right]);
+            before = Some((left, right));
             self.parts.push(Part {
-                left: left + place(one),
-                right: right + place(other),
+                left,
+                right,
+                loaded: loaded.unwrap_or_default(),
                 sums: None,
             });
         };
@@ -92,8 +100,12 @@ impl Queue {
         let lines = lines.as_mut_ptr();
         // SAFETY: the tiles are configured, and there are as many lines: that was checked.
         unsafe {
-            load_left(lines.add(part.left));
-            load_right(lines.add(part.right));
+            if !part.loaded[0] {
+                load_left(lines.add(part.left));
+            }
+            if !part.loaded[1] {
+                load_right(lines.add(part.right));
+            }
             multiply();
             if let Some(sums) = part.sums {
                 let [first, second] = sums.map(|sums| lines.add(sums));
