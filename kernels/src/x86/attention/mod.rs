@@ -150,7 +150,7 @@ pub(crate) fn attention(
 }
 
 /// The attention of a task's queries.
-#[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512bf16")]
 fn attend(unit: Unit, parts: usize, task: &Task<'_>, buffers: &mut Buffers, out: Shared<f32>) {
     let Buffers {
         on_tiles,
@@ -167,7 +167,7 @@ fn attend(unit: Unit, parts: usize, task: &Task<'_>, buffers: &mut Buffers, out:
     }
 }
 
-#[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512bf16")]
 fn sum<P: Products>(task: &Task<'_>, mut products: P, totals: &mut [Line], out: Shared<f32>) {
     let columns = task.size().next_multiple_of(STEP);
     let tiles = totals.len() / columns;

@@ -85,7 +85,7 @@ impl<'a, const PARTS: usize> OnTiles<'a, PARTS> {
     /// Lines of a step of 32 elements, or keys.
     const STEP: usize = PARTS * STEP_LINES;
 
-    #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512bf16")]
     pub(super) fn new(tiles: &'a Tiles, task: &Task<'_>, buffers: &'a mut Buffers) -> Self {
         let elements = task.size().div_ceil(STEP) * Self::STEP;
         let columns = task.size().next_multiple_of(STEP);
@@ -125,7 +125,7 @@ impl<'a, const PARTS: usize> OnTiles<'a, PARTS> {
         }
     }
 
-    #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512bf16")]
     fn pack_keys(&mut self, task: &Task<'_>, block: &Block) {
         let lines = &mut self.lines[self.places.keys..self.places.values];
         for (key, &place) in block.places.iter().enumerate().take(block.keys) {
@@ -142,7 +142,7 @@ impl<'a, const PARTS: usize> OnTiles<'a, PARTS> {
     }
 
     /// The values of some keys, with zeros in place of the others. Whether they are finite is returned.
-    #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512bf16")]
     fn pack_values(&mut self, task: &Task<'_>, block: &Block, keys: &Range<usize>) -> bool {
         let mut large = 0;
         let mut value = |key: usize, element| {
@@ -206,7 +206,7 @@ impl<'a, const PARTS: usize> OnTiles<'a, PARTS> {
     }
 
     /// The sums of a pair's queries, each of which gets the values that it sees alone.
-    #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512bf16")]
     fn sum_alone(&mut self, task: &Task<'_>, block: &Block, pair: &Pair<'_>) {
         self.lines[self.places.alone..].fill(Line([0; 16]));
         let mut before = 0..0;
@@ -254,13 +254,13 @@ impl Places {
 impl<const PARTS: usize> Products for OnTiles<'_, PARTS> {
     const PARTS: usize = PARTS;
 
-    #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512bf16")]
     unsafe fn take(&mut self, task: &Task<'_>, block: &Block) {
         self.pack_keys(task, block);
         self.finite = self.pack_values(task, block, &(0..block.keys));
     }
 
-    #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512bf16")]
     unsafe fn start(
         &mut self,
         task: &Task<'_>,
@@ -288,7 +288,7 @@ impl<const PARTS: usize> Products for OnTiles<'_, PARTS> {
 
     /// The parts are cut off, not rounded: three have all of a weight's bits. The last one of fewer is rounded.
     #[inline]
-    #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512bf16")]
     unsafe fn put(&mut self, pair: &Pair<'_>, tile: usize, key: usize, weights: [__m512; 2]) {
         let [mut low, mut high] = weights;
         let place = self.places.weights + (pair.slot * STEPS + key / STEP) * Self::STEP;
