@@ -17,8 +17,8 @@ mod weigh;
 
 use std::{
     arch::x86_64::{
-        __m512, _mm512_div_ps, _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_setzero_ps,
-        _mm512_storeu_ps,
+        __m512, _mm512_div_ps, _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_mul_ps, _mm512_set1_ps,
+        _mm512_setzero_ps, _mm512_storeu_ps,
     },
     cell::RefCell,
     ops::Range,
@@ -246,8 +246,9 @@ fn add(totals: &mut [Line], pair: &Pair<'_>, factors: [__m512; 2], sums: &[Line]
 fn write(task: &Task<'_>, tile: usize, state: &State, totals: &mut [Line], out: Shared<f32>) {
     // SAFETY: there are as many elements as a vector has.
     let total = unsafe { _mm512_loadu_ps(state.total.as_ptr()) };
+    let share = _mm512_div_ps(_mm512_set1_ps(1.0), total);
     for line in &mut *totals {
-        store(_mm512_div_ps(load(line), total), line);
+        store(_mm512_mul_ps(load(line), share), line);
     }
     totals
         .chunks_exact_mut(TILE)

@@ -101,17 +101,17 @@ impl<'a, const PARTS: usize> OnTiles<'a, PARTS> {
         let lines = buffers.lines.take(places.end);
         let queries = &mut lines[places.queries..places.keys];
         for (pair, lines) in queries.chunks_exact_mut(elements).enumerate() {
-            for (step, lines) in lines.chunks_exact_mut(Self::STEP).enumerate() {
-                for place in 0..PAIR {
-                    let query = task.query(pair * PAIR + place).unwrap_or_default();
+            for place in 0..PAIR {
+                let query = task.query(pair * PAIR + place).unwrap_or_default();
+                for (step, lines) in lines.chunks_exact_mut(Self::STEP).enumerate() {
                     let low = read(query, step * STEP);
                     let high = read(query, step * STEP + TILE);
                     for (part, value) in parts::<PARTS>(low, high).into_iter().enumerate() {
                         put(value, &mut lines[part * STEP_LINES + place]);
                     }
                 }
-                lines.chunks_exact_mut(TILE).for_each(|tile| turn(tile));
             }
+            lines.chunks_exact_mut(TILE).for_each(|tile| turn(tile));
         }
         Self {
             tiles,
