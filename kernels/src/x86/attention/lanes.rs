@@ -51,11 +51,12 @@ impl Lanes {
         if all == (0..KEYS) {
             return [u16::MAX; KEYS];
         }
-        let mut seen = [0; KEYS];
+        let mut seen = [0_u16; KEYS];
         for (lane, keys) in self.keys.iter().enumerate() {
             let keys = block.within(keys);
-            for (key, seen) in seen.iter_mut().enumerate() {
-                *seen |= u16::from(keys.start <= key && key < keys.end) << lane;
+            let (start, end) = (keys.start as u16, keys.end as u16);
+            for (key, seen) in (0..).zip(&mut seen) {
+                *seen |= u16::from(start <= key && key < end) << lane;
             }
         }
         seen
