@@ -44,9 +44,10 @@ use crate::{Attention, Threads};
 const KEYS: usize = 64;
 /// Queries that are multiplied at a time: two tiles.
 const PAIR: usize = 2 * TILE;
-/// Queries of a task: this many, or more where few heads share keys.
+/// Queries of a task: this many, or more where few heads share keys; twice as many where each thread has some tasks still.
 const QUERIES: usize = 64;
 const QUERIES_OF_HEADS: usize = 192;
+const TASKS: usize = 4;
 
 /// What multiplies queries with keys, and weights with values.
 trait Products {
@@ -125,7 +126,9 @@ pub(crate) fn attention(
         .collect();
     order.sort_unstable();
     let heads = attention.key_value_heads;
-    let most = QUERIES.max(QUERIES_OF_HEADS / (attention.heads / heads));
+    let least = QUERIES.max(QUERIES_OF_HEADS / (attention.heads / heads));
+    let enough = order.len() / (2 * least) * heads >= TASKS * threads.count();
+    let most = if enough { 2 * least } else { least };
     let row = |&(cell, _): &(usize, usize)| cell / attention.columns;
     let mut queries: Vec<&[(usize, usize)]> = order
         .chunk_by(|one, next| row(one) == row(next))
