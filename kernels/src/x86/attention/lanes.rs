@@ -2,11 +2,11 @@
 
 use std::{array, ops::Range};
 
-use super::{
-    KEYS,
-    task::{Block, Task},
-};
+use super::task::{Block, KEYS, Task};
 use crate::x86::pack::TILE;
+
+/// Queries that are multiplied at a time: two tiles.
+pub(super) const PAIR: usize = 2 * TILE;
 
 /// The columns that each of a tile's queries sees. Both ends grow from lane to lane; lanes behind the last query repeat it.
 pub(super) struct Lanes {
@@ -19,6 +19,19 @@ pub(super) struct State {
     pub(super) most: [f32; TILE],
     /// The sum of the weights.
     pub(super) total: [f32; TILE],
+}
+
+/// A pair of tiles, with a block.
+pub(super) struct Pair<'a> {
+    /// Its number.
+    pub(super) index: usize,
+    /// Its place in the buffers of two pairs.
+    pub(super) slot: usize,
+    pub(super) lanes: &'a [Lanes; 2],
+    /// The steps of the block that any of its queries sees a key of.
+    pub(super) steps: Range<usize>,
+    /// The lanes that see each key of the block.
+    pub(super) seen: [[u16; KEYS]; 2],
 }
 
 impl State {

@@ -11,6 +11,7 @@ mod lanes;
 mod on_tiles;
 mod on_vectors;
 mod product;
+mod products;
 mod task;
 mod vectors;
 mod weigh;
@@ -21,14 +22,14 @@ use std::{
         _mm512_setzero_ps, _mm512_storeu_ps,
     },
     cell::RefCell,
-    ops::Range,
 };
 
 use self::{
-    lanes::{Lanes, State},
+    lanes::{Lanes, PAIR, Pair, State},
     on_tiles::OnTiles,
     on_vectors::OnVectors,
-    task::{Block, Task},
+    products::Products,
+    task::Task,
     vectors::{load, store, turn},
     weigh::weigh,
 };
@@ -40,62 +41,10 @@ use super::{
 };
 use crate::{Attention, Threads};
 
-/// Keys of a block: two steps. Blocks begin at the row's beginning, so that a query's sums do not depend on the others.
-const KEYS: usize = 64;
-/// Queries that are multiplied at a time: two tiles.
-const PAIR: usize = 2 * TILE;
 /// Queries of a task: this many, or more where few heads share keys; twice as many where each thread has some tasks still.
 const QUERIES: usize = 64;
 const QUERIES_OF_HEADS: usize = 192;
 const TASKS: usize = 4;
-
-/// What multiplies queries with keys, and weights with values.
-trait Products {
-    /// How many numbers stand for a weight; 0 if it is multiplied as it is.
-    const PARTS: usize;
-
-    /// Takes the keys and values of a block.
-    ///
-    /// # Safety
-    /// The processor has AVX-512, here and below.
-    unsafe fn take(&mut self, task: &Task<'_>, block: &Block);
-
-    /// Starts to sum a pair's values, times the weights that were put, and to score another pair. All of it is done when
-    /// [`Self::finish`] returns, and some of it in each of `puts` calls of [`Self::put`] before that.
-    unsafe fn start(
-        &mut self,
-        task: &Task<'_>,
-        block: &Block,
-        sum: Option<&Pair<'_>>,
-        score: Option<&Pair<'_>>,
-        puts: usize,
-    );
-
-    /// The products of a tile of a pair with the keys of a block, a line for each. Those of no step are anything.
-    fn scores(&mut self, pair: &Pair<'_>, tile: usize) -> &mut [Line];
-
-    /// Keeps the weights of a key, and of the 16th behind it, for a tile of a pair.
-    unsafe fn put(&mut self, pair: &Pair<'_>, tile: usize, key: usize, weights: [__m512; 2]);
-
-    fn finish(&mut self);
-
-    /// The sums of a pair: for each of its tiles, a line for each element. A value that a lane does not see does not
-    /// reach it.
-    fn sums(&self) -> &[Line];
-}
-
-/// A pair of tiles, with a block.
-struct Pair<'a> {
-    /// Its number.
-    index: usize,
-    /// Its place in the buffers of two pairs.
-    slot: usize,
-    lanes: &'a [Lanes; 2],
-    /// The steps of the block that any of its queries sees a key of.
-    steps: Range<usize>,
-    /// The lanes that see each key of the block.
-    seen: [[u16; KEYS]; 2],
-}
 
 #[derive(Default)]
 struct Buffers {

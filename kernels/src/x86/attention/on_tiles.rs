@@ -17,9 +17,10 @@ use std::{
 };
 
 use super::{
-    KEYS, PAIR, Pair, Products,
+    lanes::{PAIR, Pair},
     product::{Product, Queue},
-    task::{Block, Task},
+    products::Products,
+    task::{Block, KEYS, Task},
     vectors::{load, put, read, store, turn},
 };
 use crate::x86::{

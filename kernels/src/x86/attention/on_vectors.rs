@@ -7,8 +7,9 @@ use std::arch::x86_64::{
 };
 
 use super::{
-    KEYS, PAIR, Pair, Products,
-    task::{Block, Task},
+    lanes::{PAIR, Pair},
+    products::Products,
+    task::{Block, KEYS, Task},
     vectors::{load, read, store, turn},
 };
 use crate::x86::{

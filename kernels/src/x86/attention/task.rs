@@ -2,8 +2,10 @@
 
 use std::ops::Range;
 
-use super::KEYS;
 use crate::{Attention, Mask};
+
+/// Keys of a block: two steps. Blocks begin at the row's beginning, so that a query's sums do not depend on the others.
+pub(super) const KEYS: usize = 64;
 
 /// Some queries of a row, of the heads that share one of keys and values.
 pub(super) struct Task<'a> {
