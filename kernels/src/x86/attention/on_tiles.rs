@@ -100,6 +100,7 @@ impl<'a, const PARTS: usize> OnTiles<'a, PARTS> {
             2 * columns,
         ]);
         let lines = buffers.lines.take(places.end);
+        buffers.queue.clear(places.end);
         let queries = &mut lines[places.queries..places.keys];
         for (pair, lines) in queries.chunks_exact_mut(elements).enumerate() {
             for place in 0..PAIR {
@@ -187,7 +188,7 @@ impl<'a, const PARTS: usize> OnTiles<'a, PARTS> {
                 sums: self.places.scores + pair.slot * 2 * KEYS + step * STEP,
                 between: KEYS,
             };
-            self.queue.push(&product, PARTS, self.lines.len());
+            self.queue.push(&product, PARTS);
         }
     }
 
@@ -202,7 +203,7 @@ impl<'a, const PARTS: usize> OnTiles<'a, PARTS> {
                 sums: self.places.sums + block * STEP,
                 between: blocks * STEP,
             };
-            self.queue.push(&product, PARTS, self.lines.len());
+            self.queue.push(&product, PARTS);
         }
     }
 

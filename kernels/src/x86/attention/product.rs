@@ -23,11 +23,14 @@ pub(super) struct Product {
     pub(super) between: usize,
 }
 
-/// Products that are to be computed, in lines of one buffer.
+/// Products that are to be computed, in lines of one buffer. Between them the tiles of sums are zero, as they are when they
+/// are configured.
 #[derive(Default)]
 pub(super) struct Queue {
     parts: Vec<Part>,
     done: usize,
+    /// Lines that there are.
+    lines: usize,
 }
 
 /// The product of two tiles with two others.
@@ -41,11 +44,18 @@ struct Part {
 }
 
 impl Queue {
+    /// Begins anew, with products in so many lines.
+    pub(super) fn clear(&mut self, lines: usize) {
+        self.parts.clear();
+        self.done = 0;
+        self.lines = lines;
+    }
+
     /// Adds a product of `parts` parts.
     ///
     /// # Panics
-    /// When it is not within `lines` lines.
-    pub(super) fn push(&mut self, product: &Product, parts: usize, lines: usize) {
+    /// When it is not within the lines.
+    pub(super) fn push(&mut self, product: &Product, parts: usize) {
         let &Product {
             left,
             right,
@@ -57,7 +67,7 @@ impl Queue {
         assert!(
             [left + length, right + length, sums + between + STEP_LINES]
                 .iter()
-                .all(|&end| end <= lines)
+                .all(|&end| end <= self.lines)
         );
         let (&last, small) = ORDER[parts - 1].split_last().expect("a product");
         let mut before = None;
@@ -97,8 +107,9 @@ impl Queue {
             return false;
         };
         self.done += 1;
+        assert!(self.lines <= lines.len());
         let lines = lines.as_mut_ptr();
-        // SAFETY: the tiles are configured, and there are as many lines: that was checked.
+        // SAFETY: the tiles are configured, and what is read and written is within the lines.
         unsafe {
             if !part.loaded[0] {
                 load_left(lines.add(part.left));
@@ -119,8 +130,7 @@ impl Queue {
     /// Computes all that is left.
     pub(super) fn finish(&mut self, tiles: &Tiles, lines: &mut [Line]) {
         while self.advance(tiles, lines) {}
-        self.parts.clear();
-        self.done = 0;
+        self.clear(self.lines);
     }
 }
 
