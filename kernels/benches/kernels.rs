@@ -1,4 +1,5 @@
-//! Rates of products and of attention, on one thread: `cargo bench -p worldpm-ort-kernels`.
+//! Rates of products and of attention, on one thread: `cargo bench -p worldpm-ort-kernels`, with ` -- attention`
+//! of attention alone.
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, missing_docs)]
 
@@ -32,7 +33,7 @@ fn fastest(mut work: impl FnMut()) -> f64 {
         .fold(f64::INFINITY, f64::min)
 }
 
-fn main() {
+fn linear() {
     for mut kernels in Kernels::all() {
         for (tokens, inner, width) in SHAPES {
             let x: Vec<f32> = (0..tokens * inner)
@@ -80,36 +81,57 @@ fn main() {
             }
         }
     }
-    let Some(kernels) = Kernels::detect() else {
-        return;
-    };
-    for (tokens, heads, shared, size) in [(512, 14, 2, 64), (2048, 14, 2, 64), (512, 64, 8, 128)] {
-        let floats = |count| vec![0.25; count];
-        let (query, key, value) = (
-            floats(tokens * heads * size),
-            floats(tokens * shared * size),
-            floats(tokens * shared * size),
-        );
-        let cells: Vec<i64> = (0..tokens as i64).collect();
-        let attention = Attention {
-            query: &query,
-            key: &key,
-            value: &value,
-            heads,
-            key_value_heads: shared,
-            size,
-            row_tokens: &cells,
-            columns: tokens,
-            cells: &cells,
-            mask: Mask {
-                scale: 0.1,
-                softcap: None,
-                window: None,
-            },
-        };
-        let mut out = floats(tokens * heads * size);
-        let seconds = fastest(|| kernels.attention(&OneThread, &attention, &mut out).unwrap());
-        let rate = 2.0 * (tokens * tokens * heads * size) as f64 / seconds / 1e9;
-        println!("attention {tokens} tokens, {heads} heads of {size}: {rate:.0} GFLOP/s");
+}
+
+/// Heads of queries, heads of keys, width: models of 0.5B, 135M and 72B.
+const HEADS: [(usize, usize, usize); 3] = [(14, 2, 64), (9, 3, 64), (64, 8, 128)];
+
+fn attention() {
+    for kernels in Kernels::all() {
+        for (heads, shared, size) in HEADS {
+            for tokens in [246, 512, 2048] {
+                let floats = |count| (0..count).map(|at| (at % 29) as f32 / 14.0 - 1.0).collect();
+                let query: Vec<f32> = floats(tokens * heads * size);
+                let key: Vec<f32> = floats(tokens * shared * size);
+                let value: Vec<f32> = floats(tokens * shared * size);
+                let cells: Vec<i64> = (0..tokens as i64).collect();
+                let attention = Attention {
+                    query: &query,
+                    key: &key,
+                    value: &value,
+                    heads,
+                    key_value_heads: shared,
+                    size,
+                    row_tokens: &cells,
+                    columns: tokens,
+                    cells: &cells,
+                    mask: Mask {
+                        scale: 1.0 / (size as f32).sqrt(),
+                        softcap: None,
+                        window: None,
+                    },
+                };
+                let mut out = vec![0.0; tokens * heads * size];
+                for precision in Precision::ALL {
+                    let seconds = fastest(|| {
+                        kernels
+                            .attention(&OneThread, precision, &attention, &mut out)
+                            .unwrap();
+                    });
+                    let rate = 2.0 * (tokens * tokens * heads * size) as f64 / seconds / 1e9;
+                    println!(
+                        "{} {precision:7} attention of {tokens} tokens, {heads} heads of {size} over {shared}: {rate:.0} GFLOP/s",
+                        kernels.unit()
+                    );
+                }
+            }
+        }
     }
+}
+
+fn main() {
+    if !std::env::args().any(|argument| argument == "attention") {
+        linear();
+    }
+    attention();
 }

@@ -170,21 +170,22 @@ impl Kernels {
         Ok(())
     }
 
-    /// Attention in floats: `out` is `[cells, heads * size]`.
+    /// Attention: `out` is `[cells, heads * size]`. A precision tells how exactly tiles multiply; vectors multiply floats.
     ///
     /// # Errors
     /// [`ShapeError`] for operands that do not fit each other, or cells and tokens that are not there.
     pub fn attention(
         &self,
         threads: &dyn Threads,
+        precision: Precision,
         attention: &Attention<'_>,
         out: &mut [f32],
     ) -> Result<(), ShapeError> {
         check_attention(attention, out)?;
         #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
-        crate::x86::attention(threads, attention, out);
+        crate::x86::attention(self.unit, threads, precision.parts(), attention, out);
         #[cfg(not(all(target_arch = "x86_64", target_os = "linux")))]
-        let _ = threads;
+        let _ = (threads, precision);
         Ok(())
     }
 }

@@ -7,7 +7,8 @@
 //!
 //! # Precision
 //! A float has 24 significant bits, a bfloat16 number 8. [`Precision`] says into how many bfloat16 numbers each float is
-//! split before it is multiplied; products are summed in floats. Weights are not rounded. The names are
+//! split before it is multiplied; products are summed in floats. Weights are not rounded. Attention splits both sides of its
+//! products where it is computed on AMX tiles, and multiplies floats elsewhere. The names are
 //! those of `torch.set_float32_matmul_precision`.
 //!
 //! # The same bits in any batch

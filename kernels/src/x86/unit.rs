@@ -5,7 +5,7 @@ use std::{
     sync::OnceLock,
 };
 
-/// What multiplies bfloat16 numbers. Whoever has one knows that the processor has it, and AVX-512 F, BW and BF16 too.
+/// What multiplies bfloat16 numbers. Whoever has one knows that the processor has it, and AVX-512 F, BW, DQ and BF16 too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Unit {
     /// Tiles of 16 rows.
@@ -37,6 +37,7 @@ impl Unit {
                 let mut units = Vec::new();
                 let vectors = is_x86_feature_detected!("avx512f")
                     && is_x86_feature_detected!("avx512bw")
+                    && is_x86_feature_detected!("avx512dq")
                     && is_x86_feature_detected!("avx512bf16");
                 if vectors && amx() {
                     units.push(Self::Amx(Proof(())));

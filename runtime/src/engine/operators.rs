@@ -334,7 +334,13 @@ impl Operator for PackedAttention {
             let mut out = output(context, [cells.len(), heads * size])?;
             let (_, out) = out.try_extract_tensor_mut::<f32>()?;
             let threads = SessionThreads::new(context, shared.threads);
-            let result = shared.with(|kernels| kernels.attention(&threads, &attention, out));
+            // With one number for a float it would round most of all, and be hardly any faster.
+            let precision = match shared.precision {
+                Precision::Medium => Precision::High,
+                other => other,
+            };
+            let result =
+                shared.with(|kernels| kernels.attention(&threads, precision, &attention, out));
             threads.outcome(result)
         }))
     }
