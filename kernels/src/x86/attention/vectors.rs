@@ -40,5 +40,6 @@ pub(super) fn read(elements: &[f32], start: usize) -> __m512 {
 pub(super) fn turn(tile: &mut [Line]) {
     let tile: &mut [Line; TILE] = tile.try_into().expect("a tile");
     // SAFETY: a line is aligned and of the vector's size, and both are plain numbers.
-    transpose(unsafe { &mut *std::ptr::from_mut(tile).cast::<[__m512i; TILE]>() });
+    let tile = unsafe { &mut *std::ptr::from_mut(tile).cast::<[__m512i; TILE]>() };
+    *tile = transpose(*tile);
 }
