@@ -48,10 +48,15 @@ pub(crate) fn operators(
     };
     let mut domain = OperatorDomain::new(fused::DOMAIN)?.add(PackedAttention(shared.clone()))?;
     for form in Form::ALL {
-        domain = domain
-            .add(Linear(shared.clone(), form))?
-            .add(Gated(shared.clone(), form))?
-            .add(Mlp(shared.clone(), form))?;
+        domain = domain.add(Linear(shared.clone(), form))?;
+        for is_mlp in [false, true] {
+            let shared = shared.clone();
+            domain = domain.add(Gated {
+                shared,
+                form,
+                is_mlp,
+            })?;
+        }
     }
     Ok(domain)
 }
@@ -152,22 +157,31 @@ impl Operator for Linear {
 }
 
 /// See [`fused::GATED`] and what follows it.
-struct Gated(Shared, Form);
+struct Gated {
+    shared: Shared,
+    form: Form,
+    /// Whether it has the layer behind it, too: see [`fused::MLP`].
+    is_mlp: bool,
+}
 
 impl Operator for Gated {
     type Kernel<'attr> = BoxedKernel<'attr>;
 
     fn name(&self) -> &str {
-        match self.1 {
-            Form::Bf16 => fused::GATED,
-            Form::F16 => fused::GATED_F16,
-            Form::Blocks => fused::GATED_BLOCKS,
-            Form::Rows => fused::GATED_ROWS,
+        match (self.form, self.is_mlp) {
+            (Form::Bf16, false) => fused::GATED,
+            (Form::F16, false) => fused::GATED_F16,
+            (Form::Blocks, false) => fused::GATED_BLOCKS,
+            (Form::Rows, false) => fused::GATED_ROWS,
+            (Form::Bf16, true) => fused::MLP,
+            (Form::F16, true) => fused::MLP_F16,
+            (Form::Blocks, true) => fused::MLP_BLOCKS,
+            (Form::Rows, true) => fused::MLP_ROWS,
         }
     }
 
     fn inputs(&self) -> impl IntoIterator<Item = OperatorInput> {
-        self.1.inputs(2)
+        self.form.inputs(2 + usize::from(self.is_mlp))
     }
 
     fn outputs(&self) -> impl IntoIterator<Item = OperatorOutput> {
@@ -178,84 +192,43 @@ impl Operator for Gated {
         &self,
         context: &KernelContext<'attr>,
     ) -> ort::Result<BoxedKernel<'attr>> {
-        let (shared, form) = (self.0.clone(), self.1);
-        let activation = activation(context)?;
+        let (shared, form, is_mlp) = (self.shared.clone(), self.form, self.is_mlp);
+        let activation = match context.get::<i64>(fused::ACTIVATION) {
+            Some(fused::SILU) => Activation::Silu,
+            Some(fused::GELU_TANH) => Activation::GeluTanh,
+            other => return Err(ort::Error::new(format!("an activation of {other:?}"))),
+        };
         let sizes = Sizes::read(context);
         Ok(Box::new(move |context: &ComputeContext| {
+            let operand = |number| {
+                let places = form.places(number, 2 + usize::from(is_mlp));
+                Operand::new(context, form, sizes, places)
+            };
+            let (gate, up) = (operand(0)?, operand(1)?);
+            let down = if is_mlp { Some(operand(2)?) } else { None };
             let x = required(context, 0)?;
-            let gate = Operand::new(context, form, sizes, form.places(0, 2))?;
-            let up = Operand::new(context, form, sizes, form.places(1, 2))?;
             let (x, inner) = rows(&x)?;
             let (gate, up) = (gate.weight()?, up.weight()?);
-            let shape = [x.len() / inner, width(&gate, inner)?];
-            let mut out = output(context, shape)?;
+            let down = down.as_ref().map(Operand::weight).transpose()?;
+            let gated = width(&gate, inner)?;
+            let out_width = match &down {
+                Some(down) => width(down, gated)?,
+                None => gated,
+            };
+            let mut out = output(context, [x.len() / inner, out_width])?;
             let (_, out) = out.try_extract_tensor_mut::<f32>()?;
             let threads = SessionThreads::new(context, shared.threads);
-            let weights = (&gate, &up);
-            let result = shared.with(|kernels| {
-                let precision = form.precision(shared.precision);
-                kernels.gated(&threads, precision, (x, inner), weights, activation, out)
+            let precision = form.precision(shared.precision);
+            let x = (x, inner);
+            let result = shared.with(|kernels| match &down {
+                Some(down) => {
+                    let weights = (&gate, &up, down);
+                    kernels.mlp(&threads, precision, x, weights, activation, out)
+                }
+                None => kernels.gated(&threads, precision, x, (&gate, &up), activation, out),
             });
             threads.outcome(result)
         }))
-    }
-}
-
-/// See [`fused::MLP`] and what follows it.
-struct Mlp(Shared, Form);
-
-impl Operator for Mlp {
-    type Kernel<'attr> = BoxedKernel<'attr>;
-
-    fn name(&self) -> &str {
-        match self.1 {
-            Form::Bf16 => fused::MLP,
-            Form::F16 => fused::MLP_F16,
-            Form::Blocks => fused::MLP_BLOCKS,
-            Form::Rows => fused::MLP_ROWS,
-        }
-    }
-
-    fn inputs(&self) -> impl IntoIterator<Item = OperatorInput> {
-        self.1.inputs(3)
-    }
-
-    fn outputs(&self) -> impl IntoIterator<Item = OperatorOutput> {
-        [OperatorOutput::required(FLOAT)]
-    }
-
-    fn create_kernel<'attr>(
-        &self,
-        context: &KernelContext<'attr>,
-    ) -> ort::Result<BoxedKernel<'attr>> {
-        let (shared, form) = (self.0.clone(), self.1);
-        let activation = activation(context)?;
-        let sizes = Sizes::read(context);
-        Ok(Box::new(move |context: &ComputeContext| {
-            let x = required(context, 0)?;
-            let operand = |number| Operand::new(context, form, sizes, form.places(number, 3));
-            let (gate, up, down) = (operand(0)?, operand(1)?, operand(2)?);
-            let (x, inner) = rows(&x)?;
-            let (gate, up, down) = (gate.weight()?, up.weight()?, down.weight()?);
-            let shape = [x.len() / inner, width(&down, width(&gate, inner)?)?];
-            let mut out = output(context, shape)?;
-            let (_, out) = out.try_extract_tensor_mut::<f32>()?;
-            let threads = SessionThreads::new(context, shared.threads);
-            let weights = (&gate, &up, &down);
-            let result = shared.with(|kernels| {
-                let precision = form.precision(shared.precision);
-                kernels.mlp(&threads, precision, (x, inner), weights, activation, out)
-            });
-            threads.outcome(result)
-        }))
-    }
-}
-
-fn activation(context: &KernelContext<'_>) -> ort::Result<Activation> {
-    match context.get::<i64>(fused::ACTIVATION) {
-        Some(fused::SILU) => Ok(Activation::Silu),
-        Some(fused::GELU_TANH) => Ok(Activation::GeluTanh),
-        other => Err(ort::Error::new(format!("an activation of {other:?}"))),
     }
 }
 
