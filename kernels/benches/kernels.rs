@@ -11,7 +11,9 @@ use worldpm_ort_kernels::{
 };
 
 /// Tokens, inner dimension, outputs: layers of a 0.5B and of a 7B model, and few tokens.
-const SHAPES: [(usize, usize, usize); 5] = [
+const SHAPES: [(usize, usize, usize); 7] = [
+    (246, 896, 4864),
+    (246, 4864, 896),
     (1024, 896, 4864),
     (1024, 4864, 896),
     (1024, 896, 128),

@@ -20,11 +20,11 @@ use crate::{Activation, Weight};
 #[derive(Clone, Debug)]
 pub(crate) struct Place {
     /// The tokens: rows of the output.
-    pub(crate) tokens: Range<usize>,
+    tokens: Range<usize>,
     /// The rows of the weight: columns of the output.
-    pub(crate) columns: Range<usize>,
+    columns: Range<usize>,
     /// Columns of the whole output.
-    pub(crate) width: usize,
+    width: usize,
 }
 
 /// Sums of 16 rows and 16 tokens.
@@ -44,6 +44,20 @@ struct Tile {
 }
 
 impl Place {
+    /// Of a block of those tokens of which the first has that number.
+    pub(crate) fn new(
+        first: usize,
+        block: &Range<usize>,
+        columns: &Range<usize>,
+        width: usize,
+    ) -> Self {
+        Self {
+            tokens: first + block.start..first + block.end,
+            columns: columns.clone(),
+            width,
+        }
+    }
+
     /// The tiles: by half of the tokens, then by columns, so that each token's output is written from left to right.
     fn tiles(&self) -> impl Iterator<Item = Tile> {
         let halves = self.tokens.clone().step_by(TILE).enumerate();

@@ -17,6 +17,7 @@ use crate::{Activation, Threads, Weight};
 const TOKENS: usize = 512;
 /// Tasks for each thread, where there are rows enough: the threads are done at about the same time.
 const TASKS: usize = 4;
+
 /// Packed tokens, kept from call to call.
 #[derive(Debug, Default)]
 pub(crate) struct Scratch {
@@ -76,11 +77,7 @@ pub(crate) fn gated(
                     &rows,
                     buffers,
                     |columns, block, sums| {
-                        let place = Place {
-                            tokens: first + block.start..first + block.end,
-                            columns: columns.clone(),
-                            width,
-                        };
+                        let place = Place::new(first, &block, columns, width);
                         // SAFETY: whoever has a `Unit` has AVX-512.
                         unsafe { finish_gated(&place, sums, [gate, up], activation, out) };
                     },
@@ -161,11 +158,7 @@ fn multiply(
             &rows,
             buffers,
             |columns, block, sums| {
-                let place = Place {
-                    tokens: first + block.start..first + block.end,
-                    columns: columns.clone(),
-                    width,
-                };
+                let place = Place::new(first, &block, columns, width);
                 // SAFETY: whoever has a `Unit` has AVX-512.
                 unsafe { finish(&place, sums, weight, out) };
             },

@@ -1,3 +1,5 @@
+//! What the units have in common that multiply for attention.
+
 use std::arch::x86_64::__m512;
 
 use super::{
