@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use worldpm_ort::{Conversation, Output, Reward, Scorer, ScorerOptions};
 
-use crate::{golden_files, support};
+use crate::{golden_files, support::Passing};
 
 /// Largest difference to the reference, absolute.
 const TOLERANCE: f64 = 1e-4;
@@ -77,12 +77,13 @@ fn scores_equal_transformers() {
             .collect();
         let synth: Vec<&str> = golden.synth.iter().map(String::as_str).collect();
         let layers = flag(&synth, "--num-hidden-layers");
+        let checkpoint = Passing::checkpoint(&synth);
         for form in FORMS {
             let form: Vec<&str> = form
                 .iter()
                 .map(|&flag| if flag == "all" { layers } else { flag })
                 .collect();
-            let bundle = support::bundle(&synth, &form);
+            let bundle = Passing::bundle(&checkpoint, &form);
             let scorer = Scorer::open(
                 &bundle,
                 &ScorerOptions::default().with_allow_no_answer(true),
@@ -154,7 +155,9 @@ fn features_change_the_scores() {
         let (_, golden) = goldens.iter().find(|(found, _)| found == name).unwrap();
         let mut synth: Vec<&str> = golden.synth.iter().map(String::as_str).collect();
         synth.extend(["--config", without]);
-        let scorer = Scorer::open(&support::bundle(&synth, &[]), &ScorerOptions::default());
+        let checkpoint = Passing::checkpoint(&synth);
+        let bundle = Passing::bundle(&checkpoint, &[]);
+        let scorer = Scorer::open(&bundle, &ScorerOptions::default());
         let sequences: Vec<Vec<u32>> = golden
             .conversations
             .iter()

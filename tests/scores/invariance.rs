@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 use proptest::prelude::*;
 use worldpm_ort::{Output, Scorer, ScorerOptions, batch::Budget};
 
-use crate::support;
+use crate::support::{self, Passing};
 
 const SHAPE: &[&str] = &[
     "--shape",
@@ -275,8 +275,9 @@ fn edge_lengths_of_other_decoders() {
             decoder,
         ]
         .concat();
+        let checkpoint = Passing::checkpoint(&synth);
         for target in ["ort", "onnx"] {
-            let bundle = support::bundle(&synth, &["--target", target]);
+            let bundle = Passing::bundle(&checkpoint, &["--target", target]);
             for kernels in KERNELS {
                 let scorer = Scorer::open(&bundle, &options(Budget::default(), kernels)).unwrap();
                 let what = format!("{decoder:?}, target {target}, ours {kernels}");

@@ -15,7 +15,7 @@ use worldpm_ort::{
 
 use crate::{
     golden_files,
-    support::{self, lines, run, run_with_input, stderr},
+    support::{self, Passing, lines, run, run_with_input, stderr},
 };
 
 /// Largest difference to the reference, absolute.
@@ -78,8 +78,9 @@ fn rewards_equal_the_reference() {
             .collect();
         let sequences: Vec<Vec<u32>> = cases.iter().map(|case| case.input_ids.clone()).collect();
         let synth: Vec<&str> = golden.synth.iter().map(String::as_str).collect();
+        let checkpoint = Passing::checkpoint(&synth);
         for form in FORMS {
-            let bundle = support::bundle(&synth, form);
+            let bundle = Passing::bundle(&checkpoint, form);
             let scorer = Scorer::open(&bundle, &ScorerOptions::default()).unwrap();
             let from_text = scorer.rewards(&conversations);
             let from_ids = scorer.rewards_of_ids(&sequences);

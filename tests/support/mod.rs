@@ -85,11 +85,7 @@ pub fn run_ok(args: &[&str]) -> Output {
 
 /// A checkpoint made with `synth`, kept between test runs under the flags it was made with.
 pub fn checkpoint(flags: &[&str]) -> PathBuf {
-    cached("checkpoint", flags, |out| {
-        let mut args = vec!["synth", "--out", out.to_str().unwrap()];
-        args.extend(flags);
-        run_ok(&args);
-    })
+    cached("checkpoint", flags, |out| synth(out, flags))
 }
 
 /// A bundle of `checkpoint(synth_flags)` exported with `flags`, kept like it. Probes are not scored, which
@@ -97,15 +93,60 @@ pub fn checkpoint(flags: &[&str]) -> PathBuf {
 pub fn bundle(synth_flags: &[&str], flags: &[&str]) -> PathBuf {
     let checkpoint = checkpoint(synth_flags);
     let key: Vec<&str> = [synth_flags, &["|"], flags].concat();
-    cached("bundle", &key, |out| {
-        let mut args = vec!["export", "--checkpoint", checkpoint.to_str().unwrap()];
-        args.extend(["--out", out.to_str().unwrap()]);
-        if !flags.contains(&"--probes") {
-            args.extend(["--probes", "off"]);
+    cached("bundle", &key, |out| export(&checkpoint, out, flags))
+}
+
+/// A checkpoint or bundle that is removed when this is dropped: for tests that go through many, which would fill the
+/// disk.
+pub struct Passing {
+    path: PathBuf,
+    _parent: tempfile::TempDir,
+}
+
+impl Passing {
+    /// As [`checkpoint`].
+    pub fn checkpoint(flags: &[&str]) -> Self {
+        Self::make(|out| synth(out, flags))
+    }
+
+    /// As [`bundle`], of this checkpoint.
+    pub fn bundle(checkpoint: &Path, flags: &[&str]) -> Self {
+        Self::make(|out| export(checkpoint, out, flags))
+    }
+
+    fn make(make: impl FnOnce(&Path)) -> Self {
+        let parent = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+        let path = parent.path().join("made");
+        make(&path);
+        Self {
+            path,
+            _parent: parent,
         }
-        args.extend(flags);
-        run_ok(&args);
-    })
+    }
+}
+
+impl std::ops::Deref for Passing {
+    type Target = Path;
+
+    fn deref(&self) -> &Path {
+        &self.path
+    }
+}
+
+fn synth(out: &Path, flags: &[&str]) {
+    let mut args = vec!["synth", "--out", out.to_str().unwrap()];
+    args.extend(flags);
+    run_ok(&args);
+}
+
+fn export(checkpoint: &Path, out: &Path, flags: &[&str]) {
+    let mut args = vec!["export", "--checkpoint", checkpoint.to_str().unwrap()];
+    args.extend(["--out", out.to_str().unwrap()]);
+    if !flags.contains(&"--probes") {
+        args.extend(["--probes", "off"]);
+    }
+    args.extend(flags);
+    run_ok(&args);
 }
 
 /// A copy of a directory, to spoil.
@@ -194,18 +235,31 @@ fn cached(kind: &str, flags: &[&str], make: impl FnOnce(&Path)) -> PathBuf {
 
     let binary = Path::new(env!("CARGO_BIN_EXE_worldpm-ort"));
     let built = binary.metadata().unwrap().modified().unwrap();
-    let all = place.join(kind);
+    let all = place.join("made");
     let root = all.join(hash(&|hasher| built.hash(hasher)));
     if !root.exists() {
         // What earlier builds of the command made is of no more use.
         let _ = fs::remove_dir_all(&all);
         fs::create_dir_all(&root).unwrap();
     }
-    let path = root.join(hash(&|hasher| flags.hash(hasher)));
+    let path = root.join(hash(&|hasher| (kind, flags).hash(hasher)));
     if !path.exists() {
         make(&path);
+        share_tokenizer(&path, &all.join("tokenizer.json"));
     }
     path
+}
+
+/// Hundreds of folders have the same tokenizer, of 7 MB: they share one file.
+fn share_tokenizer(dir: &Path, shared: &Path) {
+    let own = dir.join("tokenizer.json");
+    if !shared.exists() {
+        fs::copy(&own, shared).unwrap();
+    }
+    if fs::read(&own).unwrap() == fs::read(shared).unwrap() {
+        fs::remove_file(&own).unwrap();
+        fs::hard_link(shared, &own).unwrap();
+    }
 }
 
 /// The JSON lines of standard output.
