@@ -1,12 +1,27 @@
 //! Gathers what goes into the linear layers of a checkpoint over some conversations, which weights are then rounded for.
 
-use std::{fmt::Display, io, path::Path, sync::Arc};
+use std::{
+    fmt::{self, Display},
+    io,
+    num::NonZeroUsize,
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    thread,
+    time::Duration,
+};
 
 use serde_json::Value;
-use worldpm_ort_bundle::{Manifest, Pooling, hash::sha256_hex, manifest::CalibrationData};
-use worldpm_ort_export::{Calibration, CalibrationWriter, Checkpoint, ExportOptions};
+use worldpm_ort_bundle::{
+    Bytes, Manifest, Pooling, files, hash::sha256_hex, manifest::CalibrationData,
+};
+use worldpm_ort_export::{
+    Calibration, CalibrationNeeds, CalibrationWriter, Checkpoint, ExportOptions,
+};
 use worldpm_ort_runtime::{
-    Conversation, Error, ErrorKind, Scorer, ScorerOptions,
+    Conversation, Error, ErrorKind, Scorer, ScorerOptions, available_memory,
     engine::LinearInputs,
     verify::{scorer_options, scores_of_ids},
 };
@@ -74,10 +89,55 @@ pub enum CalibrationError {
     /// The conversations of [`CalibrationSet::built_in`] cannot be read.
     #[error("the built-in conversations: {0}")]
     BuiltIn(String),
+    /// There is not enough memory to round with what would be gathered.
+    #[error(
+        "rounding for conversations takes {needed} of memory for the widest layer, and there are {available}", 
+        needed = Bytes(*needed), available = Bytes(*available)
+    )]
+    Memory {
+        /// Bytes.
+        needed: u64,
+        /// Bytes.
+        available: u64,
+    },
+    /// There is not enough room for what goes into the layers.
+    #[error(
+        "what goes into the layers takes {needed} in {}, and {free} are free: fewer tokens take less",
+        path.display(), needed = Bytes(*needed), free = Bytes(*free)
+    )]
+    Space {
+        /// Where it would be.
+        path: PathBuf,
+        /// Bytes.
+        needed: u64,
+        /// Bytes.
+        free: u64,
+    },
     /// What was gathered cannot be written.
     #[error("cannot write what goes into the layers: {0}")]
     Write(#[from] io::Error),
 }
+
+/// How far a calibration is.
+#[derive(Clone, Copy, Debug)]
+pub enum Step {
+    /// The conversations are known, and will be scored.
+    Begun {
+        /// How many there are.
+        conversations: usize,
+        /// Of all of them.
+        tokens: usize,
+        /// Bytes on the disk that what goes into the layers will take at most: less where conversations share tokens.
+        disk: u64,
+        /// About how long weights will be rounded after that.
+        rounding: Duration,
+    },
+    /// So many bytes of those are written.
+    Gathered(u64),
+}
+
+/// What is called at each step, on any thread.
+pub type OnStep = Arc<dyn Fn(Step) + Send + Sync>;
 
 /// What was gathered, for as long as it is needed, and the scores without rounding.
 #[derive(Debug)]
@@ -90,12 +150,11 @@ pub struct Gathered {
 impl Gathered {
     /// Scores `set` with the weights of `checkpoint` as they are, and keeps what goes into the linear layers: of the first
     /// conversations, up to `max_tokens` tokens of them, in the directory `beside`, or that for temporary files. `options`
-    /// are those of the bundle; of `scorer`, the library, the number of threads and the memory count. `asked` says who wants
-    /// it.
+    /// are those of the bundle; of `scorer`, the library, the number of threads and the memory count.
     ///
     /// # Memory
-    /// 1.1 times the weights in fp32, or of one layer where that is more than there is. On the disk, two bytes for each token
-    /// and number that goes into a layer: 0.4 MB a token for the 0.5B shape, 9 MB for 72B.
+    /// 1.1 times the weights in fp32, or of one layer where that is more than there is; then what [`CalibrationNeeds`] says,
+    /// and on the disk as well. Both are looked at beforehand.
     ///
     /// # Errors
     /// [`CalibrationError`].
@@ -104,14 +163,20 @@ impl Gathered {
         options: &ExportOptions,
         scorer: &ScorerOptions,
         (set, max_tokens): (&CalibrationSet, usize),
-        asked: Asked,
         beside: &Path,
+        on_step: &OnStep,
     ) -> Result<(Self, Calibration), CalibrationError> {
+        let needs = CalibrationNeeds::new(checkpoint.config());
+        check_memory(&needs, scorer)?;
         let mut place = tempfile::Builder::new();
         place.prefix(".worldpm-ort-calibration-");
         let place = place.tempdir_in(beside).or_else(|_| place.tempdir())?;
-        let exact = Exact::export(checkpoint, options, scorer, asked)?;
-        let writer = Arc::new(Inputs(CalibrationWriter::new(place.path())));
+        let exact = Exact::export(checkpoint, options, scorer, Asked::Yes)?;
+        let writer = Arc::new(Inputs {
+            writer: CalibrationWriter::new(place.path()),
+            written: AtomicU64::new(0),
+            on_step: Arc::clone(on_step),
+        });
         let mut own = scorer_options(exact.scorer().clone());
         own.linear_inputs = Some(Arc::<Inputs>::clone(&writer));
         let opened = Scorer::open(exact.bundle(), &own)?;
@@ -127,6 +192,14 @@ impl Gathered {
             tokens += found.len();
             ids.push(found);
         }
+        let disk = needs.disk(tokens as u64);
+        check_space(place.path(), beside, disk)?;
+        on_step(Step::Begun {
+            conversations: ids.len(),
+            tokens,
+            disk,
+            rounding: needs.time(tokens as u64, threads(options)),
+        });
         let mut scores = Vec::new();
         let mut taken = Vec::new();
         for (index, found) in scores_of_ids(&opened, &ids).into_iter().enumerate() {
@@ -147,7 +220,7 @@ impl Gathered {
         }
         let tokens: usize = ids.iter().map(Vec::len).sum();
         drop(opened);
-        let calibration = writer.0.finish(CalibrationData {
+        let calibration = writer.writer.finish(CalibrationData {
             conversations: ids.len() as u64,
             tokens: tokens as u64,
             sha256: set.sha256.clone(),
@@ -197,11 +270,73 @@ fn at(index: usize) -> impl Fn(Error) -> CalibrationError {
     }
 }
 
-#[derive(Debug)]
-struct Inputs(CalibrationWriter);
+/// Those that weights are converted on.
+fn threads(options: &ExportOptions) -> NonZeroUsize {
+    let all = || thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
+    options.threads.unwrap_or_else(all)
+}
+
+fn check_memory(needs: &CalibrationNeeds, scorer: &ScorerOptions) -> Result<(), CalibrationError> {
+    let needed = needs.memory();
+    match scorer.memory.or_else(available_memory) {
+        Some(available) if needed > available => {
+            Err(CalibrationError::Memory { needed, available })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Looks whether `dir` has room for so many bytes; an error names `shown`.
+fn check_space(dir: &Path, shown: &Path, needed: u64) -> Result<(), CalibrationError> {
+    // Where the system does not say, writing will show it.
+    match files::free_bytes(dir) {
+        Ok(free) if needed > free => Err(CalibrationError::Space {
+            path: shown.to_owned(),
+            needed,
+            free,
+        }),
+        _ => Ok(()),
+    }
+}
+
+struct Inputs {
+    writer: CalibrationWriter,
+    /// Bytes.
+    written: AtomicU64,
+    on_step: OnStep,
+}
+
+impl fmt::Debug for Inputs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.writer.fmt(f)
+    }
+}
 
 impl LinearInputs for Inputs {
     fn see(&self, weights: &[&str], inputs: &[f32], width: usize) -> io::Result<()> {
-        self.0.add(weights, inputs, width)
+        self.writer.add(weights, inputs, width)?;
+        let bytes = 2 * inputs.len() as u64;
+        (self.on_step)(Step::Gathered(
+            bytes + self.written.fetch_add(bytes, Relaxed),
+        ));
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_disk_without_room() {
+        let dir = tempfile::tempdir().unwrap();
+        check_space(dir.path(), Path::new("shown"), 1).unwrap();
+        let error = check_space(dir.path(), Path::new("shown"), u64::MAX).unwrap_err();
+        let said = error.to_string();
+        assert!(
+            said.contains("shown") && said.contains("fewer tokens"),
+            "{said}"
+        );
     }
 }

@@ -1,6 +1,7 @@
 //! Opens files that come from outside: regular ones only, and never more of them than a limit.
 //!
 //! A checkpoint or a bundle may hold a named pipe, which would be waited for, or a link to a device, which never ends.
+//! Also how much room there is for new ones.
 
 use std::{
     fs::{File, OpenOptions},
@@ -132,4 +133,12 @@ mod tests {
             assert!(error.to_string().contains(found), "{error}");
         }
     }
+}
+/// Bytes that may be written to the file system of a path that exists.
+///
+/// # Errors
+/// What the system says.
+pub fn free_bytes(path: &Path) -> io::Result<u64> {
+    let disk = rustix::fs::statvfs(path)?;
+    Ok(disk.f_bavail.saturating_mul(disk.f_frsize))
 }

@@ -29,6 +29,7 @@ mod output;
 mod parallel;
 pub mod plan;
 pub mod pooling;
+mod products;
 pub mod recipe;
 pub mod rotate;
 mod shards;
@@ -37,7 +38,7 @@ pub mod synth;
 mod text;
 mod write;
 
-pub use calibration::{Calibration, CalibrationWriter};
+pub use calibration::{Calibration, CalibrationNeeds, CalibrationWriter};
 pub use checkpoint::Checkpoint;
 pub use convert::Progress;
 pub use error::{Error, Result};

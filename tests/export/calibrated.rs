@@ -1,12 +1,15 @@
 //! The `export` command with `--calibrate`: weights that are rounded for conversations.
 
-use std::{fs, path::Path};
+use std::{
+    fs,
+    path::Path,
+    sync::{Arc, Mutex},
+};
 
 use worldpm_ort::{
     Conversation, Message, ScorerOptions,
-    calibration::{CalibrationSet, Gathered},
+    calibration::{CalibrationError, CalibrationSet, Gathered, OnStep, Step},
     export::{Calibration, Checkpoint, ExportOptions, Precision},
-    references::Asked,
 };
 
 use crate::{
@@ -232,24 +235,43 @@ fn a_model_larger_than_memory() {
     let gather = |memory: Option<u64>| {
         let mut scorer = ScorerOptions::default();
         scorer.memory = memory;
+        let steps: Arc<Mutex<Vec<Step>>> = Arc::default();
+        let on_step: OnStep = {
+            let steps = Arc::clone(&steps);
+            Arc::new(move |step| steps.lock().unwrap().push(step))
+        };
         let set = (&set, 1000);
-        Gathered::new(
-            &checkpoint,
-            &options,
-            &scorer,
-            set,
-            Asked::Yes,
-            place.path(),
-        )
-        .unwrap()
+        let gathered = Gathered::new(&checkpoint, &options, &scorer, set, place.path(), &on_step)?;
+        let steps = steps.lock().unwrap();
+        let (Step::Begun { disk, tokens, .. }, Step::Gathered(written)) =
+            (steps[0], steps.last().unwrap())
+        else {
+            panic!("{steps:?}");
+        };
+        // What conversations share is computed once.
+        assert!((disk / 3..disk).contains(written), "{written} of {disk}");
+        assert_eq!(tokens as u64, gathered.1.data().tokens);
+        Ok::<_, CalibrationError>(gathered)
     };
-    let (_whole, whole) = gather(None);
-    let (_streamed, streamed) = gather(Some(560_000_000));
+    let (_whole, whole) = gather(None).unwrap();
+    let (_streamed, streamed) = gather(Some(560_000_000)).unwrap();
     assert_eq!(whole.data(), streamed.data());
     let (whole, streamed) = (rows(&whole), rows(&streamed));
     // The inputs of q, k and v, of o, of gate and up, and of down.
     assert_eq!(whole.len(), 12 * 4);
     assert_eq!(whole, streamed);
+
+    let error = gather(Some(7_000_000)).unwrap_err();
+    assert!(
+        matches!(
+            error,
+            CalibrationError::Memory {
+                needed: 7_929_856,
+                available: 7_000_000
+            }
+        ),
+        "{error}"
+    );
 }
 
 #[test]
@@ -344,6 +366,12 @@ fn the_built_in_conversations() {
     let (found, told) = conversations(WIDE, &[]);
     assert_eq!(found, all);
     assert!(told.contains("the built-in conversations"), "{told}");
+    // Integers are not made worse in silence where they cannot be calibrated.
+    let (found, told) = export(WIDE, &["--ort-lib", "none.so"]);
+    assert!(
+        found.is_none() && told.contains("--calibrate off") && told.contains("none.so"),
+        "{told}"
+    );
     for flags in [&["--probes", "off"][..], &["--calibrate", "off"]] {
         assert_eq!(conversations(WIDE, flags).0, None, "{flags:?}");
     }

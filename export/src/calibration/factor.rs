@@ -2,16 +2,16 @@
 
 use std::num::NonZeroUsize;
 
-use ndarray::{Array2, Axis, linalg::general_mat_mul, s};
+use ndarray::{Array2, Axis, s};
 
-use super::gram::Gram;
+use super::{gram::Gram, lower::cholesky};
 use crate::parallel::each;
 
 /// What is added to the diagonal, as a share of its mean: inputs that come are not only those that were seen. As in the
 /// authors' code of GPTQ.
 const DAMPING: f64 = 0.01;
-/// Columns of the matrix that are worked on together.
-const BLOCK: usize = 64;
+/// Rows that one task writes.
+const ROWS: usize = 64;
 
 /// The order in which the columns of a weight are rounded, and how errors are carried on.
 ///
@@ -28,75 +28,62 @@ pub(crate) struct Factor {
     pub(crate) importance: Vec<f32>,
 }
 
+/// The bytes that it takes to compute one of so many columns: `H` in 64 bits and the factor in 32, beside the factor before.
+pub(super) fn memory_needed(width: u64) -> u64 {
+    (8 + 4 + 4) * width * width
+}
+
 impl Factor {
-    /// `None` for inputs that are not finite.
-    pub(super) fn new(gram: Gram, threads: NonZeroUsize) -> Option<Self> {
-        let sums = gram.sums;
-        let width = sums.nrows();
-        let diagonal = sums.diag().to_owned();
-        if !diagonal.iter().all(|sum| sum.is_finite()) {
-            return None;
+    /// `squares` are those of the inputs of each column, summed; `gather` adds the inputs to what it gets. `None` for inputs
+    /// that are not finite.
+    ///
+    /// # Errors
+    /// Those of `gather`.
+    pub(super) fn new<E>(
+        squares: &[f64],
+        threads: NonZeroUsize,
+        gather: impl FnOnce(&mut Gram) -> Result<(), E>,
+    ) -> Result<Option<Self>, E> {
+        if !squares.iter().all(|sum| sum.is_finite()) {
+            return Ok(None);
         }
+        let width = squares.len();
         let mut order: Vec<usize> = (0..width).collect();
         // A stable sort, so that equal inputs stay in the order of the columns.
-        order.sort_by(|&a, &b| diagonal[b].total_cmp(&diagonal[a]));
-        let mean = diagonal.mean().unwrap_or(0.0);
-        let damping = if mean > 0.0 { DAMPING * mean } else { 1.0 };
+        order.sort_by(|&a, &b| squares[b].total_cmp(&squares[a]));
         // Backwards, since a Cholesky factor `L` is of `L L'`: then `T_ij` is `L_(n-1-j)(n-1-i)`.
-        let mut lower = Array2::from_shape_fn((width, width), |(row, column)| {
-            if column > row {
-                return 0.0;
-            }
-            let (a, b) = (order[width - 1 - row], order[width - 1 - column]);
-            let sum = sums[[a.max(b), a.min(b)]];
-            if row == column { sum + damping } else { sum }
-        });
-        drop(sums);
-        cholesky(&mut lower, threads)?;
-        let carried = Array2::from_shape_fn((width, width), |(i, j)| {
-            let (row, column) = (width - 1 - j, width - 1 - i);
-            match j < i {
-                true => (lower[[row, column]] / lower[[column, column]]) as f32,
-                false => 0.0,
-            }
-        });
-        Some(Self {
+        let mut gram = Gram::new(order.iter().rev().copied().collect());
+        gather(&mut gram)?;
+        let mut lower = gram.sums;
+        let mean = squares.iter().sum::<f64>() / width.max(1) as f64;
+        let damping = if mean > 0.0 { DAMPING * mean } else { 1.0 };
+        lower.diag_mut().map_inplace(|sum| *sum += damping);
+        if cholesky(&mut lower, threads).is_none() {
+            return Ok(None);
+        }
+        Ok(Some(Self {
             order,
-            carried,
-            importance: diagonal.iter().map(|&sum| sum as f32).collect(),
-        })
+            carried: carried(&lower, threads),
+            importance: squares.iter().map(|&sum| sum as f32).collect(),
+        }))
     }
 }
 
-/// The lower triangle `L` of `L L'`, in place of that of a symmetric matrix; what is above it is not read. `None` when the
-/// matrix is not positive definite.
-fn cholesky(matrix: &mut Array2<f64>, threads: NonZeroUsize) -> Option<()> {
-    let width = matrix.nrows();
-    for first in (0..width).step_by(BLOCK) {
-        let end = width.min(first + BLOCK);
-        for column in first..end {
-            let row = matrix.slice(s![column, first..column]).to_owned();
-            let pivot = matrix[[column, column]] - row.dot(&row);
-            if pivot.is_nan() || pivot <= 0.0 {
-                return None;
-            }
-            let pivot = pivot.sqrt();
-            matrix[[column, column]] = pivot;
-            for below in column + 1..width {
-                let product = matrix.slice(s![below, first..column]).dot(&row);
-                matrix[[below, column]] = (matrix[[below, column]] - product) / pivot;
+fn carried(lower: &Array2<f64>, threads: NonZeroUsize) -> Array2<f32> {
+    let width = lower.nrows();
+    let mut carried = Array2::zeros((width, width));
+    let parts = carried.axis_chunks_iter_mut(Axis(0), ROWS).enumerate();
+    each(parts.collect(), threads, |(part, mut rows)| {
+        let first = part * ROWS;
+        let end = first + rows.nrows();
+        let columns = width - end..width - first;
+        for j in 0..end.saturating_sub(1) {
+            let backwards = lower.slice(s![width - 1 - j, columns.clone()]);
+            for i in first.max(j + 1)..end {
+                let diagonal = lower[[width - 1 - i, width - 1 - i]];
+                rows[[i - first, j]] = (backwards[end - 1 - i] / diagonal) as f32;
             }
         }
-        let panel = matrix.slice(s![end.., first..end]).to_owned();
-        let mut rest = matrix.slice_mut(s![end.., end..]);
-        let parts = rest.axis_chunks_iter_mut(Axis(1), BLOCK).enumerate();
-        each(parts.collect(), threads, |(part, mut columns)| {
-            let from = part * BLOCK;
-            let right = panel.slice(s![from..from + columns.ncols(), ..]);
-            let left = panel.slice(s![from.., ..]);
-            let mut sums = columns.slice_mut(s![from.., ..]);
-            general_mat_mul(-1.0, &left, &right.t(), 1.0, &mut sums);
-        });
-    }
-    Some(())
+    });
+    carried
 }

@@ -2,45 +2,41 @@
 
 use std::num::NonZeroUsize;
 
-use ndarray::{Array2, ArrayView2, ArrayViewMut2, Axis, s};
+use ndarray::{Array2, s};
 
-use crate::parallel::each;
+use super::lower::blocks;
+use crate::{parallel::each, products::add_product};
 
-/// Columns that are computed together. The sums do not depend on the number of threads, so this does not either.
-const COLUMNS: usize = 128;
-
-/// `H = sum x x'`, `[width, width]`.
+/// `H = sum x x'`, `[width, width]`, of the columns of inputs in some order. Only its lower triangle is computed.
 pub(super) struct Gram {
     pub(super) sums: Array2<f64>,
+    columns: Vec<usize>,
 }
 
 impl Gram {
-    pub(super) fn new(width: usize) -> Self {
+    pub(super) fn new(columns: Vec<usize>) -> Self {
         Self {
-            sums: Array2::zeros((width, width)),
+            sums: Array2::zeros((columns.len(), columns.len())),
+            columns,
         }
     }
 
-    /// Adds inputs, `[rows, width]`.
-    pub(super) fn add(&mut self, inputs: Vec<f32>, threads: NonZeroUsize) {
-        let width = self.sums.nrows();
+    /// Adds inputs, some rows of `width`.
+    pub(super) fn add(&mut self, inputs: &[f32], threads: NonZeroUsize) {
+        let width = self.columns.len();
         let rows = inputs.len() / width.max(1);
-        let Ok(inputs) = Array2::from_shape_vec((rows, width), inputs) else {
-            return;
-        };
-        let inputs = inputs.view();
-        let parts = self.sums.axis_chunks_iter_mut(Axis(1), COLUMNS).enumerate();
-        each(parts.collect(), threads, |(part, sums)| {
-            add_columns(sums, part * COLUMNS, inputs);
+        let inputs = Array2::from_shape_fn((rows, width), |(row, place)| {
+            inputs[row * width + self.columns[place]]
+        });
+        each(blocks(self.sums.view_mut()), threads, |mut block| {
+            let (rows, columns) = block.values.dim();
+            let left = inputs.slice(s![.., block.row..block.row + rows]);
+            let right = inputs.slice(s![.., block.column..block.column + columns]);
+            let mut products = Array2::zeros((rows, columns));
+            add_product(1.0, left.t(), right, products.view_mut());
+            block
+                .values
+                .zip_mut_with(&products, |sum, &product: &f32| *sum += f64::from(product));
         });
     }
-}
-
-/// Adds to the columns from `first` on, but for what is above the diagonal's block: nothing reads it.
-fn add_columns(mut sums: ArrayViewMut2<'_, f64>, first: usize, inputs: ArrayView2<'_, f32>) {
-    let right = inputs.slice(s![.., first..first + sums.ncols()]);
-    let left = inputs.slice(s![.., first..]);
-    let products = left.t().dot(&right);
-    let mut sums = sums.slice_mut(s![first.., ..]);
-    sums.zip_mut_with(&products, |sum, product| *sum += f64::from(*product));
 }

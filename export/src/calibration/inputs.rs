@@ -8,13 +8,14 @@ use std::{
     sync::{Arc, Mutex, PoisonError, Weak},
 };
 
-use half::{bf16, slice::HalfFloatSliceExt};
+use half::bf16;
+use worldpm_ort_bundle::float_type::{self, FloatType};
 
-use super::{factor::Factor, gram::Gram};
+use super::factor::Factor;
 use crate::error::{Error, Result};
 
 /// Rows that are read at a time.
-const ROWS: usize = 512;
+const ROWS: usize = 1024;
 
 /// Inputs of linear layers, in a file. What is made of them is in memory only while someone holds it.
 #[derive(Debug)]
@@ -49,37 +50,43 @@ impl LayerInputs {
         if let Some(factor) = held.upgrade() {
             return Ok(factor);
         }
-        let factor =
-            Factor::new(self.gram(threads)?, threads).ok_or_else(|| Error::Calibration {
-                problem: format!(
-                    "{} has inputs of a layer that are infinite or not numbers",
-                    self.path.display()
-                ),
-            })?;
+        let mut squares = vec![0.0; self.width];
+        self.read(|inputs| {
+            for row in inputs.chunks_exact(self.width) {
+                for (sum, &input) in squares.iter_mut().zip(row) {
+                    *sum += f64::from(input) * f64::from(input);
+                }
+            }
+        })?;
+        let found = Factor::new(&squares, threads, |gram| {
+            self.read(|inputs| gram.add(inputs, threads))
+        })?;
+        let factor = found.ok_or_else(|| Error::Calibration {
+            problem: format!(
+                "{} has inputs of a layer that are infinite or not numbers",
+                self.path.display()
+            ),
+        })?;
         let factor = Arc::new(factor);
         *held = Arc::downgrade(&factor);
         Ok(factor)
     }
 
-    fn gram(&self, threads: NonZeroUsize) -> Result<Gram> {
-        let mut gram = Gram::new(self.width);
+    /// Calls `take` with some rows of inputs at a time.
+    fn read(&self, mut take: impl FnMut(&[f32])) -> Result<()> {
         let mut file = File::open(&self.path).map_err(at(&self.path))?;
         let mut left = self.rows;
+        let (mut bytes, mut values) = (Vec::new(), Vec::new());
         while left > 0 {
             let rows = left.min(ROWS as u64) as usize;
-            let mut bytes = vec![0; rows * self.width * size_of::<bf16>()];
+            bytes.resize(rows * self.width * size_of::<bf16>(), 0);
             file.read_exact(&mut bytes).map_err(at(&self.path))?;
-            let pairs = bytes.as_chunks::<2>().0;
-            let numbers: Vec<bf16> = pairs
-                .iter()
-                .map(|pair| bf16::from_le_bytes(*pair))
-                .collect();
-            let mut values = vec![0.0; numbers.len()];
-            numbers.convert_to_f32_slice(&mut values);
-            gram.add(values, threads);
+            values.resize(rows * self.width, 0.0);
+            float_type::decode(FloatType::Bf16, &bytes, &mut values);
+            take(&values);
             left -= rows as u64;
         }
-        Ok(gram)
+        Ok(())
     }
 }
 

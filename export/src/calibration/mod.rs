@@ -11,6 +11,8 @@ mod factor;
 mod gathered;
 mod gram;
 mod inputs;
+mod lower;
+mod needs;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 pub(crate) mod tests;
@@ -19,4 +21,5 @@ mod writer;
 pub(crate) use factor::Factor;
 pub use gathered::Calibration;
 pub(crate) use inputs::LayerInputs;
+pub use needs::CalibrationNeeds;
 pub use writer::CalibrationWriter;

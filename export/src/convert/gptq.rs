@@ -1,16 +1,18 @@
 //! Weights as integers whose products with given inputs are near those of the weights.
 
-use ndarray::{Array2, ArrayViewMut1, Zip, linalg::general_mat_mul, s};
+use std::ops::Range;
+
+use ndarray::{Array2, s};
 
 use super::{
     blocks::{Blocks, channel_grid},
     grid::Grid,
     job::Encoding,
 };
-use crate::calibration::Factor;
+use crate::{calibration::Factor, products::add_product};
 
-/// Columns after which errors are carried on to all that follow.
-const COLUMNS: usize = 64;
+/// Columns whose errors are carried from one to the other.
+const COLUMNS: usize = 16;
 
 /// Encodes rows of `width` values, as [`Encoding::encode`] does, with errors that are carried from column to column.
 pub(super) fn encode(
@@ -91,36 +93,65 @@ fn rounded(
     grid: impl Fn(usize, usize) -> Grid,
 ) -> Vec<u8> {
     let rows = values.len() / width;
-    let Factor { order, carried, .. } = factor;
-    let mut integers = vec![0; values.len()];
-    // By column, in the order of rounding.
-    let mut errors = Array2::<f32>::zeros((width, rows));
-    let mut wanted = Array2::<f32>::zeros((COLUMNS, rows));
-    for first in (0..width).step_by(COLUMNS) {
-        let end = width.min(first + COLUMNS);
-        let mut wanted = wanted.slice_mut(s![..end - first, ..]);
-        let before = errors.slice(s![..first, ..]);
-        let carried_on = carried.slice(s![first..end, ..first]);
-        general_mat_mul(1.0, &carried_on, &before, 0.0, &mut wanted);
-        for place in first..end {
-            let column = order[place];
-            let mut wanted = wanted.row_mut(place - first);
-            for before in first..place {
-                add(&mut wanted, carried[[place, before]], errors.row(before));
-            }
-            for (row, (wanted, error)) in wanted.iter().zip(errors.row_mut(place)).enumerate() {
-                let at = row * width + column;
-                let (nearest, integer) = grid(column, row).nearest(values[at] + wanted);
-                integers[at] = integer;
-                *error = values[at] - nearest;
-            }
-        }
-    }
-    integers
+    let mut rounding = Rounding {
+        factor,
+        values,
+        grid,
+        errors: Array2::zeros((width, rows)),
+        wanted: Array2::zeros((width, rows)),
+        integers: vec![0; values.len()],
+    };
+    rounding.round(0..width);
+    rounding.integers
 }
 
-fn add(sums: &mut ArrayViewMut1<'_, f32>, factor: f32, values: ndarray::ArrayView1<'_, f32>) {
-    Zip::from(sums)
-        .and(&values)
-        .for_each(|sum, value| *sum += factor * value);
+/// Rows that are being rounded.
+struct Rounding<'a, G> {
+    factor: &'a Factor,
+    values: &'a [f32],
+    grid: G,
+    /// By column, in the order of rounding.
+    errors: Array2<f32>,
+    /// What the errors so far ask of each column.
+    wanted: Array2<f32>,
+    integers: Vec<u8>,
+}
+
+impl<G: Fn(usize, usize) -> Grid> Rounding<'_, G> {
+    /// Rounds some columns, by the place in the order: those of the first half, whose errors are carried on to the second.
+    fn round(&mut self, places: Range<usize>) {
+        let Range { start, end } = places;
+        if places.len() <= COLUMNS {
+            for place in places {
+                self.round_one(start, place);
+            }
+            return;
+        }
+        let half = start + (places.len() / 2).next_multiple_of(COLUMNS);
+        self.round(start..half);
+        add_product(
+            1.0,
+            self.factor.carried.slice(s![half..end, start..half]),
+            self.errors.slice(s![start..half, ..]),
+            self.wanted.slice_mut(s![half..end, ..]),
+        );
+        self.round(half..end);
+    }
+
+    /// Rounds one column, after the errors of those from `first` on are carried on to it.
+    fn round_one(&mut self, first: usize, place: usize) {
+        let Factor { order, carried, .. } = self.factor;
+        let (width, column) = (order.len(), order[place]);
+        let mut wanted = self.wanted.row_mut(place);
+        for before in first..place {
+            wanted.scaled_add(carried[[place, before]], &self.errors.row(before));
+        }
+        let mut errors = self.errors.row_mut(place);
+        for (row, (wanted, error)) in wanted.iter().zip(&mut errors).enumerate() {
+            let at = row * width + column;
+            let (nearest, integer) = (self.grid)(column, row).nearest(self.values[at] + wanted);
+            self.integers[at] = integer;
+            *error = self.values[at] - nearest;
+        }
+    }
 }

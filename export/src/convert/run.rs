@@ -32,7 +32,7 @@ use crate::{
 /// Bytes of the source that a worker reads at a time. Its memory is a few times this.
 const CHUNK_BYTES: u64 = 1 << 20;
 /// Rows that are rounded together at least where their inputs are known: all that is known is read for each chunk.
-const CALIBRATED_ROWS: u64 = 128;
+const CALIBRATED_ROWS: u64 = 256;
 
 /// A file to fill, and what fills it.
 pub(crate) struct Sink<'a> {

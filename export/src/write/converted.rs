@@ -2,7 +2,10 @@
 
 use std::{fs::File, io::Write, path::Path};
 
-use worldpm_ort_bundle::manifest::{Weights, WeightsPlace};
+use worldpm_ort_bundle::{
+    files,
+    manifest::{Weights, WeightsPlace},
+};
 
 use super::weight_files::describe;
 use crate::{
@@ -120,16 +123,12 @@ pub(super) fn fill(
 /// Says before hours of work that there is no room for the result.
 fn check_space(dir: &Path, needed: u64) -> Result<()> {
     // Where the system does not say, writing will show it.
-    let Ok(disk) = rustix::fs::statvfs(dir) else {
-        return Ok(());
-    };
-    let free = disk.f_bavail.saturating_mul(disk.f_frsize);
-    if needed <= free {
-        return Ok(());
+    match files::free_bytes(dir) {
+        Ok(free) if needed > free => Err(Error::NoSpace {
+            path: dir.parent().unwrap_or(dir).to_owned(),
+            needed,
+            free,
+        }),
+        _ => Ok(()),
     }
-    Err(Error::NoSpace {
-        path: dir.parent().unwrap_or(dir).to_owned(),
-        needed,
-        free,
-    })
 }

@@ -20,6 +20,8 @@ use std::{
     time::Duration,
 };
 
+use worldpm_ort_bundle::files;
+
 use super::{HubError, Repository, fault::Stop, repository::is_commit};
 
 /// How often a file that another process downloads is looked at.
@@ -178,7 +180,5 @@ pub(super) fn free_bytes(path: &Path) -> Result<u64, HubError> {
         .ancestors()
         .find(|p| p.exists())
         .unwrap_or(Path::new("."));
-    let stat = rustix::fs::statvfs(existing)
-        .map_err(|e| fault(existing, "ask for its free space", e.into()))?;
-    Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
+    files::free_bytes(existing).map_err(|e| fault(existing, "ask for its free space", e))
 }

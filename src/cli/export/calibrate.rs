@@ -5,28 +5,33 @@ use std::{
     fs::File,
     io::BufReader,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use anyhow::{Context, Result, bail};
+use indicatif::{DecimalBytes, HumanDuration};
 use worldpm_ort_bundle::{Manifest, Precision, hash::file_sha256};
 use worldpm_ort_export::{Calibration, Checkpoint, ExportOptions};
 
 use super::args::{CalibrateOn, ExportArgs, ProbeScores};
 use crate::{
     Conversation, ScorerOptions,
-    calibration::{CalibrationSet, Gathered},
-    cli::common::outcome::describe,
+    calibration::{CalibrationError, CalibrationSet, Gathered, OnStep, Step},
+    cli::common::progress,
     records::{Entry, RecordReader},
-    references::Asked,
     verify::unmeasurable,
 };
+
+/// The bar over what goes into the layers.
+const GATHERED: &str = "{wide_bar} {bytes}/{total_bytes} of the layers' inputs, {eta} left";
 
 /// The conversations of `--calibrate`, and what was gathered from them.
 pub(super) struct Calibrating {
     name: String,
     set: CalibrationSet,
     max_tokens: usize,
-    asked: Asked,
+    /// Whether nobody has named them.
+    is_default: bool,
     /// Where what goes into layers is kept meanwhile.
     beside: PathBuf,
     gathered: RefCell<Option<Gathered>>,
@@ -35,11 +40,11 @@ pub(super) struct Calibrating {
 impl Calibrating {
     /// Reads the conversations; `None` where there are none to be taken.
     pub(super) fn new(args: &ExportArgs) -> Result<Option<Self>> {
-        let asked = match &args.calibrate {
+        let is_default = match &args.calibrate {
             CalibrateOn::Off => return Ok(None),
             CalibrateOn::Auto if args.probes == ProbeScores::Off => return Ok(None),
-            CalibrateOn::Auto => Asked::No,
-            CalibrateOn::BuiltIn | CalibrateOn::File(_) => Asked::Yes,
+            CalibrateOn::Auto => true,
+            CalibrateOn::BuiltIn | CalibrateOn::File(_) => false,
         };
         let (name, set) = match &args.calibrate {
             CalibrateOn::File(file) => {
@@ -55,7 +60,7 @@ impl Calibrating {
             name,
             set,
             max_tokens: args.calibration_tokens.get(),
-            asked,
+            is_default,
             beside: existing_parent(&args.out),
             gathered: RefCell::default(),
         }))
@@ -72,34 +77,33 @@ impl Calibrating {
             options.precision,
             Some(Precision::Int8 | Precision::Int4 | Precision::W8a8)
         );
-        match (rounds, self.asked) {
+        match (rounds, self.is_default) {
             (true, _) => {}
-            (false, Asked::No) => return Ok(None),
-            (false, Asked::Yes) => bail!(
+            (false, true) => return Ok(None),
+            (false, false) => bail!(
                 "--calibrate is for weights that are rounded to integers: give --precision int8, int4 or w8a8"
             ),
         }
         report!("calibrating on {}: scoring in fp32", self.name);
         let set = (&self.set, self.max_tokens);
-        match Gathered::new(checkpoint, options, scorer, set, self.asked, &self.beside) {
+        match Gathered::new(checkpoint, options, scorer, set, &self.beside, &on_step()) {
             Ok((gathered, calibration)) => {
-                let data = calibration.data();
-                report!(
-                    "calibrating on {}: {} conversations, {} tokens",
-                    self.name,
-                    data.conversations,
-                    data.tokens
-                );
                 self.gathered.replace(Some(gathered));
                 Ok(Some(calibration))
             }
-            Err(error) if self.asked == Asked::No => {
+            // One that scores steps, and one whose template is for conversations of another kind.
+            Err(error @ CalibrationError::Empty) if self.is_default => {
                 report!(
-                    "note: weights are rounded to the nearest integers, which moves scores further than --calibrate does: {}",
-                    describe(&error.into())
+                    "note: weights are rounded to the nearest integers, which moves scores further than calibrated ones do: \
+                     {}: {error}. Give some to --calibrate",
+                    self.name
                 );
                 Ok(None)
             }
+            Err(error) if self.is_default => Err(error).context(
+                "integers are calibrated, unless --calibrate off has them rounded to the nearest, which moves scores \
+                 further",
+            ),
             Err(error) => Err(error).with_context(|| format!("--calibrate, {}", self.name)),
         }
     }
@@ -124,6 +128,28 @@ impl Calibrating {
             .correction(bundle, manifest, scorer)
             .with_context(|| format!("--calibrate, {}", self.name))
     }
+}
+
+/// Says what comes, and shows how far it is.
+fn on_step() -> OnStep {
+    let bar = progress::bar(0, GATHERED);
+    Arc::new(move |step| match step {
+        Step::Begun {
+            conversations,
+            tokens,
+            disk,
+            rounding,
+        } => {
+            report!(
+                "calibrating: {conversations} conversations, {tokens} tokens; at most {} on the disk meanwhile, and about {} of \
+                 rounding after that",
+                DecimalBytes(disk),
+                HumanDuration(rounding)
+            );
+            bar.set_length(disk);
+        }
+        Step::Gathered(bytes) => bar.set_position(bytes),
+    })
 }
 
 /// The directory that is there and that the bundle will be in.

@@ -266,8 +266,12 @@ fn score_probes(
     }
     let mut scorer = ScorerOptions::default();
     scorer.ort_library.clone_from(&args.ort_lib);
+    let quantization = manifest.quantization.as_ref();
+    let is_calibrated = quantization.is_some_and(|rounded| rounded.calibration.is_some());
+    // Where the model was computed to calibrate, some conversations more hardly count.
     let asked = match args.probes {
         ProbeScores::On => Asked::Yes,
+        ProbeScores::Auto if is_calibrated => Asked::Yes,
         ProbeScores::Auto | ProbeScores::Off => Asked::No,
     };
     let made = if lossy {
