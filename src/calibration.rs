@@ -148,6 +148,12 @@ pub struct Gathered {
 }
 
 impl Gathered {
+    /// Whether a checkpoint takes seconds or minutes, with at most 4 GB of weights in fp32.
+    #[must_use]
+    pub fn is_quick(checkpoint: &Checkpoint) -> bool {
+        Exact::is_quick(checkpoint)
+    }
+
     /// Scores `set` with the weights of `checkpoint` as they are, and keeps what goes into the linear layers: of the first
     /// conversations, up to `max_tokens` tokens of them, in the directory `beside`, or that for temporary files. `options`
     /// are those of the bundle; of `scorer`, the library, the number of threads and the memory count.

@@ -118,6 +118,11 @@ impl Exact {
         &self.scorer
     }
 
+    /// Whether one is made in seconds, as is done unasked.
+    pub(crate) fn is_quick(checkpoint: &Checkpoint) -> bool {
+        weight_bytes(checkpoint) <= UNASKED_BYTES
+    }
+
     pub(crate) fn export(
         checkpoint: &Checkpoint,
         options: &ExportOptions,
@@ -125,7 +130,7 @@ impl Exact {
         asked: Asked,
     ) -> Result<Self, ReferenceError> {
         let weights = weight_bytes(checkpoint);
-        if asked == Asked::No && weights > UNASKED_BYTES {
+        if asked == Asked::No && !Self::is_quick(checkpoint) {
             return Err(ReferenceError::Verify(VerifyError::Memory {
                 needed: weights,
                 limit: UNASKED_BYTES,

@@ -53,7 +53,7 @@ impl Kernels {
     }
 
     /// Whether products of a precision are faster with this unit than products of floats: tiles multiply bfloat16 numbers
-    /// many times as fast, vectors about twice.
+    /// many times as fast, vectors twice at most.
     #[must_use]
     pub fn gains(&self, precision: Precision) -> bool {
         #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
@@ -66,19 +66,6 @@ impl Kernels {
             let _ = precision;
             match self.unit {}
         }
-    }
-
-    /// Whether products with integers of 8 bits are faster with this unit than products of integers by ONNX Runtime, which
-    /// vectors multiply twice as fast as bfloat16 numbers.
-    #[must_use]
-    pub fn gains_on_integers(&self) -> bool {
-        #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
-        return match self.unit {
-            Unit::Amx(_) => true,
-            Unit::Avx512(_) => false,
-        };
-        #[cfg(not(all(target_arch = "x86_64", target_os = "linux")))]
-        match self.unit {}
     }
 
     /// `out[token, n] = x[token] . weight[n] + bias[n]`, where `x` is `[tokens, inner]`.

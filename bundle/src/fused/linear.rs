@@ -15,15 +15,20 @@ const BLOCK_MULTIPLE: i64 = 32;
 /// What stands for zero in rows of unsigned bytes.
 const MIDDLE: u8 = 128;
 
-/// Those with weights of 16 bits, or with integers in blocks.
-pub(super) fn of_numbers(nodes: &Nodes<'_>) -> Vec<Replacement> {
-    let floats = nodes
+/// Those with weights of 16 bits.
+pub(super) fn of_floats(nodes: &Nodes<'_>) -> Vec<Replacement> {
+    nodes
         .all("Gemm")
-        .filter_map(|(place, gemm)| short(nodes, place, gemm));
-    let blocks = nodes
+        .filter_map(|(place, gemm)| short(nodes, place, gemm))
+        .collect()
+}
+
+/// Those with integers in blocks.
+pub(super) fn of_blocks(nodes: &Nodes<'_>) -> Vec<Replacement> {
+    nodes
         .all("MatMulNBits")
-        .filter_map(|(place, product)| blocks(nodes, place, product));
-    floats.chain(blocks).collect()
+        .filter_map(|(place, product)| blocks(nodes, place, product))
+        .collect()
 }
 
 /// Those with integers that have a scale for each row.

@@ -42,13 +42,11 @@ use crate::{
 
 /// What a width of heads must be a multiple of.
 const HEAD_MULTIPLE: usize = 16;
-/// What is to be replaced.
+/// What is to be replaced, beside linear layers with integers, alone and gated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Wanted {
-    /// Linear layers with bfloat16 or half weights, or with integers in blocks, alone and gated.
-    pub products: bool,
-    /// Those with integers that have a scale for each row.
-    pub rows: bool,
+    /// Linear layers with bfloat16 or half weights, alone and gated.
+    pub floats: bool,
     /// [`ATTENTION`].
     pub attention: bool,
 }
@@ -82,22 +80,21 @@ pub fn fuse(bytes: &[u8], path: &Path, head_dim: usize, wanted: Wanted) -> Resul
             problem: "has no graph".into(),
         });
     };
-    let (mut products, mut rows, mut attention) = (0, 0, 0);
-    if wanted.products {
-        products = replace(graph, linear::of_numbers);
+    let mut products = replace(graph, linear::of_blocks);
+    if wanted.floats {
+        products += replace(graph, linear::of_floats);
     }
-    if wanted.rows {
-        rows = replace(graph, linear::of_rows);
-    }
+    let rows = replace(graph, linear::of_rows);
     if products + rows > 0 {
         replace(graph, gated::find);
         // What made integers of its outputs reads them, too.
         remove_unused(graph);
         replace(graph, mlp::find);
     }
-    if wanted.attention && head_dim.is_multiple_of(HEAD_MULTIPLE) {
-        attention = replace(graph, attention::find);
-    }
+    let attention = match wanted.attention && head_dim.is_multiple_of(HEAD_MULTIPLE) {
+        true => replace(graph, attention::find),
+        false => 0,
+    };
     remove_unused(graph);
     let left = graph
         .node

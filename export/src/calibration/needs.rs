@@ -2,16 +2,17 @@
 
 use std::{
     num::NonZeroUsize,
+    sync::mpsc,
     time::{Duration, Instant},
 };
 
 use ndarray::Array2;
 
 use super::factor;
-use crate::{checkpoint::ModelConfig, products::add_product};
+use crate::{checkpoint::ModelConfig, parallel::each, products::add_product};
 
-/// Rows and columns of the matrices whose products are timed: some milliseconds for each type.
-const TIMED: usize = 512;
+/// Rows and columns of the matrices whose products are timed: some hundredths of a second for each type.
+const TIMED: usize = 1024;
 
 /// What it takes to round a model's weights for some tokens.
 #[derive(Clone, Debug)]
@@ -69,29 +70,45 @@ impl CalibrationNeeds {
     /// takes as long as it takes and is not in it.
     #[must_use]
     pub fn time(&self, tokens: u64, threads: NonZeroUsize) -> Duration {
+        let (singles, doubles) = self.work(tokens);
+        let seconds =
+            singles * seconds_each::<f32>(threads) + doubles * seconds_each::<f64>(threads);
+        Duration::from_secs_f64(seconds / threads.get() as f64)
+    }
+
+    /// Multiplications and additions of 32-bit and of 64-bit floats: of half of the products of inputs with themselves and
+    /// of half of the errors with what is carried on, and of Cholesky factors.
+    fn work(&self, tokens: u64) -> (f64, f64) {
         let (mut singles, mut doubles) = (0.0, 0.0);
         for input in &self.inputs {
             let square = (input.width * input.width) as f64;
             singles += square * (tokens + input.outputs) as f64;
             doubles += square * input.width as f64 / 3.0;
         }
-        let seconds = singles * seconds_each::<f32>() + doubles * seconds_each::<f64>();
-        Duration::from_secs_f64(seconds * self.layers as f64 / threads.get() as f64)
+        let layers = self.layers as f64;
+        (singles * layers, doubles * layers)
     }
 }
 
-/// What a multiplication or an addition takes in a large product on one thread.
-fn seconds_each<T: Copy + Default + From<u8> + 'static>() -> f64 {
+/// What a multiplication or an addition takes in a large product, while as many threads compute one each.
+fn seconds_each<T: Copy + Default + From<u8> + Send + Sync + 'static>(
+    threads: NonZeroUsize,
+) -> f64 {
     let matrix = Array2::<T>::default((TIMED, TIMED));
-    let mut sums = matrix.clone();
-    let mut time = || {
-        let begun = Instant::now();
-        add_product(T::from(1), matrix.view(), matrix.view(), sums.view_mut());
-        begun.elapsed()
-    };
-    // The first also loads caches and finds out what the processor is.
-    let best = [time(), time(), time()].into_iter().min();
-    best.unwrap_or_default().as_secs_f64() / (2 * TIMED.pow(3)) as f64
+    let (sender, times) = mpsc::channel();
+    each(vec![sender; threads.get()], threads, |sender| {
+        let mut sums = matrix.clone();
+        let mut time = || {
+            let begun = Instant::now();
+            add_product(T::from(1), matrix.view(), matrix.view(), sums.view_mut());
+            begun.elapsed()
+        };
+        // The first also finds out what the processor is.
+        time();
+        let _ = sender.send(time());
+    });
+    let longest = times.iter().max().unwrap_or_default();
+    longest.as_secs_f64() / (2 * TIMED.pow(3)) as f64
 }
 
 #[cfg(test)]
@@ -114,7 +131,9 @@ mod tests {
         assert_eq!(needs.disk(1), 2 * 80 * (3 * 8192 + 29568));
         assert_eq!(needs.disk(5308), 5308 * needs.disk(1));
         assert_eq!(needs.memory(), 16 * 29568 * 29568);
-        let one = needs.time(5308, NonZeroUsize::MIN);
-        assert!(one > Duration::from_secs(60), "{one:?}");
+        let (singles, doubles) = needs.work(5308);
+        assert!((1.4e15..1.6e15).contains(&singles), "{singles:e}");
+        assert!((7.0e14..7.5e14).contains(&doubles), "{doubles:e}");
+        assert!(!needs.time(5308, NonZeroUsize::MIN).is_zero());
     }
 }

@@ -74,7 +74,7 @@ pub(crate) fn load(bundle: &Bundle, options: &ScorerOptions, max_length: usize) 
         _ => None,
     };
     let replaced = Replaced::find(bundle, kernels)?;
-    let matmul_precision = replaced.precision(options.matmul_precision);
+    let matmul_precision = replaced.precision(kernels);
     let in_place = replaced.in_place;
     let stages = with_weights_in_place(costs.stage_memory(), &in_place);
     let Placed {
@@ -199,10 +199,10 @@ impl Replaced {
     }
 
     /// How exactly the least exact products are computed.
-    fn precision(&self, asked: MatmulPrecision) -> MatmulPrecision {
-        match self {
-            Self { rows: true, .. } => MatmulPrecision::Medium,
-            Self { products: true, .. } => asked,
+    fn precision(&self, kernels: Option<KernelChoice>) -> MatmulPrecision {
+        match (self, kernels) {
+            (Self { rows: true, .. }, _) => MatmulPrecision::Medium,
+            (Self { products: true, .. }, Some(kernels)) => kernels.precision(),
             _ => MatmulPrecision::Highest,
         }
     }

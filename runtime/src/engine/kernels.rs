@@ -16,17 +16,27 @@ pub(crate) struct KernelChoice {
 }
 
 impl KernelChoice {
-    /// What they do on this processor; `None` where it has no unit for bfloat16 numbers.
-    pub(crate) fn new(precision: Precision) -> Option<Self> {
-        let kernels = Kernels::detect()?;
-        Some(Self {
-            precision,
+    /// What they do on this processor where that precision was asked for; `None` where it has no unit for bfloat16 numbers.
+    pub(crate) fn new(asked: Precision) -> Option<Self> {
+        Kernels::detect().map(|kernels| Self::on(&kernels, asked))
+    }
+
+    /// Where products of that precision are no faster than those of floats, the latter are left to ONNX Runtime; and those
+    /// of integers are of medium precision, which is higher than that of ONNX Runtime's.
+    fn on(kernels: &Kernels, asked: Precision) -> Self {
+        let gains = kernels.gains(asked);
+        Self {
+            precision: if gains { asked } else { Precision::Medium },
             wanted: Wanted {
-                products: kernels.gains(precision),
-                rows: kernels.gains_on_integers(),
+                floats: gains,
                 attention: true,
             },
-        })
+        }
+    }
+
+    /// How exactly products are computed.
+    pub(crate) fn precision(&self) -> Precision {
+        self.precision
     }
 
     /// The graph of the file `path` with their operators.
@@ -44,5 +54,25 @@ impl KernelChoice {
         let kernels = Kernels::detect()
             .ok_or_else(|| ort::Error::new("the processor has no unit for bfloat16 numbers"))?;
         operators(kernels, self.precision, threads)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn floats_are_left_where_nothing_is_gained() {
+        for kernels in Kernels::all() {
+            for asked in Precision::ALL {
+                let choice = KernelChoice::on(&kernels, asked);
+                let (precision, floats) = match kernels.unit() {
+                    "amx_bf16" => (asked, true),
+                    _ => (Precision::Medium, asked == Precision::Medium),
+                };
+                assert_eq!(choice.precision(), precision, "{} {asked}", kernels.unit());
+                assert_eq!(choice.wanted.floats, floats, "{} {asked}", kernels.unit());
+            }
+        }
     }
 }

@@ -62,8 +62,9 @@ pub(crate) struct ExportArgs {
     pub(crate) max_batch_tokens: Option<NonZeroU64>,
     /// What the weights are stored as: bf16, fp16, fp32, int8, int4 or w8a8 (8-bit weights and activations, for
     /// the CPU) [default: the recipe's, or as in the checkpoint]. Any but the checkpoint's makes new weight files in the
-    /// bundle. On trained weights calibrated int8 moves scores twice as far as bf16 does (0.5 to 0.8 times as far where score
-    /// has its own kernels), w8a8 6 to 10 times (with AMX as far), int4 7 to 8 times (docs/precision.md); --probes measures it
+    /// bundle. On trained weights calibrated int8 moves scores 0.5 to 0.8 times as far as bf16 does, w8a8 as far, int4 7 to
+    /// 8 times as far; on CPUs where score has no kernels of its own, int8 twice and w8a8 5 to 10 times as far
+    /// (docs/precision.md). --probes measures it
     #[arg(long, help_heading = heading::PRECISION, value_name = "PRECISION")]
     pub(crate) precision: Option<Precision>,
     /// Weights that share a scale, for int8 and int4: 32, 64 or 128 [default: 32]
@@ -74,8 +75,8 @@ pub(crate) struct ExportArgs {
     pub(crate) asymmetric: bool,
     /// Conversations to round the weights of int8, int4 and w8a8 for: what layers make of their inputs is kept (GPTQ), rather
     /// than the weights, and the mean of the scores. A file of them, in any form of `score` as JSON Lines or a JSON array, best
-    /// some hundred like those that will be scored; builtin; off; or auto: the built-in ones when --probes scores the probes,
-    /// too. They are scored in fp32 on this machine's CPU (docs/precision.md)
+    /// some hundred like those that will be scored; builtin; off; or auto: the built-in ones, but with --probes off, and
+    /// for int8 where that takes minutes at most. They are scored in fp32 on this machine's CPU (docs/precision.md)
     #[arg(long, help_heading = heading::PRECISION, value_name = "FILE|builtin|auto|off", default_value = "auto")]
     pub(crate) calibrate: CalibrateOn,
     /// Most tokens to calibrate on: the first conversations that have them
@@ -161,7 +162,7 @@ impl From<OsString> for CalibrateOn {
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub(crate) enum ProbeScores {
-    /// When the weights take at most 4 GB in fp32 and fit in memory, and the library is found
+    /// When integers are calibrated, or the weights take at most 4 GB in fp32 and fit in memory, and the library is found
     #[default]
     Auto,
     /// Always: the export fails when they cannot be scored

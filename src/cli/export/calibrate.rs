@@ -17,7 +17,7 @@ use super::args::{CalibrateOn, ExportArgs, ProbeScores};
 use crate::{
     Conversation, ScorerOptions,
     calibration::{CalibrationError, CalibrationSet, Gathered, OnStep, Step},
-    cli::common::progress,
+    cli::common::{outcome::describe, progress},
     records::{Entry, RecordReader},
     verify::unmeasurable,
 };
@@ -84,6 +84,15 @@ impl Calibrating {
                 "--calibrate is for weights that are rounded to integers: give --precision int8, int4 or w8a8"
             ),
         }
+        // Rounded to the nearest, int8 moves scores as far as bf16 does, and the others further.
+        let is_needed = options.precision != Some(Precision::Int8) || !self.is_default;
+        if !is_needed && !Gathered::is_quick(checkpoint) {
+            report!(
+                "note: weights are rounded to the nearest integers, since the model is large; --calibrate builtin rounds them \
+                 so that scores move half as far"
+            );
+            return Ok(None);
+        }
         report!("calibrating on {}: scoring in fp32", self.name);
         let set = (&self.set, self.max_tokens);
         match Gathered::new(checkpoint, options, scorer, set, &self.beside, &on_step()) {
@@ -91,18 +100,19 @@ impl Calibrating {
                 self.gathered.replace(Some(gathered));
                 Ok(Some(calibration))
             }
-            // One that scores steps, and one whose template is for conversations of another kind.
-            Err(error @ CalibrationError::Empty) if self.is_default => {
+            // A model that scores steps, and one whose template is for conversations of another kind, takes none.
+            Err(error) if self.is_default && (!is_needed || matches!(error, CalibrationError::Empty)) => {
                 report!(
-                    "note: weights are rounded to the nearest integers, which moves scores further than calibrated ones do: \
-                     {}: {error}. Give some to --calibrate",
-                    self.name
+                    "note: weights are rounded to the nearest integers, which moves scores further than --calibrate does: {}: \
+                     {}",
+                    self.name,
+                    describe(&error.into())
                 );
                 Ok(None)
             }
             Err(error) if self.is_default => Err(error).context(
-                "integers are calibrated, unless --calibrate off has them rounded to the nearest, which moves scores \
-                 further",
+                "these integers are calibrated, unless --calibrate off has them rounded to the nearest, which moves \
+                 scores further",
             ),
             Err(error) => Err(error).with_context(|| format!("--calibrate, {}", self.name)),
         }
