@@ -91,7 +91,7 @@ pub enum CalibrationError {
     BuiltIn(String),
     /// There is not enough memory to round with what would be gathered.
     #[error(
-        "rounding for conversations takes {needed} of memory for the widest layer, and there are {available}", 
+        "rounding for conversations takes {needed} of memory for the widest layer, and there are {available}",
         needed = Bytes(*needed), available = Bytes(*available)
     )]
     Memory {

@@ -97,6 +97,15 @@ pub fn inside(name: &str) -> Option<PathBuf> {
     (!name.is_empty() && path.components().all(normal)).then(|| path.components().collect())
 }
 
+/// Bytes that may be written to the file system of a path that exists.
+///
+/// # Errors
+/// What the system says.
+pub fn free_bytes(path: &Path) -> io::Result<u64> {
+    let disk = rustix::fs::statvfs(path)?;
+    Ok(disk.f_bavail.saturating_mul(disk.f_frsize))
+}
+
 #[cfg(all(test, unix))]
 #[allow(clippy::unwrap_used)]
 mod tests {
@@ -133,12 +142,4 @@ mod tests {
             assert!(error.to_string().contains(found), "{error}");
         }
     }
-}
-/// Bytes that may be written to the file system of a path that exists.
-///
-/// # Errors
-/// What the system says.
-pub fn free_bytes(path: &Path) -> io::Result<u64> {
-    let disk = rustix::fs::statvfs(path)?;
-    Ok(disk.f_bavail.saturating_mul(disk.f_frsize))
 }

@@ -8,7 +8,7 @@ use std::{
 
 use serde_json::Value;
 
-use crate::support::{self, contents, lines, run_ok, run_with_input};
+use crate::support::{self, contents, export, lines, run_with_input};
 
 const SHAPE: &[&str] = &["--shape", "tiny", "--seed", "5"];
 
@@ -25,17 +25,6 @@ fn scores(bundle: &Path) -> Vec<f64> {
         .collect();
     assert_eq!(scores.len(), 2);
     scores
-}
-
-/// Without scores for the probes, which are a matter of `tests/verify/`.
-fn export(checkpoint: &Path, out: &Path, flags: &[&str]) {
-    let mut args = vec!["export", "--checkpoint", checkpoint.to_str().unwrap()];
-    args.extend(["--out", out.to_str().unwrap()]);
-    if !flags.contains(&"--probes") {
-        args.extend(["--probes", "off"]);
-    }
-    args.extend(flags);
-    run_ok(&args);
 }
 
 #[test]

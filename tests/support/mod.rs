@@ -139,7 +139,8 @@ fn synth(out: &Path, flags: &[&str]) {
     run_ok(&args);
 }
 
-fn export(checkpoint: &Path, out: &Path, flags: &[&str]) {
+/// Exports a checkpoint; without scores for the probes, as [`bundle`].
+pub fn export(checkpoint: &Path, out: &Path, flags: &[&str]) {
     let mut args = vec!["export", "--checkpoint", checkpoint.to_str().unwrap()];
     args.extend(["--out", out.to_str().unwrap()]);
     if !flags.contains(&"--probes") {

@@ -9,7 +9,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
-use indicatif::{DecimalBytes, HumanDuration};
+use indicatif::{DecimalBytes, HumanDuration, ProgressBar};
 use worldpm_ort_bundle::{Manifest, Precision, hash::file_sha256};
 use worldpm_ort_export::{Calibration, Checkpoint, ExportOptions};
 
@@ -95,7 +95,11 @@ impl Calibrating {
         }
         report!("calibrating on {}: scoring in fp32", self.name);
         let set = (&self.set, self.max_tokens);
-        match Gathered::new(checkpoint, options, scorer, set, &self.beside, &on_step()) {
+        let bar = progress::bar(0, GATHERED);
+        let on_step = on_step(bar.clone());
+        let gathered = Gathered::new(checkpoint, options, scorer, set, &self.beside, &on_step);
+        bar.finish_and_clear();
+        match gathered {
             Ok((gathered, calibration)) => {
                 self.gathered.replace(Some(gathered));
                 Ok(Some(calibration))
@@ -141,8 +145,7 @@ impl Calibrating {
 }
 
 /// Says what comes, and shows how far it is.
-fn on_step() -> OnStep {
-    let bar = progress::bar(0, GATHERED);
+fn on_step(bar: ProgressBar) -> OnStep {
     Arc::new(move |step| match step {
         Step::Begun {
             conversations,
