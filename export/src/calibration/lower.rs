@@ -113,3 +113,67 @@ fn inverse(lower: ArrayView2<'_, f64>) -> Array2<f64> {
     }
     inverse
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::calibration::tests::values;
+
+    fn lower(width: usize) -> Array2<f64> {
+        let numbers = values(width * width, 5);
+        Array2::from_shape_fn((width, width), |(row, column)| {
+            let number = f64::from(numbers[row * width + column]);
+            match row.cmp(&column) {
+                std::cmp::Ordering::Less => 0.0,
+                std::cmp::Ordering::Equal => 10.0 + number,
+                std::cmp::Ordering::Greater => number / 4.0,
+            }
+        })
+    }
+
+    /// From one column to more than two blocks in both directions.
+    #[test]
+    fn a_factor_is_found_again() {
+        for width in [1, 31, 33, 65, 255, 257, 700, 1100] {
+            let expected = lower(width);
+            let mut matrix = expected.dot(&expected.t());
+            // Nothing reads what is above the diagonal.
+            for row in 0..width {
+                matrix.slice_mut(s![row, row + 1..]).fill(f64::NAN);
+            }
+            let threads = NonZeroUsize::new(3).unwrap_or(NonZeroUsize::MIN);
+            assert_eq!(cholesky(&mut matrix, threads), Some(()), "{width}");
+            for row in 0..width {
+                for column in 0..=row {
+                    let (found, expected) = (matrix[[row, column]], expected[[row, column]]);
+                    assert!(
+                        (found - expected).abs() < 1e-9,
+                        "{width}: {found} and not {expected} at {row}, {column}"
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_matrix_that_is_not_positive_definite() {
+        for width in [1, 40, 300] {
+            let mut matrix = Array2::eye(width);
+            matrix[[width - 1, width - 1]] = 0.0;
+            assert_eq!(cholesky(&mut matrix, NonZeroUsize::MIN), None, "{width}");
+        }
+    }
+
+    #[test]
+    fn blocks_are_the_lower_triangle() {
+        let mut matrix = Array2::<f64>::zeros((1200, 600));
+        for mut block in blocks(matrix.view_mut()) {
+            block.values.map_inplace(|value| *value += 1.0);
+        }
+        for ((row, column), &value) in matrix.indexed_iter() {
+            if row >= column {
+                assert!((value - 1.0).abs() < f64::EPSILON, "{row}, {column}");
+            }
+        }
+    }
+}
