@@ -44,7 +44,8 @@ pub struct ScorerOptions {
     /// in floats, and products with weights of 16 bits or integers. Default: yes.
     pub kernels: bool,
     /// How exactly those kernels multiply. Default: [`MatmulPrecision::Highest`], as exactly as floats. With the weights of
-    /// `w8a8` always [`MatmulPrecision::Medium`]: 8 bits of each activation.
+    /// `w8a8` always [`MatmulPrecision::Medium`]: 8 bits of each activation; on CPUs without AMX with those of `int8` and `int4`
+    /// as well.
     pub matmul_precision: MatmulPrecision,
     /// Whether results on the CPU are rounded to bfloat16, which shows how far a computation in bfloat16 moves scores.
     /// Default: no.

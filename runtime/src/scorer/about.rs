@@ -20,7 +20,7 @@ impl Scorer {
     }
 
     /// How exactly products are computed: what was asked for where our own kernels multiply, [`MatmulPrecision::Medium`]
-    /// where they multiply the integers of `w8a8`, else [`MatmulPrecision::Highest`], as floats.
+    /// where they multiply the integers of `w8a8`, or any on a CPU without AMX, else [`MatmulPrecision::Highest`], as floats.
     #[must_use]
     pub fn matmul_precision(&self) -> MatmulPrecision {
         self.loaded.matmul_precision

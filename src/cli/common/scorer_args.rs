@@ -32,7 +32,7 @@ pub(crate) struct ScorerArgs {
     #[arg(long, value_name = "N", value_parser = at_least_one)]
     pub(crate) threads: Option<NonZeroUsize>,
     /// How exactly CPUs with AMX or AVX-512 BF16 multiply floats, as in PyTorch: highest (as floats), high (as two bfloat16
-    /// numbers) or medium (rounded to one, which w8a8 always is)
+    /// numbers) or medium (rounded to one, as always with w8a8, and without AMX with int8 and int4, too)
     #[arg(long, help_heading = heading::PRECISION, value_name = "PRECISION", default_value_t)]
     pub(crate) float32_matmul_precision: Precision,
     /// What computes on such CPUs: auto (our own kernels for products and attention) or onnxruntime

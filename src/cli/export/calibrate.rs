@@ -6,6 +6,7 @@ use std::{
     io::BufReader,
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
 use anyhow::{Context, Result, bail};
@@ -157,7 +158,7 @@ fn on_step(bar: ProgressBar) -> OnStep {
                 "calibrating: {conversations} conversations, {tokens} tokens; at most {} on the disk meanwhile, and about {} of \
                  rounding after that",
                 DecimalBytes(disk),
-                HumanDuration(rounding)
+                HumanDuration(rounding.max(Duration::from_secs(1)))
             );
             bar.set_length(disk);
         }
